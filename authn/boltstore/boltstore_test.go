@@ -1,0 +1,210 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
+	"latchkey/authn/storetest"
+)
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) authn.Store { return openStore(t, filepath.Join(t.TempDir(), "data", "sessions.db")) })
+}
+
+func TestFM19RestartKeepsEverything(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data", "sessions.db")
+	kept, ended, revoked := newRecord(2000), newRecord(10), newRecord(10)
+	revoked.Owner = authn.NewKey("owner", "revoked")
+	until := kept.Expires
+	s := openStore(t, path)
+	must(t, s.Create(t.Context(), kept), s.Create(t.Context(), ended), s.End(t.Context(), ended.Key, until))
+	_, err := s.Revoke(t.Context(), revoked.Owner, revoked.SignedIn, until)
+	must(t, err)
+	kept.Version, kept.Sealed = 1, bytes.Repeat([]byte("new"), 5000)
+	must(t, s.Save(t.Context(), kept))
+	_, err = s.Once(t.Context(), kept.Key, until)
+	must(t, err, s.Close())
+
+	s = openStore(t, path)
+	defer s.Close()
+	loaded, err := s.Load(t.Context(), kept.Key)
+	must(t, err)
+	if loaded.Version != 2 || !bytes.Equal(loaded.Sealed, kept.Sealed) {
+		t.Errorf("loaded version %d with %d sealed bytes", loaded.Version, len(loaded.Sealed))
+	}
+	if list, err := s.List(t.Context(), kept.Owner); err != nil || len(list) != 1 {
+		t.Errorf("List: %d records, error %v", len(list), err)
+	}
+	for _, r := range []authn.Record{ended, revoked} {
+		if err := s.Create(t.Context(), r); !errors.Is(err, authn.ErrEnded) {
+			t.Errorf("Create: got error %v, want %v", err, authn.ErrEnded)
+		}
+	}
+	if first, err := s.Once(t.Context(), kept.Key, until); first || err != nil {
+		t.Errorf("Once after a restart: %v, error %v", first, err)
+	}
+}
+
+func TestFM26OneProcessHoldsTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data", "sessions.db")
+	first := openStore(t, path)
+	start := time.Now()
+	_, err := boltstore.OpenWithin(path, 120*time.Millisecond)
+	wantText(t, err, path, "another process holds", "stop it")
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("refused only after %v", took)
+	}
+
+	// A hot reload: the second waits until the first is gone.
+	opened := make(chan error, 1)
+	go func() {
+		second, err := boltstore.Open(path)
+		opened <- errors.Join(err, second.Close())
+	}()
+	must(t, first.Close(), <-opened)
+}
+
+func TestAWriteWaitsNoLongerThanItsContext(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, filepath.Join(t.TempDir(), "data", "sessions.db"))
+	defer s.Close()
+	given, taken := newRecord(10), newRecord(10)
+	err := s.WhileLocked(func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		if err := s.Create(ctx, given); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Create: got error %v, want %v", err, context.DeadlineExceeded)
+		}
+		clear(given.Sealed)
+		return nil
+	})
+	// What was given up is not written later, and the one after it is not held up.
+	must(t, err, s.Create(t.Context(), taken))
+	if _, err := s.Load(t.Context(), given.Key); !errors.Is(err, authn.ErrNotFound) {
+		t.Errorf("Load of what was given up: got error %v, want %v", err, authn.ErrNotFound)
+	}
+	_, err = s.Load(t.Context(), taken.Key)
+	must(t, err)
+}
+
+func TestAfterCloseEveryMethodFails(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, filepath.Join(t.TempDir(), "data", "sessions.db"))
+	r := newRecord(10)
+	must(t, s.Ping(t.Context()), s.Create(t.Context(), r), s.Close())
+	_, err := s.Load(t.Context(), r.Key)
+	wantText(t, err, "sessions.db", "not open")
+	wantText(t, s.Ping(t.Context()), "sessions.db", "not open")
+	if errors.Is(err, authn.ErrNotFound) {
+		t.Error("a store that cannot answer says that there is no such session")
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
+	defer s.Close()
+	keys := fill(b, s, 1000)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := s.Load(b.Context(), keys[i%len(keys)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSave(b *testing.B) {
+	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
+	defer s.Close()
+	r := newRecord(2000)
+	must(b, s.Create(b.Context(), r))
+	for b.Loop() {
+		r.Version++
+		must(b, s.Save(b.Context(), r))
+	}
+}
+
+// BenchmarkSaveTogether is 64 people at once: they share the wait for the disk.
+func BenchmarkSaveTogether(b *testing.B) {
+	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
+	defer s.Close()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		r := newRecord(2000)
+		if err := s.Create(b.Context(), r); err != nil {
+			b.Error(err)
+		}
+		for pb.Next() {
+			r.Version++
+			if err := s.Save(b.Context(), r); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// fill creates n records of 2,000 sealed bytes.
+func fill(b *testing.B, s *boltstore.Store, n int) []authn.Key {
+	b.Helper()
+	keys := make([]authn.Key, 0, n)
+	for range n {
+		r := newRecord(2000)
+		must(b, s.Create(b.Context(), r))
+		keys = append(keys, r.Key)
+	}
+	return keys
+}
+
+// newRecord is a session of one and the same owner, with a key of its own.
+func newRecord(sealed int) authn.Record {
+	id := rand.Text()
+	return authn.Record{
+		Key:             authn.NewKey("session", id),
+		Owner:           authn.NewKey("owner", "https://id.example/", "ada"),
+		ProviderSession: authn.NewKey("provider session", "https://id.example/", id),
+		Device:          "Firefox on Linux",
+		SignedIn:        time.Unix(2_000_000_000, 0),
+		LastSeen:        time.Unix(2_000_000_060, 0),
+		Expires:         time.Unix(2_000_086_400, 0),
+		Sealed:          bytes.Repeat([]byte{0xa5}, sealed),
+	}
+}
+
+// openStore opens the file at path, which must succeed.
+func openStore(t testing.TB, path string) *boltstore.Store {
+	t.Helper()
+	s, err := boltstore.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantText(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("got no error, want one with %q", texts)
+	}
+	for _, text := range texts {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("error %q does not contain %q", err, text)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"time"
+
+	"latchkey/authn"
+)
+
+// formatVersion is the first byte of every value. A program that finds another one
+// leaves the value alone and goes on as if it were not there.
+const formatVersion = 1
+
+// A value is the format version, its fields, and a CRC-32C of both. Times are in
+// microseconds since 1970, byte strings stand behind their length.
+
+// reminder is what is kept of an ended session, a revocation or a mark of Once.
+type reminder struct {
+	until time.Time
+	// notAfter is the last sign-in that a revocation ends; zero for the others.
+	notAfter time.Time
+}
+
+func encodeRecord(r authn.Record) []byte {
+	e := encoder{buf: make([]byte, 0, 128+len(r.Device)+len(r.Sealed))}
+	e.buf = append(e.buf, formatVersion)
+	e.buf = append(e.buf, r.Owner[:]...)
+	e.buf = append(e.buf, r.ProviderSession[:]...)
+	e.time(r.SignedIn)
+	e.time(r.LastSeen)
+	e.time(r.Expires)
+	e.buf = binary.AppendUvarint(e.buf, r.Version)
+	e.bytes([]byte(r.Device))
+	e.bytes(r.Sealed)
+	return e.sum()
+}
+
+// decodeRecord reports whether the value could be read. Sealed is a part of it.
+func decodeRecord(key authn.Key, value []byte) (authn.Record, bool) {
+	d, ok := newDecoder(value)
+	if !ok {
+		return authn.Record{}, false
+	}
+	r := authn.Record{
+		Key:             key,
+		Owner:           d.key(),
+		ProviderSession: d.key(),
+		SignedIn:        d.time(),
+		LastSeen:        d.time(),
+		Expires:         d.time(),
+		Version:         d.uvarint(),
+		Device:          string(d.bytes()),
+		Sealed:          d.bytes(),
+	}
+	return r, d.finished()
+}
+
+func encodeReminder(r reminder) []byte {
+	e := encoder{buf: make([]byte, 0, 24)}
+	e.buf = append(e.buf, formatVersion)
+	e.time(r.until)
+	e.time(r.notAfter)
+	return e.sum()
+}
+
+func decodeReminder(value []byte) (reminder, bool) {
+	d, ok := newDecoder(value)
+	if !ok {
+		return reminder{}, false
+	}
+	r := reminder{until: d.time(), notAfter: d.time()}
+	return r, d.finished()
+}
+
+type encoder struct{ buf []byte }
+
+func (e *encoder) bytes(b []byte) {
+	e.buf = binary.AppendUvarint(e.buf, uint64(len(b)))
+	e.buf = append(e.buf, b...)
+}
+
+func (e *encoder) time(t time.Time) {
+	e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(t.UnixMicro()))
+}
+
+func (e *encoder) sum() []byte {
+	return binary.BigEndian.AppendUint32(e.buf, checksum(e.buf))
+}
+
+func checksum(b []byte) uint32 {
+	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
+}
+
+// decoder reads what encoder wrote. After the first mistake every read returns
+// nothing, and finished says so at the end.
+type decoder struct {
+	buf []byte
+	bad bool
+}
+
+// newDecoder reports whether the value is whole and of the version known here.
+func newDecoder(value []byte) (decoder, bool) {
+	n := len(value) - crc32.Size
+	if n < 1 || value[0] != formatVersion || binary.BigEndian.Uint32(value[n:]) != checksum(value[:n]) {
+		return decoder{}, false
+	}
+	return decoder{buf: value[1:n]}, true
+}
+
+// take returns the next n bytes, which are a part of the value.
+func (d *decoder) take(n uint64) []byte {
+	if n > uint64(len(d.buf)) {
+		d.bad, d.buf = true, nil
+		return nil
+	}
+	b := d.buf[:n:n]
+	d.buf = d.buf[n:]
+	return b
+}
+
+func (d *decoder) bytes() []byte { return d.take(d.uvarint()) }
+
+func (d *decoder) key() (key authn.Key) {
+	copy(key[:], d.take(uint64(len(key))))
+	return key
+}
+
+func (d *decoder) time() time.Time {
+	b := d.take(8)
+	if b == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC()
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, size := binary.Uvarint(d.buf)
+	if size <= 0 {
+		d.bad, d.buf = true, nil
+		return 0
+	}
+	d.buf = d.buf[size:]
+	return v
+}
+
+// finished reports whether everything could be read and nothing was left over.
+func (d *decoder) finished() bool { return !d.bad && len(d.buf) == 0 }

@@ -1,0 +1,101 @@
+package boltstore
+
+import (
+	"context"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"latchkey/authn"
+)
+
+// End implements authn.Store.
+func (s *Store) End(ctx context.Context, key authn.Key, until time.Time) error {
+	return s.write(ctx, func(tx *bbolt.Tx) error { return end(tx, key, until) })
+}
+
+// Revoke implements authn.Store. A record that cannot be read is ended too: when
+// it was signed in is not known, and a newer program might be able to read it.
+func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until time.Time) ([]authn.Key, error) {
+	var keys []authn.Key
+	err := s.write(ctx, func(tx *bbolt.Tx) error {
+		keys = nil
+		err := remind(tx, revoked, index, reminder{until: until, notAfter: notAfter})
+		if err != nil {
+			return err
+		}
+		for _, key := range indexed(tx, index) {
+			value := get(tx, records, key)
+			if r, ok := decodeRecord(key, value); ok && authn.SignedInAfter(r.SignedIn, notAfter) {
+				continue
+			}
+			if value != nil {
+				keys = append(keys, key)
+			}
+			if err := end(tx, key, until); err != nil {
+				return err
+			}
+			if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// Once implements authn.Store.
+func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool, error) {
+	var first bool
+	err := s.write(ctx, func(tx *bbolt.Tx) error {
+		first = get(tx, once, key) == nil
+		if !first {
+			return nil
+		}
+		return remind(tx, once, key, reminder{until: until})
+	})
+	if err != nil {
+		return false, err
+	}
+	return first, nil
+}
+
+func end(tx *bbolt.Tx, key authn.Key, until time.Time) error {
+	if err := drop(tx, key); err != nil {
+		return err
+	}
+	return remind(tx, ended, key, reminder{until: until})
+}
+
+// remind stores a reminder, and keeps the later times where there is one already:
+// a second call never takes back what the first has promised.
+func remind(tx *bbolt.Tx, bucket string, key authn.Key, r reminder) error {
+	if stored, ok := decodeReminder(get(tx, bucket, key)); ok {
+		r.until = later(r.until, stored.until)
+		r.notAfter = later(r.notAfter, stored.notAfter)
+	}
+	return put(tx, bucket, key, encodeReminder(r))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// drop removes a record and its index entries. Those of a record that cannot be
+// read are not known: they lead nowhere, and go with the next Revoke.
+func drop(tx *bbolt.Tx, key authn.Key) error {
+	if r, ok := decodeRecord(key, get(tx, records, key)); ok {
+		for _, index := range r.Indexes() {
+			if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Bucket([]byte(records)).Delete(key[:])
+}

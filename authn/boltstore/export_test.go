@@ -1,0 +1,30 @@
+package boltstore
+
+import (
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"latchkey/authn"
+)
+
+// OpenWithin is Open with another patience.
+func OpenWithin(path string, wait time.Duration) (*Store, error) { return open(path, wait) }
+
+// Edit changes the stored bytes of a record behind the store's back.
+func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		return put(tx, records, key, edit(append([]byte(nil), get(tx, records, key)...)))
+	})
+}
+
+// EncodeRecord returns the stored form of a record.
+func EncodeRecord(r authn.Record) []byte { return encodeRecord(r) }
+
+// Sum appends the checksum to the bytes in front of it.
+func Sum(b []byte) []byte { return (&encoder{buf: b}).sum() }
+
+// WhileLocked runs fn while another writer holds the file's lock.
+func (s *Store) WhileLocked(fn func() error) error {
+	return s.db.Update(func(*bbolt.Tx) error { return fn() })
+}

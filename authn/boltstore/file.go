@@ -1,0 +1,53 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// prepare makes the directory of the store's file and refuses what somebody else
+// could have put there: links, special files, and whatever others may write to.
+// It returns the path in its shortest form.
+func prepare(path string) (string, error) {
+	path = filepath.Clean(path)
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("boltstore: making the directory of %s: %w", path, err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", fmt.Errorf("boltstore: looking at the directory of %s: %w", path, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("boltstore: %s is %s: name the directory itself", dir, kind(info))
+	}
+	if err := checkDirectory(dir, info); err != nil {
+		return "", err
+	}
+
+	info, err = os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("boltstore: looking at %s: %w", path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("boltstore: %s is %s: name a regular file, or one that is not there yet", path, kind(info))
+	}
+	return path, checkFile(path, info)
+}
+
+func kind(info fs.FileInfo) string {
+	switch {
+	case info.IsDir():
+		return "a directory"
+	case info.Mode()&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	default:
+		return "a special file"
+	}
+}

@@ -1,0 +1,150 @@
+//go:build unix
+
+package boltstore_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"latchkey/authn/boltstore"
+)
+
+func TestOpenMakesPrivateFiles(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app", "data", "sessions.db")
+	s := openStore(t, path)
+	defer s.Close()
+	for name, want := range map[string]fs.FileMode{
+		path:                             0o600,
+		filepath.Dir(path):               fs.ModeDir | 0o700,
+		filepath.Dir(filepath.Dir(path)): fs.ModeDir | 0o700,
+	} {
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", name, info.Mode(), want)
+		}
+	}
+}
+
+func TestOpenChecksThePath(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name string
+		// arrange prepares dir, a directory that is ours alone, and returns the path.
+		arrange func(t *testing.T, dir string) string
+		// want is in the error, beside the path; empty where Open succeeds.
+		want string
+	}{
+		{"CF-12 a new file in a new directory", func(_ *testing.T, dir string) string {
+			return filepath.Join(dir, "data", "sessions.db")
+		}, ""},
+		{"CF-12 a new file in a directory that others can read", withDirectory(0o755), ""},
+		{"CF-12 a new file in a directory of mode 0777", withDirectory(0o777), "run chmod 700"},
+		{"CF-12 a new file in a directory of mode 0770", withDirectory(0o770), "run chmod 700"},
+		{"CF-12 a new file in a directory like /tmp", withDirectory(0o777 | fs.ModeSticky), "run chmod 700"},
+		{"CF-12 a file of mode 0600", withFile(0o600), ""},
+		{"CF-12 a file of mode 0640", withFile(0o640), "run chmod 600"},
+		{"CF-12 a file of mode 0602", withFile(0o602), "run chmod 600"},
+		{"CF-12 a symbolic link to a store", func(t *testing.T, dir string) string {
+			path := withFile(0o600)(t, dir)
+			must(t, os.Rename(path, path+".real"), os.Symlink(path+".real", path))
+			return path
+		}, "is a symbolic link"},
+		{"CF-12 a dangling symbolic link", func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "sessions.db")
+			must(t, os.Symlink(filepath.Join(dir, "nowhere"), path))
+			return path
+		}, "is a symbolic link"},
+		{"CF-12 a directory behind a symbolic link", func(t *testing.T, dir string) string {
+			must(t, os.Mkdir(filepath.Join(dir, "real"), 0o700), os.Symlink("real", filepath.Join(dir, "data")))
+			return filepath.Join(dir, "data", "sessions.db")
+		}, "is a symbolic link"},
+		{"FM-18 a directory where the file should be", func(t *testing.T, dir string) string {
+			must(t, os.Mkdir(filepath.Join(dir, "sessions.db"), 0o700))
+			return filepath.Join(dir, "sessions.db")
+		}, "is a directory"},
+		{"FM-18 a FIFO where the file should be", func(t *testing.T, dir string) string {
+			must(t, syscall.Mkfifo(filepath.Join(dir, "sessions.db"), 0o600))
+			return filepath.Join(dir, "sessions.db")
+		}, "is a special file"},
+		{"FM-18 an empty file", withContent(""), ""},
+		{"FM-18 a file of something else", withContent(strings.Repeat("not a store\n", 10_000)), "move it away"},
+		{"FM-18 a small file of something else", withContent("not a store"), "move it away"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "own")
+			must(t, os.Mkdir(dir, 0o700))
+			path := c.arrange(t, dir)
+			s, err := boltstore.Open(path)
+			if c.want == "" {
+				must(t, err, s.Close())
+				return
+			}
+			wantText(t, err, c.want, filepath.Dir(path))
+		})
+	}
+}
+
+func TestOpenRefusesADirectoryOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(dir, "sessions.db")
+	must(t, os.Mkdir(dir, 0o700), os.Chown(dir, 12345, 12345))
+	_, err := boltstore.Open(path)
+	wantText(t, err, dir, "belongs to user 12345", "chown 0")
+
+	must(t, os.Chown(dir, 0, 0))
+	must(t, openStore(t, path).Close())
+}
+
+func TestOpenRefusesAFileCutShort(t *testing.T) {
+	t.Parallel()
+	for _, pages := range []int64{1, 2, 3, 5, 8, 40, 80} {
+		path := filepath.Join(t.TempDir(), "data", "sessions.db")
+		s := openStore(t, path)
+		for range 50 {
+			must(t, s.Create(t.Context(), newRecord(4096)))
+		}
+		must(t, s.Close(), os.Truncate(path, pages*4096))
+		_, err := boltstore.Open(path)
+		wantText(t, err, path, "move it away")
+	}
+}
+
+func withDirectory(mode fs.FileMode) func(*testing.T, string) string {
+	return func(t *testing.T, dir string) string {
+		t.Helper()
+		must(t, os.Chmod(dir, mode))
+		return filepath.Join(dir, "sessions.db")
+	}
+}
+
+func withFile(mode fs.FileMode) func(*testing.T, string) string {
+	return func(t *testing.T, dir string) string {
+		t.Helper()
+		path := filepath.Join(dir, "sessions.db")
+		must(t, openStore(t, path).Close(), os.Chmod(path, mode))
+		return path
+	}
+}
+
+func withContent(content string) func(*testing.T, string) string {
+	return func(t *testing.T, dir string) string {
+		t.Helper()
+		path := filepath.Join(dir, "sessions.db")
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+}

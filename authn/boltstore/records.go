@@ -1,0 +1,125 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"latchkey/authn"
+)
+
+// Create implements authn.Store.
+func (s *Store) Create(ctx context.Context, r authn.Record) error {
+	r.Version = 1
+	value := encodeRecord(r)
+	return s.write(ctx, func(tx *bbolt.Tx) error {
+		if get(tx, ended, r.Key) != nil {
+			return authn.ErrEnded
+		}
+		for _, index := range r.Indexes() {
+			mark, ok := decodeReminder(get(tx, revoked, index))
+			if ok && !authn.SignedInAfter(r.SignedIn, mark.notAfter) {
+				return authn.ErrEnded
+			}
+		}
+		if get(tx, records, r.Key) != nil {
+			return authn.ErrConflict
+		}
+		for _, index := range r.Indexes() {
+			if err := tx.Bucket([]byte(byIndex)).Put(indexEntry(index, r.Key), nil); err != nil {
+				return err
+			}
+		}
+		return put(tx, records, r.Key, value)
+	})
+}
+
+// Load implements authn.Store.
+func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
+	var found authn.Record
+	err := s.read(ctx, func(tx *bbolt.Tx) error {
+		r, ok := decodeRecord(key, get(tx, records, key))
+		if !ok {
+			return authn.ErrNotFound
+		}
+		r.Sealed = bytes.Clone(r.Sealed)
+		found = r
+		return nil
+	})
+	return found, err
+}
+
+// Save implements authn.Store.
+func (s *Store) Save(ctx context.Context, r authn.Record) error {
+	r.Sealed = bytes.Clone(r.Sealed)
+	return s.write(ctx, func(tx *bbolt.Tx) error {
+		stored, ok := decodeRecord(r.Key, get(tx, records, r.Key))
+		if !ok {
+			return authn.ErrNotFound
+		}
+		if stored.Version != r.Version {
+			return authn.ErrConflict
+		}
+		stored.Version++
+		stored.Device, stored.LastSeen, stored.Expires, stored.Sealed = r.Device, r.LastSeen, r.Expires, r.Sealed
+		return put(tx, records, r.Key, encodeRecord(stored))
+	})
+}
+
+// Touch implements authn.Store.
+func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time.Time) error {
+	return s.write(ctx, func(tx *bbolt.Tx) error {
+		stored, ok := decodeRecord(key, get(tx, records, key))
+		if !ok {
+			return authn.ErrNotFound
+		}
+		stored.LastSeen, stored.Expires = lastSeen, expires
+		return put(tx, records, key, encodeRecord(stored))
+	})
+}
+
+// List implements authn.Store.
+func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, error) {
+	var list []authn.Record
+	err := s.read(ctx, func(tx *bbolt.Tx) error {
+		for _, key := range indexed(tx, index) {
+			if r, ok := decodeRecord(key, get(tx, records, key)); ok {
+				r.Sealed = nil
+				list = append(list, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(list, func(a, b authn.Record) int { return b.SignedIn.Compare(a.SignedIn) })
+	return list, nil
+}
+
+func get(tx *bbolt.Tx, bucket string, key authn.Key) []byte {
+	return tx.Bucket([]byte(bucket)).Get(key[:])
+}
+
+func put(tx *bbolt.Tx, bucket string, key authn.Key, value []byte) error {
+	return tx.Bucket([]byte(bucket)).Put(key[:], value)
+}
+
+// indexed returns the keys of the records that index names.
+func indexed(tx *bbolt.Tx, index authn.Key) []authn.Key {
+	var keys []authn.Key
+	c := tx.Bucket([]byte(byIndex)).Cursor()
+	for entry, _ := c.Seek(index[:]); bytes.HasPrefix(entry, index[:]); entry, _ = c.Next() {
+		var key authn.Key
+		copy(key[:], entry[len(index):])
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func indexEntry(index, key authn.Key) []byte {
+	return append(index[:], key[:]...)
+}

@@ -1,0 +1,119 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"latchkey/authn"
+)
+
+// sweepStep is how many entries one transaction of Sweep looks at, so that it holds
+// up no writer for long.
+const sweepStep = 1000
+
+// Sweep implements authn.Store. It goes in steps: one that fails leaves the work of
+// those before it done, and counted. What it cannot read it leaves, for a newer
+// program or a person to look at.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
+	swept, err := s.sweep(ctx, records, now)
+	for _, bucket := range []string{ended, revoked, once} {
+		if err != nil {
+			break
+		}
+		_, err = s.sweep(ctx, bucket, now)
+	}
+	return swept, err
+}
+
+// sweep looks for what has expired without holding the lock of the writers, and
+// takes it for as long as there is something to drop.
+func (s *Store) sweep(ctx context.Context, bucket string, now time.Time) (int, error) {
+	swept := 0
+	var from []byte
+	for {
+		found, next, err := s.expired(ctx, bucket, now, from)
+		if err != nil {
+			return swept, err
+		}
+		if len(found) > 0 {
+			n, err := s.dropExpired(ctx, bucket, now, found)
+			if err != nil {
+				return swept, err
+			}
+			swept += n
+		}
+		if next == nil {
+			return swept, nil
+		}
+		from = next
+	}
+}
+
+// expired returns the keys of one step that have expired, and where the next step
+// starts; nil after the last.
+func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from []byte) (found []authn.Key, next []byte, err error) {
+	err = s.read(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(bucket)).Cursor()
+		seen := 0
+		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
+			if seen++; seen > sweepStep {
+				next = bytes.Clone(k)
+				return nil
+			}
+			if hasExpired(bucket, value, now) {
+				var key authn.Key
+				copy(key[:], k)
+				found = append(found, key)
+			}
+		}
+		return nil
+	})
+	return found, next, err
+}
+
+// dropExpired looks again: a record may have been touched meanwhile.
+func (s *Store) dropExpired(ctx context.Context, bucket string, now time.Time, keys []authn.Key) (int, error) {
+	var dropped int
+	err := s.write(ctx, func(tx *bbolt.Tx) error {
+		dropped = 0
+		for _, key := range keys {
+			if !hasExpired(bucket, get(tx, bucket, key), now) {
+				continue
+			}
+			if err := forget(tx, bucket, key); err != nil {
+				return err
+			}
+			dropped++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return dropped, nil
+}
+
+func forget(tx *bbolt.Tx, bucket string, key authn.Key) error {
+	if bucket == records {
+		return drop(tx, key)
+	}
+	return tx.Bucket([]byte(bucket)).Delete(key[:])
+}
+
+func hasExpired(bucket string, value []byte, now time.Time) bool {
+	var expires time.Time
+	var ok bool
+	if bucket == records {
+		var r authn.Record
+		r, ok = decodeRecord(authn.Key{}, value)
+		expires = r.Expires
+	} else {
+		var r reminder
+		r, ok = decodeReminder(value)
+		expires = r.until
+	}
+	return ok && !expires.After(now)
+}

@@ -1,0 +1,166 @@
+package authn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Claims are the members of a JSON object that a provider vouches for, as it sent
+// them. The zero Claims are empty.
+type Claims json.RawMessage
+
+// Claim is one member of Claims.
+type Claim struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// List returns the claims in the order in which the provider sent them.
+func (c Claims) List() []Claim {
+	list, err := members(c)
+	if err != nil {
+		return nil // what is not an object holds no claims; those were refused at sign-in
+	}
+	return list
+}
+
+// String returns a claim that is a string, or "".
+func (c Claims) String(name string) string {
+	var s string
+	c.decode(name, &s)
+	return s
+}
+
+// Bool returns a claim that is true, or "true": some providers send booleans as
+// strings. Anything else is false.
+func (c Claims) Bool(name string) bool {
+	var v any
+	c.decode(name, &v)
+	return v == true || v == "true"
+}
+
+func (c Claims) decode(name string, into any) {
+	for _, claim := range c.List() {
+		if claim.Name == name {
+			if json.Unmarshal(claim.Value, into) == nil {
+				return
+			}
+		}
+	}
+}
+
+// protocolClaims decide whether a token is accepted. None of them may appear twice
+// or in another spelling: encoding/json takes the last and ignores case, and two
+// readers of one token must not read two different things (RFC 7519 section 4, RFC
+// 8725 section 2.4).
+var protocolClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time",
+	"acr", "sid", "jti", "events", "email", "email_verified",
+}
+
+// members reads the top level of a JSON object and refuses a member that comes
+// twice, or that is a protocol claim but for its case.
+func members(document []byte) ([]Claim, error) {
+	dec := json.NewDecoder(bytes.NewReader(document))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
+	}
+	var list []Claim
+	seen := make(map[string]bool)
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return nil, errors.New("malformed JSON")
+		}
+		name, _ := t.(string) // a member's name is always a string
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, errors.New("malformed JSON")
+		}
+		if seen[name] {
+			return nil, errors.New("a member appears twice")
+		}
+		if i := slices.IndexFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }); i >= 0 && protocolClaims[i] != name {
+			return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
+		}
+		seen[name] = true
+		list = append(list, Claim{Name: name, Value: value})
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errors.New("malformed JSON")
+	}
+	return list, nil
+}
+
+// strictClaims are the claims of a token that is being judged: each is read with
+// the one type that the standard gives it, and a claim of another type is an error.
+type strictClaims map[string]json.RawMessage
+
+func parseStrict(document []byte) (strictClaims, error) {
+	list, err := members(document)
+	if err != nil {
+		return nil, err
+	}
+	c := make(strictClaims, len(list))
+	for _, claim := range list {
+		c[claim.Name] = claim.Value
+	}
+	return c, nil
+}
+
+func (c strictClaims) has(name string) bool { _, ok := c[name]; return ok }
+
+// string returns a claim that must be a string if it is there.
+func (c strictClaims) string(name string) (string, error) {
+	raw, ok := c[name]
+	if !ok {
+		return "", nil
+	}
+	var s *string
+	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+		return "", fmt.Errorf("%s is not a string", name)
+	}
+	return *s, nil
+}
+
+// time returns a claim that must be a NumericDate if it is there (RFC 7519 section
+// 2); the zero time where it is not.
+func (c strictClaims) time(name string) (time.Time, error) {
+	raw, ok := c[name]
+	if !ok {
+		return time.Time{}, nil
+	}
+	var seconds *float64
+	if err := json.Unmarshal(raw, &seconds); err != nil || seconds == nil {
+		return time.Time{}, fmt.Errorf("%s is not a number", name)
+	}
+	if *seconds <= 0 || *seconds > 1<<40 {
+		return time.Time{}, fmt.Errorf("%s is out of range", name)
+	}
+	whole, fraction := math.Modf(*seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}
+
+// audience returns aud, which is a string or an array of strings (RFC 7519 section
+// 4.1.3).
+func (c strictClaims) audience() ([]string, error) {
+	var one *string
+	if json.Unmarshal(c["aud"], &one) == nil && one != nil {
+		return []string{*one}, nil
+	}
+	var many []*string
+	if err := json.Unmarshal(c["aud"], &many); err != nil || slices.Contains(many, nil) {
+		return nil, errors.New("aud is not a string or a list of strings")
+	}
+	list := make([]string, len(many))
+	for i, s := range many {
+		list[i] = *s
+	}
+	return list, nil
+}

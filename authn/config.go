@@ -1,0 +1,100 @@
+package authn
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Config is what a relying party and its sessions are made from. Every field is
+// needed unless its comment says otherwise.
+type Config struct {
+	// Issuer is the provider's issuer identifier, to the letter.
+	Issuer string
+	// Auth0 says that the provider is an Auth0 tenant: sign-out has a place of its
+	// own there where metadata names none.
+	Auth0 bool
+	// ClientID and ClientSecret are this application at the provider. There is no
+	// secret with private_key_jwt.
+	ClientID     string
+	ClientSecret Secret
+	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
+	ClientAuth string
+	// SigningKey signs client assertions, with PrivateKeyJWT only.
+	SigningKey crypto.Signer
+	// RedirectURL is where the provider sends the authorization response, and
+	// PostLogoutRedirectURL where it sends the browser after sign-out.
+	RedirectURL, PostLogoutRedirectURL string
+	// Scopes are asked for; offline_access only where the provider lists it.
+	Scopes []string
+	// Audience is the API that access tokens are for; "" asks for none.
+	Audience string
+	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
+	IDTokenAlgorithms []string
+	// ResponseMode is "query" or "form_post".
+	ResponseMode string
+	// PushedAuthorizationRequests is "auto", "always" or "never".
+	PushedAuthorizationRequests string
+	// StrictLogoutTokenType asks for typ logout+jwt in logout tokens.
+	StrictLogoutTokenType bool
+
+	// Keys seal transactions and sessions; Store keeps the sessions.
+	Keys  *Keys
+	Store Store
+	// Secure is set where the application is served over https.
+	Secure bool
+	// Idle and Absolute are how long a session lives without its person, and at all.
+	Idle, Absolute time.Duration
+
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// validate reports what would only show later, or never.
+func (c Config) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("authn: "+format, args...)) }
+	if c.ClientID == "" {
+		fault("no client id")
+	}
+	switch c.ClientAuth {
+	case ClientSecretBasic, ClientSecretPost:
+		if c.ClientSecret == "" {
+			fault("%s needs a client secret", c.ClientAuth)
+		}
+	case PrivateKeyJWT:
+		if c.SigningKey == nil {
+			fault("%s needs a signing key", c.ClientAuth)
+		}
+	default:
+		fault("unknown client authentication %q", c.ClientAuth)
+	}
+	for _, alg := range c.IDTokenAlgorithms {
+		if !slices.Contains(signatureAlgorithms, jose.SignatureAlgorithm(alg)) {
+			fault("an ID token cannot be signed with %q", alg)
+		}
+	}
+	if len(c.IDTokenAlgorithms) == 0 {
+		fault("no algorithm for ID tokens")
+	}
+	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Host == "" ||
+		(issuer.Scheme != "https" && (issuer.Scheme != "http" || !IsLoopback(issuer.Hostname()))) {
+		fault("the issuer is not an https URL")
+	}
+	if c.ResponseMode == "form_post" && !c.Secure {
+		fault("form_post needs https: its cookie must be Secure")
+	}
+	if c.Keys == nil || c.Store == nil || c.Now == nil || c.Log == nil {
+		fault("keys, store, clock and log are needed")
+	}
+	if c.Idle <= 0 || c.Absolute < c.Idle {
+		fault("the idle lifetime must be positive and no longer than the absolute one")
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,63 @@
+package authn
+
+import (
+	"net/http"
+	"slices"
+	"time"
+)
+
+// cookies writes and reads the cookies of this package. With https they have the
+// __Host- prefix, so that no sibling host and no plain connection can plant one
+// (RFC 6265bis section 4.1.3.2). On http, which is loopback only, they have neither
+// prefix nor Secure: Safari stores no Secure cookie there.
+type cookies struct{ secure bool }
+
+func (c cookies) name(base string) string {
+	if c.secure {
+		return "__Host-" + base
+	}
+	return base
+}
+
+// set sends a cookie that lives for a time, in whole seconds. A response that
+// carries a cookie is nobody else's: it must not be stored by any cache.
+func (c cookies) set(w http.ResponseWriter, base, value string, life time.Duration, site http.SameSite) {
+	http.SetCookie(w, &http.Cookie{
+		Name: c.name(base), Value: value, Path: "/", MaxAge: int(life / time.Second),
+		Secure: c.secure, HttpOnly: true, SameSite: site,
+	})
+	private(w)
+}
+
+// clear deletes a cookie. The attributes are those that it was set with: Chromium
+// ignores a deletion that lacks Secure.
+func (c cookies) clear(w http.ResponseWriter, base string, site http.SameSite) {
+	http.SetCookie(w, &http.Cookie{
+		Name: c.name(base), Path: "/", MaxAge: -1,
+		Secure: c.secure, HttpOnly: true, SameSite: site,
+	})
+	private(w)
+}
+
+// get returns the value of a cookie that the browser sent exactly once. Two of one
+// name mean that somebody else could set one of them.
+func (c cookies) get(r *http.Request, base string) (string, bool) {
+	found := r.CookiesNamed(c.name(base))
+	if len(found) != 1 {
+		return "", false
+	}
+	return found[0].Value, true
+}
+
+// sent reports whether the browser sent the cookie at all.
+func (c cookies) sent(r *http.Request, base string) bool {
+	return len(r.CookiesNamed(c.name(base))) > 0
+}
+
+func private(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if !slices.Contains(h.Values("Vary"), "Cookie") {
+		h.Add("Vary", "Cookie")
+	}
+}

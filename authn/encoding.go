@@ -1,0 +1,98 @@
+package authn
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// errEncoding says that bytes are not what an encoder wrote.
+var errEncoding = errors.New("authn: malformed record")
+
+// encoder writes fields one after another, each byte string behind its length.
+// The order of the calls is the format; the first byte of it names its version.
+// A session is decoded on every request, and this costs a tenth of what JSON does.
+type encoder struct{ buf []byte }
+
+func (e *encoder) byte(b byte) { e.buf = append(e.buf, b) }
+
+func (e *encoder) bytes(b []byte) {
+	e.buf = binary.AppendUvarint(e.buf, uint64(len(b)))
+	e.buf = append(e.buf, b...)
+}
+
+func (e *encoder) string(s string) {
+	e.buf = binary.AppendUvarint(e.buf, uint64(len(s)))
+	e.buf = append(e.buf, s...)
+}
+
+func (e *encoder) bool(b bool) {
+	if b {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
+}
+
+// time keeps the instant to the microsecond; the zero time stays the zero time.
+func (e *encoder) time(t time.Time) {
+	if t.IsZero() {
+		e.buf = binary.AppendVarint(e.buf, 0)
+		return
+	}
+	e.buf = binary.AppendVarint(e.buf, t.UnixMicro())
+}
+
+// decoder reads what encoder wrote. After the first mistake every read returns a
+// zero value, and err says so at the end.
+type decoder struct {
+	buf []byte
+	bad bool
+}
+
+func (d *decoder) byte() byte {
+	if len(d.buf) == 0 {
+		d.bad = true
+		return 0
+	}
+	b := d.buf[0]
+	d.buf = d.buf[1:]
+	return b
+}
+
+// bytes returns a slice of the decoder's own buffer.
+func (d *decoder) bytes() []byte {
+	n, size := binary.Uvarint(d.buf)
+	if size <= 0 || n > uint64(len(d.buf)-size) {
+		d.bad, d.buf = true, nil
+		return nil
+	}
+	b := d.buf[size : size+int(n) : size+int(n)]
+	d.buf = d.buf[size+int(n):]
+	return b
+}
+
+func (d *decoder) string() string { return string(d.bytes()) }
+
+func (d *decoder) bool() bool { return d.byte() == 1 }
+
+func (d *decoder) time() time.Time {
+	micros, size := binary.Varint(d.buf)
+	if size <= 0 {
+		d.bad, d.buf = true, nil
+		return time.Time{}
+	}
+	d.buf = d.buf[size:]
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}
+
+// err reports whether everything could be read and nothing was left over.
+func (d *decoder) err() error {
+	if d.bad || len(d.buf) > 0 {
+		return errEncoding
+	}
+	return nil
+}

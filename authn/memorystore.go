@@ -1,0 +1,247 @@
+package authn
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// MemoryStore is a Store in the memory of this process: sessions end with it.
+type MemoryStore struct {
+	mu      sync.Mutex
+	records map[Key]Record
+	// byIndex finds records by Owner and by ProviderSession.
+	byIndex map[Key]map[Key]struct{}
+	ended   map[Key]time.Time // session key -> until
+	revoked map[Key]revocation
+	once    map[Key]time.Time // key -> until
+}
+
+// revocation refuses sign-ins of an owner or a provider session up to a moment.
+type revocation struct {
+	notAfter time.Time
+	until    time.Time
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore() *MemoryStore {
+	return &MemoryStore{
+		records: make(map[Key]Record),
+		byIndex: make(map[Key]map[Key]struct{}),
+		ended:   make(map[Key]time.Time),
+		revoked: make(map[Key]revocation),
+		once:    make(map[Key]time.Time),
+	}
+}
+
+// Create implements Store.
+func (s *MemoryStore) Create(ctx context.Context, r Record) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.ended[r.Key]; ok {
+		return ErrEnded
+	}
+	for _, index := range r.Indexes() {
+		if rev, ok := s.revoked[index]; ok && !SignedInAfter(r.SignedIn, rev.notAfter) {
+			return ErrEnded
+		}
+	}
+	if _, ok := s.records[r.Key]; ok {
+		return ErrConflict
+	}
+	r.Version = 1
+	r.Sealed = bytes.Clone(r.Sealed)
+	s.records[r.Key] = r
+	for _, index := range r.Indexes() {
+		if s.byIndex[index] == nil {
+			s.byIndex[index] = make(map[Key]struct{})
+		}
+		s.byIndex[index][r.Key] = struct{}{}
+	}
+	return nil
+}
+
+// Load implements Store.
+func (s *MemoryStore) Load(ctx context.Context, key Key) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.records[key]
+	if !ok {
+		return Record{}, ErrNotFound
+	}
+	r.Sealed = bytes.Clone(r.Sealed)
+	return r, nil
+}
+
+// Save implements Store.
+func (s *MemoryStore) Save(ctx context.Context, r Record) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.records[r.Key]
+	if !ok {
+		return ErrNotFound
+	}
+	if old.Version != r.Version {
+		return ErrConflict
+	}
+	old.Version++
+	old.Device, old.LastSeen, old.Expires = r.Device, r.LastSeen, r.Expires
+	old.Sealed = bytes.Clone(r.Sealed)
+	s.records[r.Key] = old
+	return nil
+}
+
+// Touch implements Store.
+func (s *MemoryStore) Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.records[key]
+	if !ok {
+		return ErrNotFound
+	}
+	r.LastSeen, r.Expires = lastSeen, expires
+	s.records[key] = r
+	return nil
+}
+
+// End implements Store.
+func (s *MemoryStore) End(ctx context.Context, key Key, until time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(key)
+	if until.After(s.ended[key]) {
+		s.ended[key] = until
+	}
+	return nil
+}
+
+// Revoke implements Store.
+func (s *MemoryStore) Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rev := s.revoked[index]
+	if notAfter.After(rev.notAfter) {
+		rev.notAfter = notAfter
+	}
+	if until.After(rev.until) {
+		rev.until = until
+	}
+	s.revoked[index] = rev
+
+	var ended []Key
+	for key := range s.byIndex[index] {
+		if !SignedInAfter(s.records[key].SignedIn, notAfter) {
+			ended = append(ended, key)
+		}
+	}
+	for _, key := range ended {
+		s.drop(key)
+		s.ended[key] = until
+	}
+	return ended, nil
+}
+
+// List implements Store.
+func (s *MemoryStore) List(ctx context.Context, index Key) ([]Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Record
+	for key := range s.byIndex[index] {
+		r := s.records[key]
+		r.Sealed = nil
+		list = append(list, r)
+	}
+	// The provider counts in seconds; the keys keep the order of a tie from changing.
+	slices.SortFunc(list, func(a, b Record) int {
+		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
+	})
+	return list, nil
+}
+
+// Once implements Store.
+func (s *MemoryStore) Once(ctx context.Context, key Key, until time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, used := s.once[key]; used {
+		return false, nil
+	}
+	s.once[key] = until
+	return true, nil
+}
+
+// Sweep implements Store.
+func (s *MemoryStore) Sweep(ctx context.Context, now time.Time) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	swept := 0
+	for key, r := range s.records {
+		if !r.Expires.After(now) {
+			s.drop(key)
+			swept++
+		}
+	}
+	for _, reminders := range []map[Key]time.Time{s.ended, s.once} {
+		for key, until := range reminders {
+			if !until.After(now) {
+				delete(reminders, key)
+			}
+		}
+	}
+	for key, rev := range s.revoked {
+		if !rev.until.After(now) {
+			delete(s.revoked, key)
+		}
+	}
+	return swept, nil
+}
+
+// Ping implements Store.
+func (s *MemoryStore) Ping(ctx context.Context) error { return ctx.Err() }
+
+// Close implements Store.
+func (s *MemoryStore) Close() error { return nil }
+
+// drop removes a record and its index entries. The caller holds the lock.
+func (s *MemoryStore) drop(key Key) {
+	r, ok := s.records[key]
+	if !ok {
+		return
+	}
+	delete(s.records, key)
+	for _, index := range r.Indexes() {
+		delete(s.byIndex[index], key)
+		if len(s.byIndex[index]) == 0 {
+			delete(s.byIndex, index)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package authn
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// MinSecretBytes is the least length of an application secret: 256 bits.
+const MinSecretBytes = 32
+
+// errSealBroken says that something sealed cannot be opened: another key made it,
+// or somebody changed it. The two cannot be told apart, and need not be.
+var errSealBroken = errors.New("authn: the seal is broken")
+
+// Keys seals what leaves this process: transactions in cookies, sessions in the
+// store. Every purpose has a key of its own, derived from the application's secret
+// by HKDF-SHA256 (RFC 5869), so that nothing sealed for one opens as another.
+//
+// The first secret seals; the others only open, so that a secret can be replaced
+// without signing anybody out.
+type Keys struct {
+	secrets [][]byte
+}
+
+// NewKeys takes the application's secrets, the current one first.
+func NewKeys(secrets ...Secret) (*Keys, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("authn: no application secret")
+	}
+	k := &Keys{}
+	for i, s := range secrets {
+		if len(s) < MinSecretBytes {
+			return nil, fmt.Errorf("authn: application secret %d has %d bytes, it needs %d or more", i+1, len(s), MinSecretBytes)
+		}
+		k.secrets = append(k.secrets, []byte(s))
+	}
+	return k, nil
+}
+
+// seal encrypts plaintext with AES-256-GCM under the current secret. Opening it
+// takes the same purpose, salt and additional data.
+func (k *Keys) seal(purpose string, salt, plaintext, additional []byte) ([]byte, error) {
+	aead, err := derive(k.secrets[0], salt, purpose)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, plaintext, additional), nil
+}
+
+// open decrypts what seal made and reports whether the current secret had sealed
+// it. It returns errSealBroken where no secret opens it.
+func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext []byte, current bool, err error) {
+	for i, secret := range k.secrets {
+		aead, err := derive(secret, salt, purpose)
+		if err != nil {
+			return nil, false, err
+		}
+		if plaintext, err := aead.Open(nil, nil, sealed, additional); err == nil {
+			return plaintext, i == 0, nil
+		}
+	}
+	return nil, false, errSealBroken
+}
+
+// derive makes the cipher for a purpose. The nonce is random and travels in front
+// of the ciphertext.
+func derive(secret, salt []byte, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, salt, "latchkey 1 "+purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("authn: deriving a key: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("authn: deriving a key: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}

@@ -1,0 +1,22 @@
+package authn
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Secret is a string that must not be seen: it prints, logs and marshals as
+// "[hidden]". Whoever needs the value converts it, string(s), where one can see it.
+type Secret string
+
+const hidden = "[hidden]"
+
+// Format implements fmt.Formatter for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText implements encoding.TextMarshaler, and so covers JSON.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }

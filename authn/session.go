@@ -1,0 +1,116 @@
+package authn
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+)
+
+// Session is what is known of one sign-in. It is a snapshot: to change it is to ask
+// Sessions for an Update, which returns the next one.
+type Session struct {
+	Identity Identity
+	// Started is when the session began, by this application's clock.
+	Started time.Time
+	// Expires is the absolute end, which nothing moves. IdleUntil is when it ends
+	// if its person does nothing more; it is never later.
+	Expires, IdleUntil time.Time
+	LastSeen           time.Time
+	// ProfileAt is when the provider was last asked about the person, and Changes is
+	// what it then said otherwise than before.
+	ProfileAt time.Time
+	Changes   []Change
+
+	tokens Tokens
+	// asked are the moments of the last profile refreshes, the newest last.
+	asked []time.Time
+	// values is the application's own map, as gorilla's session has it, in gob.
+	values []byte
+
+	record Record // without its sealed part
+	secret []byte // the cookie's; opens the record
+	stale  bool   // sealed under a secret that is being replaced
+}
+
+// LogID names the session in logs: enough to follow it, too little to find it.
+func (s *Session) LogID() string { return hex.EncodeToString(s.record.Key[:4]) }
+
+type sessionContextKey struct{}
+
+// NewContext returns a context that carries the session of a request.
+func NewContext(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(ctx, sessionContextKey{}, s)
+}
+
+// FromContext returns the session that NewContext put there, or nil: the visitor
+// has not signed in.
+func FromContext(ctx context.Context) *Session {
+	s, _ := ctx.Value(sessionContextKey{}).(*Session)
+	return s
+}
+
+// sessionFormat is the version of what follows. A record of a newer version reads
+// as no session at all: it was written by a program that knows more.
+const sessionFormat = 1
+
+func (s *Session) encode() []byte {
+	var e encoder
+	i := &s.Identity
+	e.string(i.Issuer)
+	e.string(i.Subject)
+	e.string(i.SID)
+	e.time(i.AuthTime)
+	e.bytes(i.IDToken)
+	e.bytes(i.UserInfo)
+	e.string(i.Profile.Name)
+	e.string(i.Profile.Email)
+	e.bool(i.Profile.EmailVerified)
+	e.string(i.Profile.Picture)
+	e.string(string(s.tokens.Access))
+	e.string(string(s.tokens.Refresh))
+	e.string(string(s.tokens.IDToken))
+	e.time(s.tokens.Expires)
+	e.string(s.tokens.Scope)
+	e.time(s.Started)
+	e.time(s.Expires)
+	e.time(s.ProfileAt)
+	e.byte(byte(len(s.asked)))
+	for _, t := range s.asked {
+		e.time(t)
+	}
+	e.byte(byte(min(len(s.Changes), maxChanges)))
+	for _, c := range s.Changes[:min(len(s.Changes), maxChanges)] {
+		e.string(c.Name)
+		e.bytes(c.Before)
+		e.bytes(c.After)
+	}
+	e.bytes(s.values)
+	return e.buf
+}
+
+// maxChanges bounds how many changes are remembered of a refresh.
+const maxChanges = 100
+
+func decodeSession(b []byte) (*Session, error) {
+	d := decoder{buf: b}
+	s := &Session{
+		Identity: Identity{
+			Issuer: d.string(), Subject: d.string(), SID: d.string(), AuthTime: d.time(),
+			IDToken: d.bytes(), UserInfo: d.bytes(),
+			Profile: Profile{Name: d.string(), Email: d.string(), EmailVerified: d.bool(), Picture: d.string()},
+		},
+		tokens: Tokens{
+			Access: Secret(d.string()), Refresh: Secret(d.string()), IDToken: Secret(d.string()),
+			Expires: d.time(), Scope: d.string(),
+		},
+		Started: d.time(), Expires: d.time(), ProfileAt: d.time(),
+	}
+	for range d.byte() {
+		s.asked = append(s.asked, d.time())
+	}
+	for range d.byte() {
+		s.Changes = append(s.Changes, Change{Name: d.string(), Before: d.bytes(), After: d.bytes()})
+	}
+	s.values = d.bytes()
+	return s, d.err()
+}

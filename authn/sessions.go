@@ -1,0 +1,315 @@
+package authn
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	sessionCookie  = "session"
+	sessionPurpose = "session"
+	// storeTimeout bounds every call to the store: a request that waits longer is
+	// answered as an outage.
+	storeTimeout = time.Second
+	// touchInterval is how often LastSeen moves at most.
+	touchInterval = time.Minute
+	// maxUpdateAttempts bounds how often an Update starts over when others save first.
+	maxUpdateAttempts = 10
+)
+
+// Sessions starts, loads, changes and ends sessions. It alone writes the session
+// cookie, and it is the sessions.Store of gorilla's for an application's own values.
+//
+// The cookie holds an id and a secret and never grows. The store finds the record
+// by the hash of the id; the record is sealed under a key that takes both the
+// application's secret and the cookie's, so that a stolen store opens nothing, with
+// the application's secret or without.
+type Sessions struct {
+	store          Store
+	keys           *Keys
+	cookies        cookies
+	idle, absolute time.Duration
+	now            func() time.Time
+	log            *slog.Logger
+}
+
+// NewSessions returns the sessions that cfg's Store keeps.
+func NewSessions(cfg Config) (*Sessions, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Sessions{
+		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure},
+		idle: cfg.Idle, absolute: cfg.Absolute, now: cfg.Now, log: cfg.Log,
+	}, nil
+}
+
+// Load returns the session that a request's cookie opens, or nil for a visitor: no
+// cookie, or one that is unknown, ended, expired or made up. An error, of
+// ReasonStoreUnavailable, means that nobody can tell; it must not be taken for nil.
+func (s *Sessions) Load(r *http.Request) (*Session, error) {
+	value, ok := s.cookies.get(r, sessionCookie)
+	if !ok {
+		return nil, nil
+	}
+	id, secret, ok := splitCookie(value)
+	if !ok {
+		return nil, nil
+	}
+	return s.load(r.Context(), NewKey(sessionPurpose, id), secret)
+}
+
+func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	record, err := s.store.Load(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+	}
+	session, err := s.open(record, secret)
+	if err != nil {
+		// A wrong cookie secret, a replaced application secret, a damaged record:
+		// for the person all of them mean to sign in again.
+		s.log.DebugContext(ctx, "session not opened", "error", err)
+		return nil, nil
+	}
+	if now := s.now(); !now.Before(session.Expires) || !now.Before(session.IdleUntil) {
+		return nil, nil
+	}
+	return session, nil
+}
+
+// Stale reports whether the browser sent a session cookie that Load opened nothing
+// with.
+func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
+	return loaded == nil && s.cookies.sent(r, sessionCookie)
+}
+
+// Clear deletes the session cookie.
+func (s *Sessions) Clear(w http.ResponseWriter) {
+	s.cookies.clear(w, sessionCookie, http.SameSiteLaxMode)
+}
+
+// Start begins a session for a completed sign-in, under a new id, and ends the one
+// that the browser had before: an id that was there before a sign-in is never worth
+// anything after it. It returns ErrEnded where the provider has ended that sign-in
+// in the meantime.
+func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	id, secret := randomToken(), randomToken()
+	now := s.now()
+	session := &Session{
+		Identity: in.Identity, Started: now, Expires: now.Add(s.absolute), LastSeen: now,
+		ProfileAt: now, tokens: in.Tokens, asked: []time.Time{now}, secret: []byte(secret),
+		record: Record{
+			Key:    NewKey(sessionPurpose, id),
+			Owner:  OwnerKey(in.Identity.Issuer, in.Identity.Subject),
+			Device: Device(r.UserAgent()), SignedIn: in.At,
+		},
+	}
+	if in.Identity.SID != "" {
+		session.record.ProviderSession = ProviderSessionKey(in.Identity.Issuer, in.Identity.SID)
+	}
+	session.IdleUntil = s.idleUntil(now, session.Expires)
+	record, err := s.seal(session)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Create(ctx, record); err != nil {
+		if errors.Is(err, ErrEnded) {
+			return nil, &Error{Reason: ReasonSessionEnded, ReturnTo: in.ReturnTo, Err: err}
+		}
+		return nil, &Error{Reason: ReasonStoreUnavailable, ReturnTo: in.ReturnTo, Err: err}
+	}
+	session.record.Version = 1
+	s.endPrevious(ctx, r)
+	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
+	return session, nil
+}
+
+// endPrevious ends the session that the browser had. That it cannot be ended is no
+// reason to refuse the new one: its cookie is being replaced.
+func (s *Sessions) endPrevious(ctx context.Context, r *http.Request) {
+	value, ok := s.cookies.get(r, sessionCookie)
+	if !ok {
+		return
+	}
+	if id, _, ok := splitCookie(value); ok {
+		if err := s.store.End(ctx, NewKey(sessionPurpose, id), s.now().Add(s.absolute)); err != nil {
+			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
+		}
+	}
+}
+
+// Update applies change to the session as it is now in the store and saves it,
+// again if somebody else saves first: change may run more than once. It returns the
+// session as saved. An *Error of ReasonSessionEnded says that it has ended, and what
+// has ended is never written back.
+func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session)) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for range maxUpdateAttempts {
+		fresh, err := s.load(ctx, session.record.Key, session.secret)
+		if err != nil {
+			return nil, err
+		}
+		if fresh == nil {
+			return nil, &Error{Reason: ReasonSessionEnded, Err: ErrNotFound}
+		}
+		change(fresh)
+		record, err := s.seal(fresh)
+		if err != nil {
+			return nil, err
+		}
+		switch err := s.store.Save(ctx, record); {
+		case err == nil:
+			fresh.record.Version++
+			fresh.stale = false
+			return fresh, nil
+		case errors.Is(err, ErrConflict):
+		case errors.Is(err, ErrNotFound):
+			return nil, &Error{Reason: ReasonSessionEnded, Err: err}
+		default:
+			return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+		}
+	}
+	return nil, &Error{Reason: ReasonStoreUnavailable, Err: ErrConflict}
+}
+
+// Touch notes that the person is there, at most once a minute, and so moves the idle
+// end. It also seals a session anew whose application secret is being replaced. What
+// fails here is logged and tried again by the next request.
+func (s *Sessions) Touch(ctx context.Context, session *Session) {
+	now := s.now()
+	if session.stale {
+		if _, err := s.Update(ctx, session, func(*Session) {}); err != nil {
+			s.log.WarnContext(ctx, "session not sealed anew", "session", session.LogID(), "error", err)
+		}
+	}
+	if now.Sub(session.LastSeen) < touchInterval {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	until := s.idleUntil(now, session.Expires)
+	if err := s.store.Touch(ctx, session.record.Key, now, until); err != nil {
+		s.log.WarnContext(ctx, "session not touched", "session", session.LogID(), "error", err)
+		return
+	}
+	session.LastSeen, session.IdleUntil = now, until
+}
+
+// End ends a session in the store. After it has returned nil the cookie opens
+// nothing, on no node.
+func (s *Sessions) End(ctx context.Context, session *Session) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if err := s.store.End(ctx, session.record.Key, session.Expires); err != nil {
+		return &Error{Reason: ReasonStoreUnavailable, Err: err}
+	}
+	return nil
+}
+
+// Sweep drops expired sessions now and then, until ctx ends.
+func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if n, err := s.store.Sweep(ctx, s.now()); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "expired sessions not swept", "error", err)
+		} else if n > 0 {
+			s.log.InfoContext(ctx, "expired sessions swept", "sessions", n)
+		}
+	}
+}
+
+// Ready reports whether the store answers.
+func (s *Sessions) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		return &Error{Reason: ReasonStoreUnavailable, Err: err}
+	}
+	return nil
+}
+
+// seal makes the record of a session, bound to its key: a record that is stored
+// under another session's key does not open.
+func (s *Sessions) seal(session *Session) (Record, error) {
+	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(session.record.Key))
+	if err != nil {
+		return Record{}, err
+	}
+	record := session.record
+	record.LastSeen, record.Expires = session.LastSeen, session.IdleUntil
+	record.Sealed = append([]byte{sessionFormat}, sealed...)
+	return record, nil
+}
+
+func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
+	if len(record.Sealed) == 0 || record.Sealed[0] != sessionFormat {
+		return nil, errEncoding
+	}
+	plain, current, err := s.keys.open(sessionPurpose, secret, record.Sealed[1:], sealContext(record.Key))
+	if err != nil {
+		return nil, err
+	}
+	session, err := decodeSession(plain)
+	if err != nil {
+		return nil, err
+	}
+	record.Sealed = nil
+	session.record, session.secret, session.stale = record, secret, !current
+	// The lifetimes count as they are configured now, where that is the shorter.
+	if limit := session.Started.Add(s.absolute); limit.Before(session.Expires) {
+		session.Expires = limit
+	}
+	session.LastSeen = record.LastSeen
+	session.IdleUntil = s.idleUntil(record.LastSeen, session.Expires)
+	return session, nil
+}
+
+func sealContext(key Key) []byte { return append([]byte{sessionFormat}, key[:]...) }
+
+// idleUntil is when a session ends whose person was last seen then.
+func (s *Sessions) idleUntil(lastSeen, expires time.Time) time.Time {
+	until := lastSeen.Add(s.idle)
+	if until.After(expires) {
+		return expires
+	}
+	return until
+}
+
+// splitCookie takes the cookie's value apart.
+func splitCookie(value string) (id string, secret []byte, ok bool) {
+	id, rest, ok := strings.Cut(value, ".")
+	if !ok || len(id) != 43 || len(rest) != 43 {
+		return "", nil, false
+	}
+	for _, part := range []string{id, rest} {
+		if _, err := base64.RawURLEncoding.DecodeString(part); err != nil {
+			return "", nil, false
+		}
+	}
+	return id, []byte(rest), true
+}
+
+// OwnerKey names a person in the store.
+func OwnerKey(issuer, subject string) Key { return NewKey("owner", issuer, subject) }
+
+// ProviderSessionKey names the provider's session in the store.
+func ProviderSessionKey(issuer, sid string) Key { return NewKey("provider session", issuer, sid) }

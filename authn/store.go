@@ -1,0 +1,145 @@
+package authn
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// Key names a record, or what a record is found by, without saying it: the
+// SHA-256 of a session's id, of an issuer and subject, of an issuer and sid.
+// The zero Key names nothing.
+type Key [sha256.Size]byte
+
+// NewKey hashes parts into a Key. Each part is preceded by its length, so that
+// no two lists of parts share a key; kind keeps the keys of different uses apart.
+func NewKey(kind string, parts ...string) Key {
+	h := sha256.New()
+	write := func(s string) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	write(kind)
+	for _, p := range parts {
+		write(p)
+	}
+	return Key(h.Sum(nil))
+}
+
+// Record is one session as a Store keeps it: what Sessions sealed, and beside it
+// the little that has to be known without the person's cookie.
+type Record struct {
+	// Key is the hash of the id in the cookie.
+	Key Key
+	// Owner is the hash of issuer and subject: whose session this is.
+	Owner Key
+	// ProviderSession is the hash of issuer and sid, the provider's own name for
+	// its session; zero where the provider gave no sid.
+	ProviderSession Key
+	// Device is a short label of the browser, such as "Firefox on Linux".
+	Device string
+	// SignedIn is when the provider says that it issued the ID token. Revoke
+	// compares it with the time of a logout token, which is of the same clock.
+	SignedIn time.Time
+	// LastSeen is when the person last did something, to the minute.
+	LastSeen time.Time
+	// Expires is when the session ends by itself; Sweep drops it after that.
+	Expires time.Time
+	// Version starts at 1 and grows by one with each Save.
+	Version uint64
+	// Sealed is opaque to the Store.
+	Sealed []byte
+}
+
+var (
+	// ErrNotFound says that there is no such record: it never was, has ended or
+	// was swept. It is an answer; a store that cannot answer returns another error.
+	ErrNotFound = errors.New("authn: no such session")
+	// ErrConflict says that the record was saved by someone else since it was loaded.
+	ErrConflict = errors.New("authn: the session was changed meanwhile")
+	// ErrEnded says that the session was ended before it could be created.
+	ErrEnded = errors.New("authn: the session was ended meanwhile")
+)
+
+// Store keeps session records. It is the one interface of this package; the
+// in-memory store here and those of boltstore implement it, and storetest
+// is the suite that each of them passes.
+//
+// The contract:
+//
+//   - Every method is atomic, safe for concurrent use, and bounded in time by its
+//     context. Where a write returns nil, it has been made durable in the sense of
+//     that store: later calls see it, from every process that shares the store.
+//   - What a caller passes in and gets out is its own: a store keeps no reference
+//     to a slice of the caller's and hands out none of its own.
+//   - A store has no clock. Whoever calls it says what time it is, and decides
+//     whether a record that it loads has expired.
+//   - Ended stays ended: after End or Revoke has returned, no Save, Touch or
+//     Create brings the session back, in whatever order they arrive.
+type Store interface {
+	// Create stores a new record at version 1, whatever r.Version says. It returns
+	// ErrEnded where r.Key was ended, or where r.Owner or r.ProviderSession was
+	// revoked at or after r.SignedIn, and ErrConflict where r.Key exists.
+	Create(ctx context.Context, r Record) error
+
+	// Load returns the record with its sealed part, or ErrNotFound. It may return
+	// a record that has expired.
+	Load(ctx context.Context, key Key) (Record, error)
+
+	// Save replaces the record whose version is still r.Version and stores it as
+	// version r.Version+1. It returns ErrConflict where another Save came first and
+	// ErrNotFound where the session has ended. Owner, ProviderSession and SignedIn
+	// stay what they were at Create.
+	Save(ctx context.Context, r Record) error
+
+	// Touch moves LastSeen and Expires and leaves the version alone, so that it
+	// never disturbs a Save. It returns ErrNotFound where the session has ended.
+	Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error
+
+	// End drops the record and remembers its key until the time given, so that it
+	// cannot come back. To end what is not there is no error.
+	End(ctx context.Context, key Key, until time.Time) error
+
+	// Revoke ends every record that index names, as its Owner or its
+	// ProviderSession, and that was signed in at or before notAfter, counted in
+	// whole seconds. Until the time given, a Create of such a record returns
+	// ErrEnded; a later sign-in is not touched. It returns the keys of the records
+	// that it ended.
+	Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error)
+
+	// List returns the records that index names, as their Owner or their
+	// ProviderSession, without their sealed parts, the one signed in last first.
+	List(ctx context.Context, index Key) ([]Record, error)
+
+	// Once reports true to the first caller that names the key and false to every
+	// other, until the time given at the earliest.
+	Once(ctx context.Context, key Key, until time.Time) (bool, error)
+
+	// Sweep drops what has expired by now, records and reminders alike, and says
+	// how many records it dropped.
+	Sweep(ctx context.Context, now time.Time) (int, error)
+
+	// Ping reports whether the store can be reached and written to.
+	Ping(ctx context.Context) error
+
+	// Close releases the store. No other method may be called after it.
+	Close() error
+}
+
+// Indexes returns the keys by which Revoke finds the record: its owner and, where
+// there is one, the provider's session.
+func (r Record) Indexes() []Key {
+	if r.ProviderSession == (Key{}) {
+		return []Key{r.Owner}
+	}
+	return []Key{r.Owner, r.ProviderSession}
+}
+
+// SignedInAfter reports whether a sign-in came after a revocation. Both times come
+// from the provider, which counts in whole seconds: a sign-in in the very second of
+// the revocation is taken to be before it, the side that signs out.
+func SignedInAfter(signedIn, notAfter time.Time) bool {
+	return signedIn.Unix() > notAfter.Unix()
+}

@@ -1,0 +1,199 @@
+package storetest
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+)
+
+func createCases() []testCase {
+	return []testCase{
+		{"starts at version 1, whatever the record says", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			r.Version = 41
+			create(t, s, r)
+			if got := load(t, s, r).Version; got != 1 {
+				t.Errorf("version is %d, want 1", got)
+			}
+		}},
+		{"refuses a key that exists and leaves its record alone", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			other := record("b")
+			other.Key = r.Key
+			wantErr(t, "Create of the same key", s.Create(t.Context(), other), authn.ErrConflict)
+			r.Version = 1
+			wantRecord(t, load(t, s, r), r)
+			wantKeys(t, "what the refused record's provider session names", revoke(t, s, other.ProviderSession, at(0)))
+			create(t, s, record("c"))
+		}},
+		{"keeps no reference to the caller's slice", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			want := bytes.Clone(r.Sealed)
+			create(t, s, r)
+			clear(r.Sealed)
+			wantSealed(t, s, r, want)
+		}},
+	}
+}
+
+func loadCases() []testCase {
+	return []testCase{
+		{"returns every field as it was created", loadsEveryField},
+		{"does not find what never was", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"))
+			wantGone(t, s, record("b"))
+			wantAlive(t, s, record("a"))
+		}},
+		{"hands out no slice of its own", func(t *testing.T, s authn.Store) {
+			small, large := record("a"), record("64 KiB")
+			large.Sealed = bytes.Repeat([]byte{0xa5}, 64<<10)
+			for _, r := range []authn.Record{small, large} {
+				create(t, s, r)
+				clear(load(t, s, r).Sealed)
+				wantSealed(t, s, r, r.Sealed)
+			}
+		}},
+	}
+}
+
+func loadsEveryField(t *testing.T, s authn.Store) {
+	plain := record("plain")
+
+	fine := record("to the microsecond")
+	fine.SignedIn, fine.LastSeen, fine.Expires = at(time.Microsecond), at(2*time.Microsecond), at(999_999*time.Microsecond)
+
+	bare := authn.Record{
+		Key: key("session bare"), Owner: key("owner bare"),
+		SignedIn: at(0), LastSeen: at(0), Expires: at(time.Hour),
+	}
+
+	large := record("64 KiB")
+	large.Device = "Ein Gerät, 設備 – \x00\n\xff"
+	large.Sealed = bytes.Repeat([]byte{0, 1, '\r', '\n', 0xff, 7, 8, 9}, 64<<10/8)
+
+	for _, r := range []authn.Record{plain, fine, bare, large} {
+		create(t, s, r)
+	}
+	for _, r := range []authn.Record{plain, fine, bare, large} {
+		r.Version = 1
+		wantRecord(t, load(t, s, r), r)
+	}
+}
+
+func saveCases() []testCase {
+	return []testCase{
+		{"SE-08 replaces what was loaded and counts the version up", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			for version := range uint64(4) {
+				r.Version = version + 1
+				r.Device = "Safari on iPhone"
+				r.LastSeen, r.Expires = r.LastSeen.Add(time.Minute), r.Expires.Add(time.Minute)
+				r.Sealed = append(bytes.Clone(r.Sealed), '+')
+				wantErr(t, "Save", s.Save(t.Context(), r), nil)
+				r.Version++
+				wantRecord(t, load(t, s, r), r)
+			}
+		}},
+		{"takes an empty and a 64 KiB sealed part", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			for i, size := range []int{0, 64 << 10, 1} {
+				r.Version = uint64(i) + 1
+				r.Sealed = bytes.Repeat([]byte{0xa5}, size)
+				wantErr(t, "Save", s.Save(t.Context(), r), nil)
+				wantSealed(t, s, r, r.Sealed)
+			}
+		}},
+		{"SE-08 refuses every version but the stored one", saveRefusesOtherVersions},
+		{"leaves Owner, ProviderSession and SignedIn as they were created", saveKeepsTheOrigin},
+		{"does not find what never was, and creates nothing", func(t *testing.T, s authn.Store) {
+			for _, version := range []uint64{0, 1} {
+				r := record("a")
+				r.Version = version
+				wantErr(t, "Save", s.Save(t.Context(), r), authn.ErrNotFound)
+			}
+			wantGone(t, s, record("a"))
+		}},
+		{"keeps no reference to the caller's slice", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			r.Version = 1
+			want := bytes.Clone(r.Sealed)
+			wantErr(t, "Save", s.Save(t.Context(), r), nil)
+			clear(r.Sealed)
+			wantSealed(t, s, r, want)
+		}},
+	}
+}
+
+func saveRefusesOtherVersions(t *testing.T, s authn.Store) {
+	r := record("a")
+	create(t, s, r)
+	r.Version = 1
+	wantErr(t, "Save of version 1", s.Save(t.Context(), r), nil)
+
+	late := r
+	late.Sealed = []byte("somebody else's")
+	for _, version := range []uint64{0, 1, 3, 1 << 63} {
+		late.Version = version
+		wantErr(t, "Save of another version than 2", s.Save(t.Context(), late), authn.ErrConflict)
+	}
+	r.Version = 2
+	wantRecord(t, load(t, s, r), r)
+	wantErr(t, "Save of version 2", s.Save(t.Context(), r), nil)
+}
+
+func saveKeepsTheOrigin(t *testing.T, s authn.Store) {
+	r := record("a")
+	create(t, s, r)
+	moved := r
+	moved.Version = 1
+	moved.Owner, moved.ProviderSession = key("owner Bob"), key("provider session of Bob")
+	moved.SignedIn = at(time.Hour)
+	wantErr(t, "Save", s.Save(t.Context(), moved), nil)
+
+	r.Version = 2
+	wantRecord(t, load(t, s, r), r)
+	wantKeys(t, "Bob's list", keysOf(list(t, s, moved.Owner)))
+	wantKeys(t, "Ada's list", keysOf(list(t, s, r.Owner)), r.Key)
+	wantKeys(t, "what Bob's provider session names", revoke(t, s, moved.ProviderSession, at(2*time.Hour)))
+	wantKeys(t, "what Ada's provider session names", revoke(t, s, r.ProviderSession, at(0)), r.Key)
+}
+
+func touchCases() []testCase {
+	return []testCase{
+		{"moves LastSeen and Expires and nothing else", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			r.Version, r.LastSeen, r.Expires = 1, at(5*time.Hour), at(6*time.Hour)
+			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, r.LastSeen, r.Expires), nil)
+			wantRecord(t, load(t, s, r), r)
+		}},
+		{"SE-08 does not disturb a Save", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			loaded := load(t, s, r)
+			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(time.Hour), at(2*time.Hour)), nil)
+			wantErr(t, "Save of what was loaded before", s.Save(t.Context(), loaded), nil)
+			if got := load(t, s, r).Version; got != 2 {
+				t.Errorf("version is %d, want 2", got)
+			}
+		}},
+		{"does not find what never was, and creates nothing", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(0), at(time.Hour)), authn.ErrNotFound)
+			wantGone(t, s, r)
+		}},
+	}
+}
+
+func wantSealed(t *testing.T, s authn.Store, r authn.Record, want []byte) {
+	t.Helper()
+	if got := load(t, s, r).Sealed; !bytes.Equal(got, want) {
+		t.Errorf("sealed part is %d bytes %.24q, want %d bytes %.24q", len(got), got, len(want), want)
+	}
+}

@@ -1,0 +1,211 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+)
+
+func listCases() []testCase {
+	return []testCase{
+		{"is empty for an owner without a session", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"))
+			wantKeys(t, "List", keysOf(list(t, s, key("owner Bob"))))
+			wantKeys(t, "List", keysOf(list(t, s, record("a").Owner)), record("a").Key)
+		}},
+		{"returns the last sign-in first, without sealed parts", listOrder},
+		{"LB-08 finds by owner and by provider session", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"))
+			wantKeys(t, "List of a provider session", keysOf(list(t, s, record("a").ProviderSession)), record("a").Key)
+			wantKeys(t, "List of the owner", keysOf(list(t, s, record("a").Owner)), record("a").Key)
+		}},
+	}
+}
+
+func listOrder(t *testing.T, s authn.Store) {
+	var want []authn.Record
+	for _, hours := range []int{3, 1, 5, 4, 2} {
+		r := signedIn(fmt.Sprint(hours), time.Duration(hours)*time.Hour)
+		create(t, s, r)
+		r.Version, r.Sealed = 1, nil
+		want = append(want, r)
+	}
+	bobs := record("Bob's")
+	bobs.Owner = key("owner Bob")
+	create(t, s, bobs)
+	slices.SortFunc(want, func(a, b authn.Record) int { return b.SignedIn.Compare(a.SignedIn) })
+
+	got := list(t, s, want[0].Owner)
+	if len(got) != len(want) {
+		t.Fatalf("List returned %d records, want %d", len(got), len(want))
+	}
+	for i := range want {
+		wantRecord(t, got[i], want[i])
+	}
+}
+
+func onceCases() []testCase {
+	return []testCase{
+		{"LB-10 is true once for each key", func(t *testing.T, s authn.Store) {
+			wantOnce(t, s, "a", true)
+			wantOnce(t, s, "a", false)
+			wantOnce(t, s, "b", true)
+			wantOnce(t, s, "a", false)
+		}},
+		{"LB-10 is true for one of 50 callers at a time", func(t *testing.T, s authn.Store) {
+			for round := range 5 {
+				firsts := together(50, func(int) bool {
+					first, err := s.Once(t.Context(), key(fmt.Sprint("once ", round)), at(time.Hour))
+					wantErr(t, "Once", err, nil)
+					return first
+				})
+				if n := count(firsts, true); n != 1 {
+					t.Errorf("round %d: %d callers were the first, want 1", round, n)
+				}
+			}
+		}},
+		{"knows its keys apart from those of sessions", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"))
+			for _, k := range []authn.Key{record("a").Key, record("b").Key} {
+				first, err := s.Once(t.Context(), k, at(time.Hour))
+				wantErr(t, "Once", err, nil)
+				if !first {
+					t.Error("a key that only a session has counts as used")
+				}
+			}
+			wantAlive(t, s, record("a"))
+			create(t, s, record("b"))
+		}},
+	}
+}
+
+func sweepCases() []testCase {
+	return []testCase{
+		{"drops the records that have expired, and only these", func(t *testing.T, s authn.Store) {
+			gone, left := record("gone"), record("left")
+			gone.Expires, left.Expires = at(time.Hour), at(3*time.Hour)
+			create(t, s, gone, left)
+			wantSwept(t, s, at(time.Hour-time.Second), 0)
+			wantAlive(t, s, gone, left)
+			wantSwept(t, s, at(time.Hour+time.Second), 1)
+			wantGone(t, s, gone)
+			wantAlive(t, s, left)
+			wantErr(t, "Save of what was swept", s.Save(t.Context(), gone), authn.ErrNotFound)
+			wantErr(t, "Touch of what was swept", s.Touch(t.Context(), gone.Key, at(0), at(time.Hour)), authn.ErrNotFound)
+			wantSwept(t, s, at(time.Hour+time.Second), 0)
+		}},
+		{"goes by the Expires of the last Save or Touch", func(t *testing.T, s authn.Store) {
+			saved, touched := record("saved"), record("touched")
+			saved.Expires, touched.Expires = at(time.Hour), at(time.Hour)
+			create(t, s, saved, touched)
+			saved.Version, saved.Expires = 1, at(3*time.Hour)
+			wantErr(t, "Save", s.Save(t.Context(), saved), nil)
+			wantErr(t, "Touch", s.Touch(t.Context(), touched.Key, at(0), at(3*time.Hour)), nil)
+			wantSwept(t, s, at(2*time.Hour), 0)
+			wantAlive(t, s, saved, touched)
+			wantSwept(t, s, at(4*time.Hour), 2)
+		}},
+		{"cleans the index", func(t *testing.T, s authn.Store) {
+			a, b := record("a"), record("b")
+			a.Expires = at(time.Hour)
+			create(t, s, a, b)
+			wantSwept(t, s, at(2*time.Hour), 1)
+			wantIndexed(t, s, a, b)
+		}},
+		{"forgets what was ended, but not before its time", func(t *testing.T, s authn.Store) {
+			end(t, s, record("a"))
+			wantSwept(t, s, at(time.Hour-time.Second), 0)
+			wantErr(t, "Create", s.Create(t.Context(), record("a")), authn.ErrEnded)
+			wantSwept(t, s, later(), 0)
+			create(t, s, record("a"))
+		}},
+		{"forgets what was revoked, but not before its time", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"))
+			revoke(t, s, record("a").Owner, at(0))
+			wantSwept(t, s, at(time.Hour-time.Second), 0)
+			for _, label := range []string{"a", "b"} {
+				wantErr(t, "Create", s.Create(t.Context(), record(label)), authn.ErrEnded)
+			}
+			wantSwept(t, s, later(), 0)
+			create(t, s, record("a"), record("b"))
+		}},
+		{"LB-10 forgets the marks of Once, but not before their time", func(t *testing.T, s authn.Store) {
+			wantOnce(t, s, "a", true)
+			wantSwept(t, s, at(time.Hour-time.Second), 0)
+			wantOnce(t, s, "a", false)
+			wantSwept(t, s, later(), 0)
+			wantOnce(t, s, "a", true)
+		}},
+		{"drops 2,500 records in one call and leaves those between them", sweepMany},
+	}
+}
+
+func sweepMany(t *testing.T, s authn.Store) {
+	const gone, left = 2500, 250
+	together(50, func(worker int) bool {
+		for i := worker; i < gone+left; i += 50 {
+			r := record(fmt.Sprint(i))
+			if i < gone {
+				r.Expires = at(time.Hour)
+			}
+			r.Owner = key(fmt.Sprint("owner ", i%7))
+			wantErr(t, "Create", s.Create(t.Context(), r), nil)
+		}
+		return true
+	})
+	wantSwept(t, s, at(2*time.Hour), gone)
+	found := 0
+	for owner := range 7 {
+		found += len(list(t, s, key(fmt.Sprint("owner ", owner))))
+	}
+	if found != left {
+		t.Errorf("%d records are left, want %d", found, left)
+	}
+}
+
+func wantOnce(t *testing.T, s authn.Store, label string, want bool) {
+	t.Helper()
+	first, err := s.Once(t.Context(), key("once "+label), at(time.Hour))
+	wantErr(t, "Once", err, nil)
+	if first != want {
+		t.Errorf("Once of %q is %v, want %v", label, first, want)
+	}
+}
+
+func wantSwept(t *testing.T, s authn.Store, now time.Time, want int) {
+	t.Helper()
+	if n := sweep(t, s, now); n != want {
+		t.Errorf("Sweep dropped %d records, want %d", n, want)
+	}
+}
+
+// together runs fn on n goroutines, as much at once as can be, and returns their
+// answers.
+func together[T any](n int, fn func(worker int) T) []T {
+	answers := make([]T, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for worker := range n {
+		wg.Go(func() {
+			<-start
+			answers[worker] = fn(worker)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return answers
+}
+
+func count[T comparable](list []T, want T) int {
+	n := 0
+	for _, v := range list {
+		if v == want {
+			n++
+		}
+	}
+	return n
+}

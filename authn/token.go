@@ -1,0 +1,260 @@
+package authn
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Tokens are what a session holds of the provider's. They never leave the server.
+type Tokens struct {
+	Access, Refresh Secret
+	// IDToken is the last ID token as it came, for id_token_hint at sign-out.
+	IDToken Secret
+	// Expires is when the access token expires; zero where the provider did not say.
+	Expires time.Time
+	Scope   string
+}
+
+// oauth2Config returns x/oauth2's view of the client.
+func (rp *RelyingParty) oauth2Config(m *Metadata) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     rp.cfg.ClientID,
+		ClientSecret: string(rp.cfg.ClientSecret),
+		RedirectURL:  rp.cfg.RedirectURL,
+		Scopes:       rp.scopes(m),
+		Endpoint: oauth2.Endpoint{
+			AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, AuthStyle: rp.cfg.authStyle(),
+		},
+	}
+}
+
+// exchange sends the code to the token endpoint, once, whatever the answer (OpenID
+// Connect Core 1.0 section 3.1.3).
+func (rp *RelyingParty) exchange(ctx context.Context, m *Metadata, code, verifier string) (Tokens, error) {
+	token, err := rp.oauth2Config(m).Exchange(rp.withTokenClient(ctx), code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		return Tokens{}, tokenError(err)
+	}
+	tokens := rp.tokens(token)
+	if tokens.IDToken == "" {
+		return Tokens{}, refuse(ReasonTokenInvalid, "the token response has no ID token")
+	}
+	return tokens, nil
+}
+
+// refresh trades the refresh token for new tokens (RFC 6749 section 6). Where the
+// provider sends no new refresh token, or no new ID token, the old one stays.
+func (rp *RelyingParty) refresh(ctx context.Context, m *Metadata, old Tokens) (Tokens, error) {
+	expired := &oauth2.Token{RefreshToken: string(old.Refresh), Expiry: time.Unix(1, 0)}
+	token, err := rp.oauth2Config(m).TokenSource(rp.withTokenClient(ctx), expired).Token()
+	if err != nil {
+		return Tokens{}, tokenError(err)
+	}
+	tokens := rp.tokens(token)
+	if tokens.IDToken == "" {
+		tokens.IDToken = old.IDToken
+	}
+	if tokens.Scope == "" {
+		tokens.Scope = old.Scope
+	}
+	return tokens, nil
+}
+
+func (rp *RelyingParty) tokens(t *oauth2.Token) Tokens {
+	idToken, _ := t.Extra("id_token").(string)
+	scope, _ := t.Extra("scope").(string)
+	tokens := Tokens{Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), IDToken: Secret(idToken), Scope: scope}
+	if t.ExpiresIn > 0 {
+		tokens.Expires = rp.cfg.Now().Add(time.Duration(t.ExpiresIn) * time.Second)
+	}
+	return tokens
+}
+
+// tokenError says what an operator can use of x/oauth2's error, whose text may
+// quote the response.
+func tokenError(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	e, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		return refuse(ReasonProviderUnreachable, "token endpoint: %w", withoutQuery(err))
+	}
+	status := e.Response.StatusCode
+	if e.ErrorCode == "" && (status >= 500 || status == http.StatusTooManyRequests) {
+		return refuse(ReasonProviderUnreachable, "the token endpoint answered %d", status)
+	}
+	return &Error{
+		Reason: ReasonTokenRequestFailed, Code: registeredCode(e.ErrorCode),
+		Err: fmt.Errorf("the token endpoint answered %d", status),
+	}
+}
+
+// withoutQuery drops the query from the URL in a client's error.
+func withoutQuery(err error) error {
+	e, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	address, _, _ := strings.Cut(e.URL, "?")
+	return &url.Error{Op: e.Op, URL: address, Err: e.Err}
+}
+
+func (rp *RelyingParty) withTokenClient(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, rp.tokenClient)
+}
+
+// tokenTransport stands between x/oauth2 and the token endpoint: it authenticates
+// the client where x/oauth2 cannot, and lets only those responses through that the
+// standards allow, in a form that x/oauth2 reads as they are meant.
+type tokenTransport struct{ rp *RelyingParty }
+
+func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.rp.signer != nil {
+		authenticated, err := t.authenticate(req)
+		if err != nil {
+			return nil, err
+		}
+		req = authenticated
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := t.rp.client.Transport.RoundTrip(req)
+	if err != nil || resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return resp, err
+	}
+	body, err := readJSON(resp)
+	if err != nil {
+		return nil, &Error{Reason: ReasonTokenInvalid, Err: err}
+	}
+	normal, err := normalizeTokenResponse(body)
+	if err != nil {
+		return nil, &Error{Reason: ReasonTokenInvalid, Err: err}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(normal))
+	resp.ContentLength = int64(len(normal))
+	return resp, nil
+}
+
+// authenticate returns the request with a client assertion in its form.
+func (t tokenTransport) authenticate(req *http.Request) (*http.Request, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, fmt.Errorf("authn: token request: %w", err)
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, fmt.Errorf("authn: token request: %w", err)
+	}
+	if err := t.rp.addAssertion(form); err != nil {
+		return nil, err
+	}
+	encoded := form.Encode()
+	clone := req.Clone(req.Context())
+	clone.Body = io.NopCloser(strings.NewReader(encoded))
+	clone.GetBody = nil // a second try would repeat the code and the assertion's jti
+	clone.ContentLength = int64(len(encoded))
+	return clone, nil
+}
+
+// normalizeTokenResponse checks a successful token response (RFC 6749 section 5.1,
+// OpenID Connect Core 1.0 section 3.1.3.3). x/oauth2 takes any token type, and an
+// expires_in that is missing, zero or not an integer as it comes.
+func normalizeTokenResponse(body []byte) ([]byte, error) {
+	c, err := parseStrict(body)
+	if err != nil {
+		return nil, fmt.Errorf("the token response: %w", err)
+	}
+	if c.has("error") {
+		return body, nil // some providers send errors with 200; x/oauth2 knows
+	}
+	access, err := c.string("access_token")
+	if err != nil || access == "" {
+		return nil, errors.New("the token response has no access token")
+	}
+	kind, err := c.string("token_type")
+	if err != nil || !strings.EqualFold(kind, "Bearer") {
+		return nil, errors.New("the token type is not Bearer")
+	}
+	normal := map[string]any{"access_token": access, "token_type": "Bearer"}
+	for _, name := range []string{"refresh_token", "id_token", "scope"} {
+		value, err := c.string(name)
+		if err != nil {
+			return nil, fmt.Errorf("the token response: %w", err)
+		}
+		if value != "" {
+			normal[name] = value
+		}
+	}
+	if seconds := lifetimeSeconds(c["expires_in"]); seconds > 0 {
+		normal["expires_in"] = seconds
+	}
+	return json.Marshal(normal)
+}
+
+// lifetimeSeconds reads expires_in. What is missing or makes no sense counts as
+// unknown: the token is used until the provider refuses it.
+func lifetimeSeconds(raw json.RawMessage) int64 {
+	var n json.Number
+	if json.Unmarshal(raw, &n) != nil {
+		return 0
+	}
+	seconds, err := n.Float64()
+	if err != nil || seconds < 1 || math.IsNaN(seconds) {
+		return 0
+	}
+	const year = 365 * 24 * 3600
+	return int64(min(seconds, year))
+}
+
+// post sends a form to an endpoint that authenticates the client as the token
+// endpoint does: pushed authorization and revocation.
+func (rp *RelyingParty) post(ctx context.Context, endpoint string, form url.Values) (*http.Response, error) {
+	switch rp.cfg.ClientAuth {
+	case PrivateKeyJWT:
+		if err := rp.addAssertion(form); err != nil {
+			return nil, err
+		}
+	case ClientSecretPost:
+		form.Set("client_id", rp.cfg.ClientID)
+		form.Set("client_secret", string(rp.cfg.ClientSecret))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, fmt.Errorf("authn: request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if rp.cfg.ClientAuth == ClientSecretBasic {
+		// Both are form-encoded first (RFC 6749 section 2.3.1).
+		req.SetBasicAuth(url.QueryEscape(rp.cfg.ClientID), url.QueryEscape(string(rp.cfg.ClientSecret)))
+	}
+	resp, err := rp.client.Do(req)
+	if err != nil {
+		return nil, withoutQuery(err)
+	}
+	return resp, nil
+}
+
+// revoke withdraws a refresh token (RFC 7009).
+func (rp *RelyingParty) revoke(ctx context.Context, m *Metadata, token Secret) error {
+	resp, err := rp.post(ctx, m.RevocationEndpoint, url.Values{"token": {string(token)}, "token_type_hint": {"refresh_token"}})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return &statusError{resp.StatusCode}
+	}
+	return nil
+}

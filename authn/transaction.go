@@ -1,0 +1,186 @@
+package authn
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	transactionLifetime = 15 * time.Minute
+	// A browser keeps several sign-ins that were begun and not finished, one a tab.
+	// Beyond these bounds the oldest goes, or the Cookie header would grow until
+	// servers refuse it.
+	maxTransactions     = 7
+	maxTransactionBytes = 3500
+
+	transactionCookie  = "txn_"
+	transactionPurpose = "transaction"
+	transactionFormat  = 1
+)
+
+// transaction is one login attempt, from the authorization request to its
+// response. It lives in a sealed cookie named for its state, so that two tabs can
+// sign in at once and nothing is kept for visitors who never come back.
+type transaction struct {
+	state    string // RFC 6749 section 10.12
+	nonce    string // OpenID Connect Core 1.0 section 3.1.2.1
+	verifier string // RFC 7636 section 4.1
+	returnTo string
+	started  time.Time
+	// binding is who was asked, and for whom: issuer, client and redirect URI. A
+	// response that arrives after these have changed is not for the new ones (RFC
+	// 9700 section 4.4).
+	binding Key
+}
+
+func (rp *RelyingParty) newTransaction(returnTo string) *transaction {
+	return &transaction{
+		state:    randomToken(),
+		nonce:    randomToken(),
+		verifier: oauth2.GenerateVerifier(),
+		returnTo: LocalPath(returnTo),
+		started:  rp.cfg.Now(),
+		binding:  rp.binding,
+	}
+}
+
+// randomToken returns 256 random bits as 43 URL-safe characters.
+func randomToken() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (t *transaction) cookieName() string { return transactionCookie + t.state[:8] }
+
+func (t *transaction) encode() []byte {
+	var e encoder
+	e.byte(transactionFormat)
+	e.string(t.state)
+	e.string(t.nonce)
+	e.string(t.verifier)
+	e.string(t.returnTo)
+	e.time(t.started)
+	e.bytes(t.binding[:])
+	return e.buf
+}
+
+func decodeTransaction(b []byte) (*transaction, error) {
+	d := decoder{buf: b}
+	if d.byte() != transactionFormat {
+		return nil, errEncoding
+	}
+	t := &transaction{
+		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(), started: d.time(),
+	}
+	if copy(t.binding[:], d.bytes()) != len(t.binding) {
+		return nil, errEncoding
+	}
+	return t, d.err()
+}
+
+// keep seals the transaction into its cookie and makes room for it.
+func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, t *transaction) error {
+	sealed, err := rp.cfg.Keys.seal(transactionPurpose, nil, t.encode(), []byte(t.cookieName()))
+	if err != nil {
+		return err
+	}
+	value := base64.RawURLEncoding.EncodeToString(sealed)
+	rp.evict(w, r, len(value))
+	rp.cookies.set(w, t.cookieName(), value, transactionLifetime, rp.transactionSite())
+	return nil
+}
+
+// transactionSite lets the cookie come along with the provider's cross-site POST in
+// form_post mode, and only then.
+func (rp *RelyingParty) transactionSite() http.SameSite {
+	if rp.cfg.ResponseMode == "form_post" {
+		return http.SameSiteNoneMode
+	}
+	return http.SameSiteLaxMode
+}
+
+// evict clears transactions that have expired or cannot be opened, and then the
+// oldest until a new one of so many bytes has room.
+func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) {
+	type live struct {
+		base    string
+		bytes   int
+		started time.Time
+	}
+	var alive []live
+	prefix := rp.cookies.name(transactionCookie)
+	for _, c := range r.Cookies() {
+		if !strings.HasPrefix(c.Name, prefix) {
+			continue
+		}
+		base := transactionCookie + strings.TrimPrefix(c.Name, prefix)
+		t, err := rp.open(base, c.Value)
+		if err != nil || rp.expired(t) {
+			rp.cookies.clear(w, base, rp.transactionSite())
+			continue
+		}
+		alive = append(alive, live{base, len(c.Name) + len(c.Value), t.started})
+		room += len(c.Name) + len(c.Value)
+	}
+	slices.SortFunc(alive, func(a, b live) int { return cmp.Or(a.started.Compare(b.started), cmp.Compare(a.base, b.base)) })
+	for len(alive) > 0 && (len(alive) >= maxTransactions || room > maxTransactionBytes) {
+		rp.cookies.clear(w, alive[0].base, rp.transactionSite())
+		room -= alive[0].bytes
+		alive = alive[1:]
+	}
+}
+
+func (rp *RelyingParty) open(base, value string) (*transaction, error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil {
+		return nil, errSealBroken
+	}
+	plain, _, err := rp.cfg.Keys.open(transactionPurpose, nil, sealed, []byte(base))
+	if err != nil {
+		return nil, err
+	}
+	return decodeTransaction(plain)
+}
+
+func (rp *RelyingParty) expired(t *transaction) bool {
+	return rp.cfg.Now().Sub(t.started) > transactionLifetime
+}
+
+// take returns the transaction that an authorization response belongs to and
+// clears its cookie, whatever comes of it. The cookie is this browser's proof that
+// it started the sign-in; without it the response is somebody else's (RFC 9700
+// section 4.7).
+func (rp *RelyingParty) take(w http.ResponseWriter, r *http.Request, state string) (*transaction, error) {
+	if len(state) != 43 {
+		return nil, refuse(ReasonTransactionMissing, "the state is not one of ours")
+	}
+	base := transactionCookie + state[:8]
+	value, ok := rp.cookies.get(r, base)
+	if !ok {
+		return nil, refuse(ReasonTransactionMissing, "this browser sent no transaction for the state")
+	}
+	rp.cookies.clear(w, base, rp.transactionSite())
+	t, err := rp.open(base, value)
+	if err != nil {
+		return nil, refuse(ReasonTransactionMissing, "the transaction cannot be opened: %w", err)
+	}
+	if subtle.ConstantTimeCompare([]byte(t.state), []byte(state)) != 1 {
+		return nil, refuse(ReasonTransactionMissing, "the transaction is of another state")
+	}
+	if rp.expired(t) {
+		return nil, &Error{Reason: ReasonTransactionExpired, ReturnTo: t.returnTo}
+	}
+	if t.binding != rp.binding {
+		return nil, &Error{Reason: ReasonConfigurationChanged, ReturnTo: t.returnTo}
+	}
+	return t, nil
+}

@@ -1,0 +1,134 @@
+package authn
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/gorilla/sessions"
+)
+
+// ErrAnonymous says that a visitor who has not signed in has no record to keep
+// values in.
+var ErrAnonymous = errors.New("authn: a visitor who has not signed in has no session to keep values in")
+
+// Get implements gorilla's sessions.Store. The one session there is is named
+// "session"; its Values are the application's own, kept on the server, of any size
+// and of any type that encoding/gob can encode.
+func (s *Sessions) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(s, name)
+}
+
+// New implements gorilla's sessions.Store. The error is that of a store that does
+// not answer; the session that comes with it is empty and must not be taken for a
+// visitor's.
+func (s *Sessions) New(r *http.Request, name string) (*sessions.Session, error) {
+	values := sessions.NewSession(s, name)
+	values.IsNew = true
+	if name != sessionCookie {
+		return values, fmt.Errorf("authn: there is no session %q, only %q", name, sessionCookie)
+	}
+	session, err := s.of(r)
+	if err != nil || session == nil {
+		return values, err
+	}
+	values.IsNew = false
+	values.Values, err = decodeValues(session.values)
+	return values, err
+}
+
+// Save implements gorilla's sessions.Store: it stores what was changed in Values
+// since they were loaded and leaves alone what others changed meanwhile. With
+// Options.MaxAge below zero it ends the session, as gorilla's own stores do. It
+// returns ErrAnonymous where there are values and nobody to keep them for.
+func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions.Session) error {
+	session, err := s.of(r)
+	if err != nil {
+		return err
+	}
+	if session == nil {
+		if len(values.Values) > 0 {
+			return ErrAnonymous
+		}
+		return nil
+	}
+	if values.Options != nil && values.Options.MaxAge < 0 {
+		s.Clear(w)
+		return s.End(r.Context(), session)
+	}
+	loaded, err := decodeValues(session.values)
+	if err != nil {
+		return err
+	}
+	return s.merge(r.Context(), session, loaded, values.Values)
+}
+
+// merge saves the difference between what was loaded and what is wanted.
+func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted map[any]any) error {
+	if reflect.DeepEqual(loaded, wanted) {
+		return nil
+	}
+	var failed error
+	saved, err := s.Update(ctx, session, func(fresh *Session) {
+		current, err := decodeValues(fresh.values)
+		if err != nil {
+			failed = err
+			return
+		}
+		for key, value := range wanted {
+			if old, ok := loaded[key]; !ok || !reflect.DeepEqual(old, value) {
+				current[key] = value
+			}
+		}
+		for key := range loaded {
+			if _, ok := wanted[key]; !ok {
+				delete(current, key)
+			}
+		}
+		if encoded, err := encodeValues(current); err != nil {
+			failed = err
+		} else {
+			fresh.values = encoded
+		}
+	})
+	if err := errors.Join(failed, err); err != nil {
+		return err
+	}
+	session.values, session.record = saved.values, saved.record
+	return nil
+}
+
+// of returns the session of a request: the one that the middleware loaded, or else
+// the one that its cookie opens.
+func (s *Sessions) of(r *http.Request) (*Session, error) {
+	if session := FromContext(r.Context()); session != nil {
+		return session, nil
+	}
+	return s.Load(r)
+}
+
+func encodeValues(values map[any]any) ([]byte, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	var buf bytes.Buffer
+	if err := gob.NewEncoder(&buf).Encode(values); err != nil {
+		return nil, fmt.Errorf("authn: encoding session values (gob.Register their types): %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+func decodeValues(encoded []byte) (map[any]any, error) {
+	values := make(map[any]any)
+	if len(encoded) == 0 {
+		return values, nil
+	}
+	if err := gob.NewDecoder(bytes.NewReader(encoded)).Decode(&values); err != nil {
+		return values, fmt.Errorf("authn: decoding session values (gob.Register their types): %w", err)
+	}
+	return values, nil
+}
