@@ -1,0 +1,129 @@
+package routes
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/views"
+)
+
+// home offers to sign in.
+func (a *App) home(c echo.Context) error {
+	if current(c) != nil {
+		return c.Redirect(http.StatusSeeOther, afterSignIn)
+	}
+	return a.page(c, http.StatusOK, views.Home(a.shell(c, "Welcome"), views.HomeProps{
+		LoginURL: loginURL(""), SignInDown: a.RelyingParty.Ready() != nil,
+	}))
+}
+
+// dashboard shows a person what the app knows of them.
+func (a *App) dashboard(c echo.Context) error {
+	s := current(c)
+	list := s.Identity.Claims()
+	return a.page(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), views.DashboardProps{
+		Profile: a.profileProps(s),
+		Session: views.SessionProps{
+			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
+		},
+		Claims:     claimRows(list),
+		ClaimsJSON: claimsJSON(list),
+	}))
+}
+
+// profile shows the profile card: to htmx the card alone, to everybody else a page.
+func (a *App) profile(c echo.Context) error {
+	props := a.profileProps(current(c))
+	if isHTMX(c.Request()) {
+		return a.fragment(c, http.StatusOK, views.ProfileCard(props))
+	}
+	return a.page(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
+}
+
+// refreshProfile asks the provider anew. Where it cannot be asked, the card stays as
+// it was and says why.
+func (a *App) refreshProfile(c echo.Context) error {
+	r := c.Request()
+	s := current(c)
+	refreshed, err := a.TokenSource.RefreshProfile(r.Context(), s)
+	switch {
+	case err == nil && isHTMX(r):
+		props := a.profileProps(refreshed)
+		props.JustRefreshed = true
+		return a.fragment(c, http.StatusOK, views.ProfileCard(props))
+	case err == nil:
+		return c.Redirect(http.StatusSeeOther, afterSignIn)
+	case authn.ReasonOf(err) == authn.ReasonSessionEnded:
+		return errSignInNeeded
+	case wantsJSON(r):
+		return err
+	}
+	f := a.describe(err)
+	a.logFailure(c, f, err)
+	if isHTMX(r) {
+		return a.fragment(c, f.status, views.RefreshFailure(f.text))
+	}
+	props := a.profileProps(s)
+	props.Notice, props.NoticeKind = f.text, "warning"
+	return a.page(c, f.status, views.Profile(a.shell(c, "Profile"), props))
+}
+
+func (a *App) profileProps(s *authn.Session) views.ProfileProps {
+	props := views.ProfileProps{Person: a.person(s), Subject: s.Identity.Subject, Fetched: s.ProfileAt}
+	for _, change := range s.Changes {
+		props.Changes = append(props.Changes, views.Change{
+			Claim: claimLabel(change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
+		})
+	}
+	return props
+}
+
+// person is what a page greets somebody with.
+func (a *App) person(s *authn.Session) views.Person {
+	p := s.Identity.Profile
+	name := p.Name
+	if name == "" {
+		name = p.Email
+	}
+	if name == "" {
+		name = s.Identity.Subject
+	}
+	return views.Person{
+		Name: name, Email: p.Email, EmailVerified: p.EmailVerified,
+		Picture: a.picture(p.Picture), Initials: initials(name),
+	}
+}
+
+// picture returns the address of a picture that pages may show, or "". It is loaded
+// by the person's own browser and by nothing else, and only from origins that the
+// Content-Security-Policy names too.
+func (a *App) picture(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return ""
+	}
+	origin := u.Scheme + "://" + u.Host
+	if slices.Contains(a.PictureOrigins, origin) || slices.Contains(a.RelyingParty.Origins(), origin) {
+		return raw
+	}
+	return ""
+}
+
+// initials stand in for a picture: the first letters of the first and the last word.
+func initials(name string) string {
+	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
+	if len(words) == 0 {
+		return "?"
+	}
+	first := []rune(words[0])[:1]
+	if len(words) > 1 {
+		first = append(first, []rune(words[len(words)-1])[0])
+	}
+	return strings.ToUpper(string(first))
+}

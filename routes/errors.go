@@ -1,0 +1,267 @@
+package routes
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/views"
+)
+
+var (
+	errSignInNeeded = errors.New("routes: signing in is needed")
+	errWrongHost    = errors.New("routes: the request is for another host")
+	errCrossOrigin  = errors.New("routes: another site sent the request")
+	errPanic        = errors.New("routes: a handler panicked")
+)
+
+// logoutRefused is a failed back-channel logout. It is answered as its standard says.
+type logoutRefused struct{ err error }
+
+func (e *logoutRefused) Error() string { return "routes: back-channel logout: " + e.err.Error() }
+func (e *logoutRefused) Unwrap() error { return e.err }
+
+// failure is what becomes of an error: what the person is told and what the operator
+// is. The person's text names what happened and what to do; it quotes no error.
+type failure struct {
+	status        int
+	heading, text string
+	// retry offers to sign in again, and come back to where the person was going.
+	retry bool
+	// after is when to come back, for the Retry-After header.
+	after time.Duration
+	// level is slog's: what is our fault, or needs an operator, is an error.
+	level slog.Level
+}
+
+// handleError is the one place where an error becomes a status, a page and a log
+// line.
+func (a *App) handleError(err error, c echo.Context) {
+	f := a.describe(err)
+	a.logFailure(c, f, err)
+	if c.Response().Committed {
+		return
+	}
+	if writeErr := a.writeFailure(c, f, err); writeErr != nil {
+		a.Log.WarnContext(c.Request().Context(), "error page not written", "error", writeErr)
+	}
+}
+
+func (a *App) logFailure(c echo.Context, f failure, err error) {
+	ctx := c.Request().Context()
+	if errors.Is(err, errSignInNeeded) {
+		return // the request line says it all
+	}
+	attributes := []slog.Attr{slog.Int("status", f.status)}
+	if e, ok := errors.AsType[*authn.Error](err); ok {
+		attributes = append(attributes, slog.String("reason", string(e.Reason)))
+		if e.Code != "" {
+			attributes = append(attributes, slog.String("code", e.Code))
+		}
+	}
+	attributes = append(attributes, slog.String("error", err.Error()))
+	a.Log.LogAttrs(ctx, f.level, "refused", attributes...)
+}
+
+// writeFailure answers in the form that the client reads: a page, a fragment for
+// htmx, problem+json for programs (RFC 9457).
+func (a *App) writeFailure(c echo.Context, f failure, err error) error {
+	r, h := c.Request(), c.Response().Header()
+	if f.after > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
+	}
+	if refused, ok := errors.AsType[*logoutRefused](err); ok {
+		// 400 exactly, whatever the cause (OpenID Connect Back-Channel Logout 1.0
+		// section 2.8).
+		return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(authn.ReasonOf(refused))})
+	}
+	if errors.Is(err, errSignInNeeded) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
+		return a.sendToSignIn(c, f)
+	}
+	switch {
+	case wantsJSON(r):
+		return a.problem(c, f)
+	case isHTMX(r):
+		return a.fragment(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
+	default:
+		return a.page(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+	}
+}
+
+// sendToSignIn takes a person to the sign-in and back to the page they were on. htmx
+// must be told to leave the page: it would follow a redirect inside fetch, where the
+// provider cannot be reached, and it ignores its own headers on a 3xx.
+func (a *App) sendToSignIn(c echo.Context, f failure) error {
+	r := c.Request()
+	target := loginURL(returnPath(r))
+	switch {
+	case isHTMX(r):
+		c.Response().Header().Set("HX-Redirect", target)
+		return c.NoContent(http.StatusUnauthorized)
+	case wantsJSON(r):
+		return a.problem(c, f)
+	default:
+		return c.Redirect(http.StatusSeeOther, target)
+	}
+}
+
+func (a *App) problem(c echo.Context, f failure) error {
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	return c.JSON(f.status, map[string]any{
+		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
+		"instance": RequestID(c.Request().Context()),
+	})
+}
+
+func (a *App) failureProps(c echo.Context, f failure, err error) views.FailureProps {
+	props := views.FailureProps{
+		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context()),
+	}
+	if f.retry {
+		returnTo := afterSignIn
+		if e, ok := errors.AsType[*authn.Error](err); ok && e.ReturnTo != "" {
+			returnTo = e.ReturnTo
+		}
+		props.Actions = append(props.Actions, views.Action{Label: "Try again", URL: loginURL(returnTo), Primary: true})
+	}
+	props.Actions = append(props.Actions, views.Action{Label: "Go to the home page", URL: "/"})
+	return props
+}
+
+// describe decides what an error means.
+func (a *App) describe(err error) failure {
+	if refused, ok := errors.AsType[*logoutRefused](err); ok {
+		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
+	}
+	if e, ok := errors.AsType[*authn.Error](err); ok {
+		return describeAuthn(e)
+	}
+	if e, ok := errors.AsType[*authn.TooSoonError](err); ok {
+		return failure{
+			status: http.StatusTooManyRequests, level: slog.LevelInfo, after: e.Wait,
+			heading: "Refreshed a moment ago",
+			text:    "The provider limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
+		}
+	}
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
+		return describeStatus(e.Code)
+	}
+	switch {
+	case errors.Is(err, errSignInNeeded):
+		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first", text: "This needs a session. Sign in and try again."}
+	case errors.Is(err, errWrongHost):
+		return failure{
+			status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
+			text: "This app answers at " + a.BaseURL.String() + ". If a proxy stands in front of it, it must pass the Host header on.",
+		}
+	case errors.Is(err, errCrossOrigin):
+		return failure{
+			status: http.StatusForbidden, level: slog.LevelWarn, heading: "That came from another site",
+			text: "The request was sent by a page of another site, so nothing was done. Go to the app's own page and do it there.",
+		}
+	default:
+		return describeStatus(http.StatusInternalServerError)
+	}
+}
+
+// describeStatus covers what the router and the server refuse.
+func describeStatus(status int) failure {
+	f := failure{status: status, level: slog.LevelInfo}
+	switch status {
+	case http.StatusNotFound:
+		f.heading, f.text = "There is no such page", "The address may be misspelt, or the page may have moved."
+	case http.StatusMethodNotAllowed:
+		f.heading, f.text = "That does not work here", "This address exists, but not for this kind of request."
+	case http.StatusRequestEntityTooLarge:
+		f.heading, f.text = "That was too much", "The request is larger than anything that this app takes."
+	case http.StatusUnsupportedMediaType:
+		f.heading, f.text = "That was not a form", "This address takes submitted forms only."
+	case http.StatusBadRequest:
+		f.heading, f.text = "That was not understood", "The request is malformed. Go back and try again."
+	default:
+		f.status, f.level = http.StatusInternalServerError, slog.LevelError
+		f.heading, f.text = "Something went wrong on our side", "It has been logged under the reference below. Try again in a moment."
+	}
+	return f
+}
+
+// describeAuthn says each reason of authn's in a person's words.
+func describeAuthn(e *authn.Error) failure {
+	bad := func(heading, text string) failure {
+		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: heading, text: text, retry: true}
+	}
+	switch e.Reason {
+	case authn.ReasonResponseMalformed:
+		return bad("That sign-in could not be read", "The answer of the sign-in service arrived damaged. Nothing was done; try again.")
+	case authn.ReasonTransactionMissing:
+		return bad("This sign-in was not started here", "It was begun in another browser, or its cookie is gone: a bookmark, a private window or blocked cookies do that. Try again.")
+	case authn.ReasonTransactionExpired:
+		return bad("That took too long", "A sign-in must be finished within 15 minutes. Try again.")
+	case authn.ReasonTransactionUsed:
+		return bad("This sign-in was used already", "Each sign-in works once. If you are not signed in, try again.")
+	case authn.ReasonConfigurationChanged:
+		return bad("The sign-in service has changed", "The app was set up anew while you were signing in. Try again.")
+	case authn.ReasonNotNavigation:
+		return failure{status: http.StatusBadRequest, level: slog.LevelInfo, heading: "Signing in needs a page of its own", text: "A sign-in starts when you open it yourself, not as a part of another page.", retry: true}
+	case authn.ReasonDeclined:
+		return describeDeclined(e.Code)
+	case authn.ReasonSessionEnded:
+		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", retry: true}
+	case authn.ReasonTooLarge:
+		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Its operator can shorten the list of groups or claims.", retry: true}
+	case authn.ReasonRefreshRefused:
+		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", retry: true}
+	default:
+		return describeProvider(e.Reason)
+	}
+}
+
+// describeProvider covers what a person can only wait for.
+func describeProvider(reason authn.Reason) failure {
+	f := failure{status: http.StatusBadGateway, level: slog.LevelError, retry: true}
+	switch reason {
+	case authn.ReasonProviderUnreachable:
+		f.status, f.level, f.after = http.StatusServiceUnavailable, slog.LevelWarn, 10*time.Second
+		f.heading, f.text = "The sign-in service cannot be reached", "It does not answer at the moment. Wait a little and try again."
+	case authn.ReasonStoreUnavailable:
+		f.status, f.after = http.StatusServiceUnavailable, 5*time.Second
+		f.heading, f.text = "This app is catching its breath", "Its session store does not answer. You are not signed out; wait a little and try again."
+		f.retry = false
+	case authn.ReasonUserInfoFailed:
+		f.level = slog.LevelWarn
+		f.heading, f.text = "The profile could not be refreshed", "The sign-in service did not give an answer. What you see is what was known before."
+	case authn.ReasonProviderMisconfigured:
+		f.status = http.StatusServiceUnavailable
+		f.heading, f.text = "Signing in is not set up right", "The sign-in service and this app do not fit together. Its operator finds the cause in the log, under the reference below."
+	default:
+		// Whatever was wrong with the answer, a token or its signature, the person
+		// can do nothing about it, and an attacker learns nothing from it.
+		f.heading, f.text = "The sign-in could not be verified", "The sign-in service's answer did not pass our checks, so you were not signed in. Try again; if it happens again, tell the app's operator the reference below."
+	}
+	return f
+}
+
+// describeDeclined says the provider's refusals (RFC 6749 section 4.1.2.1).
+func describeDeclined(code string) failure {
+	f := failure{status: http.StatusForbidden, level: slog.LevelInfo, retry: true}
+	switch code {
+	case "access_denied":
+		f.heading, f.text = "You were not signed in", "The sign-in was cancelled or not allowed. You can try again, with another account if you have one."
+	case "login_required", "interaction_required", "account_selection_required", "consent_required":
+		f.status = http.StatusBadRequest
+		f.heading, f.text = "The sign-in service needs you", "It could not sign you in without asking something. Try again."
+	case "temporarily_unavailable", "server_error":
+		f.status, f.level, f.after = http.StatusServiceUnavailable, slog.LevelWarn, 10*time.Second
+		f.heading, f.text = "The sign-in service has a problem", "It answered that it cannot sign anybody in right now. Wait a little and try again."
+	default:
+		f.status, f.level = http.StatusBadGateway, slog.LevelError
+		f.heading, f.text = "The sign-in service refused", "It did not accept this app's request. Its operator finds the cause in the log, under the reference below."
+	}
+	return f
+}

@@ -1,0 +1,179 @@
+package routes
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/views"
+)
+
+// afterSignIn is where a person goes who was not going anywhere.
+const afterSignIn = "/dashboard"
+
+// localPage returns a path of the app that makes sense to return to after signing
+// in, and afterSignIn for anything else.
+func localPage(raw string) string {
+	page := authn.LocalPath(raw)
+	path, _, _ := strings.Cut(page, "?")
+	passing := []string{"/", "/login", "/callback", "/logout", "/signed-out"}
+	if slices.Contains(passing, strings.TrimSuffix(path, "/")) || path == "/" {
+		return afterSignIn
+	}
+	return page
+}
+
+// loginURL links to a sign-in that comes back to a page.
+func loginURL(returnTo string) string {
+	if returnTo == "" || returnTo == afterSignIn {
+		return "/login"
+	}
+	return "/login?" + url.Values{"return_to": {returnTo}}.Encode()
+}
+
+// login starts a sign-in and sends the browser to the provider.
+func (a *App) login(c echo.Context) error {
+	r := c.Request()
+	if !authn.IsNavigation(r) {
+		return &authn.Error{Reason: authn.ReasonNotNavigation}
+	}
+	query := c.QueryParams()
+	location, err := a.RelyingParty.Begin(c.Response(), r, localPage(query.Get("return_to")), query)
+	if err != nil {
+		return err
+	}
+	return c.Redirect(http.StatusSeeOther, location)
+}
+
+// callback finishes a sign-in.
+func (a *App) callback(c echo.Context) error {
+	r := c.Request()
+	response, err := a.authorizationResponse(c)
+	if err != nil {
+		return err
+	}
+	in, err := a.RelyingParty.Complete(c.Response(), r, response)
+	if err != nil {
+		return a.staleCallback(c, err)
+	}
+	s, err := a.Sessions.Start(c.Response(), r, in)
+	if err != nil {
+		return err
+	}
+	a.Log.InfoContext(r.Context(), "signed in", "session", s.LogID(), "issuer", s.Identity.Issuer)
+	return c.Redirect(http.StatusSeeOther, in.ReturnTo)
+}
+
+// authorizationResponse reads the response from where it was asked to be, and from
+// nowhere else.
+func (a *App) authorizationResponse(c echo.Context) (authn.Callback, error) {
+	r := c.Request()
+	if !a.FormPost {
+		return c.QueryParams(), nil
+	}
+	if r.Method != http.MethodPost {
+		return nil, &authn.Error{Reason: authn.ReasonResponseMalformed, Err: errors.New("the response came by GET, not by POST")}
+	}
+	return formValues(c)
+}
+
+// formValues returns the form in a request's body, without what the query says.
+func formValues(c echo.Context) (url.Values, error) {
+	r := c.Request()
+	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded") {
+		return nil, echo.ErrUnsupportedMediaType
+	}
+	if err := r.ParseForm(); err != nil {
+		return nil, echo.ErrBadRequest.SetInternal(errors.New("the form cannot be read"))
+	}
+	return r.PostForm, nil
+}
+
+// staleCallback sends a person who is signed in on their way when they come across
+// an old callback: by the back button, a double click, a restored tab.
+func (a *App) staleCallback(c echo.Context, err error) error {
+	stale := []authn.Reason{authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed}
+	if current(c) == nil || !slices.Contains(stale, authn.ReasonOf(err)) {
+		return err
+	}
+	returnTo := afterSignIn
+	if e, ok := errors.AsType[*authn.Error](err); ok && e.ReturnTo != "" {
+		returnTo = e.ReturnTo
+	}
+	return c.Redirect(http.StatusSeeOther, returnTo)
+}
+
+// confirmSignOut asks. A GET must not sign anybody out: any page can make a browser
+// send one.
+func (a *App) confirmSignOut(c echo.Context) error {
+	if current(c) == nil {
+		return c.Redirect(http.StatusSeeOther, "/signed-out")
+	}
+	return a.page(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
+}
+
+// signOut ends the session here, first and whatever the provider does, and then at
+// the provider.
+func (a *App) signOut(c echo.Context) error {
+	r, w := c.Request(), c.Response()
+	s := current(c)
+	if s != nil {
+		if err := a.Sessions.End(r.Context(), s); err != nil {
+			return err
+		}
+		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID())
+	}
+	a.Sessions.Clear(w)
+	// Not "cookies": that would clear a sign-in that is under way in another tab.
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	if s != nil {
+		a.RelyingParty.RevokeTokens(r.Context(), s)
+		if location := a.RelyingParty.EndSessionURL(w, s); location != "" {
+			return c.Redirect(http.StatusSeeOther, location)
+		}
+	}
+	return c.Redirect(http.StatusSeeOther, "/signed-out")
+}
+
+// signedOut is where the provider sends the browser back. A wrong state, or none,
+// makes no difference but in what the page can promise.
+func (a *App) signedOut(c echo.Context) error {
+	atProvider := a.RelyingParty.Returned(c.Response(), c.Request())
+	if current(c) != nil {
+		return c.Redirect(http.StatusSeeOther, afterSignIn)
+	}
+	return a.page(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
+		AtProvider: atProvider, LoginURL: loginURL(""),
+	}))
+}
+
+// backchannelLogout is the provider's call that sessions are over (OpenID Connect
+// Back-Channel Logout 1.0 section 2.5). It carries no cookie and sets none.
+func (a *App) backchannelLogout(c echo.Context) error {
+	ctx := c.Request().Context()
+	form, err := formValues(c)
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	tokens := form["logout_token"]
+	if len(tokens) != 1 {
+		return &logoutRefused{errors.New("there must be one logout_token")}
+	}
+	token, err := a.RelyingParty.VerifyLogoutToken(ctx, tokens[0])
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	ended, err := a.Sessions.EndAll(ctx, token)
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	a.Log.InfoContext(ctx, "signed out by the provider", "issuer", token.Issuer, "sessions", ended)
+	// 200, also where there was nothing to end: that is what was asked for (2.8).
+	return c.NoContent(http.StatusOK)
+}

@@ -1,0 +1,233 @@
+package routes
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"latchkey/authn"
+)
+
+type requestIDKey struct{}
+
+// RequestID returns the id of the request that a context belongs to, or "". It is
+// the reference that an error page shows.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// requestID gives every request an id of ours. One that the client sends is not
+// taken: a log must not hold what a stranger wants it to.
+func (a *App) requestID(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := rand.Text()[:16]
+		c.Response().Header()[echo.HeaderXRequestID] = []string{id}
+		r := c.Request()
+		c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		return next(c)
+	}
+}
+
+// logRequests writes a line per request, with the path and never the query: codes
+// and states are in there.
+func (a *App) logRequests() echo.MiddlewareFunc {
+	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+		LogMethod: true, LogURIPath: true, LogStatus: true, LogLatency: true, LogRemoteIP: true,
+		// The error handler must have answered before the status is logged.
+		HandleError: true,
+		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
+			a.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
+				slog.String("method", v.Method), slog.String("path", v.URIPath), slog.Int("status", v.Status),
+				slog.Duration("took", v.Latency), slog.String("peer", v.RemoteIP))
+			return nil
+		},
+	})
+}
+
+// recover answers a panic as an error of ours and keeps the process.
+func (a *App) recover() echo.MiddlewareFunc {
+	return middleware.RecoverWithConfig(middleware.RecoverConfig{
+		DisablePrintStack:   true,
+		DisableErrorHandler: true,
+		LogErrorFunc: func(c echo.Context, err error, _ []byte) error {
+			// The panic's own text may quote anything, so the stack alone is logged.
+			a.Log.ErrorContext(c.Request().Context(), "panic", "type", fmt.Sprintf("%T", err), "stack", string(debug.Stack()))
+			return errPanic
+		},
+	})
+}
+
+// contentPolicy is a Content-Security-Policy and the origins that it was made for.
+type contentPolicy struct {
+	origins []string
+	header  []string
+}
+
+// headers sets what every response carries, errors and redirects included.
+func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
+	fixed := map[string][]string{
+		"Cache-Control":                {"no-store"},
+		"Cross-Origin-Opener-Policy":   {"same-origin"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=(), payment=()"},
+		"Referrer-Policy":              {"no-referrer"},
+		"X-Content-Type-Options":       {"nosniff"},
+		"X-Frame-Options":              {"DENY"},
+	}
+	if a.BaseURL.Scheme == "https" {
+		// From the configuration, not from a header that a client could send.
+		fixed["Strict-Transport-Security"] = []string{"max-age=31536000"}
+	}
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		for name, value := range fixed {
+			h[name] = value
+		}
+		h["Content-Security-Policy"] = a.contentPolicy()
+		return next(c)
+	}
+}
+
+// contentPolicy names what a page may load. The provider's origins are under
+// form-action because the sign-out form ends in a redirect there, and browsers apply
+// form-action to redirects.
+func (a *App) contentPolicy() []string {
+	origins := a.RelyingParty.Origins()
+	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {
+		return p.header
+	}
+	provider := strings.Join(origins, " ")
+	pictures := strings.Join(append(slices.Clone(origins), a.PictureOrigins...), " ")
+	p := &contentPolicy{origins: slices.Clone(origins), header: []string{
+		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " + pictures +
+			"; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self' " + provider +
+			"; frame-ancestors 'none'; object-src 'none'",
+	}}
+	a.policy.Store(p)
+	return p.header
+}
+
+// host serves the configured host and no other: a sign-in that begins on another
+// name could not be finished, since its cookie stays there, and a foreign name that
+// resolves here is a rebinding attack.
+func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if strings.EqualFold(r.Host, a.BaseURL.Host) || c.Path() == "/healthz" || c.Path() == "/readyz" {
+			return next(c)
+		}
+		// "localhost" and "127.0.0.1" are one machine to people.
+		name, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			name = r.Host
+		}
+		if authn.IsLoopback(name) && authn.IsLoopback(a.BaseURL.Hostname()) && slices.Contains(reading, r.Method) && authn.IsNavigation(r) {
+			return c.Redirect(http.StatusFound, a.BaseURL.Scheme+"://"+a.BaseURL.Host+authn.LocalPath(r.URL.RequestURI()))
+		}
+		return errWrongHost
+	}
+}
+
+// crossOriginCheck refuses what another site's page sends in a person's name. A
+// request without Sec-Fetch-Site and Origin passes: it is not a browser's, and so
+// carries nobody's cookie but its own.
+func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := a.crossOrigin.Check(c.Request()); err != nil {
+			return errCrossOrigin
+		}
+		return next(c)
+	}
+}
+
+// session puts the visitor's session into the request's context. A store that does
+// not answer is an error: it must never look like a visitor who is not signed in.
+func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
+		s, err := a.Sessions.Load(r)
+		switch {
+		case err != nil:
+			return err
+		case s != nil:
+			c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
+		case a.Sessions.Stale(r, s) && authn.IsNavigation(r):
+			// Not for a script's request: its answer could arrive after that of a
+			// sign-in in another tab, and delete the new cookie.
+			a.Sessions.Clear(c.Response())
+		}
+		return next(c)
+	}
+}
+
+// requireSession lets nobody past who has not signed in. What comes through is a
+// person's doing, so it keeps their session from going idle.
+func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		s := current(c)
+		if s == nil {
+			return errSignInNeeded
+		}
+		a.Sessions.Touch(c.Request().Context(), s)
+		return next(c)
+	}
+}
+
+// current returns the session of a request, or nil.
+func current(c echo.Context) *authn.Session {
+	return authn.FromContext(c.Request().Context())
+}
+
+// clientAddress says whose address a request came from: the peer's, unless the peer
+// is a proxy that is trusted to say.
+func (a *App) clientAddress() echo.IPExtractor {
+	if len(a.TrustedProxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, prefix := range a.TrustedProxies {
+		if _, ipNet, err := net.ParseCIDR(prefix.String()); err == nil {
+			options = append(options, echo.TrustIPRange(ipNet))
+		}
+	}
+	return echo.ExtractIPFromXFFHeader(options...)
+}
+
+// isHTMX reports whether htmx asks for a fragment. It decides what an answer looks
+// like and nothing else: anybody can send the header.
+func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
+
+// wantsJSON reports whether a program asks.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return !strings.Contains(accept, "text/html") &&
+		(strings.Contains(accept, "application/json") || strings.Contains(accept, "application/problem+json"))
+}
+
+// returnPath is where a person should come back to after signing in: the page that
+// they were on, not the fragment or the form that found them signed out.
+func returnPath(r *http.Request) string {
+	switch {
+	case isHTMX(r):
+		if page, err := url.Parse(r.Header.Get("HX-Current-URL")); err == nil {
+			return localPage(page.RequestURI())
+		}
+		return afterSignIn
+	case slices.Contains(reading, r.Method):
+		return localPage(r.URL.RequestURI())
+	default:
+		return afterSignIn
+	}
+}

@@ -1,0 +1,65 @@
+package routes
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"latchkey/views"
+)
+
+// product is the name that pages show. An adopter changes it here.
+const product = "Latchkey"
+
+// buffers are reused: a page is rendered whole before a byte of it is sent, so that a
+// view that fails becomes an error page and not half a page.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled keeps a single huge page from being held for ever.
+const maxPooled = 256 << 10
+
+// page answers with a whole page.
+func (a *App) page(c echo.Context, status int, component templ.Component) error {
+	return a.fragment(c, status, component)
+}
+
+// fragment answers with a part of a page, for htmx to put in place.
+func (a *App) fragment(c echo.Context, status int, component templ.Component) error {
+	buf := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxPooled {
+			buffers.Put(buf)
+		}
+	}()
+	buf.Reset()
+	if err := component.Render(c.Request().Context(), buf); err != nil {
+		return err
+	}
+	w := c.Response()
+	h := w.Header()
+	h[echo.HeaderContentType] = []string{echo.MIMETextHTMLCharsetUTF8}
+	h[echo.HeaderContentLength] = []string{strconv.Itoa(buf.Len())}
+	w.WriteHeader(status)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	_, err := w.Write(buf.Bytes())
+	return err
+}
+
+// shell is the frame of every page.
+func (a *App) shell(c echo.Context, title string) views.Shell {
+	shell := views.Shell{
+		Assets: a.Assets, Product: product, Title: title, Path: c.Request().URL.Path,
+		Development: a.DevelopmentProvider != "", ProviderURL: a.DevelopmentProvider,
+	}
+	if s := current(c); s != nil {
+		person := a.person(s)
+		shell.Person = &person
+	}
+	return shell
+}

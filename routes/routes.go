@@ -1,0 +1,101 @@
+// Package routes is the app over HTTP: which page answers where, what stands in
+// front of it, and how an error becomes an answer. Echo lives here and nowhere else.
+package routes
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo-contrib/session"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"latchkey/authn"
+	"latchkey/static"
+)
+
+// Config is what the app is made from.
+type Config struct {
+	RelyingParty *authn.RelyingParty
+	Sessions     *authn.Sessions
+	TokenSource  *authn.TokenSource
+	Assets       *static.Assets
+	// BaseURL is where people reach the app: scheme and host, no path.
+	BaseURL *url.URL
+	// FormPost says that authorization responses arrive by POST.
+	FormPost bool
+	// PictureOrigins are the origins that pictures of people may be shown from,
+	// beside the provider's own.
+	PictureOrigins []string
+	// DevelopmentProvider is the address of the built-in provider; "" with a real one.
+	DevelopmentProvider string
+	// TrustedProxies may say whom they forward for.
+	TrustedProxies []netip.Prefix
+
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// App answers requests.
+type App struct {
+	Config
+	echo        *echo.Echo
+	crossOrigin *http.CrossOriginProtection
+	policy      atomic.Pointer[contentPolicy]
+	draining    atomic.Bool
+}
+
+// maxBody bounds a request's body: the largest that anybody has reason to send is a
+// logout token.
+const maxBody = "64K"
+
+// New returns the app. The middleware order and the route table are all here.
+func New(cfg Config) *App {
+	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection()}
+	e := a.echo
+	e.HTTPErrorHandler = a.handleError
+	e.IPExtractor = a.clientAddress()
+
+	e.Use(a.requestID, a.logRequests(), a.recover(), a.headers, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
+
+	e.Match(reading, "/healthz", a.healthz)
+	e.Match(reading, "/readyz", a.readyz)
+	e.Match(reading, static.Prefix+"*", a.assets)
+	e.Match(reading, "/favicon.ico", a.icon)
+	e.POST("/backchannel-logout", a.backchannelLogout)
+
+	site := e.Group("", session.Middleware(cfg.Sessions), a.session)
+	site.Match(reading, "/", a.home)
+	site.GET("/login", a.login)
+	site.GET("/callback", a.callback)
+	site.Match(reading, "/logout", a.confirmSignOut)
+	site.POST("/logout", a.signOut)
+	site.GET("/signed-out", a.signedOut)
+
+	person := site.Group("", a.requireSession)
+	person.Match(reading, "/dashboard", a.dashboard)
+	person.Match(reading, "/profile", a.profile)
+	person.POST("/profile/refresh", a.refreshProfile)
+
+	if cfg.FormPost {
+		// The provider's page posts here from its own origin; the state in the
+		// transaction is the check (see authn.RelyingParty.Complete).
+		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
+		site.POST("/callback", a.callback)
+	}
+	return a
+}
+
+// reading are the methods that a page answers to.
+var reading = []string{http.MethodGet, http.MethodHead}
+
+// ServeHTTP implements http.Handler.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
+
+// Drain makes the app report that it is not ready, so that no new requests are sent
+// here while the last are answered.
+func (a *App) Drain() { a.draining.Store(true) }
