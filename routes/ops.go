@@ -32,14 +32,3 @@ func (a *App) readyz(c echo.Context) error {
 	}
 	return c.JSON(status, map[string]any{"status": overall, "checks": checks})
 }
-
-// assets serves what never changes under its name.
-func (a *App) assets(c echo.Context) error {
-	a.Assets.ServeHTTP(c.Response(), c.Request())
-	return nil
-}
-
-// icon sends browsers that ask for the icon by its old name to the one there is.
-func (a *App) icon(c echo.Context) error {
-	return c.Redirect(http.StatusMovedPermanently, a.Assets.URL("icon.svg"))
-}

@@ -64,8 +64,9 @@ func New(cfg Config) *App {
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
-	e.Match(reading, static.Prefix+"*", a.assets)
-	e.Match(reading, "/favicon.ico", a.icon)
+	e.Match(reading, static.Prefix+"*", echo.WrapHandler(cfg.Assets))
+	e.Match(reading, "/favicon.ico", echo.WrapHandler(cfg.Assets.Unhashed("icon.svg")))
+	e.Match(reading, "/robots.txt", echo.WrapHandler(cfg.Assets.Unhashed("robots.txt")))
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
 	site := e.Group("", session.Middleware(cfg.Sessions), a.session)

@@ -36,7 +36,7 @@ func weight(parameters string) float64 {
 		return 0
 	}
 	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-	if err != nil || !(q >= 0 && q <= 1) {
+	if err != nil || q > 1 {
 		return 0
 	}
 	return q

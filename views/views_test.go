@@ -1,0 +1,278 @@
+package views_test
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"html"
+	"io"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"latchkey/static"
+	"latchkey/views"
+)
+
+var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.FixedZone("CET", 3600))
+
+func newAssets(t *testing.T) *static.Assets {
+	t.Helper()
+	a, err := static.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func render(t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b strings.Builder
+	if err := c.Render(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func person(text string) views.Person {
+	return views.Person{Name: text, Email: text, EmailVerified: true, Initials: text, Picture: text}
+}
+
+func profile(text string) views.ProfileProps {
+	return views.ProfileProps{
+		Person: person(text), Subject: text, Fetched: noon, JustRefreshed: true, Notice: text, NoticeKind: "warning",
+		Changes: []views.Change{{Claim: text, Before: text, After: text}, {Claim: text, After: text}, {Claim: text, Before: text}},
+	}
+}
+
+func dashboard(text string) views.DashboardProps {
+	value := views.ClaimValue{Text: text, List: slices.Repeat([]string{text}, 14), Time: noon, Bool: true}
+	var claims []views.Claim
+	for kind := views.ClaimText; kind <= views.ClaimJSON; kind++ {
+		value.Kind = kind
+		claims = append(claims, views.Claim{Name: text, Label: text, Source: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
+	}
+	return views.DashboardProps{
+		Profile: profile(text), Claims: claims, ClaimsJSON: text,
+		Session: views.SessionProps{SignedIn: noon, Expires: noon, IdleUntil: noon, Issuer: text},
+	}
+}
+
+func failure(text string) views.FailureProps {
+	return views.FailureProps{
+		Status: 503, Heading: text, Text: text, Reference: text,
+		Actions: []views.Action{{Label: text, URL: "/", Primary: true}, {Label: text, URL: "/login"}},
+	}
+}
+
+// pages is every page, with the text wherever a text can stand. The fragments come
+// under names that begin with "fragment".
+func pages(t *testing.T, text string) map[string]string {
+	t.Helper()
+	signedOut := views.Shell{Assets: newAssets(t), Product: "Latchkey", Title: text, Path: text, Development: true, ProviderURL: "http://127.0.0.1:3001/"}
+	signedIn := signedOut
+	signedIn.Person = new(person(text))
+	out := map[string]string{}
+	for name, c := range map[string]templ.Component{
+		"home":             views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignInDown: true}),
+		"dashboard":        views.Dashboard(signedIn, dashboard(text)),
+		"profile":          views.Profile(signedIn, profile(text)),
+		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
+		"confirm sign-out": views.ConfirmSignOut(signedIn),
+		"failure":          views.Failure(signedOut, failure(text)),
+		"failure inside":   views.Failure(signedIn, failure(text)),
+		"fragment card":    views.ProfileCard(profile(text)),
+		"fragment failure": views.FailureNotice(failure(text)),
+		"fragment refresh": views.RefreshFailure(text),
+	} {
+		out[name] = render(t, c)
+	}
+	return out
+}
+
+var (
+	tag       = regexp.MustCompile(`<[^<>"]*(?:"[^"]*"[^<>"]*)*>`)
+	quoted    = regexp.MustCompile(`"[^"]*"`)
+	forbidden = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-trigger|hx-vals|<script>|<iframe|<base|<object`)
+	scripts   = regexp.MustCompile(`<script src="/static/[a-z.]+\.[0-9a-f]{16}\.js" defer></script>`)
+	appScript = regexp.MustCompile(`<script src="/static/app\.`)
+	ids       = regexp.MustCompile(`\sid="([^"]*)"`)
+	addresses = regexp.MustCompile(`(?:src|href|action|hx-post)="([^"]*)"`)
+)
+
+// skeleton is a page without its texts and without the values of its attributes.
+func skeleton(page string) string {
+	return quoted.ReplaceAllString(strings.Join(tag.FindAllString(page, -1), "\n"), `""`)
+}
+
+func TestTextFromOutsideAddsNothingToAPage_HB17(t *testing.T) {
+	t.Parallel()
+	texts := map[string]string{
+		"script":         `<script>alert(1)</script>`,
+		"attribute":      `"><img src=x onerror=alert(1)>`,
+		"single quote":   `' onmouseover='alert(1)`,
+		"end of title":   `</title></head><body onload=alert(1)>`,
+		"end of code":    `</code></pre></template></dl><svg onload=alert(1)>`,
+		"entity":         `&lt;script&gt;alert(1)&lt;/script&gt;`,
+		"template":       `{{constructor.constructor('alert(1)')()}} { children... } ${alert(1)}`,
+		"URL":            `javascript:alert(1)`,
+		"htmx":           `<hx-partial hx-target="body"><p hx-get="/x" hx-trigger="load"></hx-partial>`,
+		"comment":        `<!-- --> <![CDATA[`,
+		"line separator": "a\u2028b\u2029c\r\nd\x00e",
+		"right to left":  "\u202eevil\u202c \u0644\u064a\u0644\u0649",
+		"not UTF-8":      "\xff\xfe<b>",
+	}
+	plain := pages(t, "Ada Lovelace")
+	for name, text := range texts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for page, got := range pages(t, text) {
+				if skeleton(got) != skeleton(plain[page]) {
+					t.Errorf("%s: the page has other elements or attributes than with a plain name", page)
+				}
+			}
+		})
+	}
+	t.Run("100 KiB", func(t *testing.T) {
+		t.Parallel()
+		long := pages(t, strings.Repeat("x", 100<<10))
+		for page, got := range pages(t, strings.Repeat(`<b>'"`, 20<<10)) {
+			for _, mark := range []string{"<", ">", `"`, "'"} {
+				if n, want := strings.Count(got, mark), strings.Count(long[page], mark); n != want {
+					t.Errorf("%s has %s %d times, and with a plain text of that length %d times", page, mark, n, want)
+				}
+			}
+		}
+	})
+}
+
+func TestNoPageHoldsInlineCode_HB05(t *testing.T) {
+	t.Parallel()
+	for name, page := range pages(t, "Ada") {
+		if found := forbidden.FindString(page); found != "" {
+			t.Errorf("%s has %q", name, found)
+		}
+		if n := strings.Count(page, "<script"); n != len(scripts.FindAllString(page, -1)) {
+			t.Errorf("%s has a script that is not an asset of ours", name)
+		}
+	}
+}
+
+func TestEveryAddressIsOurOwn_HB06(t *testing.T) {
+	t.Parallel()
+	for name, page := range pages(t, "/picture") {
+		for _, m := range addresses.FindAllStringSubmatch(page, -1) {
+			ours := strings.HasPrefix(m[1], "/") && !strings.HasPrefix(m[1], "//")
+			if !ours && m[1] != "#main" && m[1] != "http://127.0.0.1:3001/" {
+				t.Errorf("%s leads to %q", name, m[1])
+			}
+		}
+	}
+}
+
+func TestEveryPageStandsInTheLayout(t *testing.T) {
+	t.Parallel()
+	for name, page := range pages(t, "Title") {
+		if strings.HasPrefix(name, "fragment") {
+			if strings.Contains(page, "<html") || strings.Contains(page, "<main") {
+				t.Errorf("%s is a whole page", name)
+			}
+			continue
+		}
+		for _, want := range []string{
+			`<!doctype html><html lang="en">`, "<title>Title · Latchkey</title>", `name="viewport"`,
+			`<a class="skip" href="#main">`, "<header ", `<main id="main" tabindex="-1">`, "<footer ", "Development provider",
+		} {
+			if strings.Count(page, want) != 1 {
+				t.Errorf("%s: %q is there %d times", name, want, strings.Count(page, want))
+			}
+		}
+		if strings.Count(page, "<h1") != 1 {
+			t.Errorf("%s has no h1, or several", name)
+		}
+		seen := map[string]bool{}
+		for _, m := range ids.FindAllStringSubmatch(page, -1) {
+			if seen[m[1]] {
+				t.Errorf("%s has the id %q twice", name, m[1])
+			}
+			seen[m[1]] = true
+		}
+	}
+}
+
+func TestAPageLoadsTheScriptsThatItNeeds(t *testing.T) {
+	t.Parallel()
+	all := pages(t, "Ada")
+	for name, want := range map[string]struct{ htmx, app bool }{
+		"home": {false, false}, "signed out": {false, false}, "failure": {false, false},
+		"dashboard": {true, true}, "profile": {true, true},
+		"confirm sign-out": {false, true}, "failure inside": {false, true},
+	} {
+		if got := strings.Contains(all[name], "/static/htmx.min."); got != want.htmx {
+			t.Errorf("%s loads htmx: %v", name, got)
+		}
+		if got := appScript.MatchString(all[name]); got != want.app {
+			t.Errorf("%s loads app.js: %v", name, got)
+		}
+	}
+}
+
+func TestHtmxIsConfiguredBeforeItLoads_HB04(t *testing.T) {
+	t.Parallel()
+	page := pages(t, "Ada")["dashboard"]
+	m := regexp.MustCompile(`<meta name="htmx-config" content="([^"]*)">.*htmx\.min\.`).FindStringSubmatch(page)
+	if m == nil {
+		t.Fatal("no configuration before the script")
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(html.UnescapeString(m[1])), &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"history": false, "includeIndicatorCSS": false, "transitions": false, "mode": "same-origin",
+		"prefix": "", "extensions": "none", "defaultTimeout": 15000.0,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s: %v, want %v", name, v, want)
+		}
+	}
+}
+
+// The budget is for what crosses the wire at a first visit, compressed.
+func TestPagesStayWithinTheirWeight(t *testing.T) {
+	t.Parallel()
+	a := newAssets(t)
+	weigh := func(page string) int {
+		total := &countingWriter{}
+		z := gzip.NewWriter(total)
+		_, _ = io.WriteString(z, page)
+		_ = z.Close()
+		for _, url := range slices.Compact(slices.Sorted(slices.Values(regexp.MustCompile(`/static/[^"]+`).FindAllString(page, -1)))) {
+			r := httptest.NewRequest("GET", url, nil)
+			r.Header.Set("Accept-Encoding", "gzip")
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			total.n += w.Body.Len()
+		}
+		return total.n
+	}
+	all := pages(t, "Ada Lovelace")
+	for name, limit := range map[string]int{"home": 10 << 10, "dashboard": 24 << 10} {
+		got := weigh(all[name])
+		t.Logf("%s: %d bytes", name, got)
+		if got > limit {
+			t.Errorf("%s weighs %d bytes, more than %d", name, got, limit)
+		}
+	}
+}
+
+type countingWriter struct{ n int }
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.n += len(b)
+	return len(b), nil
+}
