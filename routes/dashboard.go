@@ -66,6 +66,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	}
 	f := a.describe(err)
 	a.logFailure(c, f, err)
+	f.retryAfter(c)
 	if isHTMX(r) {
 		return a.fragment(c, f.status, views.RefreshFailure(f.text))
 	}

@@ -43,6 +43,12 @@ type failure struct {
 // handleError is the one place where an error becomes a status, a page and a log
 // line.
 func (a *App) handleError(err error, c echo.Context) {
+	// Echo hands in the error a second time when the request logger has had it.
+	const handled = "error handled"
+	if c.Get(handled) != nil {
+		return
+	}
+	c.Set(handled, true)
 	f := a.describe(err)
 	a.logFailure(c, f, err)
 	if c.Response().Committed {
@@ -72,10 +78,8 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 // writeFailure answers in the form that the client reads: a page, a fragment for
 // htmx, problem+json for programs (RFC 9457).
 func (a *App) writeFailure(c echo.Context, f failure, err error) error {
-	r, h := c.Request(), c.Response().Header()
-	if f.after > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
-	}
+	r := c.Request()
+	f.retryAfter(c)
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {
 		// 400 exactly, whatever the cause (OpenID Connect Back-Channel Logout 1.0
 		// section 2.8).
@@ -91,6 +95,13 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 		return a.fragment(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
 		return a.page(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+	}
+}
+
+// retryAfter says when to come back, where that is known.
+func (f failure) retryAfter(c echo.Context) {
+	if f.after > 0 {
+		c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -69,24 +70,27 @@ func New(cfg Config) *App {
 	e.Match(reading, "/robots.txt", echo.WrapHandler(cfg.Assets.Unhashed("robots.txt")))
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
-	site := e.Group("", session.Middleware(cfg.Sessions), a.session)
-	site.Match(reading, "/", a.home)
-	site.GET("/login", a.login)
-	site.GET("/callback", a.callback)
-	site.Match(reading, "/logout", a.confirmSignOut)
-	site.POST("/logout", a.signOut)
-	site.GET("/signed-out", a.signedOut)
+	// A visitor may be signed in here; a person must be. (An Echo group would answer
+	// 404 where a route takes another method.)
+	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
+	person := append(slices.Clone(visitor), a.requireSession)
 
-	person := site.Group("", a.requireSession)
-	person.Match(reading, "/dashboard", a.dashboard)
-	person.Match(reading, "/profile", a.profile)
-	person.POST("/profile/refresh", a.refreshProfile)
+	e.Match(reading, "/", a.home, visitor...)
+	e.GET("/login", a.login, visitor...)
+	e.GET("/callback", a.callback, visitor...)
+	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
+	e.POST("/logout", a.signOut, visitor...)
+	e.GET("/signed-out", a.signedOut, visitor...)
+
+	e.Match(reading, "/dashboard", a.dashboard, person...)
+	e.Match(reading, "/profile", a.profile, person...)
+	e.POST("/profile/refresh", a.refreshProfile, person...)
 
 	if cfg.FormPost {
 		// The provider's page posts here from its own origin; the state in the
 		// transaction is the check (see authn.RelyingParty.Complete).
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
-		site.POST("/callback", a.callback)
+		e.POST("/callback", a.callback, visitor...)
 	}
 	return a
 }

@@ -1,0 +1,230 @@
+package devop
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// authorization is an authorization request (OpenID Connect Core 1.0 section 3.1.2.1).
+type authorization struct {
+	values       url.Values
+	client       Client
+	redirectURI  string
+	responseMode string
+	scope        []string
+	prompt       []string
+	maxAge       time.Duration // -1: any
+	hint         string        // sub of the ID token hint
+}
+
+func supportedPrompts() []string { return []string{"none", "login", "select_account", "consent"} }
+
+// authorize answers an authorization request: at once where the browser is signed
+// in to the provider already, and with the sign-in page otherwise.
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
+	values, err := readForm(r)
+	if err != nil {
+		p.refuseForm(w, r, err)
+		return
+	}
+	if values.Has("request_uri") {
+		pushed, ok := p.pushedRequest(values)
+		if !ok {
+			p.refuse(w, r, "The request_uri is unknown, used before, older than 90 seconds, or not this client's.")
+			return
+		}
+		values = pushed
+	}
+	a, reason := p.redirectTarget(values)
+	if reason != "" {
+		p.refuse(w, r, reason)
+		return
+	}
+	if err := p.readAuthorization(a); err != nil {
+		p.answerError(w, r, a, err)
+		return
+	}
+	signedIn, ok := p.currentSession(r)
+	if ok {
+		_, ok = p.records.person(signedIn.Subject)
+	}
+	switch ok = ok && a.acceptsSession(signedIn, p.cfg.Now()); {
+	case ok:
+		p.answerCode(w, r, a, signedIn)
+	case slices.Contains(a.prompt, "none"):
+		p.answerError(w, r, a, fail("login_required", "nobody suitable is signed in to the provider in this browser"))
+	default:
+		id := p.records.addRequest(request{Client: a.client.ID, Values: values, Expires: p.cfg.Now().Add(signInTTL)})
+		p.page(w, r, http.StatusOK, signInPage(p.signInProps(id, a)))
+	}
+}
+
+// redirectTarget finds the client and checks the redirect URI: before that, there
+// is nowhere to send an error (RFC 6749 section 4.1.2.1). It returns the reason for
+// refusing, or "".
+func (p *Provider) redirectTarget(values url.Values) (*authorization, string) {
+	if len(values["client_id"]) != 1 {
+		return nil, "The authorization request needs one client_id."
+	}
+	client, ok := p.client(values.Get("client_id"))
+	if !ok {
+		return nil, "No client is registered under this client_id."
+	}
+	if len(values["redirect_uri"]) != 1 {
+		return nil, "The authorization request needs one redirect_uri."
+	}
+	// RFC 9700 section 2.1: compared as strings, character by character.
+	if !slices.Contains(client.RedirectURIs, values.Get("redirect_uri")) {
+		return nil, "The redirect_uri is not registered for this client. It must be exactly one of those that are."
+	}
+	mode := "query"
+	if values.Get("response_mode") == "form_post" {
+		mode = "form_post"
+	}
+	return &authorization{values: values, client: client, redirectURI: values.Get("redirect_uri"), responseMode: mode}, ""
+}
+
+// readAuthorization checks the rest of the request; its errors go to the client.
+func (p *Provider) readAuthorization(a *authorization) error {
+	if err := checkSingle(a.values); err != nil {
+		return err
+	}
+	v := a.values
+	switch {
+	case v.Has("request"):
+		return fail("request_not_supported", "request objects are not supported")
+	case v.Has("registration"):
+		return fail("registration_not_supported", "the registration parameter is not supported")
+	case v.Get("response_type") == "":
+		return fail("invalid_request", "response_type is missing")
+	case v.Get("response_type") != "code":
+		return fail("unsupported_response_type", "response_type must be code")
+	case !slices.Contains([]string{"", "query", "form_post"}, v.Get("response_mode")):
+		return fail("invalid_request", "response_mode must be query or form_post")
+	}
+	if err := checkChallenge(v); err != nil {
+		return err
+	}
+	// OpenID Connect Core 1.0 section 3.1.2.1: unknown scopes are ignored.
+	for scope := range strings.FieldsSeq(v.Get("scope")) {
+		if slices.Contains(supportedScopes(), scope) && !slices.Contains(a.scope, scope) {
+			a.scope = append(a.scope, scope)
+		}
+	}
+	if !slices.Contains(a.scope, "openid") {
+		return fail("invalid_scope", "scope must have openid")
+	}
+	return p.readInteraction(a)
+}
+
+// checkChallenge asks for PKCE by S256 from every client (RFC 9700 section 2.1.1,
+// RFC 7636 section 4.3).
+func checkChallenge(v url.Values) error {
+	challenge, err := base64.RawURLEncoding.Strict().DecodeString(v.Get("code_challenge"))
+	switch {
+	case v.Get("code_challenge") == "":
+		return fail("invalid_request", "code_challenge is missing: PKCE is required")
+	case v.Get("code_challenge_method") != "S256":
+		return fail("invalid_request", "code_challenge_method must be S256")
+	case err != nil || len(challenge) != 32:
+		return fail("invalid_request", "code_challenge is not a SHA-256 in base64url")
+	}
+	return nil
+}
+
+// readInteraction reads what decides whether the person is asked.
+func (p *Provider) readInteraction(a *authorization) error {
+	a.prompt = strings.Fields(a.values.Get("prompt"))
+	for _, prompt := range a.prompt {
+		if !slices.Contains(supportedPrompts(), prompt) {
+			return fail("invalid_request", "prompt has an unknown value")
+		}
+		if prompt == "none" && len(a.prompt) > 1 {
+			return fail("invalid_request", "prompt none stands alone")
+		}
+	}
+	a.maxAge = -1
+	if raw := a.values.Get("max_age"); raw != "" {
+		seconds, err := strconv.ParseUint(raw, 10, 31)
+		if err != nil {
+			return fail("invalid_request", "max_age must be a number of seconds")
+		}
+		a.maxAge = time.Duration(seconds) * time.Second
+	}
+	if raw := a.values.Get("id_token_hint"); raw != "" {
+		hint, err := p.readHint(raw)
+		if err != nil {
+			return fail("invalid_request", "id_token_hint is not an ID token of this provider")
+		}
+		a.hint = hint.Subject
+	}
+	return nil
+}
+
+// acceptsSession reports whether a person who is signed in need not be asked.
+func (a *authorization) acceptsSession(s session, now time.Time) bool {
+	switch {
+	case len(a.prompt) > 0 && a.prompt[0] != "none":
+		return false
+	case a.maxAge == 0 || (a.maxAge > 0 && now.Sub(s.AuthTime) > a.maxAge):
+		return false
+	}
+	return a.hint == "" || a.hint == s.Subject
+}
+
+// answerCode sends an authorization code to the client.
+func (p *Provider) answerCode(w http.ResponseWriter, r *http.Request, a *authorization, s session) {
+	acr, _, _ := strings.Cut(a.values.Get("acr_values"), " ")
+	code := p.records.addGrant(grant{
+		Client: a.client.ID, Subject: s.Subject, SID: s.SID, AuthTime: s.AuthTime,
+		Scope: a.scope, Audience: a.values.Get("audience"), ACR: acr, Nonce: a.values.Get("nonce"),
+		RedirectURI: a.redirectURI, Challenge: a.values.Get("code_challenge"),
+	})
+	p.cfg.Log.Info("development provider: signed in", "sub", s.Subject, "client", a.client.ID)
+	p.answer(w, r, a, url.Values{"code": {code}})
+}
+
+// answerError sends an error to the client.
+func (p *Provider) answerError(w http.ResponseWriter, r *http.Request, a *authorization, err error) {
+	e, ok := err.(oauthError)
+	if !ok {
+		e = oauthError{"server_error", "see the provider's log"}
+	}
+	p.cfg.Log.Warn("development provider: authorization refused", "client", a.client.ID, "error", err)
+	p.answer(w, r, a, url.Values{"error": {e.Code}, "error_description": {e.Description}})
+}
+
+// answer sends an authorization response. Every one bears iss (RFC 9207 section 2)
+// and the state as it came.
+func (p *Provider) answer(w http.ResponseWriter, r *http.Request, a *authorization, values url.Values) {
+	values.Set("iss", p.cfg.Issuer)
+	if state := a.values["state"]; len(state) == 1 && state[0] != "" {
+		values.Set("state", state[0])
+	}
+	if a.responseMode == "form_post" {
+		// OAuth 2.0 Form Post Response Mode section 2. The script is a file of ours.
+		w.Header().Set("Content-Security-Policy", p.csp+"; script-src 'self'")
+		p.page(w, r, http.StatusOK, formPostPage(p.links(), a.redirectURI, values))
+		return
+	}
+	// RFC 9700 section 4.12: never 307, which would repeat a POST.
+	redirect(w, a.redirectURI, values)
+}
+
+// redirect sends the browser to uri with values added to its query.
+func redirect(w http.ResponseWriter, uri string, values url.Values) {
+	if len(values) > 0 {
+		separator := "?"
+		if strings.Contains(uri, "?") {
+			separator = "&"
+		}
+		uri += separator + values.Encode()
+	}
+	w.Header().Set("Location", uri)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,246 @@
+package devop
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grant is what one sign-in gave one client: the code, and the family of tokens
+// that came of it. Codes and refresh tokens begin with the grant's id; to delete
+// the grant is to revoke them all.
+type grant struct {
+	Client, Subject, SID string
+	Scope                []string
+	Audience, ACR        string
+	AuthTime             time.Time
+	Nonce, RedirectURI   string
+	Challenge            string // PKCE, S256
+	Code                 string // hash
+	CodeUsed             bool
+	CodeExpires          time.Time
+	Refresh              string // hash of the one that is valid
+	RefreshExpires       time.Time
+	Expires              time.Time
+}
+
+// accessToken is kept by its hash, and is good as long as its grant is there.
+type accessToken struct {
+	Grant   string
+	Scope   []string
+	Expires time.Time
+}
+
+// request is an authorization request that waits: pushed by its client, or for the
+// person in front of the sign-in page. It is kept by the hash of its id.
+type request struct {
+	Client  string
+	Pushed  bool
+	Values  url.Values
+	Expires time.Time
+}
+
+// errGrant says that a code or token is unknown, expired, used or another client's.
+var errGrant = errors.New("devop: no such grant")
+
+// addRequest keeps r and returns the id by which it is found.
+func (s *records) addRequest(r request) string {
+	id := rand.Text()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Requests[hash(id)] = &r
+	s.changed()
+	return id
+}
+
+// request returns a request that waits for a person.
+func (s *records) request(id string) (request, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.Requests[hash(id)]
+	if !ok || r.Pushed || !s.now().Before(r.Expires) {
+		return request{}, false
+	}
+	return *r, true
+}
+
+// takePushed returns a pushed request of the client, once (RFC 9126 section 4).
+func (s *records) takePushed(id, client string) (url.Values, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.Requests[hash(id)]
+	if !ok || !r.Pushed || r.Client != client {
+		return nil, false
+	}
+	delete(s.Requests, hash(id))
+	s.changed()
+	return r.Values, s.now().Before(r.Expires)
+}
+
+// addGrant keeps g, notes that its client took part in the session, and returns
+// the authorization code.
+func (s *records) addGrant(g grant) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := rand.Text()
+	code := id + "." + rand.Text()
+	g.Code = hash(code)
+	g.CodeExpires = s.now().Add(codeTTL)
+	g.Expires = g.CodeExpires
+	s.Grants[hash(id)] = &g
+	for _, in := range s.Sessions {
+		if in.SID == g.SID && !slices.Contains(in.Clients, g.Client) {
+			in.Clients = append(in.Clients, g.Client)
+		}
+	}
+	s.changed()
+	return code
+}
+
+// redeemCode spends a code. A code that comes twice has been stolen by one of
+// those who sent it: all that it gave is revoked (RFC 6749 section 4.1.2).
+func (s *records) redeemCode(code, client string) (grant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := grantKey(code)
+	g, ok := s.Grants[key]
+	if !ok || g.Client != client || g.Code != hash(code) {
+		return grant{}, errGrant
+	}
+	s.changed()
+	if g.CodeUsed {
+		delete(s.Grants, key)
+		return grant{}, errGrant
+	}
+	g.CodeUsed = true
+	if !s.now().Before(g.CodeExpires) {
+		return grant{}, errGrant
+	}
+	return *g, nil
+}
+
+// rotateRefresh spends a refresh token that check agrees to, and returns the next
+// one. A token of the family that is not the valid one was used before, and revokes
+// the family (RFC 9700 section 4.14.2).
+func (s *records) rotateRefresh(token, client string, check func(grant) error) (grant, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := grantKey(token)
+	g, ok := s.Grants[key]
+	if !ok || g.Client != client || g.Refresh == "" || token == "" {
+		return grant{}, "", errGrant
+	}
+	if g.Refresh != hash(token) {
+		delete(s.Grants, key)
+		s.changed()
+		return grant{}, "", errGrant
+	}
+	if !s.now().Before(g.RefreshExpires) {
+		return grant{}, "", errGrant
+	}
+	if err := check(*g); err != nil {
+		return grant{}, "", err
+	}
+	id, _, _ := strings.Cut(token, ".")
+	next := s.newRefresh(id, g)
+	s.changed()
+	return *g, next, nil
+}
+
+// newRefresh makes the refresh token that is valid from now on.
+func (s *records) newRefresh(id string, g *grant) string {
+	token := id + "." + rand.Text()
+	g.Refresh = hash(token)
+	g.RefreshExpires = s.now().Add(refreshTTL)
+	g.Expires = g.RefreshExpires
+	return token
+}
+
+// firstRefresh gives the grant of a code its first refresh token.
+func (s *records) firstRefresh(code string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.Grants[grantKey(code)]
+	if !ok {
+		return "", errGrant
+	}
+	id, _, _ := strings.Cut(code, ".")
+	s.changed()
+	return s.newRefresh(id, g), nil
+}
+
+// addAccess keeps an access token under the grant of its source: the code or
+// refresh token that it was given for. It returns errGrant where that was revoked meanwhile.
+func (s *records) addAccess(source, token string, scope []string, expires time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := grantKey(source)
+	g, ok := s.Grants[key]
+	if !ok {
+		return errGrant
+	}
+	if expires.After(g.Expires) {
+		g.Expires = expires
+	}
+	s.Access[hash(token)] = &accessToken{Grant: key, Scope: scope, Expires: expires}
+	s.changed()
+	return nil
+}
+
+// access returns the subject and the scope of a valid access token.
+func (s *records) access(token string) (subject string, scope []string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.Access[hash(token)]
+	if !ok || !s.now().Before(t.Expires) {
+		return "", nil, false
+	}
+	g, ok := s.Grants[t.Grant]
+	if !ok {
+		return "", nil, false
+	}
+	return g.Subject, t.Scope, true
+}
+
+// revoke revokes an access token, or the family of a refresh token. It returns
+// errGrant where the token is another client's; an unknown one is no error.
+func (s *records) revoke(token, client string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := grantKey(token)
+	t, isAccess := s.Access[hash(token)]
+	if isAccess {
+		key = t.Grant
+	}
+	g, ok := s.Grants[key]
+	if !ok || (!isAccess && g.Refresh == "") {
+		return nil
+	}
+	if g.Client != client {
+		return errGrant
+	}
+	if isAccess {
+		delete(s.Access, hash(token))
+	} else {
+		delete(s.Grants, key)
+	}
+	s.changed()
+	return nil
+}
+
+// drop forgets the grant of a code.
+func (s *records) drop(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.Grants, grantKey(code))
+	s.changed()
+}
+
+// grantKey finds the grant that a code or refresh token belongs to.
+func grantKey(token string) string {
+	id, _, _ := strings.Cut(token, ".")
+	return hash(id)
+}

@@ -1,0 +1,46 @@
+package devop
+
+import (
+	"net/http"
+)
+
+// metadata serves the discovery document (OpenID Connect Discovery 1.0 section 3,
+// with the members of RFC 8414, RFC 9126, RFC 9207 and the two logout standards).
+func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
+	authMethods := []string{"client_secret_basic", "client_secret_post"}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                p.cfg.Issuer,
+		"authorization_endpoint":                p.url("/authorize"),
+		"pushed_authorization_request_endpoint": p.url("/par"),
+		"token_endpoint":                        p.url("/token"),
+		"userinfo_endpoint":                     p.url("/userinfo"),
+		"jwks_uri":                              p.url("/jwks"),
+		"revocation_endpoint":                   p.url("/revoke"),
+		"end_session_endpoint":                  p.url("/end_session"),
+
+		"scopes_supported":         supportedScopes(),
+		"claims_supported":         supportedClaims(),
+		"response_types_supported": []string{"code"},
+		"response_modes_supported": []string{"query", "form_post"},
+		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+		"prompt_values_supported":  supportedPrompts(),
+		"subject_types_supported":  []string{"public"},
+
+		"id_token_signing_alg_values_supported":          []string{signingAlgorithm},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"token_endpoint_auth_methods_supported":          authMethods,
+		"revocation_endpoint_auth_methods_supported":     authMethods,
+		"authorization_response_iss_parameter_supported": true,
+		"require_pushed_authorization_requests":          false,
+		"claims_parameter_supported":                     false,
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false,
+		"backchannel_logout_supported":                   true,
+		"backchannel_logout_session_supported":           true,
+	})
+}
+
+// jwks serves the public keys: the one that signs, and the one before it.
+func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, publicKeys(p.records.keys()))
+}

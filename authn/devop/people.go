@@ -1,0 +1,206 @@
+package devop
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"html"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Person is somebody whom the provider can sign in.
+type Person struct {
+	// Subject is the sub claim.
+	Subject string
+	// Name, Email and Picture are left out of the claims where they are empty.
+	Name, Email   string
+	EmailVerified bool
+	Picture       string
+	// Claims are further claims. Standard ones come with their scope; the others,
+	// such as "https://app.example/roles", always do. None replaces a claim of the
+	// protocol, such as iss, or of a field above.
+	Claims map[string]any
+	// Note says on the sign-in page what is special.
+	Note string
+}
+
+// scopeClaims says which scope asks for a standard claim (OpenID Connect Core 1.0
+// section 5.4).
+func scopeClaims() map[string][]string {
+	return map[string][]string{
+		"profile": {
+			"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
+			"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+		},
+		"email":   {"email", "email_verified"},
+		"address": {"address"},
+		"phone":   {"phone_number", "phone_number_verified"},
+	}
+}
+
+// protocolClaims belong to the provider; no person has a say in them.
+func protocolClaims() []string {
+	return []string{
+		"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp",
+		"at_hash", "c_hash", "s_hash", "sid", "events", "cnf", "client_id", "scope",
+	}
+}
+
+func supportedScopes() []string {
+	return []string{"openid", "profile", "email", "address", "phone", "offline_access"}
+}
+
+func supportedClaims() []string {
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "at_hash", "sid"}
+	for _, scope := range supportedScopes() {
+		claims = append(claims, scopeClaims()[scope]...)
+	}
+	return claims
+}
+
+// claims returns what the scope lets a client know of the person. The caller owns
+// the map, though not what is in it.
+func (person Person) claims(scope []string) map[string]any {
+	scopeOf := make(map[string]string)
+	for name, claims := range scopeClaims() {
+		for _, claim := range claims {
+			scopeOf[claim] = name
+		}
+	}
+	claims := make(map[string]any)
+	add := func(claim string, value any) {
+		if asked := scopeOf[claim]; asked == "" || slices.Contains(scope, asked) {
+			claims[claim] = value
+		}
+	}
+	for claim, value := range person.Claims {
+		if !slices.Contains(protocolClaims(), claim) {
+			add(claim, value)
+		}
+	}
+	for claim, value := range map[string]string{"name": person.Name, "email": person.Email, "picture": person.Picture} {
+		if value != "" {
+			add(claim, value)
+		}
+	}
+	if person.Email != "" {
+		add("email_verified", person.EmailVerified)
+	}
+	claims["sub"] = person.Subject
+	return claims
+}
+
+// SetPerson adds a person, or replaces what the provider says of that subject from
+// now on. One without a subject, or whose claims are no JSON, is not taken, and a
+// log line says so.
+func (p *Provider) SetPerson(person Person) {
+	// A copy through JSON is what a restart would bring back, and nobody else's.
+	data, err := json.Marshal(person)
+	copied := Person{}
+	if err == nil {
+		decoder := json.NewDecoder(strings.NewReader(string(data)))
+		decoder.UseNumber()
+		err = decoder.Decode(&copied)
+	}
+	if err != nil || person.Subject == "" {
+		p.cfg.Log.Error("development provider: person not taken", "sub", person.Subject, "error", err)
+		return
+	}
+	p.records.setPerson(copied)
+}
+
+func (s *records) setPerson(person Person) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.Added, func(a Person) bool { return a.Subject == person.Subject })
+	if i >= 0 {
+		s.Added[i] = person
+	} else {
+		s.Added = append(s.Added, person)
+		s.Added = s.Added[max(0, len(s.Added)-maxAdded):]
+	}
+	s.changed()
+}
+
+// everyone returns the configured people and after them those added, newest first.
+func (s *records) everyone() []Person {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.Clone(s.people)
+	for _, added := range slices.Backward(s.Added) {
+		i := slices.IndexFunc(s.people, func(a Person) bool { return a.Subject == added.Subject })
+		if i >= 0 {
+			all[i] = added
+		} else {
+			all = append(all, added)
+		}
+	}
+	return all
+}
+
+// person returns what the provider says of a subject now.
+func (s *records) person(subject string) (Person, bool) {
+	everyone := s.everyone()
+	i := slices.IndexFunc(everyone, func(a Person) bool { return a.Subject == subject })
+	if i < 0 || subject == "" {
+		return Person{}, false
+	}
+	return everyone[i], true
+}
+
+// label is how a page calls the person.
+func (person Person) label() string {
+	switch {
+	case person.Name != "":
+		return person.Name
+	case person.Email != "":
+		return person.Email
+	}
+	return person.Subject
+}
+
+// initials are the first letters of the first and the last word of the label.
+func (person Person) initials() string {
+	words := strings.FieldsFunc(person.label(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if len(words) == 0 {
+		return "?"
+	}
+	letters := firstLetter(words[0])
+	if person.Name != "" && len(words) > 1 {
+		letters += firstLetter(words[len(words)-1])
+	}
+	return letters
+}
+
+func firstLetter(word string) string {
+	r, _ := utf8.DecodeRuneInString(word)
+	return string(unicode.ToUpper(r))
+}
+
+// pictureURL is where the provider draws a picture of the subject.
+func pictureURL(base, subject string) string { return base + url.PathEscape(subject) }
+
+// picture draws a subject as a coloured disc with initials. Pages of other origins
+// may show it, as they do with pictures of a provider in production.
+func (p *Provider) picture(w http.ResponseWriter, r *http.Request) {
+	person, ok := p.records.person(r.PathValue("sub"))
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	h := fnv.New32a()
+	h.Write([]byte(person.Subject))
+	hue := h.Sum32() % 360
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96" width="96" height="96">`+
+		`<rect width="96" height="96" fill="hsl(%d,52%%,34%%)"/><circle cx="76" cy="20" r="42" fill="hsl(%d,60%%,46%%)" fill-opacity=".55"/>`+
+		`<text x="48" y="50" fill="#fff" font-family="system-ui,sans-serif" font-size="38" font-weight="600" text-anchor="middle" dominant-baseline="central">%s</text></svg>`,
+		hue, (hue+40)%360, html.EscapeString(person.initials()))
+}

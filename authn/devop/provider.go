@@ -1,0 +1,256 @@
+// Package devop is the development OpenID provider: it signs in sample people
+// without a password, for an application under development and for its tests.
+// It follows the standards as strictly as a provider in production would, so that
+// an application that works with it has not been spared anything.
+//
+// It serves http on loopback addresses only and must never be part of a release.
+package devop
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says who the provider is, and for whom.
+type Config struct {
+	// Issuer is the issuer identifier, kept exactly as given, such as
+	// "http://127.0.0.1:3001". It may have a path and end in a slash.
+	Issuer string
+	// DataDir is the folder of the one file that holds the signing keys, sessions,
+	// grants and added people. Empty keeps them in memory.
+	DataDir string
+	// Clients are the applications that may sign people in.
+	Clients []Client
+	// People are those who can be chosen on the sign-in page; nil stands for the
+	// sample people.
+	People []Person
+	// AccessTokenTTL and IDTokenTTL are lifetimes; 0 stands for 10 minutes.
+	AccessTokenTTL, IDTokenTTL time.Duration
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
+	// Log receives what happens, without tokens; nil discards it.
+	Log *slog.Logger
+}
+
+// Client is an application registered with the provider. Its URIs are compared
+// as exact strings (RFC 9700 section 2.1).
+type Client struct {
+	ID, Secret                           string
+	RedirectURIs, PostLogoutRedirectURIs []string
+	// BackchannelLogoutURI receives logout tokens; empty for none.
+	BackchannelLogoutURI string
+}
+
+const (
+	defaultTTL  = 10 * time.Minute
+	codeTTL     = time.Minute
+	refreshTTL  = 30 * 24 * time.Hour
+	sessionTTL  = 7 * 24 * time.Hour
+	pushedTTL   = 90 * time.Second
+	signInTTL   = time.Hour // how long a sign-in page can stay open
+	logoutTTL   = 2 * time.Minute
+	maxBody     = 64 << 10
+	callTimeout = 5 * time.Second // for back-channel logout
+)
+
+// Provider is an OpenID provider and an http.Handler. It is safe for concurrent use.
+type Provider struct {
+	cfg     Config
+	origin  string // scheme and host of the issuer
+	base    string // path of the issuer, without a slash at its end
+	host    string // the only Host that is answered
+	csp     string // but for its script-src
+	records *records
+	assets  *assets
+	handler http.Handler
+	calls   *http.Client
+	pending sync.WaitGroup // back-channel calls on their way
+}
+
+// New checks cfg, reads what an earlier provider left in cfg.DataDir, and makes a
+// signing key if there is none. It returns an error where the issuer is not an
+// http URL on a loopback host, a client is incomplete, or the file cannot be used.
+func New(cfg Config) (*Provider, error) {
+	issuer, err := parseIssuer(cfg.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cfg.Clients {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.AccessTokenTTL <= 0 {
+		cfg.AccessTokenTTL = defaultTTL
+	}
+	if cfg.IDTokenTTL <= 0 {
+		cfg.IDTokenTTL = defaultTTL
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Provider{
+		cfg:    cfg,
+		origin: issuer.Scheme + "://" + issuer.Host,
+		base:   strings.TrimSuffix(issuer.Path, "/"),
+		host:   bareHost(issuer.Host),
+		assets: newAssets(),
+		calls: &http.Client{
+			Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
+			Timeout:       callTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	p.csp = p.contentSecurityPolicy()
+	if cfg.People == nil {
+		cfg.People = samplePeople(p.url("/picture/"))
+	}
+	if p.records, err = openRecords(cfg); err != nil {
+		return nil, err
+	}
+	p.handler = p.routes()
+	return p, nil
+}
+
+// Close waits for back-channel calls on their way, 5 seconds at most, and writes
+// down what has not been written yet.
+func (p *Provider) Close() error {
+	p.pending.Wait()
+	return p.records.close()
+}
+
+// routes is the whole route table. Forms of the provider's own pages are protected
+// from other origins. What other parties call, or send a browser to by POST, cannot
+// be: there the client's secret, the access token or the registered URIs decide.
+func (p *Provider) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(method, path string, h http.HandlerFunc) { mux.Handle(method+" "+p.base+path, h) }
+	protection := http.NewCrossOriginProtection()
+	form := func(path string, h http.HandlerFunc) { mux.Handle("POST "+p.base+path, protection.Handler(h)) }
+
+	handle("GET", "/.well-known/openid-configuration", p.metadata)
+	handle("GET", "/jwks", p.jwks)
+	handle("GET", "/authorize", p.authorize)
+	handle("POST", "/authorize", p.authorize)
+	form("/sign-in", p.signIn)
+	handle("POST", "/par", p.pushRequest)
+	handle("POST", "/token", p.token)
+	handle("GET", "/userinfo", p.userinfo)
+	handle("POST", "/userinfo", p.userinfo)
+	handle("POST", "/revoke", p.revoke)
+	handle("GET", "/end_session", p.endSession)
+	handle("POST", "/end_session", p.endSession)
+	form("/end_session/confirm", p.confirmEndSession)
+	handle("GET", "/v2/logout", p.auth0Logout)
+	handle("GET", "/{$}", p.index)
+	form("/sign-out", p.signOut)
+	handle("GET", "/picture/{sub}", p.picture)
+	for name := range p.assets.files {
+		handle("GET", "/"+name, p.asset)
+	}
+	return mux
+}
+
+// ServeHTTP answers requests to the issuer's own host and refuses all others with
+// 421: a name that somebody rebinds to a loopback address reaches nothing.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Dev-IdP", "1")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", p.csp)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if !strings.EqualFold(bareHost(r.Host), p.host) {
+		http.Error(w, "This is the development OpenID provider of "+p.origin+" and of no other host.", http.StatusMisdirectedRequest)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	p.handler.ServeHTTP(w, r)
+}
+
+// url returns the absolute URL of a path below the issuer.
+func (p *Provider) url(path string) string { return p.origin + p.base + path }
+
+// client returns the client with the id given.
+func (p *Provider) client(id string) (Client, bool) {
+	for _, c := range p.cfg.Clients {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return Client{}, false
+}
+
+// contentSecurityPolicy lists the clients' origins as form actions: Chromium
+// applies form-action to every redirect that follows a form too.
+func (p *Provider) contentSecurityPolicy() string {
+	actions := []string{"'self'"}
+	seen := map[string]bool{p.origin: true}
+	for _, c := range p.cfg.Clients {
+		for _, uris := range [][]string{c.RedirectURIs, c.PostLogoutRedirectURIs} {
+			for _, uri := range uris {
+				u, _ := url.Parse(uri) // checked by New
+				if origin := u.Scheme + "://" + u.Host; !seen[origin] {
+					seen[origin] = true
+					actions = append(actions, origin)
+				}
+			}
+		}
+	}
+	return "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action " +
+		strings.Join(actions, " ")
+}
+
+// check returns an error unless the client can be served.
+func (c Client) check() error {
+	if c.ID == "" || c.Secret == "" {
+		return errors.New("devop: a client needs an id and a secret")
+	}
+	uris := append(append([]string{}, c.RedirectURIs...), c.PostLogoutRedirectURIs...)
+	if c.BackchannelLogoutURI != "" {
+		uris = append(uris, c.BackchannelLogoutURI)
+	}
+	for _, uri := range uris {
+		u, err := url.Parse(uri)
+		// RFC 6749 section 3.1.2: absolute, and without a fragment.
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.ContainsAny(uri, "#; ,") {
+			return fmt.Errorf("devop: client %q: %q must be an absolute http or https URL without a fragment", c.ID, uri)
+		}
+	}
+	return nil
+}
+
+// parseIssuer returns an error unless raw is an http URL on a loopback host: this
+// provider signs in anybody who asks, so nobody else may reach it.
+func parseIssuer(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("devop: issuer %q: %w", raw, err)
+	}
+	if u.Scheme != "http" || u.Host == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
+		return nil, fmt.Errorf("devop: issuer %q must be an http URL with no user, query or fragment", raw)
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if !strings.EqualFold(u.Hostname(), "localhost") && (err != nil || !addr.IsLoopback()) {
+		return nil, fmt.Errorf("devop: issuer %q must be on a loopback host", raw)
+	}
+	if trimmed := strings.TrimSuffix(u.Path, "/"); trimmed != "" && path.Clean(trimmed) != trimmed ||
+		u.EscapedPath() != u.Path || strings.ContainsAny(u.Path, "{} ") {
+		return nil, fmt.Errorf("devop: issuer %q must have a plain path", raw)
+	}
+	return u, nil
+}
+
+// bareHost drops the port that browsers leave out too.
+func bareHost(host string) string { return strings.TrimSuffix(host, ":80") }

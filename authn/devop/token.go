@@ -1,0 +1,223 @@
+package devop
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// token is the token endpoint (RFC 6749 section 3.2).
+func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
+	client, values, err := p.authenticate(r)
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
+	var answer map[string]any
+	switch values.Get("grant_type") {
+	case "authorization_code":
+		answer, err = p.exchangeCode(client, values)
+	case "refresh_token":
+		answer, err = p.exchangeRefresh(client, values)
+	case "":
+		err = fail("invalid_request", "grant_type is missing")
+	default:
+		err = fail("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
+	}
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// authenticate reads the form of a client's own request and checks the client's
+// secret, given in exactly one way (RFC 6749 section 2.3.1).
+func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
+	values, err := readForm(r)
+	if err != nil {
+		return Client{}, nil, err
+	}
+	if err := checkSingle(values); err != nil {
+		return Client{}, nil, err
+	}
+	id, secret := values.Get("client_id"), values.Get("client_secret")
+	if r.Header.Get("Authorization") != "" {
+		user, password, ok := r.BasicAuth()
+		user, errID := url.QueryUnescape(user)
+		password, errSecret := url.QueryUnescape(password)
+		switch {
+		case !ok || errID != nil || errSecret != nil:
+			return Client{}, nil, fail("invalid_client", "the Authorization header cannot be read")
+		case values.Has("client_secret"):
+			return Client{}, nil, fail("invalid_request", "the client authenticated in two ways")
+		case id != "" && id != user:
+			return Client{}, nil, fail("invalid_request", "client_id is not the client that authenticated")
+		}
+		id, secret = user, password
+	}
+	client, ok := p.client(id)
+	// Hashed first: the comparison tells nothing of the secret's length either.
+	want, got := sha256.Sum256([]byte(client.Secret)), sha256.Sum256([]byte(secret))
+	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !ok {
+		return Client{}, nil, fail("invalid_client", "unknown client or wrong secret")
+	}
+	return client, values, nil
+}
+
+// exchangeCode gives tokens for an authorization code (RFC 6749 section 4.1.3). A
+// code that fails a check is spent nevertheless.
+func (p *Provider) exchangeCode(client Client, v url.Values) (map[string]any, error) {
+	code := v.Get("code")
+	if code == "" {
+		return nil, fail("invalid_request", "code is missing")
+	}
+	g, err := p.records.redeemCode(code, client.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.checkRedeem(v); err != nil {
+		p.records.drop(code)
+		return nil, err
+	}
+	refresh := ""
+	if slices.Contains(g.Scope, "offline_access") {
+		if refresh, err = p.records.firstRefresh(code); err != nil {
+			return nil, err
+		}
+	}
+	return p.issue(g, g.Scope, code, refresh, g.Nonce)
+}
+
+// checkRedeem compares a token request with the authorization request.
+func (g grant) checkRedeem(v url.Values) error {
+	if v.Get("redirect_uri") != g.RedirectURI {
+		return fail("invalid_grant", "redirect_uri is not that of the authorization request")
+	}
+	if !isVerifier(v.Get("code_verifier")) {
+		return fail("invalid_grant", "code_verifier is missing or malformed")
+	}
+	sum := sha256.Sum256([]byte(v.Get("code_verifier")))
+	challenge := base64.RawURLEncoding.EncodeToString(sum[:])
+	if subtle.ConstantTimeCompare([]byte(challenge), []byte(g.Challenge)) != 1 { // RFC 7636 section 4.6
+		return fail("invalid_grant", "code_verifier does not fit the code_challenge")
+	}
+	return nil
+}
+
+// isVerifier checks the syntax of RFC 7636 section 4.1.
+func isVerifier(s string) bool {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+	return len(s) >= 43 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(allowed, r) })
+}
+
+// exchangeRefresh gives tokens for a refresh token (RFC 6749 section 6), and a new
+// refresh token with them (RFC 9700 section 4.14.2).
+func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any, error) {
+	if v.Get("refresh_token") == "" {
+		return nil, fail("invalid_request", "refresh_token is missing")
+	}
+	scope := strings.Fields(v.Get("scope"))
+	g, next, err := p.records.rotateRefresh(v.Get("refresh_token"), client.ID, func(g grant) error {
+		for _, s := range scope {
+			if !slices.Contains(g.Scope, s) {
+				return fail("invalid_scope", "scope has more than was granted")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(scope) == 0 {
+		scope = g.Scope
+	}
+	// OpenID Connect Core 1.0 section 12.2: no nonce in a refreshed ID token.
+	return p.issue(g, scope, next, next, "")
+}
+
+// issue makes the token response (OpenID Connect Core 1.0 section 3.1.3.3). source
+// is the code or refresh token whose grant the access token belongs to.
+func (p *Provider) issue(g grant, scope []string, source, refresh, nonce string) (map[string]any, error) {
+	person, ok := p.records.person(g.Subject)
+	if !ok {
+		return nil, errGrant
+	}
+	now := p.cfg.Now()
+	access, err := p.accessToken(g, scope)
+	if err != nil {
+		return nil, errors.Join(errServer, err)
+	}
+	if err := p.records.addAccess(source, access, scope, now.Add(p.cfg.AccessTokenTTL)); err != nil {
+		return nil, err
+	}
+	answer := map[string]any{
+		"access_token": access,
+		"token_type":   "Bearer",
+		"expires_in":   int(p.cfg.AccessTokenTTL.Seconds()),
+		"scope":        strings.Join(scope, " "),
+	}
+	if refresh != "" {
+		answer["refresh_token"] = refresh
+	}
+	if !slices.Contains(scope, "openid") { // a refresh can ask for less
+		return answer, nil
+	}
+	claims := person.claims(scope)
+	claims["iss"], claims["sub"], claims["aud"] = p.cfg.Issuer, g.Subject, g.Client
+	claims["iat"], claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
+	claims["auth_time"], claims["sid"] = g.AuthTime.Unix(), g.SID
+	claims["amr"] = []string{"user"} // RFC 8176 section 2: somebody was there, and proved nothing
+	claims["at_hash"] = leftHalf(access)
+	if nonce != "" {
+		claims["nonce"] = nonce
+	}
+	if g.ACR != "" {
+		claims["acr"] = g.ACR
+	}
+	if answer["id_token"], err = p.sign("JWT", claims); err != nil {
+		return nil, errors.Join(errServer, err)
+	}
+	return answer, nil
+}
+
+// accessToken makes an access token: a JWT for the API that the client named (RFC
+// 9068 section 2), and otherwise a random string for userinfo.
+func (p *Provider) accessToken(g grant, scope []string) (string, error) {
+	if g.Audience == "" {
+		return rand.Text(), nil
+	}
+	now := p.cfg.Now()
+	claims := map[string]any{
+		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": []string{g.Audience, p.url("/userinfo")}, "client_id": g.Client,
+		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
+		"auth_time": g.AuthTime.Unix(), "scope": strings.Join(scope, " "),
+	}
+	if g.ACR != "" {
+		claims["acr"] = g.ACR
+	}
+	return p.sign("at+jwt", claims)
+}
+
+// revoke is the revocation endpoint (RFC 7009 section 2). An unknown token is as
+// good as revoked.
+func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
+	client, values, err := p.authenticate(r)
+	if err == nil && values.Get("token") == "" {
+		err = fail("invalid_request", "token is missing")
+	}
+	if err == nil {
+		err = p.records.revoke(values.Get("token"), client.ID)
+	}
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}

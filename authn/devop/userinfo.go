@@ -1,0 +1,34 @@
+package devop
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// userinfo says what the provider knows of the person now (OpenID Connect Core 1.0
+// section 5.3). The token comes in the Authorization header only (RFC 6750 section
+// 2.1, RFC 9700 section 4.3.2).
+func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		// RFC 6750 section 3.1: no error code where no token was given.
+		w.Header().Set("WWW-Authenticate", `Bearer realm="devop"`)
+		writeJSON(w, http.StatusUnauthorized, oauthError{Code: "invalid_token", Description: "a bearer token is needed"})
+		return
+	}
+	subject, scope, ok := p.records.access(token)
+	person, known := p.records.person(subject)
+	if !ok || !known {
+		const description = "the access token is unknown, expired or revoked"
+		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="invalid_token", error_description="`+description+`"`)
+		writeJSON(w, http.StatusUnauthorized, oauthError{"invalid_token", description})
+		return
+	}
+	if !slices.Contains(scope, "openid") {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="insufficient_scope", scope="openid"`)
+		writeJSON(w, http.StatusForbidden, oauthError{"insufficient_scope", "the access token is not for userinfo"})
+		return
+	}
+	writeJSON(w, http.StatusOK, person.claims(scope))
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/joho/godotenv"
+	"github.com/kelseyhightower/envconfig"
+
+	"latchkey/authn"
+)
+
+// Config is the configuration: one field per environment variable. The desc tag is
+// the text of `latchkey help`.
+type Config struct {
+	Auth0Domain string `envconfig:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
+	OIDCIssuer  string `envconfig:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
+
+	ClientID     string       `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
+	ClientSecret authn.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
+	CallbackURL  string       `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
+	Audience     string       `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set"`
+	Scopes       string       `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
+
+	AppSecretKey authn.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
+
+	Port            int    `envconfig:"PORT" default:"3000" desc:"where the app listens"`
+	ListenAddr      string `envconfig:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
+	TLSCertFile     string `envconfig:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
+	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
+	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
+
+	SessionStore    string        `envconfig:"SESSION_STORE" default:"file" desc:"file or memory"`
+	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
+	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
+	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
+
+	ClientAuth         string   `envconfig:"CLIENT_AUTH" default:"client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
+	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt"`
+	IDTokenAlgorithms  []string `envconfig:"ID_TOKEN_ALG" default:"RS256" desc:"signing algorithms that an ID token may have, a comma list"`
+	ResponseMode       string   `envconfig:"RESPONSE_MODE" default:"query" desc:"query, or form_post on https"`
+	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
+	LogoutTokenType    string   `envconfig:"LOGOUT_TOKEN_TYP" default:"compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
+	TrustedProxies     []string `envconfig:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
+	PictureOrigins     []string `envconfig:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
+	LogFormat          string   `envconfig:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
+	LogLevel           string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	parsedSigningKey   crypto.Signer
+	parsedTrustProxies []netip.Prefix
+}
+
+// environment guards the process's environment while loadConfig lends it to
+// envconfig, which reads from nowhere else.
+var environment sync.Mutex
+
+// loadConfig reads the configuration from env, a list of NAME=value as of
+// os.Environ, and from a .env file in the working directory for what env does not
+// set. The error joins every fault that it finds; none of them quotes a secret.
+func loadConfig(env []string) (*Config, error) {
+	variables, err := withDotEnv(env)
+	if err != nil {
+		return nil, err
+	}
+	cfg, faults := readVariables(variables)
+	faults = append(faults, unknown(variables)...)
+	faults = append(faults, cfg.validate()...)
+	return cfg, errors.Join(faults...)
+}
+
+// withDotEnv merges env over the .env file. A variable that is set to nothing counts
+// as not set: envconfig would let it override a default.
+func withDotEnv(env []string) (map[string]string, error) {
+	variables, err := godotenv.Read(".env")
+	if errors.Is(err, os.ErrNotExist) {
+		variables = make(map[string]string)
+	} else if err != nil {
+		// The library's error quotes the file, which holds secrets.
+		return nil, errors.New(".env: cannot be read; write one NAME=value a line, and values with spaces or $ in single quotes")
+	}
+	for name, value := range variables {
+		if strings.TrimSpace(value) == "" {
+			delete(variables, name)
+		}
+	}
+	set := make(map[string]string)
+	for _, entry := range env {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			set[name] = value
+		}
+	}
+	for name, value := range set {
+		if strings.TrimSpace(value) != "" {
+			variables[name] = value
+		}
+	}
+	return variables, nil
+}
+
+// readVariables fills a Config. envconfig stops at the first value that it cannot read, so
+// each such value is reported, left out, and the rest tried again.
+func readVariables(variables map[string]string) (*Config, []error) {
+	environment.Lock()
+	defer environment.Unlock()
+	restore := make(map[string]string)
+	for _, name := range variableNames() {
+		if value, ok := os.LookupEnv(name); ok {
+			restore[name] = value
+		}
+		os.Unsetenv(name)
+		if value, ok := variables[name]; ok {
+			os.Setenv(name, value)
+		}
+	}
+	defer func() {
+		for _, name := range variableNames() {
+			os.Unsetenv(name)
+		}
+		for name, value := range restore {
+			os.Setenv(name, value)
+		}
+	}()
+
+	cfg := new(Config)
+	var faults []error
+	for {
+		err := envconfig.Process("", cfg)
+		if err == nil {
+			return cfg, faults
+		}
+		parseError, ok := errors.AsType[*envconfig.ParseError](err)
+		if !ok {
+			return cfg, append(faults, fmt.Errorf("configuration: %w", err))
+		}
+		faults = append(faults, fmt.Errorf("%s: %q is not %s", parseError.KeyName, parseError.Value, kindOf(parseError.TypeName)))
+		os.Unsetenv(parseError.KeyName)
+	}
+}
+
+func kindOf(typeName string) string {
+	switch typeName {
+	case "int":
+		return "a number, such as 3000"
+	case "time.Duration":
+		return "a duration, such as 30m, 24h or 90s"
+	default:
+		return "a value that fits"
+	}
+}
+
+// variableNames lists the variables of Config in order.
+func variableNames() []string {
+	var names []string
+	for field := range reflect.TypeFor[Config]().Fields() {
+		if name := field.Tag.Get("envconfig"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// unknown reports variables that are meant for this app and misspelt.
+func unknown(variables map[string]string) []error {
+	var faults []error
+	known := variableNames()
+	for name := range variables {
+		ours := strings.HasPrefix(name, "AUTH0_") || strings.HasPrefix(name, "OIDC_")
+		if ours && !slices.Contains(known, name) {
+			faults = append(faults, fmt.Errorf("%s: there is no such variable; `latchkey help` lists them", name))
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return faults
+}
+
+// development reports whether the built-in provider is meant.
+func (c *Config) development() bool { return c.Auth0Domain == "" && c.OIDCIssuer == "" }
+
+// issuer is the issuer of a real provider. An Auth0 issuer ends in a slash.
+func (c *Config) issuer() string {
+	if c.Auth0Domain != "" {
+		return "https://" + c.Auth0Domain + "/"
+	}
+	return c.OIDCIssuer
+}
+
+// callbackURL is the redirect URI when the app listens on a port.
+func (c *Config) callbackURL(port int) string {
+	if c.CallbackURL != "" {
+		return c.CallbackURL
+	}
+	return "http://localhost:" + strconv.Itoa(port) + "/callback"
+}
+
+// baseURL is the origin of the callback URL.
+func (c *Config) baseURL(port int) *url.URL {
+	u, err := url.Parse(c.callbackURL(port))
+	if err != nil {
+		return &url.URL{}
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}
+}
+
+// listenHost is where the app listens.
+func (c *Config) listenHost() string {
+	if c.ListenAddr != "" {
+		return c.ListenAddr
+	}
+	if authn.IsLoopback(c.baseURL(c.Port).Hostname()) {
+		return "localhost"
+	}
+	return ""
+}
+
+// devProviderAddr is where the development provider listens.
+func (c *Config) devProviderAddr() string {
+	switch {
+	case c.DevProviderAddr != "":
+		return c.DevProviderAddr
+	case c.Port == 0:
+		return "127.0.0.1:0"
+	default:
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port+1))
+	}
+}
+
+// secrets are the keys of APP_SECRET_KEY, the current one first.
+func (c *Config) secrets() []authn.Secret {
+	var list []authn.Secret
+	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, authn.Secret(part))
+		}
+	}
+	return list
+}
+
+func (c *Config) logLevel() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // validated
+	return level
+}
+
+// signingKey reads a PEM file with a private key, in PKCS #8, PKCS #1 or SEC 1 form.
+func signingKey(path string) (crypto.Signer, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return nil, errors.New("is not a PEM file")
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	return nil, errors.New("holds no private key that can be read")
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tenant is a configuration with a real provider that is right.
+func tenant(changes ...string) []string {
+	return append([]string{
+		"AUTH0_DOMAIN=tenant.eu.auth0.com", "AUTH0_CLIENT_ID=client", "AUTH0_CLIENT_SECRET=kept-to-ourselves",
+		"APP_SECRET_KEY=0123456789abcdef0123456789abcdef",
+	}, changes...)
+}
+
+// TestConfigurationFaults (CF-01, CF-02, CF-03, CK-10, DV-03, DV-04) shows that each
+// fault stops the program before it listens, and names its variable.
+func TestConfigurationFaults(t *testing.T) {
+	const secret = "kept-to-ourselves"
+	dir := t.TempDir()
+	notPEM := filepath.Join(dir, "not.pem")
+	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		env  []string
+		want []string // each fault begins a line with its variable
+	}{
+		{"a domain with a scheme", tenant("AUTH0_DOMAIN=https://tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
+		{"a domain with a slash", tenant("AUTH0_DOMAIN=tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
+		{"two providers", tenant("OIDC_ISSUER=https://id.example.com"), []string{"OIDC_ISSUER: "}},
+		{"an issuer over plain http", []string{"OIDC_ISSUER=http://id.example.com", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=" + secret}, []string{"OIDC_ISSUER: "}},
+		{"a client id without a provider", []string{"AUTH0_CLIENT_ID=client"}, []string{"AUTH0_DOMAIN: "}},
+		{"a provider without a client", []string{"AUTH0_DOMAIN=tenant.eu.auth0.com"}, []string{"AUTH0_CLIENT_ID: ", "AUTH0_CLIENT_SECRET: "}},
+		{"a misspelt variable", tenant("AUTH0_CLIENTID=client"), []string{"AUTH0_CLIENTID: "}},
+		{"a variable set to nothing is not set", tenant("AUTH0_CLIENT_ID="), []string{}},
+		{"the development provider off loopback", []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}, []string{"AUTH0_DOMAIN: "}},
+		{"the development provider on all interfaces", []string{"LISTEN_ADDR=0.0.0.0"}, []string{"LISTEN_ADDR: "}},
+		{"the development provider's own listener off loopback", []string{"DEV_PROVIDER_ADDR=0.0.0.0:3001"}, []string{"DEV_PROVIDER_ADDR: "}},
+		{"plain http off loopback", tenant("AUTH0_CALLBACK_URL=http://app.example.com/callback"), []string{"AUTH0_CALLBACK_URL: "}},
+		{"a callback elsewhere", tenant("AUTH0_CALLBACK_URL=https://app.example.com/auth"), []string{"AUTH0_CALLBACK_URL: "}},
+		{"no secret off loopback", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY="), []string{"APP_SECRET_KEY: "}},
+		{"a short secret", tenant("APP_SECRET_KEY=" + secret), []string{"APP_SECRET_KEY: "}},
+		{"a placeholder for a secret", tenant("APP_SECRET_KEY=changemechangemechangemechangeme"), []string{"APP_SECRET_KEY: "}},
+		{"an old secret that is too short", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,short"), []string{"APP_SECRET_KEY: "}},
+		{"a port that is no number", tenant("PORT=http"), []string{"PORT: "}},
+		{"a port out of range", tenant("PORT=70000"), []string{"PORT: "}},
+		{"a listen address with a port", tenant("LISTEN_ADDR=localhost:3000"), []string{"LISTEN_ADDR: "}},
+		{"a certificate without its key", tenant("TLS_CERT_FILE=" + notPEM), []string{"TLS_KEY_FILE: "}},
+		{"a certificate that is not there", tenant("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+notPEM), []string{"TLS_CERT_FILE: "}},
+		{"an unknown store", tenant("SESSION_STORE=postgres"), []string{"SESSION_STORE: "}},
+		{"a duration without a unit", tenant("SESSION_IDLE=24"), []string{"SESSION_IDLE: "}},
+		{"an absolute lifetime below the idle one", tenant("SESSION_IDLE=2h", "SESSION_ABSOLUTE=1h"), []string{"SESSION_ABSOLUTE: "}},
+		{"an unknown client authentication", tenant("CLIENT_AUTH=none"), []string{"CLIENT_AUTH: "}},
+		{"private_key_jwt without a key", tenant("CLIENT_AUTH=private_key_jwt"), []string{"CLIENT_SIGNING_KEY: "}},
+		{"private_key_jwt with something else", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+notPEM), []string{"CLIENT_SIGNING_KEY: "}},
+		{"ID-03 ID tokens signed by nobody", tenant("ID_TOKEN_ALG=none"), []string{"ID_TOKEN_ALG: "}},
+		{"ID-03 ID tokens signed with the secret", tenant("ID_TOKEN_ALG=RS256,HS256"), []string{"ID_TOKEN_ALG: "}},
+		{"form_post on http", tenant("RESPONSE_MODE=form_post"), []string{"RESPONSE_MODE: "}},
+		{"scopes without openid", tenant("AUTH0_SCOPES=profile email"), []string{"AUTH0_SCOPES: "}},
+		{"a proxy that is no CIDR", tenant("TRUSTED_PROXIES=10.0.0.1"), []string{"TRUSTED_PROXIES: "}},
+		{"a wildcard for pictures", tenant("PICTURE_ORIGINS=https://*.example.com"), []string{"PICTURE_ORIGINS: "}},
+		{"an unknown log level", tenant("LOG_LEVEL=loud"), []string{"LOG_LEVEL: "}},
+		{"everything at once", tenant("AUTH0_DOMAIN=https://x", "PORT=x", "SESSION_IDLE=x", "APP_SECRET_KEY=x"), []string{"AUTH0_DOMAIN: ", "PORT: ", "SESSION_IDLE: ", "APP_SECRET_KEY: "}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := loadConfig(test.env)
+			if len(test.want) == 0 {
+				if err == nil || !strings.Contains(err.Error(), "AUTH0_CLIENT_ID: is missing") {
+					t.Fatalf("error %v, want that AUTH0_CLIENT_ID is missing", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("the configuration was accepted")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(test.want) {
+				t.Errorf("%d faults, want %d:\n%v", len(lines), len(test.want), err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains("\n"+err.Error(), "\n"+want) {
+					t.Errorf("no line begins with %q:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("SL-06: the error quotes a secret:\n%v", err)
+			}
+		})
+	}
+}
+
+// TestConfigurationAccepted holds the twins that must be accepted.
+func TestConfigurationAccepted(t *testing.T) {
+	tests := []struct {
+		name string
+		env  []string
+	}{
+		{"nothing at all", nil},
+		{"a tenant on loopback", tenant()},
+		{"a tenant on loopback without a secret of ours", tenant("APP_SECRET_KEY=")},
+		{"a tenant in public", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback")},
+		{"a provider with a path", []string{"OIDC_ISSUER=https://id.example.com/realms/acme", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
+		{"a provider on loopback", []string{"OIDC_ISSUER=http://127.0.0.1:9000/", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
+		{"two secrets", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,fedcba9876543210fedcba9876543210")},
+		{"several algorithms", tenant("ID_TOKEN_ALG=RS256,ES256,EdDSA")},
+		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
+		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},
+		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := loadConfig(test.env); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestDotEnv shows that .env fills in what the environment does not set, and that a
+// file that cannot be read is not quoted.
+func TestDotEnv(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write := func(text string) {
+		if err := os.WriteFile(".env", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("AUTH0_DOMAIN=from-file.example.com\nAUTH0_CLIENT_ID=from-file\nAUTH0_CLIENT_SECRET='with $dollar and space'\nAUTH0_AUDIENCE=\n")
+	cfg, err := loadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Auth0Domain != "from-file.example.com" || cfg.ClientID != "from-environment" || string(cfg.ClientSecret) != "with $dollar and space" || cfg.Audience != "" {
+		t.Errorf("domain %q, client id %q", cfg.Auth0Domain, cfg.ClientID)
+	}
+	if cfg.issuer() != "https://from-file.example.com/" {
+		t.Errorf("issuer %q", cfg.issuer())
+	}
+
+	write("AUTH0_CLIENT_SECRET=\"kept-to-ourselves\n")
+	if _, err := loadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.Contains(err.Error(), ".env") {
+		t.Errorf("error %v, want one that names .env and quotes nothing of it", err)
+	}
+}
+
+// TestRunRefuses shows what a person sees of a faulty configuration, and the exit
+// code that main gives it.
+func TestRunRefuses(t *testing.T) {
+	var out bytes.Buffer
+	err := run(context.Background(), nil, []string{"PORT=x"}, &out)
+	if !errors.Is(err, errConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") {
+		t.Errorf("error %v", err)
+	}
+	if err := run(context.Background(), []string{"serv"}, nil, &out); !errors.Is(err, errConfiguration) {
+		t.Errorf("error %v for an unknown command", err)
+	}
+	if out.Len() > 0 {
+		t.Errorf("it printed %q", &out)
+	}
+}
+
+// TestHelp shows that help and the README name every variable.
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(context.Background(), []string{"help"}, nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range variableNames() {
+		if !strings.Contains(out.String(), "  "+name+" ") {
+			t.Errorf("help does not name %s", name)
+		}
+		if !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+}
