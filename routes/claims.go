@@ -2,8 +2,10 @@ package routes
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,71 +13,75 @@ import (
 	"latchkey/views"
 )
 
-// claimLabels says the standard claims in plain words (OpenID Connect Core 1.0
-// sections 2 and 5.1).
-func claimLabel(name string) string {
-	switch name {
-	case "sub":
-		return "Subject"
-	case "iss":
-		return "Issuer"
-	case "aud":
-		return "Audience"
-	case "azp":
-		return "Authorized party"
-	case "exp":
-		return "ID token expires"
-	case "iat":
-		return "ID token issued"
-	case "auth_time":
-		return "Signed in at the provider"
-	case "acr":
-		return "Assurance of the sign-in"
-	case "amr":
-		return "Means of the sign-in"
-	case "sid":
-		return "Provider's session"
-	case "name":
-		return "Full name"
-	case "given_name":
-		return "Given name"
-	case "family_name":
-		return "Family name"
-	case "middle_name":
-		return "Middle name"
-	case "nickname":
-		return "Nickname"
-	case "preferred_username":
-		return "Username"
-	case "profile":
-		return "Profile page"
-	case "picture":
-		return "Picture"
-	case "website":
-		return "Website"
-	case "email":
-		return "E-mail"
-	case "email_verified":
-		return "E-mail verified"
-	case "gender":
-		return "Gender"
-	case "birthdate":
-		return "Birth date"
-	case "zoneinfo":
-		return "Time zone"
-	case "locale":
-		return "Language"
-	case "phone_number":
-		return "Phone number"
-	case "phone_number_verified":
-		return "Phone number verified"
-	case "address":
-		return "Address"
-	case "updated_at":
-		return "Profile changed"
-	default:
-		return ""
+// claimName is a claim that the standards define, in plain words.
+type claimName struct{ name, label string }
+
+// personalClaims are about the person (OpenID Connect Core 1.0 section 5.1); they come
+// first.
+func personalClaims() []claimName {
+	return []claimName{
+		{"name", "Full name"},
+		{"given_name", "Given name"},
+		{"middle_name", "Middle name"},
+		{"family_name", "Family name"},
+		{"nickname", "Nickname"},
+		{"preferred_username", "Username"},
+		{"email", "E-mail"},
+		{"email_verified", "E-mail verified"},
+		{"phone_number", "Phone number"},
+		{"phone_number_verified", "Phone number verified"},
+		{"address", "Address"},
+		{"picture", "Picture"},
+		{"profile", "Profile page"},
+		{"website", "Website"},
+		{"gender", "Gender"},
+		{"birthdate", "Birth date"},
+		{"zoneinfo", "Time zone"},
+		{"locale", "Language"},
+		{"updated_at", "Profile changed"},
 	}
+}
+
+// protocolClaims are about the sign-in (OpenID Connect Core 1.0 section 2); they come
+// last, after what a provider adds of its own.
+func protocolClaims() []claimName {
+	return []claimName{
+		{"sub", "Subject"},
+		{"iss", "Issuer"},
+		{"aud", "Audience"},
+		{"azp", "Authorized party"},
+		{"auth_time", "Signed in at the provider"},
+		{"acr", "Assurance of the sign-in"},
+		{"amr", "Means of the sign-in"},
+		{"sid", "Provider's session"},
+		{"iat", "ID token issued"},
+		{"exp", "ID token expires"},
+	}
+}
+
+// claimLabel says a claim in plain words, or "" where the standards do not know it.
+func claimLabel(name string) string {
+	for _, claim := range slices.Concat(personalClaims(), protocolClaims()) {
+		if claim.name == name {
+			return claim.label
+		}
+	}
+	return ""
+}
+
+// inOrder sorts claims for reading.
+func inOrder(list []authn.SourcedClaim) []authn.SourcedClaim {
+	personal, protocol := personalClaims(), protocolClaims()
+	rank := func(claim authn.SourcedClaim) int {
+		named := func(c claimName) bool { return c.name == claim.Name }
+		if i := slices.IndexFunc(personal, named); i >= 0 {
+			return i - len(personal)
+		}
+		return slices.IndexFunc(protocol, named) + 1
+	}
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b authn.SourcedClaim) int { return cmp.Compare(rank(a), rank(b)) })
+	return sorted
 }
 
 // withheld are claims that say nothing of the person and serve the protocol alone.

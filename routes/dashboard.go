@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,14 +27,14 @@ func (a *App) home(c echo.Context) error {
 // dashboard shows a person what the app knows of them.
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
-	list := s.Identity.Claims()
+	claims := inOrder(s.Identity.Claims())
 	return a.page(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), views.DashboardProps{
 		Profile: a.profileProps(s),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
 		},
-		Claims:     claimRows(list),
-		ClaimsJSON: claimsJSON(list),
+		Claims:     claimRows(claims),
+		ClaimsJSON: claimsJSON(claims),
 	}))
 }
 
@@ -79,7 +80,7 @@ func (a *App) profileProps(s *authn.Session) views.ProfileProps {
 	props := views.ProfileProps{Person: a.person(s), Subject: s.Identity.Subject, Fetched: s.ProfileAt}
 	for _, change := range s.Changes {
 		props.Changes = append(props.Changes, views.Change{
-			Claim: claimLabel(change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
+			Claim: cmp.Or(claimLabel(change.Name), change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
 		})
 	}
 	return props

@@ -18,14 +18,8 @@ type logout struct {
 // endSession signs out at once where the ID token hint belongs to the person who is
 // signed in here, and asks first otherwise: a link on any page could lead here.
 func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
-	values, err := readForm(r)
-	if err = errors.Join(err, checkSingle(values)); err != nil {
-		p.refuseForm(w, r, err)
-		return
-	}
-	out, reason := p.readLogout(values)
-	if reason != "" {
-		p.refuse(w, r, reason)
+	out, ok := p.takeLogout(w, r)
+	if !ok {
 		return
 	}
 	current, signedIn := p.currentSession(r)
@@ -38,18 +32,26 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
 
 // confirmEndSession is the answer "yes" of the page that asks.
 func (p *Provider) confirmEndSession(w http.ResponseWriter, r *http.Request) {
-	values, err := readForm(r)
-	if err = errors.Join(err, checkSingle(values)); err != nil {
-		p.refuseForm(w, r, err)
-		return
-	}
-	out, reason := p.readLogout(values)
-	if reason != "" {
-		p.refuse(w, r, reason)
+	out, ok := p.takeLogout(w, r)
+	if !ok {
 		return
 	}
 	out.hint = idTokenHint{}
 	p.finishLogout(w, r, out)
+}
+
+// takeLogout reads the request, or answers that it is refused.
+func (p *Provider) takeLogout(w http.ResponseWriter, r *http.Request) (logout, bool) {
+	values, err := readForm(r)
+	if err = errors.Join(err, checkSingle(values)); err != nil {
+		p.refuseForm(w, r, err)
+		return logout{}, false
+	}
+	out, reason := p.readLogout(values)
+	if reason != "" {
+		p.refuse(w, r, reason)
+	}
+	return out, reason == ""
 }
 
 // readLogout returns the request, or the reason for refusing it. A redirect is made
