@@ -55,6 +55,7 @@ type Config struct {
 	ResponseMode       string   `envconfig:"RESPONSE_MODE" default:"query" desc:"query, or form_post on https"`
 	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
 	LogoutTokenType    string   `envconfig:"LOGOUT_TOKEN_TYP" default:"compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
+	FrontchannelLogout string   `envconfig:"FRONTCHANNEL_LOGOUT" default:"off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
 	TrustedProxies     []string `envconfig:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
 	PictureOrigins     []string `envconfig:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
 	LogFormat          string   `envconfig:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`

@@ -127,7 +127,7 @@ func newApp(cfg *Config, port int, provider *providerSettings, keys *authn.Keys,
 	}
 	app := routes.New(routes.Config{
 		RelyingParty: relyingParty, Sessions: sessions, TokenSource: authn.NewTokenSource(relyingParty, sessions),
-		Assets: assets, BaseURL: cfg.baseURL(port), FormPost: cfg.ResponseMode == "form_post",
+		Assets: assets, BaseURL: cfg.baseURL(port), FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
 		TrustedProxies: cfg.parsedTrustProxies, Now: time.Now, Log: log,
 	})

@@ -59,8 +59,8 @@ func (h requestHandler) WithGroup(name string) slog.Handler {
 // announce says where the app is and whom it trusts with signing people in.
 func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings) {
 	base := cfg.baseURL(port).String()
-	log.Info("listening", "url", base, "issuer", provider.issuer, "development_provider", provider.address != "")
 	if !cfg.readable(stdout) {
+		log.Info("listening", "url", base, "issuer", provider.issuer, "development_provider", provider.address != "")
 		return
 	}
 	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)

@@ -164,6 +164,7 @@ func (c *Config) validateProtocol(f *faults) {
 	f.oneOf("RESPONSE_MODE", c.ResponseMode, "query", "form_post")
 	f.oneOf("PUSHED_AUTHORIZATION_REQUESTS", c.PushedRequests, "auto", "always", "never")
 	f.oneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
+	f.oneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	if c.ResponseMode == "form_post" && c.baseURL(c.Port).Scheme != "https" {
 		f.add("RESPONSE_MODE", "is form_post, which needs an https AUTH0_CALLBACK_URL: its cookie must be Secure")
 	}

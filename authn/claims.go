@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func (c Claims) decode(name string, into any) {
 // 8725 section 2.4).
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time",
-	"acr", "sid", "jti", "events", "email", "email_verified",
+	"acr", "sid", "jti", "events", "session_expiry", "email", "email_verified",
 }
 
 // members reads the top level of a JSON object and refuses a member that comes
@@ -94,6 +95,9 @@ func members(document []byte) ([]Claim, error) {
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil, errors.New("malformed JSON")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("there is more than one JSON value")
 	}
 	return list, nil
 }

@@ -20,6 +20,9 @@ const (
 	maxConnections   = 64
 )
 
+// errNotJSON says that a provider's answer is of another media type than it must be.
+var errNotJSON = errors.New("not application/json")
+
 // errResponseTooLarge says that a provider's answer went past maxResponseBytes.
 var errResponseTooLarge = errors.New("authn: the provider's response is too large")
 
@@ -84,7 +87,7 @@ func readJSON(resp *http.Response) ([]byte, error) {
 	}
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
-		return nil, fmt.Errorf("authn: the response is %q, not application/json", mediaType)
+		return nil, fmt.Errorf("authn: the response is %q, %w", mediaType, errNotJSON)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -8,8 +8,8 @@ import "strings"
 func Device(userAgent string) string {
 	browser := firstOf(userAgent, "a browser",
 		// The order matters: most browsers also claim to be those they stem from.
-		"Edg/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet", "Firefox/", "Firefox",
-		"FxiOS/", "Firefox", "CriOS/", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
+		"Edg/", "Edge", "EdgA/", "Edge", "EdgiOS/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet",
+		"Firefox/", "Firefox", "FxiOS/", "Firefox", "CriOS/", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
 	system := firstOf(userAgent, "an unknown system",
 		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
 		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
@@ -37,7 +38,10 @@ type idToken struct {
 	nonce    string
 	issuedAt time.Time
 	authTime time.Time
-	claims   Claims
+	// sessionExpiry is when the provider's own session ends, whatever is done until
+	// then (IPSIE SL1's session_expiry); zero where it does not say.
+	sessionExpiry time.Time
+	claims        Claims
 }
 
 // verifyIDToken does the checks of OpenID Connect Core 1.0 section 3.1.3.7: those
@@ -135,6 +139,9 @@ func (rp *RelyingParty) checkTimes(c strictClaims, t *idToken) error {
 	if t.authTime, err = c.time("auth_time"); err != nil {
 		return err
 	}
+	if t.sessionExpiry, err = c.time("session_expiry"); err != nil {
+		return err
+	}
 	t.issuedAt = iat
 	switch skew := iat.Sub(now); {
 	case skew > leeway:
@@ -147,6 +154,8 @@ func (rp *RelyingParty) checkTimes(c strictClaims, t *idToken) error {
 		return errors.New("valid for more than a day")
 	case nbf.Sub(now) > leeway:
 		return errors.New("not valid yet")
+	case !t.sessionExpiry.IsZero() && !now.Before(t.sessionExpiry):
+		return errors.New("the provider's session is over")
 	}
 	return nil
 }
@@ -165,7 +174,12 @@ func checkSubject(c strictClaims, t *idToken) (err error) {
 }
 
 func validSubject(sub string) bool {
-	return strings.TrimSpace(sub) != "" && len(sub) <= maxSubjectBytes && !strings.ContainsFunc(sub, unicode.IsControl)
+	unprintable := func(r rune) bool {
+		// RuneError stands for every byte that is not UTF-8: two such subjects would
+		// be one person.
+		return unicode.IsControl(r) || r == utf8.RuneError
+	}
+	return strings.TrimSpace(sub) != "" && len(sub) <= maxSubjectBytes && !strings.ContainsFunc(sub, unprintable)
 }
 
 // checkNotLogout refuses a logout token that is passed off as an ID token (OpenID
@@ -185,8 +199,10 @@ func describeVerifyError(err error) error {
 	}
 	text := err.Error()
 	// go-oidc does not wrap what a KeySet returns.
-	if strings.Contains(text, string(ReasonProviderUnreachable)) {
-		return refuse(ReasonProviderUnreachable, "the key set cannot be fetched")
+	for _, reason := range []Reason{ReasonProviderUnreachable, ReasonProviderMisconfigured} {
+		if strings.Contains(text, string(reason)) {
+			return refuse(reason, "the key set cannot be fetched")
+		}
 	}
 	for _, known := range []struct{ part, text string }{
 		{"different provider", "iss is not the configured issuer"},

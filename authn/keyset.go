@@ -247,7 +247,7 @@ func parseKeys(document []byte) ([]jose.JSONWebKey, error) {
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
 		if key.UnmarshalJSON(raw) == nil && usable(key) {
-			keys = append(keys, key.Public())
+			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
@@ -257,9 +257,9 @@ func parseKeys(document []byte) ([]jose.JSONWebKey, error) {
 }
 
 // usable accepts public keys for signatures (RFC 7517 section 4.2) of a strength
-// that still means something.
+// that still means something. A private key that is published signs for everybody.
 func usable(key jose.JSONWebKey) bool {
-	if key.Use != "" && key.Use != "sig" {
+	if !key.IsPublic() || (key.Use != "" && key.Use != "sig") {
 		return false
 	}
 	return slices.ContainsFunc(signatureAlgorithms, func(alg jose.SignatureAlgorithm) bool {
@@ -273,7 +273,7 @@ func fits(key jose.JSONWebKey, alg string) bool {
 	if key.Algorithm != "" && key.Algorithm != alg {
 		return false
 	}
-	switch public := key.Public().Key.(type) {
+	switch public := key.Key.(type) {
 	case *rsa.PublicKey:
 		return (alg[:2] == "RS" || alg[:2] == "PS") && public.N.BitLen() >= minRSABits
 	case *ecdsa.PublicKey:

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -187,8 +188,7 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 	body, err := readJSON(resp)
 	if err != nil {
 		reason := ReasonProviderUnreachable
-		// What 4xx, 3xx or another media type says will not pass by waiting.
-		if status, ok := errors.AsType[*statusError](err); (ok && status.status < 500 && status.status != http.StatusTooManyRequests) || resp.StatusCode == http.StatusOK {
+		if permanent(err) {
 			reason = ReasonProviderMisconfigured
 		}
 		return nil, refuse(reason, "discovery at %s: %w", address, err)
@@ -201,6 +201,15 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
 	}
 	return m, nil
+}
+
+// permanent reports whether a failed discovery will not pass by waiting: what 4xx, 3xx,
+// another media type or a document without end says.
+func permanent(err error) bool {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.status < 500 && e.status != http.StatusTooManyRequests
+	}
+	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
 }
 
 // validate checks the document: an issuer that is not exactly the configured one is
@@ -249,7 +258,7 @@ func validateEndpoint(raw string, plainAllowed bool) error {
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
 		return errors.New("is not an absolute URL")
-	case u.User != nil || u.Fragment != "":
+	case u.User != nil || strings.Contains(raw, "#"):
 		return errors.New("has credentials or a fragment")
 	case u.Scheme == "https", u.Scheme == "http" && plainAllowed && IsLoopback(u.Hostname()):
 	default:
@@ -257,8 +266,15 @@ func validateEndpoint(raw string, plainAllowed bool) error {
 	}
 	// x/oauth2 appends its parameters to whatever query is there
 	// (RFC 6749 section 3.1 allows one); ours must not be overridden by it.
-	for _, name := range []string{"client_id", "redirect_uri", "response_type", "state", "scope", "nonce", "request_uri"} {
-		if u.Query().Has(name) {
+	own, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("has a query that cannot be read")
+	}
+	for _, name := range slices.Concat(hints, []string{
+		"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "nonce", "code_challenge",
+		"code_challenge_method", "prompt", "max_age", "acr_values", "audience", "request", "request_uri",
+	}) {
+		if own.Has(name) {
 			return fmt.Errorf("has the parameter %s", name)
 		}
 	}

@@ -90,6 +90,9 @@ func (rp *RelyingParty) Ready() error {
 	}
 }
 
+// IsIssuer reports whether an issuer identifier is that of the provider.
+func (rp *RelyingParty) IsIssuer(issuer string) bool { return issuer == rp.cfg.Issuer }
+
 // Origins returns the origins that a browser is sent to at sign-in and sign-out.
 // A page whose form ends in such a redirect must allow them as form-action.
 func (rp *RelyingParty) Origins() []string {
@@ -181,6 +184,9 @@ type SignIn struct {
 	Tokens   Tokens
 	// At is when the provider issued the ID token, by its clock.
 	At time.Time
+	// Expires is when the provider's session ends and this one with it at the latest;
+	// zero where the provider does not say.
+	Expires time.Time
 	// ReturnTo is where the person was going: a path of this application.
 	ReturnTo string
 }
@@ -265,6 +271,9 @@ func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transactio
 		}
 		return nil, &Error{Reason: ReasonIDTokenInvalid, Err: err}
 	}
+	if m.BackchannelLogoutSessionSupported && verified.sid == "" {
+		rp.cfg.Log.WarnContext(ctx, "the ID token has no sid: a sign-out at the provider ends either all of a person's sessions or none")
+	}
 	userInfo, err := rp.userInfo(ctx, m, tokens.Access, verified.subject)
 	if ReasonOf(err) == ReasonUserInfoMismatch {
 		return nil, err
@@ -281,6 +290,7 @@ func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transactio
 		Identity: newIdentity(rp.cfg.Issuer, verified, userInfo),
 		Tokens:   tokens,
 		At:       verified.issuedAt,
+		Expires:  verified.sessionExpiry,
 		ReturnTo: LocalPath(t.returnTo),
 	}, nil
 }

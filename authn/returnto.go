@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxReturnPath bounds a return path: it travels in a cookie.
@@ -42,7 +44,8 @@ func isLocalPath(raw string) bool {
 }
 
 // notInPath names what has no business in a path of ours: backslashes, which
-// browsers read as slashes, spaces, and controls, which they drop.
+// browsers read as slashes, spaces of any script, controls, which browsers drop, and
+// what is not UTF-8.
 func notInPath(r rune) bool {
-	return r == '\\' || r <= ' ' || r == 0x7f || (0x80 <= r && r <= 0xa0) || r == '\u2028' || r == '\u2029' || r == '\ufeff' || r == '\ufffd'
+	return r == '\\' || r == '\ufeff' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
 }

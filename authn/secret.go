@@ -20,3 +20,17 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // MarshalText implements encoding.TextMarshaler, and so covers JSON.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// fmt prints what lies in unexported fields without asking it how. What keeps secrets
+// there is printed by its name alone: Session, RelyingParty and Keys.
+
+// Format implements fmt.Formatter for every verb.
+func (s Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "session "+s.LogID()) }
+
+// Format implements fmt.Formatter for every verb.
+func (rp RelyingParty) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "relying party at "+rp.cfg.Issuer)
+}
+
+// Format implements fmt.Formatter for every verb.
+func (Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }

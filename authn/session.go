@@ -35,6 +35,14 @@ type Session struct {
 // LogID names the session in logs: enough to follow it, too little to find it.
 func (s *Session) LogID() string { return hex.EncodeToString(s.record.Key[:4]) }
 
+// endBy moves the absolute end forward to when the provider's session ends, if it says
+// so and it is earlier.
+func (s *Session) endBy(t time.Time) {
+	if !t.IsZero() && t.Before(s.Expires) {
+		s.Expires = t
+	}
+}
+
 type sessionContextKey struct{}
 
 // NewContext returns a context that carries the session of a request.

@@ -119,6 +119,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	if in.Identity.SID != "" {
 		session.record.ProviderSession = ProviderSessionKey(in.Identity.Issuer, in.Identity.SID)
 	}
+	session.endBy(in.Expires)
 	session.IdleUntil = s.idleUntil(now, session.Expires)
 	record, err := s.seal(session)
 	if err != nil {

@@ -203,7 +203,7 @@ func normalizeTokenResponse(body []byte) ([]byte, error) {
 }
 
 // lifetimeSeconds reads expires_in. What is missing or makes no sense counts as
-// unknown: the token is used until the provider refuses it.
+// unknown: the token is replaced before it is used again.
 func lifetimeSeconds(raw json.RawMessage) int64 {
 	var n json.Number
 	if json.Unmarshal(raw, &n) != nil {

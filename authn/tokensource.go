@@ -75,7 +75,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 		return nil, err
 	}
 	renewed := false
-	if expires := session.tokens.Expires; !expires.IsZero() && ts.rp.cfg.Now().After(expires.Add(-refreshEarly)) {
+	if ts.due(session.tokens) {
 		if session, err = ts.renew(ctx, m, session); err != nil {
 			return nil, err
 		}
@@ -102,6 +102,16 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 		s.Identity.UserInfo = claims
 		s.Identity.Profile = s.Identity.profile()
 	})
+}
+
+// due reports whether the access token is to be replaced before it is used. One of
+// which the provider did not say how long it lives is, where that is possible: it
+// would count as valid for ever.
+func (ts *TokenSource) due(tokens Tokens) bool {
+	if tokens.Expires.IsZero() {
+		return tokens.Refresh != ""
+	}
+	return ts.rp.cfg.Now().After(tokens.Expires.Add(-refreshEarly))
 }
 
 // admit counts the request against what the provider bears.
@@ -138,20 +148,23 @@ func (ts *TokenSource) renew(ctx context.Context, m *Metadata, session *Session)
 	if err != nil {
 		return nil, err
 	}
-	claims := session.Identity.IDToken
+	verified := &idToken{claims: session.Identity.IDToken}
 	if tokens.IDToken != session.tokens.IDToken {
-		claims, err = ts.sameIdentity(ctx, session, tokens)
+		fresh, err := ts.sameIdentity(ctx, session, tokens)
 		switch {
-		case ReasonOf(err) == ReasonProviderUnreachable:
-			// Nobody can tell now. The new tokens must be kept, the ID token need not.
-			tokens.IDToken, claims = session.tokens.IDToken, session.Identity.IDToken
-		case err != nil:
+		case err == nil:
+			verified = fresh
+		case ReasonOf(err) == ReasonProviderUnreachable, ReasonOf(err) == ReasonProviderMisconfigured:
+			// Without keys nobody can tell. The new tokens must be kept, the ID token need not.
+			tokens.IDToken = session.tokens.IDToken
+		default:
 			return nil, ts.end(ctx, session, err)
 		}
 	}
 	saved, err := ts.sessions.Update(ctx, session, func(s *Session) {
 		s.tokens = tokens
-		s.Identity.IDToken = claims
+		s.Identity.IDToken = verified.claims
+		s.endBy(verified.sessionExpiry)
 	})
 	if ReasonOf(err) == ReasonSessionEnded {
 		// Signed out while the provider was being asked: the new token must not
@@ -165,7 +178,7 @@ func (ts *TokenSource) renew(ctx context.Context, m *Metadata, session *Session)
 // sameIdentity verifies an ID token that came with a refresh: it must be of the same
 // issuer and subject, for the same client, and of the same sign-in (OpenID Connect
 // Core 1.0 section 12.2).
-func (ts *TokenSource) sameIdentity(ctx context.Context, session *Session, tokens Tokens) (Claims, error) {
+func (ts *TokenSource) sameIdentity(ctx context.Context, session *Session, tokens Tokens) (*idToken, error) {
 	before := session.Identity.IDToken
 	verified, err := ts.rp.verifyIDToken(ctx, string(tokens.IDToken), idTokenCheck{
 		nonce: before.String("nonce"), refreshed: true, accessToken: string(tokens.Access),
@@ -179,7 +192,7 @@ func (ts *TokenSource) sameIdentity(ctx context.Context, session *Session, token
 	if !verified.authTime.IsZero() && !session.Identity.AuthTime.IsZero() && !verified.authTime.Equal(session.Identity.AuthTime) {
 		return nil, errors.New("the refreshed ID token is of another sign-in")
 	}
-	return verified.claims, nil
+	return verified, nil
 }
 
 // end ends a session that must not go on, and returns the error that says so.

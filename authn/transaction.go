@@ -140,7 +140,8 @@ func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) 
 }
 
 func (rp *RelyingParty) open(base, value string) (*transaction, error) {
-	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	// Strict: without it several spellings of a value would open.
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
 	if err != nil {
 		return nil, errSealBroken
 	}

@@ -57,8 +57,11 @@ func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions
 		return nil
 	}
 	if values.Options != nil && values.Options.MaxAge < 0 {
+		if err := s.End(r.Context(), session); err != nil {
+			return err // the cookie still opens it
+		}
 		s.Clear(w)
-		return s.End(r.Context(), session)
+		return nil
 	}
 	loaded, err := decodeValues(session.values)
 	if err != nil {
@@ -71,6 +74,10 @@ func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions
 func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted map[any]any) error {
 	if reflect.DeepEqual(loaded, wanted) {
 		return nil
+	}
+	known, err := encodeValues(wanted)
+	if err != nil {
+		return err
 	}
 	var failed error
 	saved, err := s.Update(ctx, session, func(fresh *Session) {
@@ -98,17 +105,25 @@ func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted m
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
-	session.values, session.record = saved.values, saved.record
+	// What others saved is not in this request's map: the next Save must not take it
+	// for something that was deleted here.
+	session.values, session.record = known, saved.record
 	return nil
 }
 
 // of returns the session of a request: the one that the middleware loaded, or else
-// the one that its cookie opens.
+// the one that its cookie opens. It leaves that one in the request's context, in
+// place as gorilla does: Save must compare with what New gave out, and not with what
+// others have saved since.
 func (s *Sessions) of(r *http.Request) (*Session, error) {
 	if session := FromContext(r.Context()); session != nil {
 		return session, nil
 	}
-	return s.Load(r)
+	session, err := s.Load(r)
+	if session != nil {
+		*r = *r.WithContext(NewContext(r.Context(), session))
+	}
+	return session, err
 }
 
 func encodeValues(values map[any]any) ([]byte, error) {

@@ -19,6 +19,8 @@ var (
 	errWrongHost    = errors.New("routes: the request is for another host")
 	errCrossOrigin  = errors.New("routes: another site sent the request")
 	errPanic        = errors.New("routes: a handler panicked")
+	errOtherIssuer  = errors.New("routes: a sign-in was started for another provider")
+	errOtherTarget  = errors.New("routes: a sign-in was started for a page of another site")
 )
 
 // logoutRefused is a failed back-channel logout. It is answered as its standard says.
@@ -170,6 +172,11 @@ func (a *App) describe(err error) failure {
 		return failure{
 			status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
 			text: "This app answers at " + a.BaseURL.String() + ". If a proxy stands in front of it, it must pass the Host header on.",
+		}
+	case errors.Is(err, errOtherIssuer), errors.Is(err, errOtherTarget):
+		return failure{
+			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
+			text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
 		}
 	case errors.Is(err, errCrossOrigin):
 		return failure{

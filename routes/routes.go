@@ -29,6 +29,8 @@ type Config struct {
 	BaseURL *url.URL
 	// FormPost says that authorization responses arrive by POST.
 	FormPost bool
+	// FrontchannelLogout serves /frontchannel-logout.
+	FrontchannelLogout bool
 	// PictureOrigins are the origins that pictures of people may be shown from,
 	// beside the provider's own.
 	PictureOrigins []string
@@ -91,6 +93,9 @@ func New(cfg Config) *App {
 		// transaction is the check (see authn.RelyingParty.Complete).
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
 		e.POST("/callback", a.callback, visitor...)
+	}
+	if cfg.FrontchannelLogout {
+		e.GET("/frontchannel-logout", a.frontchannelLogout)
 	}
 	return a
 }

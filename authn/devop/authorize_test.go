@@ -1,6 +1,7 @@
 package devop_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -243,9 +244,7 @@ func TestSomeoneElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrong := url.Values{}
-			for k, v := range typed {
-				wrong[k] = v
-			}
+			maps.Copy(wrong, typed)
 			wrong.Set(c.field, c.value)
 			r := p.post("/sign-in", wrong)
 			if r.status != http.StatusUnprocessableEntity || !strings.Contains(r.body, c.want) || !strings.Contains(r.body, `aria-invalid="true"`) {

@@ -241,7 +241,8 @@ func (p *idp) verify(typ string, token any) map[string]any {
 	if header.ExtraHeaders[jose.HeaderType] != typ {
 		p.t.Errorf("typ is %v, want %s", header.ExtraHeaders[jose.HeaderType], typ)
 	}
-	keys := p.keySet().Key(header.KeyID)
+	set := p.keySet()
+	keys := set.Key(header.KeyID)
 	if len(keys) != 1 {
 		p.t.Fatalf("%d published keys with kid %q", len(keys), header.KeyID)
 	}

@@ -200,7 +200,8 @@ func (p *Provider) picture(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96" width="96" height="96">`+
-		`<rect width="96" height="96" fill="hsl(%d,52%%,34%%)"/><circle cx="76" cy="20" r="42" fill="hsl(%d,60%%,46%%)" fill-opacity=".55"/>`+
+		`<linearGradient id="g" x2="1" y2="1"><stop stop-color="hsl(%d,55%%,42%%)"/><stop offset="1" stop-color="hsl(%d,60%%,28%%)"/></linearGradient>`+
+		`<rect width="96" height="96" fill="url(#g)"/>`+
 		`<text x="48" y="50" fill="#fff" font-family="system-ui,sans-serif" font-size="38" font-weight="600" text-anchor="middle" dominant-baseline="central">%s</text></svg>`,
 		hue, (hue+40)%360, html.EscapeString(person.initials()))
 }

@@ -19,17 +19,20 @@ import (
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	for _, suffix := range []string{"", "/", "/tenant", "/a/b/"} {
-		p := start(t, func(cfg *devop.Config) { cfg.Issuer += suffix })
+		issuer := ""
+		p := start(t, func(cfg *devop.Config) {
+			cfg.Issuer += suffix
+			issuer = cfg.Issuer
+		})
 		doc := p.object(p.get("/.well-known/openid-configuration").body)
-		base := strings.TrimSuffix(p.issuer, "/")
-		if want := base + suffix[max(0, len(suffix)-1):]; strings.HasSuffix(suffix, "/") && doc["issuer"] != want {
-			t.Errorf("issuer is %v, want %s", doc["issuer"], want)
+		if doc["issuer"] != issuer {
+			t.Errorf("issuer is %v, want %s", doc["issuer"], issuer)
 		}
 		for member, path := range map[string]string{
 			"authorization_endpoint": "/authorize", "token_endpoint": "/token", "userinfo_endpoint": "/userinfo", "jwks_uri": "/jwks",
 			"end_session_endpoint": "/end_session", "revocation_endpoint": "/revoke", "pushed_authorization_request_endpoint": "/par",
 		} {
-			if doc[member] != base+path {
+			if doc[member] != p.issuer+path {
 				t.Errorf("%s is %v", member, doc[member])
 			}
 		}

@@ -3,6 +3,7 @@ package devop_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -68,9 +69,7 @@ func TestCodeIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := exchange(p.signIn("dev|ada", url.Values{"prompt": {"login"}}).Get("code"))
-			for k, v := range c.change {
-				body[k] = v
-			}
+			maps.Copy(body, c.change)
 			r, _ := p.call("/token", body)
 			wantError(t, r, http.StatusBadRequest, c.want)
 		})

@@ -1,0 +1,237 @@
+package authn_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// app is the smallest application that signs people in with this package, on a port
+// of its own, beside a provider that does what its test tells it to.
+type app struct {
+	*httptest.Server
+	op       *scriptedop.Provider
+	rp       *authn.RelyingParty
+	sessions *authn.Sessions
+	tokens   *authn.TokenSource
+	clock    *movingClock
+	log      *lockedBuffer
+}
+
+// appOptions say what is special about an app. The zero appOptions make one whose
+// provider signs with ES256: making an RSA key takes a test longer than all the rest.
+type appOptions struct {
+	op scriptedop.Config
+	// config changes the relying party's configuration.
+	config func(*authn.Config)
+	// secure serves https, as form_post needs it.
+	secure bool
+	// beside is an app whose keys, store, clock and provider this one takes over.
+	beside *app
+}
+
+func newApp(t *testing.T, o appOptions) *app {
+	t.Helper()
+	a := &app{clock: &movingClock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer)}
+	if o.op.Keys == nil {
+		o.op.Keys = []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}
+	}
+	if o.beside != nil {
+		a.clock, a.op = o.beside.clock, o.beside.op
+	} else {
+		o.op.Now = a.clock.Now
+		a.op = scriptedop.New(t, o.op)
+	}
+	a.Server = httptest.NewUnstartedServer(a.routes())
+	a.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	cfg := a.configuration(t, "http")
+	if o.secure {
+		cfg = a.configuration(t, "https")
+	}
+	if o.config != nil {
+		o.config(&cfg)
+	}
+	var err error
+	if a.rp, err = authn.NewRelyingParty(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if a.sessions, err = authn.NewSessions(cfg); err != nil {
+		t.Fatal(err)
+	}
+	a.tokens = authn.NewTokenSource(a.rp, a.sessions)
+	if o.secure {
+		a.StartTLS()
+	} else {
+		a.Start()
+	}
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *app) configuration(t *testing.T, scheme string) authn.Config {
+	t.Helper()
+	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := scheme + "://" + a.Listener.Addr().String()
+	return authn.Config{
+		Issuer: a.op.Issuer, ClientID: a.op.ClientID, ClientSecret: authn.Secret(a.op.ClientSecret),
+		ClientAuth: authn.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
+		Scopes: []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
+		ResponseMode: "query", PushedAuthorizationRequests: "auto",
+		Keys: keys, Store: authn.NewMemoryStore(), Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour,
+		Now: a.clock.Now, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+}
+
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, handler func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := handler(w, r); err != nil {
+				w.Header().Set("Reason", string(authn.ReasonOf(err)))
+				if e, ok := errors.AsType[*authn.Error](err); ok {
+					w.Header().Set("Code", e.Code)
+					w.Header().Set("Return-To", e.ReturnTo)
+				}
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
+		})
+	}
+	handle("GET /login", a.login)
+	handle("GET /callback", a.callback)
+	handle("POST /callback", a.callback)
+	handle("GET /me", a.me)
+	handle("POST /refresh", a.refresh)
+	handle("POST /logout", a.logout)
+	handle("POST /backchannel-logout", a.backchannelLogout)
+	return mux
+}
+
+func (a *app) login(w http.ResponseWriter, r *http.Request) error {
+	location, err := a.rp.Begin(w, r, r.FormValue("return_to"), r.URL.Query())
+	if err == nil {
+		http.Redirect(w, r, location, http.StatusSeeOther)
+	}
+	return err
+}
+
+func (a *app) callback(w http.ResponseWriter, r *http.Request) error {
+	response := r.URL.Query()
+	if r.Method == http.MethodPost {
+		if err := r.ParseForm(); err != nil {
+			return err
+		}
+		response = r.PostForm
+	}
+	in, err := a.rp.Complete(w, r, response)
+	if err != nil {
+		return err
+	}
+	if _, err := a.sessions.Start(w, r, in); err != nil {
+		return err
+	}
+	http.Redirect(w, r, in.ReturnTo, http.StatusSeeOther)
+	return nil
+}
+
+// who is the answer of GET /me.
+type who struct {
+	Issuer, Subject, SID string
+	Profile              authn.Profile
+	Claims               map[string]json.RawMessage
+	Expires, IdleUntil   time.Time
+}
+
+func (a *app) me(w http.ResponseWriter, r *http.Request) error {
+	s, err := a.sessions.Load(r)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return errors.New("nobody is signed in")
+	}
+	answer := who{
+		Issuer: s.Identity.Issuer, Subject: s.Identity.Subject, SID: s.Identity.SID, Profile: s.Identity.Profile,
+		Claims: make(map[string]json.RawMessage), Expires: s.Expires, IdleUntil: s.IdleUntil,
+	}
+	for _, claim := range s.Identity.Claims() {
+		answer.Claims[claim.Name] = claim.Value
+	}
+	return json.NewEncoder(w).Encode(answer)
+}
+
+func (a *app) refresh(_ http.ResponseWriter, r *http.Request) error {
+	s, err := a.sessions.Load(r)
+	if err != nil {
+		return err
+	}
+	_, err = a.tokens.RefreshProfile(r.Context(), s)
+	return err
+}
+
+func (a *app) logout(_ http.ResponseWriter, r *http.Request) error {
+	s, err := a.sessions.Load(r)
+	if err != nil {
+		return err
+	}
+	if err := a.sessions.End(r.Context(), s); err != nil {
+		return err
+	}
+	a.rp.RevokeTokens(r.Context(), s)
+	return nil
+}
+
+func (a *app) backchannelLogout(_ http.ResponseWriter, r *http.Request) error {
+	token, err := a.rp.VerifyLogoutToken(r.Context(), r.PostFormValue("logout_token"))
+	if err == nil {
+		_, err = a.sessions.EndAll(r.Context(), token)
+	}
+	return err
+}
+
+// movingClock stands still until it is moved.
+type movingClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *movingClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *movingClock) Move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

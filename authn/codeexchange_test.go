@@ -1,0 +1,431 @@
+package authn_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// TestCodeIsSentOnce lets the token endpoint fail in every way that there is.
+func TestCodeIsSentOnce(t *testing.T) {
+	t.Parallel()
+	oauthError := func(status int, code string) http.HandlerFunc {
+		return scriptedop.JSON(status, map[string]any{"error": code, "error_description": "MARK"})
+	}
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		reason authn.Reason
+		code   string
+		slow   bool
+	}{
+		"CB-14 invalid_grant":          {answer: oauthError(400, "invalid_grant"), reason: authn.ReasonTokenRequestFailed, code: "invalid_grant"},
+		"CB-14 invalid_client":         {answer: oauthError(401, "invalid_client"), reason: authn.ReasonTokenRequestFailed, code: "invalid_client"},
+		"CB-14 an error of its own":    {answer: oauthError(400, "MARK"), reason: authn.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 an error with 200":      {answer: oauthError(200, "invalid_grant"), reason: authn.ReasonTokenRequestFailed, code: "invalid_grant"},
+		"CB-14 401 without a word":     {answer: scriptedop.Body(401, "text/plain", ""), reason: authn.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 403 and a page":         {answer: scriptedop.Body(403, "text/html", "<p>MARK"), reason: authn.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 429":                    {answer: scriptedop.Body(429, "text/plain", "MARK"), reason: authn.ReasonProviderUnreachable},
+		"CB-14 500":                    {answer: scriptedop.Body(500, "text/plain", "MARK"), reason: authn.ReasonProviderUnreachable},
+		"CB-14 503":                    {answer: scriptedop.Status(503), reason: authn.ReasonProviderUnreachable},
+		"CB-14 an empty object":        {answer: scriptedop.Status(200), reason: authn.ReasonTokenInvalid},
+		"CB-14 a broken line":          {answer: scriptedop.Reset, reason: authn.ReasonProviderUnreachable},
+		"CB-14 no answer":              {answer: scriptedop.Hang, reason: authn.ReasonProviderUnreachable, slow: true},
+		"CB-14 half an answer":         {answer: scriptedop.Cut, reason: authn.ReasonTokenInvalid},
+		"CB-14 an answer that stops":   {answer: scriptedop.Stall, reason: authn.ReasonProviderUnreachable, slow: true},
+		"CB-17 nothing":                {answer: scriptedop.Body(200, "application/json", ""), reason: authn.ReasonTokenInvalid},
+		"CB-17 an array":               {answer: scriptedop.Body(200, "application/json", `["MARK"]`), reason: authn.ReasonTokenInvalid},
+		"CB-17 half a document":        {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK`), reason: authn.ReasonTokenInvalid},
+		"CB-17 a form":                 {answer: scriptedop.Body(200, "application/x-www-form-urlencoded", "access_token=MARK&token_type=Bearer"), reason: authn.ReasonTokenInvalid},
+		"CB-17 no type of content":     {answer: scriptedop.Body(200, "", `{"access_token":"MARK"}`), reason: authn.ReasonTokenInvalid},
+		"CB-17 no content":             {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, reason: authn.ReasonTokenInvalid},
+		"CB-17 a member twice":         {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK","access_token":"MARK"}`), reason: authn.ReasonTokenInvalid},
+		"DO-07 no end":                 {answer: scriptedop.Endless, reason: authn.ReasonTokenInvalid},
+		"DO-07 a bomb":                 {answer: scriptedop.GzipBomb(64), reason: authn.ReasonTokenInvalid},
+		"DO-07 an error without end":   {answer: endlessError, reason: authn.ReasonProviderUnreachable},
+		"DO-07 headers without bounds": {answer: hugeHeader, reason: authn.ReasonProviderUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tt.slow && testing.Short() {
+				t.Skip("waits for a time limit")
+			}
+			a := newApp(t, appOptions{})
+			a.op.Answer(scriptedop.Token, tt.answer)
+			b := a.person(t)
+			started := time.Now()
+			got := b.get(b.authorize(b.begin("return_to=/orders")))
+			b.wantRefused(got, tt.reason, 1, 0)
+			if got.header.Get("Code") != tt.code || got.header.Get("Return-To") != "/orders" {
+				t.Errorf("code %q, way back %q", got.header.Get("Code"), got.header.Get("Return-To"))
+			}
+			if strings.Contains(got.text+a.log.String(), "MARK") {
+				t.Errorf("the provider's text is quoted: %s", got.text)
+			}
+			// CB-23: a callback is answered within 10 seconds.
+			if took := time.Since(started); took > 10*time.Second {
+				t.Errorf("answered after %s", took)
+			}
+		})
+	}
+}
+
+func endlessError(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusBadRequest)
+	scriptedop.Endless(w, r)
+}
+
+func hugeHeader(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Huge", strings.Repeat("x", 1<<20))
+	scriptedop.Status(http.StatusOK)(w, r)
+}
+
+// TestTokenResponse changes one member of a good token response.
+func TestTokenResponse(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		member   string
+		value    any // nil removes the member
+		accepted bool
+	}{
+		"CB-17 type bearer":            {"token_type", "bearer", true},
+		"CB-17 type BEARER":            {"token_type", "BEARER", true},
+		"CB-17 an unknown member":      {"session_state", "x", true},
+		"CB-17 no refresh token":       {"refresh_token", nil, true},
+		"CB-17 no scope":               {"scope", nil, true},
+		"CB-17 type DPoP":              {"token_type", "DPoP", false},
+		"CB-17 type mac":               {"token_type", "mac", false},
+		"CB-17 no type":                {"token_type", nil, false},
+		"CB-17 type of another type":   {"token_type", 1, false},
+		"CB-17 no access token":        {"access_token", nil, false},
+		"CB-17 an empty access token":  {"access_token", "", false},
+		"CB-17 the access token null":  {"access_token", null{}, false},
+		"CB-17 the access token 1":     {"access_token", 1, false},
+		"CB-17 no ID token":            {"id_token", nil, false},
+		"CB-17 an empty ID token":      {"id_token", "", false},
+		"CB-17 the ID token null":      {"id_token", null{}, false},
+		"CB-17 the ID token 1":         {"id_token", 1, false},
+		"CB-17 the ID token a list":    {"id_token", []string{"x"}, false},
+		"CB-17 the ID token an object": {"id_token", map[string]any{}, false},
+		"CB-17 the refresh token 1":    {"refresh_token", 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.op.Edit(scriptedop.Token, func(response map[string]any) {
+				if response[tt.member] = tt.value; tt.value == nil {
+					delete(response, tt.member)
+				}
+			})
+			b := a.person(t)
+			got := b.signIn()
+			if tt.accepted {
+				b.wantSignedIn(got, "alice")
+				return
+			}
+			b.wantRefused(got, authn.ReasonTokenInvalid, 1, 0)
+		})
+	}
+	for name, tt := range map[string]struct {
+		status      int
+		contentType string
+		accepted    bool
+	}{
+		"CB-17 with a character set": {200, "application/json;charset=UTF-8", true},
+		"CB-17 in capitals":          {200, "Application/JSON", true},
+		"CB-17 201":                  {201, "application/json", false},
+		"CB-17 206":                  {206, "application/json", false},
+		"CB-17 as a page":            {200, "text/html", false},
+		"CB-17 as text":              {200, "text/plain", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+				recorded := httptest.NewRecorder()
+				a.op.Correct(scriptedop.Token)(recorded, r)
+				scriptedop.Body(tt.status, tt.contentType, recorded.Body.String())(w, r)
+			})
+			b := a.person(t)
+			got := b.signIn()
+			if tt.accepted {
+				b.wantSignedIn(got, "alice")
+				return
+			}
+			b.wantRefused(got, authn.ReasonTokenInvalid, 1, 0)
+		})
+	}
+}
+
+// null marshals as null, where nil means that a member is not there.
+type null struct{}
+
+func (null) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+
+// TestAccessTokenLifetime asks for the profile after a sign-in: a token that may have
+// expired is replaced first.
+func TestAccessTokenLifetime(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		expiresIn any
+		after     time.Duration
+		refreshed bool
+	}{
+		"CB-18 an hour, at once":         {3600, 0, false},
+		"CB-18 an hour, as text":         {"3600", 0, false},
+		"CB-18 an hour, nearly over":     {3600, time.Hour - time.Minute, false},
+		"CB-18 an hour, all but over":    {3600, time.Hour - time.Minute + time.Second, true},
+		"CB-18 with an exponent":         {rawJSON("1e3"), 0, false},
+		"CB-18 with an exponent, over":   {rawJSON("1e3"), 1000 * time.Second, true},
+		"CB-18 a fraction":               {3600.5, 0, false},
+		"CB-18 ever so long":             {rawJSON("1e300"), 0, false},
+		"CB-18 thirty years":             {1_000_000_000, 0, false},
+		"CB-18 missing":                  {nil, 0, true},
+		"CB-18 null":                     {null{}, 0, true},
+		"CB-18 zero":                     {0, 0, true},
+		"CB-18 negative":                 {-3600, 0, true},
+		"CB-18 words":                    {"an hour", 0, true},
+		"CB-18 an object":                {map[string]any{}, 0, true},
+		"CB-18 a number beyond numbers":  {rawJSON("1e400"), 0, true},
+		"CB-18 seconds, too few to wait": {30, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.op.Edit(scriptedop.Token, func(response map[string]any) {
+				if response["expires_in"] = tt.expiresIn; tt.expiresIn == nil {
+					delete(response, "expires_in")
+				}
+			})
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.clock.Move(tt.after)
+			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+				t.Fatalf("refused: %s", got.text)
+			}
+			if got := a.op.Last(scriptedop.Token).Form.Get("grant_type") == "refresh_token"; got != tt.refreshed {
+				t.Errorf("refreshed: %t, want %t", got, tt.refreshed)
+			}
+		})
+	}
+}
+
+type rawJSON string
+
+func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+func TestClientAuthentication(t *testing.T) {
+	t.Parallel()
+	for method, inHeader := range map[string]bool{authn.ClientSecretBasic: true, authn.ClientSecretPost: false} {
+		t.Run("CB-15 "+method, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{
+				op:     scriptedop.Config{ClientID: "client:1+%", ClientSecret: awkwardSecret},
+				config: func(c *authn.Config) { c.ClientAuth = method },
+			})
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			b.wantCalls(1, 1)
+			last := a.op.Last(scriptedop.Token)
+			if got := last.Header.Get("Authorization") != ""; got != inHeader {
+				t.Errorf("in the header: %t, want %t", got, inHeader)
+			}
+			if got := last.Form.Has("client_secret"); got == inHeader {
+				t.Errorf("in the body: %t, want %t", got, !inHeader)
+			}
+			if len(last.Query) > 0 {
+				t.Errorf("the request has the query %v", last.Query)
+			}
+			if want := a.URL + "/callback"; last.Form.Get("redirect_uri") != want {
+				t.Errorf("redirect_uri is %q, want %q", last.Form.Get("redirect_uri"), want)
+			}
+		})
+	}
+	t.Run("CB-15 the wrong secret is tried once", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{config: func(c *authn.Config) { c.ClientSecret = "another secret of the client" }})
+		b := a.person(t)
+		got := b.signIn()
+		b.wantRefused(got, authn.ReasonTokenRequestFailed, 1, 0)
+		if got.header.Get("Code") != "invalid_client" || strings.Contains(got.text, "another secret") {
+			t.Errorf("code %q: %s", got.header.Get("Code"), got.text)
+		}
+	})
+}
+
+// TestNoRedirectIsFollowed lets one endpoint after the other redirect elsewhere.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int32
+	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(func() {
+		evil.Close()
+		if n := followed.Load(); n > 0 {
+			t.Errorf("%d redirects were followed", n)
+		}
+	})
+	for endpoint, reason := range map[scriptedop.Endpoint]authn.Reason{
+		scriptedop.Discovery: authn.ReasonProviderMisconfigured,
+		scriptedop.PAR:       authn.ReasonProviderUnreachable,
+		scriptedop.Token:     authn.ReasonTokenRequestFailed,
+		scriptedop.JWKS:      authn.ReasonProviderUnreachable,
+		scriptedop.UserInfo:  "", // a sign-in does without
+		scriptedop.Revoke:    "", // a sign-out too
+	} {
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			t.Run("CB-16 "+string(endpoint)+" "+http.StatusText(status), func(t *testing.T) {
+				t.Parallel()
+				a := newApp(t, appOptions{config: func(c *authn.Config) {
+					if endpoint == scriptedop.PAR {
+						c.PushedAuthorizationRequests = "always"
+					}
+				}})
+				a.op.Answer(endpoint, scriptedop.Redirect(status, evil.URL))
+				b := a.person(t)
+				got := b.get(a.URL + "/login")
+				if got.status == http.StatusSeeOther {
+					got = b.get(b.authorize(got.location))
+				}
+				if got.reason != reason {
+					t.Errorf("reason is %q, want %q", got.reason, reason)
+				}
+				if reason == "" {
+					b.wantSignedIn(got, "alice")
+					b.post(a.URL+"/logout", nil)
+				}
+				if n := a.op.Calls(endpoint); n != 1 {
+					t.Errorf("%s was called %d times", endpoint, n)
+				}
+			})
+		}
+	}
+}
+
+func TestTimeOfACallback(t *testing.T) {
+	t.Parallel()
+	t.Run("CB-23 the person goes away in the middle", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		asked, release, goneOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+			close(asked)
+			scriptedop.After(release, a.op.Correct(scriptedop.Token))(w, r)
+		})
+		a.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+			a.op.Correct(scriptedop.UserInfo)(w, r)
+			close(goneOn)
+		})
+		b := a.person(t)
+		callback := b.authorize(b.begin(""))
+		ctx, leave := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, callback, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if resp, err := b.client.Do(r); err == nil {
+				_ = resp.Body.Close()
+				t.Errorf("answered %d", resp.StatusCode)
+			}
+		})
+		<-asked
+		leave()
+		wg.Wait()
+		close(release)
+		<-goneOn
+		b.wantCalls(1, 1)
+	})
+	t.Run("CB-23 many at a slow provider", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		release := make(chan struct{})
+		a.op.Answer(scriptedop.Token, scriptedop.After(release, a.op.Correct(scriptedop.Token)))
+		const people = 100
+		var callbacks []string
+		var cookies []string
+		for range people {
+			b := a.person(t)
+			callbacks = append(callbacks, b.authorize(b.begin("")))
+			cookies = append(cookies, b.cookieHeader())
+		}
+		var wg sync.WaitGroup
+		var signedIn atomic.Int32
+		for i, callback := range callbacks {
+			wg.Go(func() {
+				if status(t, callback, cookies[i]) == http.StatusSeeOther {
+					signedIn.Add(1)
+				}
+			})
+		}
+		// Whoever needs nothing of the provider is not kept waiting.
+		if got := a.person(t).get(a.URL + "/me"); got.status != http.StatusBadRequest {
+			t.Errorf("answered %d", got.status)
+		}
+		close(release)
+		wg.Wait()
+		if n := signedIn.Load(); n != people {
+			t.Errorf("%d of %d are signed in", n, people)
+		}
+	})
+	t.Run("FM-34 the provider closes idle connections", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		b := a.person(t)
+		for n := range 20 {
+			callback := b.authorize(b.begin(""))
+			a.op.Server.CloseClientConnections()
+			before := a.op.Calls(scriptedop.Token)
+			b.get(callback)
+			if calls := a.op.Calls(scriptedop.Token) - before; calls > 1 {
+				t.Errorf("sign-in %d: the code was sent %d times", n, calls)
+			}
+		}
+	})
+}
+
+// status sends a callback with its cookies, from any goroutine.
+func status(t *testing.T, callback, cookies string) int {
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, callback, nil)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	r.Header.Set("Cookie", cookies)
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestTokenRequestNamesWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	t.Run("CB-14 and nothing else", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		var names []string
+		for name, values := range a.op.Last(scriptedop.Token).Form {
+			names = append(names, name)
+			if len(values) != 1 {
+				t.Errorf("%s is sent %d times", name, len(values))
+			}
+		}
+		slices.Sort(names)
+		if want := []string{"code", "code_verifier", "grant_type", "redirect_uri"}; !slices.Equal(names, want) {
+			t.Errorf("the form has %v, want %v", names, want)
+		}
+	})
+}

@@ -1,0 +1,30 @@
+package authn
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Seal and Open are what transactions and sessions are sealed with.
+
+func (k *Keys) Seal(purpose string, salt, plaintext, additional []byte) ([]byte, error) {
+	return k.seal(purpose, salt, plaintext, additional)
+}
+
+func (k *Keys) Open(purpose string, salt, sealed, additional []byte) (plaintext []byte, current bool, err error) {
+	return k.open(purpose, salt, sealed, additional)
+}
+
+// StrictClaims are the claims of a token that is being judged.
+type StrictClaims struct{ claims strictClaims }
+
+// ParseStrict reads the claims of a token.
+func ParseStrict(document []byte) (StrictClaims, error) {
+	c, err := parseStrict(document)
+	return StrictClaims{c}, err
+}
+
+func (c StrictClaims) Raw() map[string]json.RawMessage     { return c.claims }
+func (c StrictClaims) String(name string) (string, error)  { return c.claims.string(name) }
+func (c StrictClaims) Time(name string) (time.Time, error) { return c.claims.time(name) }
+func (c StrictClaims) Audience() ([]string, error)         { return c.claims.audience() }

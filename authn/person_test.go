@@ -1,0 +1,232 @@
+package authn_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// person is somebody with a browser of their own, which keeps cookies and follows no redirects.
+type person struct {
+	t      *testing.T
+	app    *app
+	client *http.Client
+}
+
+func (a *app) person(t *testing.T) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &person{t: t, app: a, client: &http.Client{
+		Jar: jar, Transport: a.Client().Transport, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// answer is what the app answered.
+type answer struct {
+	status   int
+	header   http.Header
+	reason   authn.Reason // of a refusal
+	text     string
+	location string
+}
+
+func (b *person) do(r *http.Request, err error) answer {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	resp, err := b.client.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{
+		status: resp.StatusCode, header: resp.Header, text: string(body), location: resp.Header.Get("Location"),
+		reason: authn.Reason(resp.Header.Get("Reason")),
+	}
+}
+
+func (b *person) get(address string) answer {
+	b.t.Helper()
+	return b.do(http.NewRequestWithContext(b.t.Context(), http.MethodGet, address, nil))
+}
+
+func (b *person) post(address string, form url.Values) answer {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return b.do(r, err)
+}
+
+// cookieHeader is what the browser would send the app as its Cookie header.
+func (b *person) cookieHeader() string {
+	b.t.Helper()
+	address, err := url.Parse(b.app.URL)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var pairs []string
+	for _, c := range b.client.Jar.Cookies(address) {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// withCookies sends a Cookie header, and keeps nothing of the answer.
+func (b *person) withCookies(cookies, address string) answer {
+	b.t.Helper()
+	bare := *b
+	bare.client = &http.Client{Transport: b.client.Transport, CheckRedirect: b.client.CheckRedirect}
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, address, nil)
+	if err == nil {
+		r.Header.Set("Cookie", cookies)
+	}
+	return bare.do(r, err)
+}
+
+// begin starts a sign-in and returns the authorization request.
+func (b *person) begin(query string) string {
+	b.t.Helper()
+	got := b.get(b.app.URL + "/login?" + query)
+	if got.status != http.StatusSeeOther {
+		b.t.Fatalf("GET /login: %d %s", got.status, got.text)
+	}
+	return got.location
+}
+
+// authorize lets the provider answer an authorization request, and returns the
+// callback that it sends the browser to.
+func (b *person) authorize(request string) string {
+	b.t.Helper()
+	got := b.get(request)
+	if got.status != http.StatusSeeOther {
+		b.t.Fatalf("authorization request: %d %s", got.status, got.text)
+	}
+	return got.location
+}
+
+// signIn goes all the way, and returns the answer to the callback.
+func (b *person) signIn() answer {
+	b.t.Helper()
+	return b.get(b.authorize(b.begin("")))
+}
+
+// signOutByProvider sends the app a logout token, as the provider would.
+func (b *person) signOutByProvider(token *scriptedop.JWT) answer {
+	b.t.Helper()
+	return b.post(b.app.URL+"/backchannel-logout", url.Values{"logout_token": {token.Compact()}})
+}
+
+// who returns who is signed in; the zero who is nobody.
+func (b *person) who() (w who) {
+	b.t.Helper()
+	got := b.get(b.app.URL + "/me")
+	if got.status == http.StatusOK {
+		if err := json.Unmarshal([]byte(got.text), &w); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// wantSignedIn checks that a callback signed a person in.
+func (b *person) wantSignedIn(got answer, subject string) {
+	b.t.Helper()
+	if got.status != http.StatusSeeOther {
+		b.t.Fatalf("refused: %s", got.text)
+	}
+	if who := b.who(); who.Subject != subject {
+		b.t.Errorf("signed in is %q, want %q", who.Subject, subject)
+	}
+	b.wantNoSecrets(got)
+}
+
+// wantRefused checks that a callback was refused, and what no refusal may leave
+// behind: a session, or a secret in what was said and logged. calls are those that
+// the token and the userinfo endpoint may have received until now.
+func (b *person) wantRefused(got answer, reason authn.Reason, calls ...int) {
+	b.t.Helper()
+	if got.status == http.StatusSeeOther || got.reason != reason {
+		b.t.Fatalf("answered %d, reason %q, want a refusal for %q\n%s", got.status, got.reason, reason, got.text)
+	}
+	for _, cookie := range got.header.Values("Set-Cookie") {
+		if name, value, _ := strings.Cut(strings.TrimPrefix(cookie, "__Host-"), "="); name == "session" {
+			b.t.Errorf("the refusal sets a session cookie: %q", value)
+		}
+	}
+	if who := b.who(); who.Subject != "" {
+		b.t.Errorf("after the refusal %q is signed in", who.Subject)
+	}
+	b.wantCalls(calls...)
+	b.wantNoSecrets(got)
+}
+
+// wantCalls checks how often the token and the userinfo endpoint were called.
+func (b *person) wantCalls(calls ...int) {
+	b.t.Helper()
+	got := []int{b.app.op.Calls(scriptedop.Token), b.app.op.Calls(scriptedop.UserInfo)}
+	if !slices.Equal(got, calls) {
+		b.t.Errorf("token and userinfo endpoint were called %v times, want %v", got, calls)
+	}
+	if n := b.app.op.Calls(scriptedop.Other); n > 0 {
+		b.t.Errorf("the provider was asked %d times for what it does not offer", n)
+	}
+}
+
+// wantNoSecrets checks that neither answer nor log quotes what the provider issued.
+func (b *person) wantNoSecrets(got answer) {
+	b.t.Helper()
+	logged := b.app.log.String()
+	for _, secret := range b.app.op.Secrets() {
+		if strings.Contains(got.text, secret) || strings.Contains(logged, secret) || strings.Contains(got.location, secret) {
+			b.t.Errorf("%q is quoted in the answer or the log:\n%s\n%s", secret, got.text, logged)
+		}
+	}
+}
+
+// change returns a copy of a URL with some of its query parameters replaced; an empty
+// value removes one.
+func change(t *testing.T, address string, parameters ...string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	for i := 0; i+1 < len(parameters); i += 2 {
+		if query.Del(parameters[i]); parameters[i+1] != "" {
+			query.Set(parameters[i], parameters[i+1])
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// query returns the query of a URL.
+func query(t *testing.T, address string) url.Values {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}

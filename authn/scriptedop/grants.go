@@ -1,0 +1,149 @@
+package scriptedop
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	accessTokenLifetime = time.Hour
+	idTokenLifetime     = 5 * time.Minute
+	logoutTokenLifetime = 2 * time.Minute
+)
+
+// grant is one sign-in, and what was issued for it.
+type grant struct {
+	request  url.Values // the authorization request
+	subject  string
+	sid      string
+	authTime time.Time
+	// used are the codes and refresh tokens that have been redeemed. Redeeming one of
+	// them again revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
+	used    map[string]bool
+	revoked bool
+}
+
+// fault is an error response of OAuth's (RFC 6749 section 5.2).
+type fault struct {
+	status int
+	code   string
+}
+
+// grant starts a grant and returns its code.
+func (p *Provider) grant(request url.Values) string {
+	p.secret(request.Get("nonce"), request.Get("state"))
+	code := p.issue("code")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = &grant{
+		request: request, subject: p.subject, sid: "sid-" + rand.Text(), authTime: p.now(), used: make(map[string]bool),
+	}
+	p.codes[code] = p.last
+	return code
+}
+
+// issue makes a value that only the client may know.
+func (p *Provider) issue(kind string) string {
+	value := kind + "-" + rand.Text()
+	p.secret(value)
+	return value
+}
+
+// token is OpenID Connect Core 1.0 sections 3.1.3 and 12.
+func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
+	if refused := p.authenticate(r); refused != nil {
+		return nil, refused
+	}
+	invalid := &fault{http.StatusBadRequest, "invalid_grant"}
+	switch r.PostForm.Get("grant_type") {
+	case "authorization_code":
+		g := p.redeem(p.codes, r.PostForm.Get("code"))
+		if g == nil || r.PostForm.Get("redirect_uri") != g.request.Get("redirect_uri") || !proves(r.PostForm.Get("code_verifier"), g.request.Get("code_challenge")) {
+			return nil, invalid
+		}
+		return p.tokens(g, g.request.Get("nonce")), nil
+	case "refresh_token":
+		g := p.redeem(p.refresh, r.PostForm.Get("refresh_token"))
+		if g == nil {
+			return nil, invalid
+		}
+		return p.tokens(g, ""), nil
+	default:
+		return nil, &fault{http.StatusBadRequest, "unsupported_grant_type"}
+	}
+}
+
+// redeem returns the grant that a code or a refresh token is of, once.
+func (p *Provider) redeem(issued map[string]*grant, value string) *grant {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := issued[value]
+	if g == nil || g.revoked {
+		return nil
+	}
+	if g.used[value] {
+		g.revoked = true
+		return nil
+	}
+	g.used[value] = true
+	return g
+}
+
+// proves reports whether a verifier is that of the challenge (RFC 7636 section 4.6).
+func proves(verifier, challenge string) bool {
+	if challenge == "" {
+		return verifier == ""
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
+}
+
+func (p *Provider) tokens(g *grant, nonce string) map[string]any {
+	access := p.issue("access")
+	response := map[string]any{
+		"access_token": access, "token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second),
+		"id_token": p.idToken(g, nonce, access), "scope": g.request.Get("scope"),
+	}
+	refresh := ""
+	if slices.Contains(strings.Fields(g.request.Get("scope")), "offline_access") {
+		refresh = p.issue("refresh")
+		response["refresh_token"] = refresh
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.access[access] = g
+	if refresh != "" {
+		p.refresh[refresh] = g
+	}
+	return response
+}
+
+// authenticate checks the client's secret, which may come in the header or in the
+// body and in no two places (RFC 6749 section 2.3). A client assertion is taken as it
+// comes: a test looks at it itself.
+func (p *Provider) authenticate(r *http.Request) *fault {
+	invalid := &fault{http.StatusUnauthorized, "invalid_client"}
+	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	if user, password, ok := r.BasicAuth(); ok {
+		if secret != "" {
+			return &fault{http.StatusBadRequest, "invalid_request"}
+		}
+		var err error
+		if id, err = url.QueryUnescape(user); err != nil {
+			return invalid
+		}
+		if secret, err = url.QueryUnescape(password); err != nil {
+			return invalid
+		}
+	}
+	if id != p.ClientID || (secret != p.ClientSecret && !r.PostForm.Has("client_assertion")) {
+		return invalid
+	}
+	return nil
+}

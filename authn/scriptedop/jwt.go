@@ -1,0 +1,95 @@
+package scriptedop
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+)
+
+// JWT is a token before it is signed. Nothing in it has to make sense.
+type JWT struct {
+	// Key signs.
+	Key Key
+	// Header is added to the alg and the kid of the key, and overrides them.
+	Header map[string]any
+	Claims map[string]any
+	// Payload, if it is not nil, is signed in place of Claims, byte for byte.
+	Payload []byte
+	// Raw, if it is not empty, is the whole token.
+	Raw string
+}
+
+// Compact returns the token in the compact serialization (RFC 7515 section 3.1).
+func (t *JWT) Compact() string {
+	if t.Raw != "" {
+		return t.Raw
+	}
+	header := map[string]any{"alg": t.Key.Algorithm}
+	if t.Key.ID != "" {
+		header["kid"] = t.Key.ID
+	}
+	maps.Copy(header, t.Header)
+	payload := t.Payload
+	if payload == nil {
+		payload = marshal(t.Claims)
+	}
+	input := encode(marshal(header)) + "." + encode(payload)
+	return input + "." + encode(t.Key.sign([]byte(input)))
+}
+
+// AtHash returns the at_hash of an access token beside this token (OpenID Connect Core
+// 1.0 section 3.1.3.6).
+func (t *JWT) AtHash(accessToken string) string {
+	h := t.Key.hash().New()
+	h.Write([]byte(accessToken))
+	sum := h.Sum(nil)
+	return encode(sum[:len(sum)/2])
+}
+
+func marshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("scriptedop: " + err.Error())
+	}
+	return b
+}
+
+// idToken issues the ID token of a grant (OpenID Connect Core 1.0 section 2), as
+// EditIDToken wants it.
+func (p *Provider) idToken(g *grant, nonce, access string) string {
+	now := p.now()
+	p.mu.Lock()
+	t := &JWT{Key: p.signer, Header: map[string]any{"typ": "JWT"}, Claims: map[string]any{
+		"iss": p.Issuer, "sub": g.subject, "aud": p.ClientID, "sid": g.sid,
+		"iat": now.Unix(), "exp": now.Add(idTokenLifetime).Unix(), "auth_time": g.authTime.Unix(),
+	}}
+	change := p.editIDToken
+	p.mu.Unlock()
+	if nonce != "" {
+		t.Claims["nonce"] = nonce
+	}
+	t.Claims["at_hash"] = t.AtHash(access)
+	if change != nil {
+		change(t)
+	}
+	compact := t.Compact()
+	p.secret(compact)
+	return compact
+}
+
+// LogoutToken returns a logout token for the last sign-in (OpenID Connect Back-Channel
+// Logout 1.0 section 2.4), for the caller to change, sign with Compact, and send.
+func (p *Provider) LogoutToken() *JWT {
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := &JWT{Key: p.signer, Header: map[string]any{"typ": "logout+jwt"}, Claims: map[string]any{
+		"iss": p.Issuer, "aud": p.ClientID, "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(logoutTokenLifetime).Unix(),
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	}}
+	if p.last != nil {
+		t.Claims["sub"], t.Claims["sid"] = p.last.subject, p.last.sid
+	}
+	return t
+}

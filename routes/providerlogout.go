@@ -1,0 +1,58 @@
+package routes
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+)
+
+// backchannelLogout is the provider's call that sessions are over (OpenID Connect
+// Back-Channel Logout 1.0 section 2.5). It carries no cookie and sets none.
+func (a *App) backchannelLogout(c echo.Context) error {
+	ctx := c.Request().Context()
+	form, err := formValues(c)
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	tokens := form["logout_token"]
+	if len(tokens) != 1 {
+		return &logoutRefused{errors.New("there must be one logout_token")}
+	}
+	token, err := a.RelyingParty.VerifyLogoutToken(ctx, tokens[0])
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	ended, err := a.Sessions.EndAll(ctx, token)
+	if err != nil {
+		return &logoutRefused{err}
+	}
+	a.Log.InfoContext(ctx, "signed out by the provider", "issuer", token.Issuer, "sessions", ended)
+	// 200, also where there was nothing to end: that is what was asked for (2.8).
+	return c.NoContent(http.StatusOK)
+}
+
+// frontchannelLogout is the same in a frame of the provider's page, in the person's
+// browser (OpenID Connect Front-Channel Logout 1.0 section 3). A browser sends no cookie
+// of ours into that frame, so issuer and sid must name the session; without both,
+// anybody's page could sign people out.
+func (a *App) frontchannelLogout(c echo.Context) error {
+	ctx := c.Request().Context()
+	query := c.QueryParams()
+	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || !a.RelyingParty.IsIssuer(query.Get("iss")) {
+		return echo.ErrBadRequest.SetInternal(errors.New("front-channel logout: iss or sid is missing, or iss is another issuer"))
+	}
+	ended, err := a.Sessions.EndAll(ctx, &authn.LogoutToken{Issuer: query.Get("iss"), SID: query.Get("sid"), IssuedAt: a.Now()})
+	if err != nil {
+		return err
+	}
+	a.Log.InfoContext(ctx, "signed out by the provider, in the browser", "issuer", query.Get("iss"), "sessions", ended)
+	// This answer alone may be framed, and by the provider alone.
+	h := c.Response().Header()
+	h.Del("X-Frame-Options")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(a.RelyingParty.Origins(), " "))
+	return c.NoContent(http.StatusOK)
+}
