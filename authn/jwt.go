@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -54,10 +55,8 @@ func checkType(typ string, lax bool, types []string) error {
 	if lax && (name == "" || name == "jwt") {
 		return nil
 	}
-	for _, t := range types {
-		if name == t {
-			return nil
-		}
+	if slices.Contains(types, name) {
+		return nil
 	}
 	return errors.New("the token's typ is that of another kind of token")
 }

@@ -1,6 +1,7 @@
 package authn_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -342,17 +343,13 @@ func TestClaimsOfTheWrongType(t *testing.T) {
 				a.op.Edit(scriptedop.UserInfo, func(claims map[string]any) {
 					clear(claims)
 					claims["sub"] = "alice"
-					for name, value := range tt.claims {
-						claims[name] = value
-					}
+					maps.Copy(claims, tt.claims)
 				})
 			},
 			"in the ID token": func(a *app) {
 				a.op.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, "userinfo_endpoint") })
 				a.op.EditIDToken(func(token *scriptedop.JWT) {
-					for name, value := range tt.claims {
-						token.Claims[name] = value
-					}
+					maps.Copy(token.Claims, tt.claims)
 				})
 			},
 		} {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -91,9 +92,7 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		for name, value := range fixed {
-			h[name] = value
-		}
+		maps.Copy(h, fixed)
 		h["Content-Security-Policy"] = a.contentPolicy()
 		return next(c)
 	}
