@@ -115,9 +115,9 @@ func readSomeoneElse(v url.Values) (someoneElse, Person) {
 	if len(form.Name) > 1000 {
 		form.Errors["name"] = "Enter a name of at most 1,000 characters."
 	}
-	claims, err := readClaims(form.Claims)
-	if err != nil {
-		form.Errors["claims"] = err.Error()
+	claims, problem := readClaims(form.Claims)
+	if problem != "" {
+		form.Errors["claims"] = problem
 	}
 	return form, Person{
 		Subject: "dev|" + strings.ToLower(form.Email), Name: form.Name, Email: form.Email,
@@ -125,12 +125,12 @@ func readSomeoneElse(v url.Values) (someoneElse, Person) {
 	}
 }
 
-// readClaims returns the claims of a JSON object; its errors are for the page.
-func readClaims(raw string) (map[string]any, error) {
+// readClaims returns the claims of a JSON object, or what is wrong with it, in a sentence
+// for the page.
+func readClaims(raw string) (claims map[string]any, problem string) {
 	if strings.TrimSpace(raw) == "" {
-		return nil, nil
+		return nil, ""
 	}
-	var claims map[string]any
 	decoder := json.NewDecoder(strings.NewReader(raw))
 	decoder.UseNumber()
 	err := decoder.Decode(&claims)
@@ -138,14 +138,14 @@ func readClaims(raw string) (map[string]any, error) {
 		err = errors.New("one object is needed, and nothing after it")
 	}
 	if err != nil {
-		return nil, fmt.Errorf(`Enter a JSON object, such as {"locale": "de"}. What is there now cannot be read: %w.`, err)
+		return nil, fmt.Sprintf(`Enter a JSON object, such as {"locale": "de"}. What is there now cannot be read: %v.`, err)
 	}
 	for claim := range claims {
 		if slices.Contains(protocolClaims(), claim) || slices.Contains([]string{"name", "email", "email_verified"}, claim) {
-			return nil, fmt.Errorf("Leave out %q: the provider or a field above sets it.", claim)
+			return nil, fmt.Sprintf("Leave out %q: the provider or a field above sets it.", claim)
 		}
 	}
-	return claims, nil
+	return claims, ""
 }
 
 // signInProps is what the sign-in page shows.
