@@ -39,7 +39,7 @@ type appOptions struct {
 	beside *app
 }
 
-func newApp(t *testing.T, o appOptions) *app {
+func newApp(t testing.TB, o appOptions) *app {
 	t.Helper()
 	a := &app{clock: &movingClock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer)}
 	if o.op.Keys == nil {
@@ -77,7 +77,7 @@ func newApp(t *testing.T, o appOptions) *app {
 	return a
 }
 
-func (a *app) configuration(t *testing.T, scheme string) authn.Config {
+func (a *app) configuration(t testing.TB, scheme string) authn.Config {
 	t.Helper()
 	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
 	if err != nil {

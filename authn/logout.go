@@ -240,7 +240,7 @@ func (rp *RelyingParty) checkLogoutTimes(c strictClaims) (issuedAt time.Time, er
 // That there is none to end is no error. An *Error of ReasonLogoutTokenInvalid says
 // that the sid is of another subject.
 func (s *Sessions) EndAll(ctx context.Context, t *LogoutToken) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	index := OwnerKey(t.Issuer, t.Subject)
 	if t.SID != "" {

@@ -1,6 +1,7 @@
 package authn_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ func TestLogoutTokenSignature(t *testing.T) {
 		"LB-03 flattened JSON":        {edit: compact(flattened)},
 		"LB-03 a line break":          {edit: compact(func(s string) string { return s + "\n" })},
 		"LB-03 two parts":             {edit: compact(func(s string) string { return s[:strings.LastIndex(s, ".")] })},
-		"LB-03 empty":                 {edit: compact(func(string) string { return "." })},
+		"LB-03 empty":                 {edit: compact(func(string) string { return "e30" })},
 		"LB-03 more than 32 KiB":      {edit: claim("x", strings.Repeat("x", 32<<10))},
 		"LB-03 nested deep":           {edit: rawClaims(`"x":` + strings.Repeat("[", 10_500) + strings.Repeat("]", 10_500))},
 		"LB-03 a claim twice":         {edit: rawClaims(`"sub":"bob"`)},
@@ -190,9 +191,7 @@ func TestWhomALogoutTokenSignsOut(t *testing.T) {
 			token := a.op.LogoutToken()
 			delete(token.Claims, "sid")
 			delete(token.Claims, "sub")
-			for name, value := range tt.claims(people[0].who().SID, people[2].who().SID) {
-				token.Claims[name] = value
-			}
+			maps.Copy(token.Claims, tt.claims(people[0].who().SID, people[2].who().SID))
 			if got := a.person(t).signOutByProvider(token); got.status != tt.status {
 				t.Errorf("answered %d, want %d: %s", got.status, tt.status, got.text)
 			}

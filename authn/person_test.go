@@ -205,7 +205,7 @@ func (b *person) wantNoSecrets(got answer) {
 
 // change returns a copy of a URL with some of its query parameters replaced; an empty
 // value removes one.
-func change(t *testing.T, address string, parameters ...string) string {
+func change(t testing.TB, address string, parameters ...string) string {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -222,7 +222,7 @@ func change(t *testing.T, address string, parameters ...string) string {
 }
 
 // query returns the query of a URL.
-func query(t *testing.T, address string) url.Values {
+func query(t testing.TB, address string) url.Values {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {

@@ -157,6 +157,12 @@ func TestSE07NothingBringsAnEndedSessionBack(t *testing.T) {
 				if _, err := s.config.Store.Load(t.Context(), keyOf(value)); !errors.Is(err, authn.ErrNotFound) {
 					t.Errorf("%s: the record is there: %v", store, err)
 				}
+				if _, err := s.config.Store.Sweep(t.Context(), s.clock.Now()); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.config.Store.Create(t.Context(), authn.Record{Key: keyOf(value), SignedIn: noon()}); !errors.Is(err, authn.ErrEnded) {
+					t.Errorf("%s: Create of an ended session: %v", store, err)
+				}
 			}
 		})
 	}

@@ -13,9 +13,10 @@ import (
 const (
 	sessionCookie  = "session"
 	sessionPurpose = "session"
-	// storeTimeout bounds every call to the store: a request that waits longer is
-	// answered as an outage.
-	storeTimeout = time.Second
+	// Bounds on the calls to the store; a request that waits longer is answered as an
+	// outage. To begin, change or end a session is rare and worth a slow disk's time.
+	readTimeout  = time.Second
+	writeTimeout = 2 * time.Second
 	// touchInterval is how often LastSeen moves at most.
 	touchInterval = time.Minute
 	// maxUpdateAttempts bounds how often an Update starts over when others save first.
@@ -65,7 +66,7 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 }
 
 func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	record, err := s.store.Load(ctx, key)
 	if errors.Is(err, ErrNotFound) {
@@ -103,7 +104,7 @@ func (s *Sessions) Clear(w http.ResponseWriter) {
 // anything after it. It returns ErrEnded where the provider has ended that sign-in
 // in the meantime.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
 	id, secret := randomToken(), randomToken()
 	now := s.now()
@@ -156,7 +157,7 @@ func (s *Sessions) endPrevious(ctx context.Context, r *http.Request) {
 // session as saved. An *Error of ReasonSessionEnded says that it has ended, and what
 // has ended is never written back.
 func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session)) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	for range maxUpdateAttempts {
 		fresh, err := s.load(ctx, session.record.Key, session.secret)
@@ -199,7 +200,7 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 	if now.Sub(session.LastSeen) < touchInterval {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	until := s.idleUntil(now, session.Expires)
 	if err := s.store.Touch(ctx, session.record.Key, now, until); err != nil {
@@ -212,7 +213,7 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 // End ends a session in the store. After it has returned nil the cookie opens
 // nothing, on no node.
 func (s *Sessions) End(ctx context.Context, session *Session) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	if err := s.store.End(ctx, session.record.Key, session.Expires); err != nil {
 		return &Error{Reason: ReasonStoreUnavailable, Err: err}
@@ -240,7 +241,7 @@ func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 
 // Ready reports whether the store answers.
 func (s *Sessions) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
 		return &Error{Reason: ReasonStoreUnavailable, Err: err}

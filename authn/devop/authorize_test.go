@@ -53,6 +53,7 @@ func TestAuthorizeErrorsGoToTheClient(t *testing.T) {
 		"no PKCE":                 {url.Values{"code_challenge": {""}}, "invalid_request"},
 		"PKCE plain":              {url.Values{"code_challenge_method": {"plain"}}, "invalid_request"},
 		"PKCE method left out":    {url.Values{"code_challenge_method": {""}}, "invalid_request"},
+		"challenge not base64url": {url.Values{"code_challenge": {strings.Repeat("=", 43)}}, "invalid_request"},
 		"challenge too short":     {url.Values{"code_challenge": {"abc"}}, "invalid_request"},
 		"no openid":               {url.Values{"scope": {"profile"}}, "invalid_scope"},
 		"a parameter twice":       {url.Values{"nonce": {"a", "b"}}, "invalid_request"},
@@ -241,6 +242,7 @@ func TestSomeoneElse(t *testing.T) {
 		"JSON null":        {"claims", `null`, "JSON object"},
 		"two objects":      {"claims", `{} {}`, "JSON object"},
 		"a protocol claim": {"claims", `{"iss": "https://evil.test"}`, "Leave out"},
+		"a field above":    {"claims", `{"email_verified": true}`, "Leave out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrong := url.Values{}

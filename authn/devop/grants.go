@@ -231,14 +231,6 @@ func (s *records) revoke(token, client string) error {
 	return nil
 }
 
-// drop forgets the grant of a code.
-func (s *records) drop(code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.Grants, grantKey(code))
-	s.changed()
-}
-
 // grantKey finds the grant that a code or refresh token belongs to.
 func grantKey(token string) string {
 	id, _, _ := strings.Cut(token, ".")

@@ -235,3 +235,22 @@ func TestIndexSignsOut(t *testing.T) {
 		t.Error("the page does not say what the app answered")
 	}
 }
+
+// The signing key outlives a change of issuer in the same folder; tokens do not.
+func TestHintOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := start(t, func(cfg *devop.Config) { cfg.DataDir = dir })
+	hint := p.tokens(nil)["id_token"].(string)
+	next, err := devop.New(devop.Config{
+		Issuer: p.issuer + "/moved", DataDir: dir, Clients: []devop.Client{{ID: "app", Secret: "s"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	p.serve(next)
+	if r := p.get("/moved/end_session?id_token_hint=" + hint); r.status != http.StatusBadRequest {
+		t.Errorf("got %d", r.status)
+	}
+}

@@ -83,7 +83,6 @@ func (p *Provider) exchangeCode(client Client, v url.Values) (map[string]any, er
 		return nil, err
 	}
 	if err := g.checkRedeem(v); err != nil {
-		p.records.drop(code)
 		return nil, err
 	}
 	refresh := ""
