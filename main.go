@@ -7,25 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
-	"time"
-
-	"latchkey/authn"
-	"latchkey/routes"
-	"latchkey/static"
-)
-
-const (
-	// drainTimeout is how long requests that are under way may take to finish.
-	drainTimeout = 10 * time.Second
-	// sweepInterval is how often expired sessions are dropped.
-	sweepInterval = 5 * time.Minute
 )
 
 // errConfiguration marks an error that only a change of the configuration mends.
@@ -108,102 +94,4 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	log.Info("stopping")
 	handler.Drain()
 	return servers.drain()
-}
-
-// newApp puts the app together and names what runs beside it.
-func newApp(cfg *Config, port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) (*routes.App, []func(context.Context), error) {
-	settings := cfg.authn(port, provider, keys, store, log)
-	relyingParty, err := authn.NewRelyingParty(settings)
-	if err != nil {
-		return nil, nil, err
-	}
-	sessions, err := authn.NewSessions(settings)
-	if err != nil {
-		return nil, nil, err
-	}
-	assets, err := static.New()
-	if err != nil {
-		return nil, nil, err
-	}
-	app := routes.New(routes.Config{
-		RelyingParty: relyingParty, Sessions: sessions, TokenSource: authn.NewTokenSource(relyingParty, sessions),
-		Assets: assets, BaseURL: cfg.baseURL(port), FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
-		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
-		TrustedProxies: cfg.parsedTrustProxies, Now: time.Now, Log: log,
-	})
-	sweep := func(ctx context.Context) { sessions.Sweep(ctx, sweepInterval) }
-	return app, []func(context.Context){relyingParty.Run, sweep}, nil
-}
-
-// servers are the HTTP servers of the process.
-type servers struct {
-	log     *slog.Logger
-	running []*http.Server
-	errs    chan error
-}
-
-// serve starts a server on a listener. Its limits are for clients that are slow,
-// broken or hostile; a browser never meets them.
-func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, keyFile string) {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       90 * time.Second,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	if s.errs == nil {
-		s.errs = make(chan error, 2)
-	}
-	s.running = append(s.running, server)
-	go func() {
-		serve := func() error { return server.Serve(listener) }
-		if certFile != "" {
-			serve = func() error { return server.ServeTLS(listener, certFile, keyFile) }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			s.errs <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
-		}
-	}()
-}
-
-func (s *servers) failed() <-chan error { return s.errs }
-
-// drain lets the requests that are under way finish. The app goes first: it may
-// still need the development provider.
-func (s *servers) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	var faults []error
-	for i := len(s.running) - 1; i >= 0; i-- {
-		if err := s.running[i].Shutdown(ctx); err != nil {
-			faults = append(faults, fmt.Errorf("draining: %w", err), s.running[i].Close())
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// listen opens a port. While a process that is being replaced still holds it, as in
-// a hot reload, it waits a little.
-func listen(ctx context.Context, address, variable string) (net.Listener, error) {
-	deadline := time.Now().Add(3 * time.Second)
-	for {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-		if err == nil {
-			return listener, nil
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("%w: %s: cannot listen on %s: %w", errConfiguration, variable, address, err)
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %s: another program listens on %s already; stop it, or choose another port", errConfiguration, variable, address)
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }

@@ -90,8 +90,12 @@ func readJSON(resp *http.Response) ([]byte, error) {
 		return nil, fmt.Errorf("authn: the response is %q, %w", mediaType, errNotJSON)
 	}
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("authn: reading the response: %w", err)
+	switch {
+	case errors.Is(err, errResponseTooLarge):
+		return nil, err
+	case err != nil:
+		// It began to answer and stopped: that is a provider out of reach, too.
+		return nil, refuse(ReasonProviderUnreachable, "reading the response: %w", err)
 	}
 	return body, nil
 }
@@ -101,4 +105,14 @@ type statusError struct{ status int }
 
 func (e *statusError) Error() string {
 	return fmt.Sprintf("authn: the provider answered %d %s", e.status, http.StatusText(e.status))
+}
+
+// permanent reports whether asking again would not help: what a status below 500,
+// another media type or a body without end says. Else the answer did not come, or
+// broke off.
+func permanent(err error) bool {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.status < 500 && e.status != http.StatusTooManyRequests
+	}
+	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
 }

@@ -39,7 +39,7 @@ func TestCodeIsSentOnce(t *testing.T) {
 		"CB-14 an empty object":        {answer: scriptedop.Status(200), reason: authn.ReasonTokenInvalid},
 		"CB-14 a broken line":          {answer: scriptedop.Reset, reason: authn.ReasonProviderUnreachable},
 		"CB-14 no answer":              {answer: scriptedop.Hang, reason: authn.ReasonProviderUnreachable, slow: true},
-		"CB-14 half an answer":         {answer: scriptedop.Cut, reason: authn.ReasonTokenInvalid},
+		"CB-14 half an answer":         {answer: scriptedop.Cut, reason: authn.ReasonProviderUnreachable},
 		"CB-14 an answer that stops":   {answer: scriptedop.Stall, reason: authn.ReasonProviderUnreachable, slow: true},
 		"CB-17 nothing":                {answer: scriptedop.Body(200, "application/json", ""), reason: authn.ReasonTokenInvalid},
 		"CB-17 an array":               {answer: scriptedop.Body(200, "application/json", `["MARK"]`), reason: authn.ReasonTokenInvalid},

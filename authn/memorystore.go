@@ -97,7 +97,6 @@ func (s *MemoryStore) Save(ctx context.Context, r Record) error {
 		return ErrConflict
 	}
 	old.Version++
-	old.Device, old.LastSeen, old.Expires = r.Device, r.LastSeen, r.Expires
 	old.Sealed = bytes.Clone(r.Sealed)
 	s.records[r.Key] = old
 	return nil

@@ -203,15 +203,6 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 	return m, nil
 }
 
-// permanent reports whether a failed discovery will not pass by waiting: what 4xx, 3xx,
-// another media type or a document without end says.
-func permanent(err error) bool {
-	if e, ok := errors.AsType[*statusError](err); ok {
-		return e.status < 500 && e.status != http.StatusTooManyRequests
-	}
-	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
-}
-
 // validate checks the document: an issuer that is not exactly the configured one is
 // a mix-up or a misspelling (OpenID Connect Discovery 1.0 section 4.3), and an
 // endpoint that is not https would be given codes, tokens and the client secret.

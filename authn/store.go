@@ -88,10 +88,10 @@ type Store interface {
 	// a record that has expired.
 	Load(ctx context.Context, key Key) (Record, error)
 
-	// Save replaces the record whose version is still r.Version and stores it as
-	// version r.Version+1. It returns ErrConflict where another Save came first and
-	// ErrNotFound where the session has ended. Owner, ProviderSession and SignedIn
-	// stay what they were at Create.
+	// Save replaces the sealed part of the record whose version is still r.Version
+	// and makes it version r.Version+1. It returns ErrConflict where another Save came
+	// first and ErrNotFound where the session has ended. Everything else stays as it
+	// is in the store: a Touch in between is not undone.
 	Save(ctx context.Context, r Record) error
 
 	// Touch moves LastSeen and Expires and leaves the version alone, so that it

@@ -134,6 +134,9 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	body, err := readJSON(resp)
+	if ReasonOf(err) == ReasonProviderUnreachable {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &Error{Reason: ReasonTokenInvalid, Err: err}
 	}

@@ -64,7 +64,7 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 			return authn.ErrConflict
 		}
 		stored.Version++
-		stored.Device, stored.LastSeen, stored.Expires, stored.Sealed = r.Device, r.LastSeen, r.Expires, r.Sealed
+		stored.Sealed = r.Sealed
 		return put(tx, records, r.Key, encodeRecord(stored))
 	})
 }

@@ -90,8 +90,6 @@ func saveCases() []testCase {
 			create(t, s, r)
 			for version := range uint64(4) {
 				r.Version = version + 1
-				r.Device = "Safari on iPhone"
-				r.LastSeen, r.Expires = r.LastSeen.Add(time.Minute), r.Expires.Add(time.Minute)
 				r.Sealed = append(bytes.Clone(r.Sealed), '+')
 				wantErr(t, "Save", s.Save(t.Context(), r), nil)
 				r.Version++
@@ -110,6 +108,16 @@ func saveCases() []testCase {
 		}},
 		{"SE-08 refuses every version but the stored one", saveRefusesOtherVersions},
 		{"leaves Owner, ProviderSession and SignedIn as they were created", saveKeepsTheOrigin},
+		{"SE-08 does not undo a Touch that came in between", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			loaded := load(t, s, r)
+			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(5*time.Hour), at(6*time.Hour)), nil)
+			loaded.Sealed = []byte("saved")
+			wantErr(t, "Save", s.Save(t.Context(), loaded), nil)
+			r.Version, r.Sealed, r.LastSeen, r.Expires = 2, loaded.Sealed, at(5*time.Hour), at(6*time.Hour)
+			wantRecord(t, load(t, s, r), r)
+		}},
 		{"does not find what never was, and creates nothing", func(t *testing.T, s authn.Store) {
 			for _, version := range []uint64{0, 1} {
 				r := record("a")

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
+	"latchkey/routes"
+	"latchkey/static"
+)
+
+// sweepInterval is how often expired sessions are dropped.
+const sweepInterval = 5 * time.Minute
+
+// newApp puts the app together and names what runs beside it.
+func newApp(cfg *Config, port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) (*routes.App, []func(context.Context), error) {
+	settings := cfg.authn(port, provider, keys, store, log)
+	relyingParty, err := authn.NewRelyingParty(settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	sessions, err := authn.NewSessions(settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	assets, err := static.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	app := routes.New(routes.Config{
+		RelyingParty: relyingParty, Sessions: sessions, TokenSource: authn.NewTokenSource(relyingParty, sessions),
+		Assets: assets, BaseURL: cfg.baseURL(port), FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
+		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
+		TrustedProxies: cfg.parsedTrustProxies, Now: time.Now, Log: log,
+	})
+	sweep := func(ctx context.Context) { sessions.Sweep(ctx, sweepInterval) }
+	return app, []func(context.Context){relyingParty.Run, sweep}, nil
+}
+
+// authn translates the configuration for package authn.
+func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) authn.Config {
+	base := c.baseURL(port)
+	return authn.Config{
+		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
+		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
+		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
+		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: base.String() + "/signed-out",
+		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
+		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
+		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
+		Keys: keys, Store: store, Secure: base.Scheme == "https",
+		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, Now: time.Now, Log: log,
+	}
+}
+
+// openStore opens the session store.
+func (c *Config) openStore() (authn.Store, error) {
+	if c.SessionStore == "memory" {
+		return authn.NewMemoryStore(), nil
+	}
+	store, err := boltstore.Open(filepath.Join(c.DataDir, "sessions.db"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: DATA_DIR: %w", errConfiguration, err)
+	}
+	return store, nil
+}

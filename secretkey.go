@@ -1,0 +1,45 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"latchkey/authn"
+)
+
+// keys are the application's secrets: the configured ones, or on loopback one that
+// is made once and kept, so that a restart signs nobody out.
+func (c *Config) keys() (*authn.Keys, error) {
+	if secrets := c.secrets(); len(secrets) > 0 {
+		return authn.NewKeys(secrets...)
+	}
+	secret, err := keptSecret(c.DataDir, "app-secret-key")
+	if err != nil {
+		return nil, fmt.Errorf("%w: DATA_DIR: %w", errConfiguration, err)
+	}
+	return authn.NewKeys(secret)
+}
+
+// keptSecret reads a secret from a file, and makes it first where there is none.
+func keptSecret(dir, name string) (authn.Secret, error) {
+	path := filepath.Join(dir, name)
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		return authn.Secret(strings.TrimSpace(string(raw))), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	secret := hex.EncodeToString(random)
+	return authn.Secret(secret), os.WriteFile(path, []byte(secret+"\n"), 0o600)
+}
