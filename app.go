@@ -17,29 +17,43 @@ import (
 // sweepInterval is how often expired sessions are dropped.
 const sweepInterval = 5 * time.Minute
 
-// newApp puts the app together and names what runs beside it.
-func newApp(cfg *Config, port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) (*routes.App, []func(context.Context), error) {
-	settings := cfg.authn(port, provider, keys, store, log)
+// parts are what the program is put together from, beside its servers.
+type parts struct {
+	relyingParty *authn.RelyingParty
+	sessions     *authn.Sessions
+	tokenSource  *authn.TokenSource
+	handler      *routes.App
+}
+
+// assemble puts the app together. Nothing runs yet.
+func assemble(cfg *Config, port int, provider *providerSettings, settings authn.Config) (*parts, error) {
 	relyingParty, err := authn.NewRelyingParty(settings)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	sessions, err := authn.NewSessions(settings)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	assets, err := static.New()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	app := routes.New(routes.Config{
-		RelyingParty: relyingParty, Sessions: sessions, TokenSource: authn.NewTokenSource(relyingParty, sessions),
-		Assets: assets, BaseURL: cfg.baseURL(port), FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
+	tokenSource := authn.NewTokenSource(relyingParty, sessions)
+	handler := routes.New(routes.Config{
+		RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
+		Assets: assets, BaseURL: cfg.baseURL(port),
+		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
-		TrustedProxies: cfg.parsedTrustProxies, Now: time.Now, Log: log,
+		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log,
 	})
-	sweep := func(ctx context.Context) { sessions.Sweep(ctx, sweepInterval) }
-	return app, []func(context.Context){relyingParty.Run, sweep}, nil
+	return &parts{relyingParty, sessions, tokenSource, handler}, nil
+}
+
+// start starts what runs beside the servers, until ctx ends.
+func (p *parts) start(ctx context.Context) {
+	go p.relyingParty.Run(ctx)
+	go p.sessions.Sweep(ctx, sweepInterval)
 }
 
 // authn translates the configuration for package authn.

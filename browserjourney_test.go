@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,11 @@ func TestBrowserPeople(t *testing.T) {
 		b.wait("#qsLogoutBtn")
 		for _, width := range []int64{320, 768, 1440} {
 			b.do(chromedp.EmulateViewport(width, 900))
-			if over := evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			// The page needs a moment to take the new width.
+			fits := chromedp.Poll[bool](`innerWidth === `+strconv.FormatInt(width, 10)+` && document.documentElement.scrollWidth <= document.documentElement.clientWidth`,
+				chromedp.WithPollingTimeout(5*time.Second))
+			if _, err := chromedp.Run(b.ctx, fits); err != nil {
+				over := evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
 				t.Errorf("at %d px the dashboard of %s is %d px too wide", width, subject, over)
 			}
 		}

@@ -82,7 +82,12 @@ func (c *Config) baseURL(port int) *url.URL {
 	if err != nil {
 		return &url.URL{}
 	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}
+	// A browser leaves the default port out of Host and Origin.
+	host := u.Host
+	if port := u.Port(); (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}
 }
 
 // listenHost is where the app listens.

@@ -39,6 +39,10 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a client id without a provider", []string{"AUTH0_CLIENT_ID=client"}, []string{"AUTH0_DOMAIN: "}},
 		{"a provider without a client", []string{"AUTH0_DOMAIN=tenant.eu.auth0.com"}, []string{"AUTH0_CLIENT_ID: ", "AUTH0_CLIENT_SECRET: "}},
 		{"a misspelt variable", tenant("AUTH0_CLIENTID=client"), []string{"AUTH0_CLIENTID: "}},
+		{"a variable with a letter too many", tenant("APP_SECRET_KEYS=x"), []string{"APP_SECRET_KEYS: "}},
+		{"a variable with two letters exchanged", tenant("AUTH0_DOMIAN=x"), []string{"AUTH0_DOMIAN: "}},
+		{"TLS under an http address", tenant("TLS_CERT_FILE="+notPEM, "TLS_KEY_FILE="+notPEM), []string{"AUTH0_CALLBACK_URL: "}},
+		{"a callback on another port", tenant("AUTH0_CALLBACK_URL=http://localhost:3000/callback", "PORT=4000"), []string{"PORT: "}},
 		{"a variable set to nothing is not set", tenant("AUTH0_CLIENT_ID="), []string{}},
 		{"the development provider off loopback", []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}, []string{"AUTH0_DOMAIN: "}},
 		{"the development provider on all interfaces", []string{"LISTEN_ADDR=0.0.0.0"}, []string{"LISTEN_ADDR: "}},
@@ -52,8 +56,8 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a port that is no number", tenant("PORT=http"), []string{"PORT: "}},
 		{"a port out of range", tenant("PORT=70000"), []string{"PORT: "}},
 		{"a listen address with a port", tenant("LISTEN_ADDR=localhost:3000"), []string{"LISTEN_ADDR: "}},
-		{"a certificate without its key", tenant("TLS_CERT_FILE=" + notPEM), []string{"TLS_KEY_FILE: "}},
-		{"a certificate that is not there", tenant("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+notPEM), []string{"TLS_CERT_FILE: "}},
+		{"a certificate without its key", tenant("TLS_CERT_FILE="+notPEM, "AUTH0_CALLBACK_URL=https://localhost:3000/callback"), []string{"TLS_KEY_FILE: "}},
+		{"a certificate that is not there", tenant("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+notPEM, "AUTH0_CALLBACK_URL=https://localhost:3000/callback"), []string{"TLS_CERT_FILE: "}},
 		{"an unknown store", tenant("SESSION_STORE=postgres"), []string{"SESSION_STORE: "}},
 		{"a duration without a unit", tenant("SESSION_IDLE=24"), []string{"SESSION_IDLE: "}},
 		{"an absolute lifetime below the idle one", tenant("SESSION_IDLE=2h", "SESSION_ABSOLUTE=1h"), []string{"SESSION_ABSOLUTE: "}},
@@ -113,7 +117,9 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"several algorithms", tenant("ID_TOKEN_ALG=RS256,ES256,EdDSA")},
 		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
 		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},
-		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x")},
+		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
+		{"lists with spaces", tenant("TRUSTED_PROXIES=10.0.0.0/8, 192.168.0.0/16", "ID_TOKEN_ALG=RS256, ES256")},
+		{"https behind a proxy on another port", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "PORT=4000")},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -89,6 +89,11 @@ func readVariables(variables map[string]string) (*Config, []error) {
 	for {
 		err := envconfig.Process("", cfg)
 		if err == nil {
+			for _, list := range [][]string{cfg.IDTokenAlgorithms, cfg.TrustedProxies, cfg.PictureOrigins} {
+				for i := range list {
+					list[i] = strings.TrimSpace(list[i])
+				}
+			}
 			return cfg, faults
 		}
 		parseError, ok := errors.AsType[*envconfig.ParseError](err)
@@ -122,16 +127,36 @@ func variableNames() []string {
 	return names
 }
 
-// unknown reports variables that are meant for this app and misspelt.
+// unknown reports variables that look like a misspelt one of ours. A product may have
+// AUTH0_ variables of its own, so the prefix alone is no fault.
 func unknown(variables map[string]string) []error {
-	var faults []error
+	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
 	known := variableNames()
+	var faults []error
 	for name := range variables {
-		ours := strings.HasPrefix(name, "AUTH0_") || strings.HasPrefix(name, "OIDC_")
-		if ours && !slices.Contains(known, name) {
-			faults = append(faults, fmt.Errorf("%s: there is no such variable; `latchkey help` lists them", name))
+		if slices.Contains(known, name) {
+			continue
+		}
+		if i := slices.IndexFunc(known, func(k string) bool { return len(k) > 8 && closeTo(plain(name), plain(k)) }); i >= 0 {
+			faults = append(faults, fmt.Errorf("%s: there is no such variable; is %s meant?", name, known[i]))
 		}
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return faults
+}
+
+// closeTo reports whether two names differ by one letter at most: one more, one less,
+// another, or two exchanged.
+func closeTo(a, b string) bool {
+	head := 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	a, b = a[head:], b[head:]
+	tail := 0
+	for tail < min(len(a), len(b)) && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	a, b = a[:len(a)-tail], b[:len(b)-tail]
+	return max(len(a), len(b)) <= 1 || (len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0])
 }

@@ -33,11 +33,14 @@ func TestCallbackHeals(t *testing.T) {
 		mine, other := a.visitor(), a.visitor()
 		callback := response(other)
 		restarted := mine.direct(mine.request(http.MethodGet, callback, nil))
-		if restarted.StatusCode != http.StatusSeeOther || restarted.Header.Get("Location") != "/login" {
+		if restarted.StatusCode != http.StatusSeeOther || restarted.Header.Get("Location") != "/login?again=1&return_to=%2Fdashboard" {
 			t.Fatalf("CB-02: it answers %d and leads to %q", restarted.StatusCode, restarted.Header.Get("Location"))
 		}
 		if mine.signedIn() {
 			t.Fatal("CB-02: the response of another browser signs in")
+		}
+		if begun := mine.direct(mine.request(http.MethodGet, restarted.Header.Get("Location"), nil)); !strings.HasPrefix(begun.Header.Get("Location"), a.issuer) {
+			t.Errorf("the restart leads to %q", begun.Header.Get("Location"))
 		}
 		again := mine.direct(mine.request(http.MethodGet, callback, nil))
 		if again.StatusCode != http.StatusBadRequest || !strings.Contains(again.body, `href="/login"`) {
@@ -45,6 +48,14 @@ func TestCallbackHeals(t *testing.T) {
 		}
 		if end := other.get(callback); end.Request.URL.Path != "/profile" {
 			t.Errorf("CB-08: its own browser ends at %s with %d", end.Request.URL, end.StatusCode)
+		}
+	})
+	t.Run("a browser that keeps no cookies", func(t *testing.T) {
+		callback, bare := response(a.visitor()), a.visitor()
+		bare.client.Jar = nil
+		bare.client.CheckRedirect = nil // it follows up to ten redirects
+		if end := bare.get(callback); end.StatusCode != http.StatusBadRequest || !strings.Contains(end.body, "keeps no cookies") {
+			t.Errorf("it ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 		}
 	})
 	t.Run("a refusal of another browser", func(t *testing.T) {

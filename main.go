@@ -67,31 +67,32 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	}
 	defer store.Close()
 
-	servers := &servers{log: log}
+	servers := newServers(log)
 	provider, err := startProvider(ctx, cfg, port, servers, log)
 	if err != nil {
 		return err
 	}
 	defer provider.close()
 
-	handler, background, err := newApp(cfg, port, provider, keys, store, log)
+	app, err := assemble(cfg, port, provider, cfg.authn(port, provider, keys, store, log))
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, task := range background {
-		go task(ctx)
-	}
-	servers.serve(listener, handler, cfg.TLSCertFile, cfg.TLSKeyFile)
+	app.start(ctx)
+	servers.serve(listener, app.handler, cfg.TLSCertFile, cfg.TLSKeyFile)
 	announce(stdout, log, cfg, port, provider)
 
 	select {
 	case <-ctx.Done():
-	case err := <-servers.failed():
+	case err := <-servers.failed:
 		return err
 	}
 	log.Info("stopping")
-	handler.Drain()
-	return servers.drain()
+	app.handler.Drain()
+	err = servers.drain()
+	// The store closes after this: a token that was renewed must be in it.
+	app.tokenSource.Wait()
+	return err
 }

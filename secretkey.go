@@ -29,17 +29,30 @@ func (c *Config) keys() (*authn.Keys, error) {
 func keptSecret(dir, name string) (authn.Secret, error) {
 	path := filepath.Join(dir, name)
 	raw, err := os.ReadFile(path)
-	if err == nil {
-		return authn.Secret(strings.TrimSpace(string(raw))), nil
+	if errors.Is(err, os.ErrNotExist) {
+		return makeSecret(dir, path)
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return "", err
 	}
+	secret := authn.Secret(strings.TrimSpace(string(raw)))
+	if len(secret) < authn.MinSecretBytes {
+		return "", fmt.Errorf("%s holds no key; remove it, and everybody signs in anew", path)
+	}
+	return secret, nil
+}
+
+// makeSecret writes a new secret under another name first, so that the file is whole or
+// not there.
+func makeSecret(dir, path string) (authn.Secret, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	secret := hex.EncodeToString(random)
-	return authn.Secret(secret), os.WriteFile(path, []byte(secret+"\n"), 0o600)
+	if err := os.WriteFile(path+".new", []byte(secret+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return authn.Secret(secret), os.Rename(path+".new", path)
 }

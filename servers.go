@@ -18,8 +18,11 @@ const drainTimeout = 10 * time.Second
 type servers struct {
 	log     *slog.Logger
 	running []*http.Server
-	errs    chan error
+	// failed receives the error of a server that stops by itself.
+	failed chan error
 }
+
+func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 2)} }
 
 // serve starts a server on a listener. Its limits are for clients that are slow,
 // broken or hostile; a browser never meets them.
@@ -33,9 +36,6 @@ func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, k
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	if s.errs == nil {
-		s.errs = make(chan error, 2)
-	}
 	s.running = append(s.running, server)
 	go func() {
 		serve := func() error { return server.Serve(listener) }
@@ -43,12 +43,10 @@ func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, k
 			serve = func() error { return server.ServeTLS(listener, certFile, keyFile) }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			s.errs <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+			s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
 		}
 	}()
 }
-
-func (s *servers) failed() <-chan error { return s.errs }
 
 // drain lets the requests that are under way finish. The app goes first: it may
 // still need the development provider.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +27,7 @@ func (f *faults) add(variable, format string, args ...any) {
 // oneOf faults a variable that is none of the choices.
 func (f *faults) oneOf(variable, value string, choices ...string) {
 	if !slices.Contains(choices, value) {
-		f.add(variable, "is %q; it can be %s", value, strings.Join(choices, ", "))
+		f.add(variable, "is %q; it can be %s", value, strings.Join(slices.DeleteFunc(slices.Clone(choices), func(c string) bool { return c == "" }), " or "))
 	}
 }
 
@@ -95,7 +97,7 @@ func (c *Config) validateDevelopment(f *faults) {
 
 func (c *Config) validateAddresses(f *faults) {
 	if c.Port < 0 || c.Port > 65535 {
-		f.add("PORT", "is %d; it can be 1 to 65535", c.Port)
+		f.add("PORT", "is %d; it can be 0 (any free port) to 65535", c.Port)
 	}
 	if c.Port == 65535 && c.development() && c.DevProviderAddr == "" {
 		f.add("DEV_PROVIDER_ADDR", "is needed with PORT 65535, which has no next port")
@@ -111,6 +113,12 @@ func (c *Config) validateAddresses(f *faults) {
 		f.add("AUTH0_CALLBACK_URL", "is %q; plain http is for loopback only, use https", c.CallbackURL)
 	case u.Scheme != "http" && u.Scheme != "https":
 		f.add("AUTH0_CALLBACK_URL", "is %q; it must begin with https:// (or http:// on loopback)", c.CallbackURL)
+	}
+	if err == nil && u.Scheme == "http" && c.TLSCertFile != "" {
+		f.add("AUTH0_CALLBACK_URL", "is %q, plain http, and TLS_CERT_FILE is set; write https://", c.callbackURL(c.Port))
+	}
+	if err == nil && c.CallbackURL != "" && u.Scheme == "http" && authn.IsLoopback(u.Hostname()) && c.Port != 0 && cmp.Or(u.Port(), "80") != strconv.Itoa(c.Port) {
+		f.add("PORT", "is %d, and AUTH0_CALLBACK_URL is %q; people would be sent to a port where nothing listens", c.Port, c.CallbackURL)
 	}
 	for _, file := range []struct{ variable, path, other, otherPath string }{
 		{"TLS_CERT_FILE", c.TLSCertFile, "TLS_KEY_FILE", c.TLSKeyFile},

@@ -25,7 +25,7 @@ func TestClaimsAreOneObjectThatNobodyReadsTwoWays(t *testing.T) {
 
 		`{"SUB":"a"}`: false, `{"Sub":"a"}`: false, `{"sub":"a","Sub":"b"}`: false, `{"Aud":"a"}`: false, `{"ISS":"a"}`: false,
 		`{"Exp":1}`: false, `{"Nonce":"a"}`: false, `{"AZP":"a"}`: false, `{"At_Hash":"a"}`: false, `{"Events":{}}`: false,
-		`{"Sid":"a"}`: false, `{"JTI":"a"}`: false, `{"Email":"a"}`: false, `{"email_Verified":true}`: false, `{"\u017fub":"a"}`: false,
+		`{"Sid":"a"}`: false, `{"JTI":"a"}`: false, `{"\u017fub":"a"}`: false,
 		`{"i\u017fs":"a"}`: false, `{"ſid":"a"}`: false,
 	} {
 		_, err := authn.ParseStrict([]byte(document))

@@ -106,13 +106,3 @@ type statusError struct{ status int }
 func (e *statusError) Error() string {
 	return fmt.Sprintf("authn: the provider answered %d %s", e.status, http.StatusText(e.status))
 }
-
-// permanent reports whether asking again would not help: what a status below 500,
-// another media type or a body without end says. Else the answer did not come, or
-// broke off.
-func permanent(err error) bool {
-	if e, ok := errors.AsType[*statusError](err); ok {
-		return e.status < 500 && e.status != http.StatusTooManyRequests
-	}
-	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
-}

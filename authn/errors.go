@@ -39,6 +39,7 @@ const (
 	// The session is over, or its tokens are.
 	ReasonSessionEnded   Reason = "session_ended"
 	ReasonRefreshRefused Reason = "refresh_refused"
+	ReasonRefreshFailed  Reason = "refresh_failed"
 
 	// Our own store did not answer.
 	ReasonStoreUnavailable Reason = "store_unavailable"

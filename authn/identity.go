@@ -120,7 +120,11 @@ type Change struct {
 }
 
 // changes lists what userinfo says now and did not say before, by name.
+// Where nothing was known before, nothing has changed.
 func changes(before, after Claims) []Change {
+	if len(before) == 0 {
+		return nil
+	}
 	var list []Change
 	old := before.List()
 	for _, now := range after.List() {

@@ -25,10 +25,8 @@ const (
 	logoutLifetime = 10 * time.Minute
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
-	// A logout token is made for one call. jti is remembered for as long as a token
-	// can be accepted at all.
+	// A logout token is made for one call.
 	maxLogoutTokenAge = 5 * time.Minute
-	logoutTokenMemory = maxLogoutTokenAge + 2*leeway
 	// revocationMemory outlives any sign-in that was under way.
 	revocationMemory = transactionLifetime + maxIDTokenAge + leeway
 )
@@ -38,8 +36,8 @@ const (
 // there is no such place or the provider has not been reached. It keeps the state in
 // a cookie, for Returned.
 func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
-	m := rp.provider.Known()
-	if m == nil {
+	m, err := rp.provider.ready()
+	if err != nil {
 		return ""
 	}
 	if m.EndSessionEndpoint == "" {
@@ -92,8 +90,8 @@ func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
 // withdraws what it gave out for it. It waits two seconds at most; a failure is
 // logged, and changes nothing for the person, whose session has ended already.
 func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
-	m := rp.provider.Known()
-	if m == nil || m.RevocationEndpoint == "" || session.tokens.Refresh == "" {
+	m, err := rp.provider.ready()
+	if err != nil || m.RevocationEndpoint == "" || session.tokens.Refresh == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
@@ -110,64 +108,59 @@ type LogoutToken struct {
 }
 
 // VerifyLogoutToken does the checks of OpenID Connect Back-Channel Logout 1.0 section
-// 2.6, and refuses a token that was accepted before. Its *Error is of
-// ReasonLogoutTokenInvalid, ReasonProviderUnreachable or ReasonStoreUnavailable.
+// 2.6. Its *Error is of ReasonLogoutTokenInvalid or ReasonProviderUnreachable.
+//
+// A token that was sent before is no error (8): it ends no session that was begun after
+// it was issued, and a provider whose first call failed may send it again.
 func (rp *RelyingParty) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
-	t, jti, err := rp.checkLogoutToken(ctx, raw)
-	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			return nil, e
-		}
-		return nil, &Error{Reason: ReasonLogoutTokenInvalid, Err: err}
+	t, err := rp.checkLogoutToken(ctx, raw)
+	if err == nil {
+		return t, nil
 	}
-	first, err := rp.cfg.Store.Once(ctx, NewKey("logout token", t.Issuer, jti), rp.cfg.Now().Add(logoutTokenMemory))
-	if err != nil {
-		return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return nil, e
 	}
-	if !first {
-		return nil, refuse(ReasonLogoutTokenInvalid, "it was used before")
-	}
-	return t, nil
+	return nil, &Error{Reason: ReasonLogoutTokenInvalid, Err: err}
 }
 
-func (rp *RelyingParty) checkLogoutToken(ctx context.Context, raw string) (*LogoutToken, string, error) {
+func (rp *RelyingParty) checkLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	if err := checkForm(raw, !rp.cfg.StrictLogoutTokenType, "logout+jwt"); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := rp.peek(raw); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	// go-oidc: signature, algorithm, issuer, audience, expiry, jti, the event, no
 	// nonce, sub or sid. What follows is what it leaves open.
-	verified, err := rp.verifier.VerifyLogout(ctx, raw)
+	verified, err := rp.logout.VerifyLogout(ctx, raw)
 	if err != nil {
-		return nil, "", describeVerifyError(err)
+		return nil, describeVerifyError(err)
 	}
 	var payload json.RawMessage
 	if err := verified.Claims(&payload); err != nil {
-		return nil, "", errors.New("the claims cannot be read")
+		return nil, errors.New("the claims cannot be read")
 	}
 	c, err := parseStrict(payload)
 	if err != nil {
-		return nil, "", fmt.Errorf("the claims: %w", err)
+		return nil, fmt.Errorf("the claims: %w", err)
 	}
 	t := &LogoutToken{Issuer: verified.Issuer}
 	if t.Subject, err = c.string("sub"); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if t.SID, err = c.string("sid"); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if (c.has("sub") && t.Subject == "") || (c.has("sid") && t.SID == "") || (t.Subject == "" && t.SID == "") {
-		return nil, "", errors.New("sub or sid is needed, and neither may be empty")
+		return nil, errors.New("sub or sid is needed, and neither may be empty")
 	}
 	if err := checkLogoutEvent(c); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if t.IssuedAt, err = rp.checkLogoutTimes(c); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	return t, verified.TokenID, nil
+	return t, nil
 }
 
 // peek looks into a token that is not verified yet, and stops one that is not for us
@@ -240,7 +233,7 @@ func (rp *RelyingParty) checkLogoutTimes(c strictClaims) (issuedAt time.Time, er
 // That there is none to end is no error. An *Error of ReasonLogoutTokenInvalid says
 // that the sid is of another subject.
 func (s *Sessions) EndAll(ctx context.Context, t *LogoutToken) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	index := OwnerKey(t.Issuer, t.Subject)
 	if t.SID != "" {
@@ -256,6 +249,23 @@ func (s *Sessions) EndAll(ctx context.Context, t *LogoutToken) (int, error) {
 		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
 	return len(ended), nil
+}
+
+// EndProviderSession ends the sessions of one session at the provider. It leaves nothing
+// behind where there is none: anybody can ask for it.
+func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	records, err := s.store.List(ctx, ProviderSessionKey(issuer, sid))
+	if err != nil {
+		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
+	}
+	for _, record := range records {
+		if err := s.store.End(ctx, record.Key, s.now().Add(s.absolute)); err != nil {
+			return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
+		}
+	}
+	return len(records), nil
 }
 
 func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) error {

@@ -251,7 +251,7 @@ func TestLogoutTokenCountsOnce(t *testing.T) {
 		}
 		a.clock.Move(time.Second)
 		b.wantSignedIn(b.signIn(), "alice")
-		if got := b.signOutByProvider(raw); got.reason != authn.ReasonLogoutTokenInvalid || b.who().Subject != "alice" {
+		if got := b.signOutByProvider(raw); got.status != http.StatusOK || b.who().Subject != "alice" {
 			t.Errorf("answered %d %q, signed in is %q", got.status, got.reason, b.who().Subject)
 		}
 	})

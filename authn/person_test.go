@@ -230,3 +230,13 @@ func query(t testing.TB, address string) url.Values {
 	}
 	return u.Query()
 }
+
+// await waits for a channel to be closed, and not for ever.
+func await(t *testing.T, closed <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(15 * time.Second):
+		t.Fatal("what was to happen did not happen")
+	}
+}

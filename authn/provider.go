@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,8 +18,6 @@ const (
 	// metadataLifetime is how long a discovery document is used before it is
 	// fetched again; the old one serves on while that fails.
 	metadataLifetime = 10 * time.Minute
-	// Waits between attempts while the provider cannot be reached.
-	firstRetry, lastRetry = time.Second, 30 * time.Second
 	// A person's own attempt to sign in asks the provider at once, but not more
 	// often than this.
 	onDemandInterval = 2 * time.Second
@@ -51,125 +48,109 @@ type provider struct {
 	now    func() time.Time
 	log    *slog.Logger
 
+	// discovered is closed once there is metadata.
+	discovered chan struct{}
+	discovery  single
+
 	mu        sync.Mutex
 	metadata  *Metadata
-	fetched   time.Time
 	attempted time.Time
 	lastErr   error
-	inflight  chan struct{} // closed when the attempt under way has ended
 }
 
-// Metadata returns the provider's metadata, waiting for the first discovery if it
-// has not succeeded yet. Its Error says whether the provider is unreachable, which
-// heals by itself, or misconfigured, which does not.
-func (p *provider) Metadata(ctx context.Context) (*Metadata, error) {
-	p.mu.Lock()
-	if p.metadata != nil {
-		defer p.mu.Unlock()
-		return p.metadata, nil
+func newProvider(cfg Config, client *http.Client) *provider {
+	return &provider{
+		issuer: cfg.Issuer, client: client, now: cfg.Now, log: cfg.Log, discovered: make(chan struct{}),
 	}
-	if p.inflight == nil && p.lastErr != nil && p.now().Sub(p.attempted) < onDemandInterval {
-		defer p.mu.Unlock()
-		return nil, p.lastErr
-	}
-	done := p.startLocked()
-	p.mu.Unlock()
+}
 
+// ready returns the metadata, or why there is none, without waiting.
+func (p *provider) ready() (*Metadata, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.metadata != nil:
+		return p.metadata, nil
+	case p.lastErr != nil:
+		return nil, p.lastErr
+	default:
+		return nil, refuse(ReasonProviderUnreachable, "not discovered yet")
+	}
+}
+
+// wait returns the metadata, waiting for the first discovery if it has not succeeded
+// yet. Its Error says whether the provider is unreachable, which heals by itself, or
+// misconfigured, which does not.
+func (p *provider) wait(ctx context.Context) (*Metadata, error) {
+	if m, err := p.ready(); err == nil || p.triedJustNow() {
+		return m, err
+	}
 	select {
-	case <-done:
+	case <-p.discovery.start(p.update):
 	case <-ctx.Done():
 		return nil, refuse(ReasonProviderUnreachable, "waiting for discovery: %w", ctx.Err())
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.metadata == nil {
-		return nil, p.lastErr
-	}
-	return p.metadata, nil
+	return p.ready()
 }
 
-// Known returns the metadata without waiting, or nil.
-func (p *provider) Known() *Metadata {
+// triedJustNow keeps people who try to sign in from asking a provider that is down more
+// often than onDemandInterval.
+func (p *provider) triedJustNow() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.metadata
+	return p.lastErr != nil && p.now().Sub(p.attempted) < onDemandInterval
 }
 
 // run keeps the metadata fresh until ctx ends: it retries with growing waits while
 // discovery fails, and asks again now and then once it has succeeded.
 func (p *provider) run(ctx context.Context) {
-	retry := firstRetry
+	var retry backoff
 	for {
-		p.mu.Lock()
-		done := p.startLocked()
-		p.mu.Unlock()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return
-		}
+		<-p.discovery.start(p.update)
 		p.mu.Lock()
 		err := p.lastErr
 		p.mu.Unlock()
-
 		wait := metadataLifetime
 		if err != nil {
-			// Jitter keeps many instances from asking in step.
-			wait = retry/2 + rand.N(retry/2)
-			retry = min(2*retry, lastRetry)
+			wait = retry.next()
 		} else {
-			retry = firstRetry
+			retry.reset()
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return
 		}
 	}
 }
 
-// startLocked starts a discovery, or joins the one under way. It goes on when the
-// request that wanted it is gone: the next one wants it too.
-func (p *provider) startLocked() <-chan struct{} {
-	if p.inflight != nil {
-		return p.inflight
-	}
-	done := make(chan struct{})
-	p.inflight = done
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-		defer cancel()
-		m, err := p.discover(ctx)
+// update discovers once. It goes on when the request that wanted it is gone: the next
+// one wants it too.
+func (p *provider) update() {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	m, err := p.discover(ctx)
 
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.attempted = p.now()
-		p.record(m, err)
-		p.inflight = nil
-		close(done)
-	}()
-	return done
-}
-
-// record takes over the outcome of a discovery and logs it when it is news. The
-// caller holds the lock.
-func (p *provider) record(m *Metadata, err error) {
-	first := p.metadata == nil
-	failedBefore := p.lastErr != nil
-	p.lastErr = err
-	switch {
-	case err == nil:
-		p.metadata, p.fetched = m, p.attempted
-		if first || failedBefore {
-			p.log.Info("provider discovered", "issuer", p.issuer)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.lastErr
+	p.attempted, p.lastErr = p.now(), err
+	// What is no news is not logged again: this runs every few seconds.
+	if err != nil {
+		if before == nil || before.Error() != err.Error() {
+			level := slog.LevelWarn
+			if ReasonOf(err) == ReasonProviderMisconfigured {
+				level = slog.LevelError // that will not heal by itself
+			}
+			p.log.Log(ctx, level, "provider not usable, trying again", "issuer", p.issuer, "reason", ReasonOf(err), "error", err)
 		}
-	case ReasonOf(err) == ReasonProviderMisconfigured:
-		p.log.Error("provider refused", "issuer", p.issuer, "reason", ReasonOf(err), "error", err)
-	case !failedBefore:
-		p.log.Warn("provider not reached, trying again", "issuer", p.issuer, "reason", ReasonOf(err), "error", err)
+		return
 	}
+	if p.metadata == nil {
+		close(p.discovered)
+	}
+	if p.metadata == nil || before != nil {
+		p.log.Info("provider discovered", "issuer", p.issuer)
+	}
+	p.metadata = m
 }
 
 // discover fetches and validates the discovery document (OpenID Connect Discovery
@@ -201,6 +182,15 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
 	}
 	return m, nil
+}
+
+// permanent reports whether a failed discovery will not pass by waiting: what 4xx, 3xx,
+// another media type or a document without end says.
+func permanent(err error) bool {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.status < 500 && e.status != http.StatusTooManyRequests
+	}
+	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
 }
 
 // validate checks the document: an issuer that is not exactly the configured one is

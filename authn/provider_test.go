@@ -206,8 +206,8 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 			a.rp.Run(ctx)
 			close(ended)
 		}()
-		<-failed
-		<-keys // both are there, and nobody has signed in
+		await(t, failed)
+		await(t, keys) // both are there, and nobody has signed in
 		if err := a.rp.Ready(); err != nil {
 			t.Errorf("readiness is %v", err)
 		}
@@ -220,7 +220,7 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 			t.Errorf("the key set was fetched %d times", n)
 		}
 		stop()
-		<-ended
+		await(t, ended)
 	})
 	t.Run("FM-01 nobody has asked yet", func(t *testing.T) {
 		t.Parallel()
@@ -244,7 +244,7 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 				}
 			})
 		}
-		<-asked
+		await(t, asked)
 		close(release)
 		wg.Wait()
 		if n := a.op.Calls(scriptedop.Discovery); n != 1 {

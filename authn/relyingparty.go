@@ -29,8 +29,9 @@ type RelyingParty struct {
 	tokenClient *http.Client
 	provider    *provider
 	keySet      *keySet
-	verifier    *oidc.IDTokenVerifier
-	signer      jose.Signer // of client assertions; nil with a client secret
+	verifier    *oidc.IDTokenVerifier // of ID tokens, which come from the provider
+	logout      *oidc.IDTokenVerifier // of logout tokens, which anybody can send
+	signer      jose.Signer           // of client assertions; nil with a client secret
 	cookies     cookies
 	binding     Key
 }
@@ -49,15 +50,9 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	rp.tokenClient = &http.Client{
 		Timeout: callTimeout, Transport: tokenTransport{rp}, CheckRedirect: rp.client.CheckRedirect,
 	}
-	rp.provider = &provider{issuer: cfg.Issuer, client: rp.client, now: cfg.Now, log: cfg.Log}
+	rp.provider = newProvider(cfg, rp.client)
 	rp.keySet = &keySet{provider: rp.provider, client: rp.client, now: cfg.Now, log: cfg.Log}
-	rp.verifier = oidc.NewVerifier(cfg.Issuer, rp.keySet, &oidc.Config{
-		ClientID:             cfg.ClientID,
-		SupportedSigningAlgs: cfg.IDTokenAlgorithms,
-		// go-oidc knows no leeway; expiry is the only thing that it asks the clock
-		// for without one of its own.
-		Now: func() time.Time { return cfg.Now().Add(-leeway) },
-	})
+	rp.verifier, rp.logout = rp.newVerifier(refetchBurst), rp.newVerifier(logoutBurst)
 	if cfg.ClientAuth == PrivateKeyJWT {
 		signer, err := newSigner(cfg.SigningKey)
 		if err != nil {
@@ -66,6 +61,18 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 		rp.signer = signer
 	}
 	return rp, nil
+}
+
+// newVerifier returns go-oidc's verifier over the key set, with an allowance of its own.
+func (rp *RelyingParty) newVerifier(burst int) *oidc.IDTokenVerifier {
+	keys := &keySetVerifier{set: rp.keySet, allowance: bucket{burst: burst}}
+	return oidc.NewVerifier(rp.cfg.Issuer, keys, &oidc.Config{
+		ClientID:             rp.cfg.ClientID,
+		SupportedSigningAlgs: rp.cfg.IDTokenAlgorithms,
+		// go-oidc knows no leeway; expiry is the only thing that it asks the clock
+		// for without one of its own.
+		Now: func() time.Time { return rp.cfg.Now().Add(-leeway) },
+	})
 }
 
 // Run discovers the provider in the background, and keeps its metadata and its keys
@@ -78,16 +85,8 @@ func (rp *RelyingParty) Run(ctx context.Context) {
 
 // Ready reports whether the provider has been discovered, and if not, why.
 func (rp *RelyingParty) Ready() error {
-	rp.provider.mu.Lock()
-	defer rp.provider.mu.Unlock()
-	switch {
-	case rp.provider.metadata != nil:
-		return nil
-	case rp.provider.lastErr != nil:
-		return rp.provider.lastErr
-	default:
-		return refuse(ReasonProviderUnreachable, "not discovered yet")
-	}
+	_, err := rp.provider.ready()
+	return err
 }
 
 // IsIssuer reports whether an issuer identifier is that of the provider.
@@ -97,7 +96,7 @@ func (rp *RelyingParty) IsIssuer(issuer string) bool { return issuer == rp.cfg.I
 // A page whose form ends in such a redirect must allow them as form-action.
 func (rp *RelyingParty) Origins() []string {
 	addresses := []string{rp.cfg.Issuer}
-	if m := rp.provider.Known(); m != nil {
+	if m, err := rp.provider.ready(); err == nil {
 		addresses = append(addresses, m.AuthorizationEndpoint, m.EndSessionEndpoint)
 	}
 	var origins []string
@@ -128,11 +127,11 @@ const maxHintBytes = 512
 func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, returnTo string, query url.Values) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
-	m, err := rp.provider.Metadata(ctx)
+	m, err := rp.provider.wait(ctx)
 	if err != nil {
 		return "", withReturn(err, LocalPath(returnTo))
 	}
-	t := rp.newTransaction(returnTo)
+	t := rp.newTransaction(returnTo, FromContext(ctx))
 	request, err := url.Parse(rp.oauth2Config(m).AuthCodeURL(t.state, rp.requestParameters(t, query)...))
 	if err != nil {
 		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
@@ -174,10 +173,6 @@ func (rp *RelyingParty) scopes(m *Metadata) []string {
 	})
 }
 
-// Callback is an authorization response as it arrived: the query, or with form_post
-// the form.
-type Callback = url.Values
-
 // SignIn is a completed sign-in.
 type SignIn struct {
 	Identity Identity
@@ -189,13 +184,16 @@ type SignIn struct {
 	Expires time.Time
 	// ReturnTo is where the person was going: a path of this application.
 	ReturnTo string
+
+	nonce    string
+	previous Key // the session that the browser had when the sign-in began
 }
 
 // Complete finishes a sign-in: it takes the transaction that the response belongs
 // to, trades the code for tokens, verifies the ID token and asks userinfo (OpenID
 // Connect Core 1.0 section 3.1.2.5 and on). Every error is an *Error; where the
 // transaction was found it says where the person was going.
-func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response Callback) (*SignIn, error) {
+func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
 	// A browser that goes away must not stop a sign-in half-way: the code is used up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callbackTimeout)
 	defer cancel()
@@ -216,7 +214,7 @@ func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, respons
 
 // checkSingle refuses a response in which a parameter comes twice (RFC 6749 section
 // 3.1), and one without a state: nothing of it can be trusted.
-func checkSingle(response Callback) error {
+func checkSingle(response url.Values) error {
 	for _, name := range []string{"state", "code", "iss", "error"} {
 		if len(response[name]) > 1 {
 			return refuse(ReasonResponseMalformed, "%s appears more than once", name)
@@ -229,8 +227,8 @@ func checkSingle(response Callback) error {
 }
 
 // redeem is what follows once the response is known to be ours.
-func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response Callback) (*SignIn, error) {
-	m, err := rp.provider.Metadata(ctx)
+func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response url.Values) (*SignIn, error) {
+	m, err := rp.provider.wait(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -292,6 +290,8 @@ func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transactio
 		At:       verified.issuedAt,
 		Expires:  verified.sessionExpiry,
 		ReturnTo: LocalPath(t.returnTo),
+		nonce:    t.nonce,
+		previous: t.previous,
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -11,10 +12,12 @@ const (
 )
 
 // MayRestart reports whether a sign-in whose transaction is lost may be started again
-// without asking the person: once in two minutes in a browser, so that a browser that
-// keeps no cookies, or a provider that answers at once, makes no loop. Only a response
-// that brings a code qualifies; what the provider declined is for the person to see.
-func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response Callback) bool {
+// without asking the person: once in two minutes in a browser, so that a provider that
+// answers at once makes no loop. Only a response that brings a code qualifies; what the
+// provider declined is for the person to see.
+//
+// The restart has to prove that the browser keeps cookies: see Restarted.
+func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
 	switch ReasonOf(err) {
 	case ReasonTransactionMissing, ReasonTransactionExpired, ReasonTransactionUsed, ReasonConfigurationChanged:
 	default:
@@ -26,3 +29,7 @@ func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err e
 	rp.cookies.set(w, restartCookie, "1", restartLifetime, http.SameSiteLaxMode)
 	return true
 }
+
+// Restarted reports whether the browser has kept the cookie of MayRestart. Without
+// cookies a sign-in can never be finished, and would be restarted for ever.
+func (rp *RelyingParty) Restarted(r *http.Request) bool { return rp.cookies.sent(r, restartCookie) }

@@ -110,7 +110,7 @@ func TestWhatKeepsSecretsInsideIsNotPrintedWhole(t *testing.T) {
 		session, *session, loaded,
 		[]*authn.Session{loaded},
 		in, *in, config, &config, config.Keys, *config.Keys,
-		rp, *rp, sessions, *sessions, authn.NewTokenSource(rp, sessions), authn.NewContext(t.Context(), loaded),
+		rp, *rp, sessions, authn.NewTokenSource(rp, sessions), authn.NewContext(t.Context(), loaded),
 	} {
 		for _, format := range []string{"%v", "%+v", "%#v"} {
 			output := fmt.Sprintf(format, kept)

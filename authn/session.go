@@ -22,6 +22,8 @@ type Session struct {
 	Changes   []Change
 
 	tokens Tokens
+	// nonce is that of the sign-in; a refreshed ID token may repeat it.
+	nonce string
 	// asked are the moments of the last profile refreshes, the newest last.
 	asked []time.Time
 	// values is the application's own map, as gorilla's session has it, in gob.
@@ -79,6 +81,7 @@ func (s *Session) encode() []byte {
 	e.string(string(s.tokens.IDToken))
 	e.time(s.tokens.Expires)
 	e.string(s.tokens.Scope)
+	e.string(s.nonce)
 	e.time(s.Started)
 	e.time(s.Expires)
 	e.time(s.ProfileAt)
@@ -111,6 +114,7 @@ func decodeSession(b []byte) (*Session, error) {
 			Access: Secret(d.string()), Refresh: Secret(d.string()), IDToken: Secret(d.string()),
 			Expires: d.time(), Scope: d.string(),
 		},
+		nonce:   d.string(),
 		Started: d.time(), Expires: d.time(), ProfileAt: d.time(),
 	}
 	for range d.byte() {

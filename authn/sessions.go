@@ -1,12 +1,16 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,10 +21,12 @@ const (
 	// outage. To begin, change or end a session is rare and worth a slow disk's time.
 	readTimeout  = time.Second
 	writeTimeout = 2 * time.Second
-	// touchInterval is how often LastSeen moves at most.
+	// touchInterval is how often LastSeen moves at most, and touchFraction of the idle
+	// lifetime where that is shorter.
 	touchInterval = time.Minute
-	// maxUpdateAttempts bounds how often an Update starts over when others save first.
-	maxUpdateAttempts = 10
+	touchFraction = 10
+	// readyFor is how long an answer of Ready stands: anybody can ask.
+	readyFor = time.Second
 )
 
 // Sessions starts, loads, changes and ends sessions. It alone writes the session
@@ -37,6 +43,10 @@ type Sessions struct {
 	idle, absolute time.Duration
 	now            func() time.Time
 	log            *slog.Logger
+
+	readiness sync.Mutex
+	readyAt   time.Time
+	readyErr  error
 }
 
 // NewSessions returns the sessions that cfg's Store keeps.
@@ -110,7 +120,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	now := s.now()
 	session := &Session{
 		Identity: in.Identity, Started: now, Expires: now.Add(s.absolute), LastSeen: now,
-		ProfileAt: now, tokens: in.Tokens, asked: []time.Time{now}, secret: []byte(secret),
+		ProfileAt: now, tokens: in.Tokens, nonce: in.nonce, asked: []time.Time{now}, secret: []byte(secret),
 		record: Record{
 			Key:    NewKey(sessionPurpose, id),
 			Owner:  OwnerKey(in.Identity.Issuer, in.Identity.Subject),
@@ -133,20 +143,27 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 		return nil, &Error{Reason: ReasonStoreUnavailable, ReturnTo: in.ReturnTo, Err: err}
 	}
 	session.record.Version = 1
-	s.endPrevious(ctx, r)
+	s.endPrevious(ctx, r, in.previous)
 	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
 	return session, nil
 }
 
-// endPrevious ends the session that the browser had. That it cannot be ended is no
-// reason to refuse the new one: its cookie is being replaced.
-func (s *Sessions) endPrevious(ctx context.Context, r *http.Request) {
-	value, ok := s.cookies.get(r, sessionCookie)
-	if !ok {
-		return
+// endPrevious ends the session that the browser had: the one of its cookie, and the one
+// that it had when the sign-in began, whose cookie does not come along with a form_post.
+// That it cannot be ended is no reason to refuse the new one, which replaces its cookie.
+func (s *Sessions) endPrevious(ctx context.Context, r *http.Request, begun Key) {
+	keys := []Key{begun}
+	if value, ok := s.cookies.get(r, sessionCookie); ok {
+		if id, _, ok := splitCookie(value); ok {
+			keys = append(keys, NewKey(sessionPurpose, id))
+		}
 	}
-	if id, _, ok := splitCookie(value); ok {
-		if err := s.store.End(ctx, NewKey(sessionPurpose, id), s.now().Add(s.absolute)); err != nil {
+	slices.SortFunc(keys, func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
+	for _, key := range slices.Compact(keys) {
+		if key == (Key{}) {
+			continue
+		}
+		if err := s.store.End(ctx, key, s.now().Add(s.absolute)); err != nil {
 			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
 		}
 	}
@@ -159,7 +176,7 @@ func (s *Sessions) endPrevious(ctx context.Context, r *http.Request) {
 func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session)) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	for range maxUpdateAttempts {
+	for attempt := 0; ; attempt++ {
 		fresh, err := s.load(ctx, session.record.Key, session.secret)
 		if err != nil {
 			return nil, err
@@ -178,13 +195,16 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 			fresh.stale = false
 			return fresh, nil
 		case errors.Is(err, ErrConflict):
+			// Writers that come together would meet again and again.
+			if !pause(ctx, rand.N(time.Duration(attempt+1)*time.Millisecond)) {
+				return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+			}
 		case errors.Is(err, ErrNotFound):
 			return nil, &Error{Reason: ReasonSessionEnded, Err: err}
 		default:
 			return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
 		}
 	}
-	return nil, &Error{Reason: ReasonStoreUnavailable, Err: ErrConflict}
 }
 
 // Touch notes that the person is there, at most once a minute, and so moves the idle
@@ -197,7 +217,7 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 			s.log.WarnContext(ctx, "session not sealed anew", "session", session.LogID(), "error", err)
 		}
 	}
-	if now.Sub(session.LastSeen) < touchInterval {
+	if now.Sub(session.LastSeen) < min(touchInterval, s.idle/touchFraction) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -241,10 +261,19 @@ func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 
 // Ready reports whether the store answers.
 func (s *Sessions) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	if err := s.store.Ping(ctx); err != nil {
-		return &Error{Reason: ReasonStoreUnavailable, Err: err}
+	s.readiness.Lock()
+	defer s.readiness.Unlock()
+	if now := s.now(); s.readyErr != nil || now.Sub(s.readyAt) >= readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		err := s.store.Ping(ctx)
+		if err != nil && s.readyErr == nil {
+			s.log.ErrorContext(ctx, "the session store does not answer", "error", err)
+		}
+		s.readyAt, s.readyErr = now, err
+	}
+	if s.readyErr != nil {
+		return &Error{Reason: ReasonStoreUnavailable, Err: s.readyErr}
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func tokenError(err error) error {
 		return refuse(ReasonProviderUnreachable, "token endpoint: %w", withoutQuery(err))
 	}
 	status := e.Response.StatusCode
-	if e.ErrorCode == "" && (status >= 500 || status == http.StatusTooManyRequests) {
+	if status >= 500 || status == http.StatusTooManyRequests {
 		return refuse(ReasonProviderUnreachable, "the token endpoint answered %d", status)
 	}
 	return &Error{
@@ -178,7 +178,7 @@ func normalizeTokenResponse(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the token response: %w", err)
 	}
-	if c.has("error") {
+	if code, err := c.string("error"); err == nil && code != "" {
 		return body, nil // some providers send errors with 200; x/oauth2 knows
 	}
 	access, err := c.string("access_token")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -26,12 +27,25 @@ type TokenSource struct {
 	rp       *RelyingParty
 	sessions *Sessions
 	flights  singleflight.Group
+	underway sync.WaitGroup
+
+	mu sync.Mutex
+	// unsaved are tokens that the store would not take. The ones it still has are worth
+	// nothing any more: to use them again would withdraw these.
+	unsaved map[Key]Tokens
 }
+
+// maxUnsaved bounds how many sessions' tokens wait for the store.
+const maxUnsaved = 10_000
 
 // NewTokenSource returns the token source for the sessions of a relying party.
 func NewTokenSource(rp *RelyingParty, sessions *Sessions) *TokenSource {
-	return &TokenSource{rp: rp, sessions: sessions}
+	return &TokenSource{rp: rp, sessions: sessions, unsaved: make(map[Key]Tokens)}
 }
+
+// Wait waits for what is under way, callbackTimeout at most: a token that the provider
+// has just given out must be saved before the program ends.
+func (ts *TokenSource) Wait() { ts.underway.Wait() }
 
 // TooSoonError says that the provider was asked about this person often enough
 // within the last minute.
@@ -48,11 +62,14 @@ func (e *TooSoonError) Error() string { return "authn: the profile was refreshed
 //
 // On an error the session is as it was, except for an *Error of ReasonSessionEnded:
 // then the provider, or somebody else, has ended it. The other errors are a
-// TooSoonError and an *Error of ReasonProviderUnreachable, ReasonRefreshRefused,
-// ReasonUserInfoFailed or ReasonStoreUnavailable.
+// TooSoonError and an *Error of ReasonProviderUnreachable, ReasonProviderMisconfigured,
+// ReasonRefreshRefused, ReasonRefreshFailed, ReasonUserInfoFailed, ReasonTooLarge or
+// ReasonStoreUnavailable.
 func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {
 	flight := ts.flights.DoChan(string(session.record.Key[:]), func() (any, error) {
 		// It goes on when the person who asked is gone: the tokens may be new by then.
+		ts.underway.Add(1)
+		defer ts.underway.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
 		defer cancel()
 		return ts.refreshProfile(ctx, session)
@@ -67,12 +84,18 @@ func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*S
 }
 
 func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*Session, error) {
-	m, err := ts.rp.provider.Metadata(ctx)
+	m, err := ts.rp.provider.wait(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if session, err = ts.admit(ctx, session); err != nil {
 		return nil, err
+	}
+	if session, err = ts.settle(ctx, session); err != nil {
+		return nil, err
+	}
+	if m.UserInfoEndpoint == "" {
+		return ts.refreshIDToken(ctx, m, session)
 	}
 	renewed := false
 	if ts.due(session.tokens) {
@@ -96,7 +119,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	case len(session.Identity.IDToken)+len(claims) > maxClaimsBytes:
 		return nil, refuse(ReasonTooLarge, "%d bytes of userinfo", len(claims))
 	}
-	return ts.sessions.Update(ctx, session, func(s *Session) {
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) {
 		s.Changes = changes(s.Identity.UserInfo, claims)
 		s.ProfileAt = ts.rp.cfg.Now()
 		s.Identity.UserInfo = claims
@@ -112,6 +135,23 @@ func (ts *TokenSource) due(tokens Tokens) bool {
 		return tokens.Refresh != ""
 	}
 	return ts.rp.cfg.Now().After(tokens.Expires.Add(-refreshEarly))
+}
+
+// refreshIDToken is the way of a provider without userinfo: what it says now is in the
+// ID token that comes with new tokens.
+func (ts *TokenSource) refreshIDToken(ctx context.Context, m *Metadata, session *Session) (*Session, error) {
+	before := session.Identity.IDToken
+	session, err := ts.renew(ctx, m, session)
+	if err != nil {
+		return nil, err
+	}
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) {
+		s.Changes = slices.DeleteFunc(changes(before, s.Identity.IDToken), func(c Change) bool {
+			return slices.Contains(signedOnly, c.Name)
+		})
+		s.ProfileAt = ts.rp.cfg.Now()
+		s.Identity.Profile = s.Identity.profile()
+	})
 }
 
 // admit counts the request against what the provider bears.
@@ -146,7 +186,7 @@ func (ts *TokenSource) renew(ctx context.Context, m *Metadata, session *Session)
 		return nil, ts.end(ctx, session, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, refreshFailed(err)
 	}
 	verified := &idToken{claims: session.Identity.IDToken}
 	if tokens.IDToken != session.tokens.IDToken {
@@ -161,27 +201,63 @@ func (ts *TokenSource) renew(ctx context.Context, m *Metadata, session *Session)
 			return nil, ts.end(ctx, session, err)
 		}
 	}
-	saved, err := ts.sessions.Update(ctx, session, func(s *Session) {
+	return ts.save(ctx, session, tokens, verified)
+}
+
+// refreshFailed tells a refresh that did not work from a sign-in that did not: to the
+// person these are different things.
+func refreshFailed(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Reason == ReasonProviderUnreachable {
+		return err
+	}
+	return &Error{Reason: ReasonRefreshFailed, Code: e.Code, Err: err}
+}
+
+// save stores new tokens. It does not give up when time has run out for the rest: from
+// now on these tokens are the only ones.
+func (ts *TokenSource) save(ctx context.Context, session *Session, tokens Tokens, verified *idToken) (*Session, error) {
+	saved, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) {
 		s.tokens = tokens
 		s.Identity.IDToken = verified.claims
 		s.endBy(verified.sessionExpiry)
 	})
-	if ReasonOf(err) == ReasonSessionEnded {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	switch ReasonOf(err) {
+	case ReasonSessionEnded:
 		// Signed out while the provider was being asked: the new token must not
 		// outlive the session.
-		session.tokens = tokens
-		ts.rp.RevokeTokens(ctx, session)
+		delete(ts.unsaved, session.record.Key)
+		ended := &Session{record: session.record, tokens: tokens}
+		ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
+	case ReasonStoreUnavailable:
+		if len(ts.unsaved) < maxUnsaved {
+			ts.unsaved[session.record.Key] = tokens
+		}
+	case "":
+		delete(ts.unsaved, session.record.Key)
 	}
 	return saved, err
+}
+
+// settle saves tokens that the store would not take before.
+func (ts *TokenSource) settle(ctx context.Context, session *Session) (*Session, error) {
+	ts.mu.Lock()
+	tokens, waiting := ts.unsaved[session.record.Key]
+	ts.mu.Unlock()
+	if !waiting {
+		return session, nil
+	}
+	return ts.save(ctx, session, tokens, &idToken{claims: session.Identity.IDToken})
 }
 
 // sameIdentity verifies an ID token that came with a refresh: it must be of the same
 // issuer and subject, for the same client, and of the same sign-in (OpenID Connect
 // Core 1.0 section 12.2).
 func (ts *TokenSource) sameIdentity(ctx context.Context, session *Session, tokens Tokens) (*idToken, error) {
-	before := session.Identity.IDToken
 	verified, err := ts.rp.verifyIDToken(ctx, string(tokens.IDToken), idTokenCheck{
-		nonce: before.String("nonce"), refreshed: true, accessToken: string(tokens.Access),
+		nonce: session.nonce, refreshed: true, accessToken: string(tokens.Access),
 	})
 	if err != nil {
 		return nil, err

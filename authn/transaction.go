@@ -39,10 +39,12 @@ type transaction struct {
 	// response that arrives after these have changed is not for the new ones (RFC
 	// 9700 section 4.4).
 	binding Key
+	// previous is the session that the browser had, or zero.
+	previous Key
 }
 
-func (rp *RelyingParty) newTransaction(returnTo string) *transaction {
-	return &transaction{
+func (rp *RelyingParty) newTransaction(returnTo string, session *Session) *transaction {
+	t := &transaction{
 		state:    randomToken(),
 		nonce:    randomToken(),
 		verifier: oauth2.GenerateVerifier(),
@@ -50,6 +52,10 @@ func (rp *RelyingParty) newTransaction(returnTo string) *transaction {
 		started:  rp.cfg.Now(),
 		binding:  rp.binding,
 	}
+	if session != nil {
+		t.previous = session.record.Key
+	}
+	return t
 }
 
 // randomToken returns 256 random bits as 43 URL-safe characters.
@@ -70,6 +76,7 @@ func (t *transaction) encode() []byte {
 	e.string(t.returnTo)
 	e.time(t.started)
 	e.bytes(t.binding[:])
+	e.bytes(t.previous[:])
 	return e.buf
 }
 
@@ -81,8 +88,10 @@ func decodeTransaction(b []byte) (*transaction, error) {
 	t := &transaction{
 		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(), started: d.time(),
 	}
-	if copy(t.binding[:], d.bytes()) != len(t.binding) {
-		return nil, errEncoding
+	for _, key := range []*Key{&t.binding, &t.previous} {
+		if copy(key[:], d.bytes()) != len(key) {
+			return nil, errEncoding
+		}
 	}
 	return t, d.err()
 }

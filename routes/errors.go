@@ -19,6 +19,7 @@ var (
 	errWrongHost    = errors.New("routes: the request is for another host")
 	errCrossOrigin  = errors.New("routes: another site sent the request")
 	errPanic        = errors.New("routes: a handler panicked")
+	errNoCookies    = errors.New("routes: the browser keeps no cookies")
 	errOtherIssuer  = errors.New("routes: a sign-in was started for another provider")
 	errOtherTarget  = errors.New("routes: a sign-in was started for a page of another site")
 )
@@ -65,6 +66,9 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	ctx := c.Request().Context()
 	if errors.Is(err, errSignInNeeded) {
 		return // the request line says it all
+	}
+	if ctx.Err() != nil {
+		f.level = slog.LevelDebug // the client has gone; whatever failed may be only that
 	}
 	attributes := []slog.Attr{slog.Int("status", f.status)}
 	if e, ok := errors.AsType[*authn.Error](err); ok {
@@ -173,6 +177,11 @@ func (a *App) describe(err error) failure {
 			status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
 			text: "This app answers at " + a.BaseURL.String() + ". If a proxy stands in front of it, it must pass the Host header on.",
 		}
+	case errors.Is(err, errNoCookies):
+		return failure{
+			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "Your browser keeps no cookies",
+			text: "Signing in needs cookies of this site. Allow them, or leave the private window, and try again.",
+		}
 	case errors.Is(err, errOtherIssuer), errors.Is(err, errOtherTarget):
 		return failure{
 			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
@@ -203,6 +212,10 @@ func describeStatus(status int) failure {
 	case http.StatusBadRequest:
 		f.heading, f.text = "That was not understood", "The request is malformed. Go back and try again."
 	default:
+		if status >= 400 && status < 500 {
+			f.heading, f.text = http.StatusText(status), "The request was refused. Go back and try again."
+			return f
+		}
 		f.status, f.level = http.StatusInternalServerError, slog.LevelError
 		f.heading, f.text = "Something went wrong on our side", "It has been logged under the reference below. Try again in a moment."
 	}
@@ -251,7 +264,7 @@ func describeProvider(reason authn.Reason) failure {
 		f.status, f.after = http.StatusServiceUnavailable, 5*time.Second
 		f.heading, f.text = "This app is catching its breath", "Its session store does not answer. You are not signed out; wait a little and try again."
 		f.retry = false
-	case authn.ReasonUserInfoFailed:
+	case authn.ReasonUserInfoFailed, authn.ReasonRefreshFailed:
 		f.level = slog.LevelWarn
 		f.heading, f.text = "The profile could not be refreshed", "The sign-in service did not give an answer. What you see is what was known before."
 	case authn.ReasonProviderMisconfigured:

@@ -44,6 +44,9 @@ func (a *App) login(c echo.Context) error {
 	}
 	query := c.QueryParams()
 	returnTo := query.Get("return_to")
+	if query.Has("again") && !a.RelyingParty.Restarted(r) {
+		return errNoCookies
+	}
 	if query.Has("iss") {
 		target, err := a.thirdPartyTarget(query)
 		if err != nil {
@@ -97,7 +100,7 @@ func (a *App) callback(c echo.Context) error {
 
 // authorizationResponse reads the response from where it was asked to be, and from
 // nowhere else.
-func (a *App) authorizationResponse(c echo.Context) (authn.Callback, error) {
+func (a *App) authorizationResponse(c echo.Context) (url.Values, error) {
 	r := c.Request()
 	if !a.FormPost {
 		return c.QueryParams(), nil
@@ -125,7 +128,7 @@ func formValues(c echo.Context) (url.Values, error) {
 // double click, a restored tab, a bookmark. A person who is signed in goes where they
 // were going; for another the sign-in starts once more; only after that there is a page
 // that says what happened.
-func (a *App) heal(c echo.Context, err error, response authn.Callback) error {
+func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	returnTo := afterSignIn
 	if e, ok := errors.AsType[*authn.Error](err); ok && e.ReturnTo != "" {
 		returnTo = e.ReturnTo
@@ -136,7 +139,7 @@ func (a *App) heal(c echo.Context, err error, response authn.Callback) error {
 	}
 	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {
 		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "reason", authn.ReasonOf(err))
-		return c.Redirect(http.StatusSeeOther, loginURL(returnTo))
+		return c.Redirect(http.StatusSeeOther, "/login?"+url.Values{"again": {"1"}, "return_to": {returnTo}}.Encode())
 	}
 	return err
 }

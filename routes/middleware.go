@@ -143,6 +143,9 @@ func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 // carries nobody's cookie but its own.
 func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodOptions {
+			return echo.ErrMethodNotAllowed // no other origin is let in, so none need ask
+		}
 		if err := a.crossOrigin.Check(c.Request()); err != nil {
 			return errCrossOrigin
 		}
