@@ -299,6 +299,36 @@ func TestLogoutTokenCountsOnce(t *testing.T) {
 	})
 }
 
+// TestLogoutTokenOfAStranger sends what anybody can make: nothing is fetched for it.
+func TestLogoutTokenOfAStranger(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, appOptions{})
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	fetched := a.op.Calls(scriptedop.JWKS)
+	for name, edit := range map[string]func(*app, *scriptedop.JWT){
+		"LB-17 of another issuer":  claim("iss", "https://evil.example"),
+		"LB-17 for another client": claim("aud", "other"),
+		"LB-17 with a nonce":       claim("nonce", "x"),
+		"LB-17 of yesterday":       claimAt("iat", -24*time.Hour),
+		"LB-17 expired":            claimAt("exp", -time.Hour),
+		"LB-17 of another kind":    header("typ", "at+jwt"),
+		"LB-17 by another way":     func(_ *app, t *scriptedop.JWT) { t.Key.Algorithm = "HS256"; t.Key.Private = []byte("x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			token := a.op.LogoutToken()
+			token.Key = scriptedop.NewKey("stranger", "ES256")
+			edit(a, token)
+			if got := b.signOutByProvider(token); got.reason != authn.ReasonLogoutTokenInvalid {
+				t.Errorf("answered %d %q", got.status, got.text)
+			}
+			if n := a.op.Calls(scriptedop.JWKS) - fetched; n > 0 {
+				t.Errorf("the key set was fetched %d times", n)
+			}
+		})
+	}
+}
+
 // bySubject returns a logout token for all sessions of the one who signed in last.
 func bySubject(a *app) *scriptedop.JWT {
 	token := a.op.LogoutToken()

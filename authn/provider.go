@@ -82,23 +82,29 @@ func (p *provider) ready() (*Metadata, error) {
 // yet. Its Error says whether the provider is unreachable, which heals by itself, or
 // misconfigured, which does not.
 func (p *provider) wait(ctx context.Context) (*Metadata, error) {
-	if m, err := p.ready(); err == nil || p.triedJustNow() {
-		return m, err
+	if !p.due() {
+		return p.ready()
+	}
+	// Another request's discovery may have ended since: the run looks again.
+	onDemand := func() {
+		if p.due() {
+			p.update()
+		}
 	}
 	select {
-	case <-p.discovery.start(p.update):
+	case <-p.discovery.start(onDemand):
 	case <-ctx.Done():
 		return nil, refuse(ReasonProviderUnreachable, "waiting for discovery: %w", ctx.Err())
 	}
 	return p.ready()
 }
 
-// triedJustNow keeps people who try to sign in from asking a provider that is down more
-// often than onDemandInterval.
-func (p *provider) triedJustNow() bool {
+// due reports whether a person who wants to sign in is reason to ask the provider now:
+// not if it is known, and not if it has just been asked in vain.
+func (p *provider) due() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lastErr != nil && p.now().Sub(p.attempted) < onDemandInterval
+	return p.metadata == nil && (p.lastErr == nil || p.now().Sub(p.attempted) >= onDemandInterval)
 }
 
 // run keeps the metadata fresh until ctx ends: it retries with growing waits while
