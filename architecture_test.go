@@ -39,7 +39,7 @@ func arrows() []arrow {
 		{to: "github.com/coreos/go-oidc", from: "authn"},
 		{to: "golang.org/x/oauth2", from: "authn"},
 		{to: "github.com/gorilla", from: "authn"},
-		{to: "github.com/go-jose", from: "authn authn/devop authn/scriptedop"},
+		{to: "github.com/go-jose", from: "authn authn/devop"},
 		{to: "github.com/kelseyhightower/envconfig", from: "main"},
 		{to: "github.com/joho/godotenv", from: "main"},
 		{to: "go.etcd.io/bbolt", from: "authn/boltstore"},

@@ -87,9 +87,9 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// registeredCodes are the error codes of RFC 6749 sections 4.1.2.1 and 5.2, and of
-// OpenID Connect Core section 3.1.2.6. Any other code is shown to nobody: it is
-// text that anyone can put into a URL.
+// registeredCode returns an error code if it is one of RFC 6749 (sections 4.1.2.1 and
+// 5.2), OpenID Connect Core 1.0 (section 3.1.2.6) or what extends them, and "other" if
+// not: that is text that anyone can put into a URL.
 func registeredCode(code string) string {
 	switch code {
 	case "access_denied", "invalid_request", "unauthorized_client", "unsupported_response_type",

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	leeway = leewaySeconds * time.Second
 	// An ID token that comes straight from the token endpoint is seconds old, and
 	// nobody needs one that is valid for longer than a day.
 	maxIDTokenAge      = 10 * time.Minute
@@ -74,7 +73,7 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idT
 	if t.nonce, err = c.string("nonce"); err != nil {
 		return nil, err
 	}
-	if required := !check.refreshed || c.has("nonce"); required && !equalNonce(t.nonce, check.nonce) {
+	if required := !check.refreshed || c.has("nonce"); required && !equalSecret(t.nonce, check.nonce) {
 		return nil, errors.New("the nonce is missing or of another sign-in")
 	}
 	// Section 3.1.3.8: optional in the code flow, binding where it is present.
@@ -86,8 +85,8 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idT
 	return t, nil
 }
 
-// equalNonce takes the same time whatever the difference, and no empty nonce.
-func equalNonce(got, want string) bool {
+// equalSecret takes the same time whatever the difference, and equals nothing to "".
+func equalSecret(got, want string) bool {
 	return want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
 }
 

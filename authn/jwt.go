@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
 	maxJWTBytes = 32 << 10
 	// leeway is how far the provider's clock and ours may differ.
-	leewaySeconds = 60
+	leeway = time.Minute
 )
 
 // checkForm refuses what is not a signed JWT in the compact serialization (RFC 7519

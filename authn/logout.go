@@ -83,7 +83,7 @@ func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
 	}
 	rp.cookies.clear(w, logoutCookie, http.SameSiteLaxMode)
 	states := r.URL.Query()["state"]
-	return len(states) == 1 && equalNonce(states[0], want)
+	return len(states) == 1 && equalSecret(states[0], want)
 }
 
 // RevokeTokens withdraws a session's refresh token at the provider (RFC 7009), which

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Session is what is known of one sign-in. It is a snapshot: to change it is to ask
-// Sessions for an Update, which returns the next one.
+// Session is what is known of one sign-in: a snapshot that belongs to one request. To
+// change it is to ask Sessions for an Update, which returns the next one; Touch and a Save
+// of an application's values bring the snapshot at hand up to date.
 type Session struct {
 	Identity Identity
 	// Started is when the session began, by this application's clock.

@@ -111,8 +111,8 @@ func (s *Sessions) Clear(w http.ResponseWriter) {
 
 // Start begins a session for a completed sign-in, under a new id, and ends the one
 // that the browser had before: an id that was there before a sign-in is never worth
-// anything after it. It returns ErrEnded where the provider has ended that sign-in
-// in the meantime.
+// anything after it. The *Error is of ReasonSessionEnded where the provider has ended that
+// sign-in in the meantime, or of ReasonStoreUnavailable.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()

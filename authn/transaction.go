@@ -3,7 +3,6 @@ package authn
 import (
 	"cmp"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
 	"slices"
@@ -183,7 +182,7 @@ func (rp *RelyingParty) take(w http.ResponseWriter, r *http.Request, state strin
 	if err != nil {
 		return nil, refuse(ReasonTransactionMissing, "the transaction cannot be opened: %w", err)
 	}
-	if subtle.ConstantTimeCompare([]byte(t.state), []byte(state)) != 1 {
+	if !equalSecret(state, t.state) {
 		return nil, refuse(ReasonTransactionMissing, "the transaction is of another state")
 	}
 	if rp.expired(t) {

@@ -191,9 +191,15 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func(op *scriptedop.Provider) http.HandlerFunc
 		scopes []string
-		want   authn.Reason
-		calls  []int
+		// undated leaves out how long tokens live, so that a refresh comes first.
+		undated bool
+		want    authn.Reason
+		calls   []int
 	}{
+		"UI-06 one that is new": {
+			answer:  func(*scriptedop.Provider) http.HandlerFunc { return scriptedop.Status(401) },
+			undated: true, want: authn.ReasonUserInfoFailed, calls: []int{2, 2},
+		},
 		"UI-06 once": {
 			answer: func(op *scriptedop.Provider) http.HandlerFunc {
 				return scriptedop.InTurn(scriptedop.Status(401), op.Correct(scriptedop.UserInfo))
@@ -216,6 +222,9 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 					c.Scopes = tt.scopes
 				}
 			}})
+			if tt.undated {
+				a.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			}
 			b := a.person(t)
 			b.wantSignedIn(b.signIn(), "alice")
 			a.op.Answer(scriptedop.UserInfo, tt.answer(a.op))

@@ -19,7 +19,7 @@ func (a *App) home(c echo.Context) error {
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
-	return a.page(c, http.StatusOK, views.Home(a.shell(c, "Welcome"), views.HomeProps{
+	return a.render(c, http.StatusOK, views.Home(a.shell(c, "Welcome"), views.HomeProps{
 		LoginURL: loginURL(""), SignInDown: a.RelyingParty.Ready() != nil,
 	}))
 }
@@ -28,7 +28,7 @@ func (a *App) home(c echo.Context) error {
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
 	claims := inOrder(s.Identity.Claims())
-	return a.page(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), views.DashboardProps{
+	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), views.DashboardProps{
 		Profile: a.profileProps(s),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
@@ -42,9 +42,9 @@ func (a *App) dashboard(c echo.Context) error {
 func (a *App) profile(c echo.Context) error {
 	props := a.profileProps(current(c))
 	if isHTMX(c.Request()) {
-		return a.fragment(c, http.StatusOK, views.ProfileCard(props))
+		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	}
-	return a.page(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
+	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
 }
 
 // refreshProfile asks the provider anew. Where it cannot be asked, the card stays as
@@ -57,7 +57,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	case err == nil && isHTMX(r):
 		props := a.profileProps(refreshed)
 		props.JustRefreshed = true
-		return a.fragment(c, http.StatusOK, views.ProfileCard(props))
+		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	case authn.ReasonOf(err) == authn.ReasonSessionEnded:
@@ -69,11 +69,11 @@ func (a *App) refreshProfile(c echo.Context) error {
 	a.logFailure(c, f, err)
 	f.retryAfter(c)
 	if isHTMX(r) {
-		return a.fragment(c, f.status, views.RefreshFailure(f.text))
+		return a.render(c, f.status, views.RefreshFailure(f.text))
 	}
 	props := a.profileProps(s)
 	props.Notice, props.NoticeKind = f.text, "warning"
-	return a.page(c, f.status, views.Profile(a.shell(c, "Profile"), props))
+	return a.render(c, f.status, views.Profile(a.shell(c, "Profile"), props))
 }
 
 func (a *App) profileProps(s *authn.Session) views.ProfileProps {

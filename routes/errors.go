@@ -98,9 +98,9 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	case wantsJSON(r):
 		return a.problem(c, f)
 	case isHTMX(r):
-		return a.fragment(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
+		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
-		return a.page(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
 	}
 }
 

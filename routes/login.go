@@ -21,11 +21,12 @@ const afterSignIn = "/dashboard"
 func localPage(raw string) string {
 	page := authn.LocalPath(raw)
 	path, _, _ := strings.Cut(page, "?")
-	passing := []string{"/", "/login", "/callback", "/logout", "/signed-out"}
-	if slices.Contains(passing, strings.TrimSuffix(path, "/")) || path == "/" {
+	switch strings.TrimSuffix(path, "/") {
+	case "", "/login", "/callback", "/logout", "/signed-out":
 		return afterSignIn
+	default:
+		return page
 	}
-	return page
 }
 
 // loginURL links to a sign-in that comes back to a page.
@@ -150,7 +151,7 @@ func (a *App) confirmSignOut(c echo.Context) error {
 	if current(c) == nil {
 		return c.Redirect(http.StatusSeeOther, "/signed-out")
 	}
-	return a.page(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
+	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
 }
 
 // signOut ends the session here, first and whatever the provider does, and then at
@@ -183,7 +184,7 @@ func (a *App) signedOut(c echo.Context) error {
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
-	return a.page(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
+	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
 		AtProvider: atProvider, LoginURL: loginURL(""),
 	}))
 }

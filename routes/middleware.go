@@ -3,13 +3,14 @@ package routes
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -50,7 +51,7 @@ func (a *App) logRequests() echo.MiddlewareFunc {
 		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
 			a.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
 				slog.String("method", v.Method), slog.String("path", v.URIPath), slog.Int("status", v.Status),
-				slog.Duration("took", v.Latency), slog.String("peer", v.RemoteIP))
+				slog.Float64("took_ms", float64(v.Latency.Microseconds())/1000), slog.String("client", v.RemoteIP))
 			return nil
 		},
 	})
@@ -59,11 +60,15 @@ func (a *App) logRequests() echo.MiddlewareFunc {
 // recover answers a panic as an error of ours and keeps the process.
 func (a *App) recover() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
-		DisablePrintStack:   true,
+		DisableStackAll:     true,
 		DisableErrorHandler: true,
-		LogErrorFunc: func(c echo.Context, err error, _ []byte) error {
-			// The panic's own text may quote anything, so the stack alone is logged.
-			a.Log.ErrorContext(c.Request().Context(), "panic", "type", fmt.Sprintf("%T", err), "stack", string(debug.Stack()))
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			// What a panic says may quote anything, except where the runtime says it.
+			text := "withheld"
+			if e, ok := errors.AsType[runtime.Error](err); ok {
+				text = e.Error()
+			}
+			a.Log.ErrorContext(c.Request().Context(), "panic", "text", text, "type", fmt.Sprintf("%T", err), "stack", string(stack))
 			return errPanic
 		},
 	})
@@ -132,7 +137,7 @@ func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 			name = r.Host
 		}
 		if authn.IsLoopback(name) && authn.IsLoopback(a.BaseURL.Hostname()) && slices.Contains(reading, r.Method) && authn.IsNavigation(r) {
-			return c.Redirect(http.StatusFound, a.BaseURL.Scheme+"://"+a.BaseURL.Host+authn.LocalPath(r.URL.RequestURI()))
+			return c.Redirect(http.StatusSeeOther, a.BaseURL.Scheme+"://"+a.BaseURL.Host+authn.LocalPath(r.URL.RequestURI()))
 		}
 		return errWrongHost
 	}
@@ -200,9 +205,10 @@ func (a *App) clientAddress() echo.IPExtractor {
 	}
 	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
 	for _, prefix := range a.TrustedProxies {
-		if _, ipNet, err := net.ParseCIDR(prefix.String()); err == nil {
-			options = append(options, echo.TrustIPRange(ipNet))
-		}
+		address := prefix.Masked().Addr()
+		options = append(options, echo.TrustIPRange(&net.IPNet{
+			IP: address.AsSlice(), Mask: net.CIDRMask(prefix.Bits(), address.BitLen()),
+		}))
 	}
 	return echo.ExtractIPFromXFFHeader(options...)
 }

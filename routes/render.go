@@ -22,13 +22,8 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxPooled keeps a single huge page from being held for ever.
 const maxPooled = 256 << 10
 
-// page answers with a whole page.
-func (a *App) page(c echo.Context, status int, component templ.Component) error {
-	return a.fragment(c, status, component)
-}
-
-// fragment answers with a part of a page, for htmx to put in place.
-func (a *App) fragment(c echo.Context, status int, component templ.Component) error {
+// render answers with a component: a whole page, or a fragment for htmx to put in place.
+func (a *App) render(c echo.Context, status int, component templ.Component) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= maxPooled {

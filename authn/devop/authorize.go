@@ -96,6 +96,8 @@ func (p *Provider) readAuthorization(a *authorization) error {
 	}
 	v := a.values
 	switch {
+	case len(v.Encode()) > maxRequest:
+		return fail("invalid_request", "the request is too long")
 	case v.Has("request"):
 		return fail("request_not_supported", "request objects are not supported")
 	case v.Has("registration"):

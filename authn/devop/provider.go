@@ -58,6 +58,7 @@ const (
 	signInTTL   = time.Hour // how long a sign-in page can stay open
 	logoutTTL   = 2 * time.Minute
 	maxBody     = 64 << 10
+	maxRequest  = 8 << 10         // of an authorization request, which waits for the person
 	callTimeout = 5 * time.Second // for back-channel logout
 )
 
