@@ -25,6 +25,8 @@ type app struct {
 	tokens   *authn.TokenSource
 	clock    *movingClock
 	log      *lockedBuffer
+	// demand is made of every sign-in.
+	demand authn.Demand
 }
 
 // appOptions say what is special about an app. The zero appOptions make one whose
@@ -35,13 +37,14 @@ type appOptions struct {
 	config func(*authn.Config)
 	// secure serves https, as form_post needs it.
 	secure bool
+	demand authn.Demand
 	// beside is an app whose keys, store, clock and provider this one takes over.
 	beside *app
 }
 
 func newApp(t testing.TB, o appOptions) *app {
 	t.Helper()
-	a := &app{clock: &movingClock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer)}
+	a := &app{clock: &movingClock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer), demand: o.demand}
 	if o.op.Keys == nil {
 		o.op.Keys = []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}
 	}
@@ -112,6 +115,7 @@ func (a *app) routes() http.Handler {
 	handle("GET /callback", a.callback)
 	handle("POST /callback", a.callback)
 	handle("GET /me", a.me)
+	handle("POST /note", a.note)
 	handle("POST /refresh", a.refresh)
 	handle("POST /logout", a.logout)
 	handle("POST /backchannel-logout", a.backchannelLogout)
@@ -119,7 +123,14 @@ func (a *app) routes() http.Handler {
 }
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) error {
-	location, err := a.rp.Begin(w, r, r.FormValue("return_to"), r.URL.Query())
+	s, err := a.sessions.Load(r)
+	if err != nil {
+		return err
+	}
+	r = r.WithContext(authn.NewContext(r.Context(), s))
+	location, err := a.rp.Begin(w, r, authn.AuthorizationRequest{
+		ReturnTo: r.FormValue("return_to"), Link: r.URL.Query(), Demand: a.demand,
+	})
 	if err == nil {
 		http.Redirect(w, r, location, http.StatusSeeOther)
 	}
@@ -151,6 +162,7 @@ type who struct {
 	Profile              authn.Profile
 	Claims               map[string]json.RawMessage
 	Expires, IdleUntil   time.Time
+	Note                 any
 }
 
 func (a *app) me(w http.ResponseWriter, r *http.Request) error {
@@ -168,7 +180,22 @@ func (a *app) me(w http.ResponseWriter, r *http.Request) error {
 	for _, claim := range s.Identity.Claims() {
 		answer.Claims[claim.Name] = claim.Value
 	}
+	values, err := a.sessions.Get(r, "session")
+	if err != nil {
+		return err
+	}
+	answer.Note = values.Values["note"]
 	return json.NewEncoder(w).Encode(answer)
+}
+
+// note keeps a value of the application's own.
+func (a *app) note(w http.ResponseWriter, r *http.Request) error {
+	values, err := a.sessions.Get(r, "session")
+	if err != nil {
+		return err
+	}
+	values.Values["note"] = r.FormValue("note")
+	return values.Save(r, w)
 }
 
 func (a *app) refresh(_ http.ResponseWriter, r *http.Request) error {

@@ -117,7 +117,7 @@ func TestAuthorizationRequestIsFresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var ones [256]int
 			for range logins {
-				location, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/login", nil), "/orders", nil)
+				location, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/login", nil), authn.AuthorizationRequest{ReturnTo: "/orders"})
 				if err != nil {
 					t.Fatal(err)
 				}

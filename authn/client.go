@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -20,8 +21,8 @@ const (
 	maxConnections   = 64
 )
 
-// errNotJSON says that a provider's answer is of another media type than it must be.
-var errNotJSON = errors.New("not application/json")
+// errMediaType says that a provider's answer is of another media type than it must be.
+var errMediaType = errors.New("which is not expected here")
 
 // errResponseTooLarge says that a provider's answer went past maxResponseBytes.
 var errResponseTooLarge = errors.New("authn: the provider's response is too large")
@@ -78,26 +79,32 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readJSON returns the body of a response that must be 200 and JSON. Its errors
-// never quote the body: what a provider sends may hold tokens.
+// readJSON returns the body of a response that must be 200 and JSON.
 func readJSON(resp *http.Response) ([]byte, error) {
+	body, _, err := readBody(resp, "application/json")
+	return body, err
+}
+
+// readBody returns the body of a response that must be 200 and of one of the media types,
+// and that type. Its errors never quote the body: what a provider sends may hold tokens.
+func readBody(resp *http.Response, types ...string) (body []byte, mediaType string, err error) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, &statusError{resp.StatusCode}
+		return nil, "", &statusError{resp.StatusCode}
 	}
-	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" {
-		return nil, fmt.Errorf("authn: the response is %q, %w", mediaType, errNotJSON)
+	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(types, mediaType) {
+		return nil, "", fmt.Errorf("authn: the response is %q, %w", mediaType, errMediaType)
 	}
-	body, err := io.ReadAll(resp.Body)
+	body, err = io.ReadAll(resp.Body)
 	switch {
 	case errors.Is(err, errResponseTooLarge):
-		return nil, err
+		return nil, "", err
 	case err != nil:
 		// It began to answer and stopped: that is a provider out of reach, too.
-		return nil, refuse(ReasonProviderUnreachable, "reading the response: %w", err)
+		return nil, "", refuse(ReasonProviderUnreachable, "reading the response: %w", err)
 	}
-	return body, nil
+	return body, mediaType, nil
 }
 
 // statusError is an answer of another status than 200.

@@ -34,13 +34,15 @@ func (e *encoder) bool(b bool) {
 	}
 }
 
+func (e *encoder) int(n int64) { e.buf = binary.AppendVarint(e.buf, n) }
+
 // time keeps the instant to the microsecond; the zero time stays the zero time.
 func (e *encoder) time(t time.Time) {
 	if t.IsZero() {
-		e.buf = binary.AppendVarint(e.buf, 0)
+		e.int(0)
 		return
 	}
-	e.buf = binary.AppendVarint(e.buf, t.UnixMicro())
+	e.int(t.UnixMicro())
 }
 
 // decoder reads what encoder wrote. After the first mistake every read returns a
@@ -76,13 +78,18 @@ func (d *decoder) string() string { return string(d.bytes()) }
 
 func (d *decoder) bool() bool { return d.byte() == 1 }
 
-func (d *decoder) time() time.Time {
-	micros, size := binary.Varint(d.buf)
+func (d *decoder) int() int64 {
+	n, size := binary.Varint(d.buf)
 	if size <= 0 {
 		d.bad, d.buf = true, nil
-		return time.Time{}
+		return 0
 	}
 	d.buf = d.buf[size:]
+	return n
+}
+
+func (d *decoder) time() time.Time {
+	micros := d.int()
 	if micros == 0 {
 		return time.Time{}
 	}

@@ -18,7 +18,7 @@ import (
 func readyApp(f *testing.F) *app {
 	f.Helper()
 	a := newApp(f, appOptions{})
-	if _, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), "", nil); err != nil {
+	if _, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), authn.AuthorizationRequest{}); err != nil {
 		f.Fatal(err)
 	}
 	token := a.op.LogoutToken()
@@ -157,7 +157,7 @@ func FuzzCallback(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/callback", nil)
-		request, err := a.rp.Begin(w, r, "/orders", nil)
+		request, err := a.rp.Begin(w, r, authn.AuthorizationRequest{ReturnTo: "/orders"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func FuzzTransactionCookie(f *testing.F) {
 	a := readyApp(f)
 	state := strings.Repeat("s", 43)
 	w := httptest.NewRecorder()
-	request, err := a.rp.Begin(w, httptest.NewRequest(http.MethodGet, "/", nil), "/orders", nil)
+	request, err := a.rp.Begin(w, httptest.NewRequest(http.MethodGet, "/", nil), authn.AuthorizationRequest{ReturnTo: "/orders"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -88,6 +88,10 @@ func (i Identity) Claims() []SourcedClaim {
 	return list
 }
 
+// ACR is the authentication context class of the sign-in, how it was made (OpenID
+// Connect Core 1.0 section 2), or "".
+func (i Identity) ACR() string { return i.IDToken.String("acr") }
+
 func (i Identity) profile() Profile {
 	// A claim of the wrong type is left out; it is no reason to refuse a sign-in.
 	text := func(name string) string {

@@ -28,6 +28,7 @@ type idTokenCheck struct {
 	nonce       string // of the transaction; "" for a refreshed token
 	refreshed   bool   // a refreshed ID token may lack a nonce
 	accessToken string // that came with it, for at_hash
+	demand      Demand
 }
 
 // idToken is what an accepted ID token says.
@@ -81,6 +82,9 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idT
 		if err := verified.VerifyAccessToken(check.accessToken); err != nil {
 			return nil, errors.New("at_hash is not that of the access token")
 		}
+	}
+	if err := rp.checkDemand(c, t, check.demand); err != nil {
+		return nil, err
 	}
 	return t, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -60,4 +62,14 @@ func checkType(typ string, lax bool, types []string) error {
 		return nil
 	}
 	return errors.New("the token's typ is that of another kind of token")
+}
+
+// algorithms are the ones that the provider may sign with: those of the configuration,
+// never those of its metadata alone (RFC 8725 section 3.1).
+func (rp *RelyingParty) algorithms() []jose.SignatureAlgorithm {
+	list := make([]jose.SignatureAlgorithm, len(rp.cfg.IDTokenAlgorithms))
+	for i, alg := range rp.cfg.IDTokenAlgorithms {
+		list[i] = jose.SignatureAlgorithm(alg)
+	}
+	return list
 }

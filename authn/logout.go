@@ -166,11 +166,7 @@ func (rp *RelyingParty) checkLogoutToken(ctx context.Context, raw string) (*Logo
 // peek looks into a token that is not verified yet, and stops one that is not for us
 // before a key is fetched for it: anybody can send us tokens.
 func (rp *RelyingParty) peek(raw string) error {
-	algorithms := make([]jose.SignatureAlgorithm, len(rp.cfg.IDTokenAlgorithms))
-	for i, alg := range rp.cfg.IDTokenAlgorithms {
-		algorithms[i] = jose.SignatureAlgorithm(alg)
-	}
-	jws, err := jose.ParseSignedCompact(raw, algorithms)
+	jws, err := jose.ParseSignedCompact(raw, rp.algorithms())
 	if err != nil {
 		return errors.New("not signed with an allowed algorithm")
 	}

@@ -196,7 +196,7 @@ func permanent(err error) bool {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return e.status < 500 && e.status != http.StatusTooManyRequests
 	}
-	return errors.Is(err, errNotJSON) || errors.Is(err, errResponseTooLarge)
+	return errors.Is(err, errMediaType) || errors.Is(err, errResponseTooLarge)
 }
 
 // validate checks the document: an issuer that is not exactly the configured one is

@@ -29,6 +29,8 @@ type Session struct {
 	asked []time.Time
 	// values is the application's own map, as gorilla's session has it, in gob.
 	values []byte
+	// held are requests that wait for the person to sign in anew, the newest last.
+	held []Held
 
 	record Record // without its sealed part
 	secret []byte // the cookie's; opens the record
@@ -60,9 +62,13 @@ func FromContext(ctx context.Context) *Session {
 	return s
 }
 
-// sessionFormat is the version of what follows. A record of a newer version reads
-// as no session at all: it was written by a program that knows more.
-const sessionFormat = 1
+// sessionFormat is the version of what follows. A record of an older version is read, and
+// written anew when it is next saved; one of a newer version reads as no session at all: it
+// was written by a program that knows more.
+const (
+	sessionFormat       = 2
+	oldestSessionFormat = 1 // without held
+)
 
 func (s *Session) encode() []byte {
 	var e encoder
@@ -97,13 +103,20 @@ func (s *Session) encode() []byte {
 		e.bytes(c.After)
 	}
 	e.bytes(s.values)
+	e.byte(byte(len(s.held)))
+	for _, h := range s.held {
+		h.encode(&e)
+	}
 	return e.buf
 }
 
 // maxChanges bounds how many changes are remembered of a refresh.
 const maxChanges = 100
 
-func decodeSession(b []byte) (*Session, error) {
+func decodeSession(format byte, b []byte) (*Session, error) {
+	if format < oldestSessionFormat || format > sessionFormat {
+		return nil, errEncoding
+	}
 	d := decoder{buf: b}
 	s := &Session{
 		Identity: Identity{
@@ -125,5 +138,10 @@ func decodeSession(b []byte) (*Session, error) {
 		s.Changes = append(s.Changes, Change{Name: d.string(), Before: d.bytes(), After: d.bytes()})
 	}
 	s.values = d.bytes()
+	if format >= 2 {
+		for range d.byte() {
+			s.held = append(s.held, decodeHeld(&d))
+		}
+	}
 	return s, d.err()
 }

@@ -1,14 +1,12 @@
 package authn
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,66 +105,6 @@ func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
 // Clear deletes the session cookie.
 func (s *Sessions) Clear(w http.ResponseWriter) {
 	s.cookies.clear(w, sessionCookie, http.SameSiteLaxMode)
-}
-
-// Start begins a session for a completed sign-in, under a new id, and ends the one
-// that the browser had before: an id that was there before a sign-in is never worth
-// anything after it. The *Error is of ReasonSessionEnded where the provider has ended that
-// sign-in in the meantime, or of ReasonStoreUnavailable.
-func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
-	defer cancel()
-	id, secret := randomToken(), randomToken()
-	now := s.now()
-	session := &Session{
-		Identity: in.Identity, Started: now, Expires: now.Add(s.absolute), LastSeen: now,
-		ProfileAt: now, tokens: in.Tokens, nonce: in.nonce, asked: []time.Time{now}, secret: []byte(secret),
-		record: Record{
-			Key:    NewKey(sessionPurpose, id),
-			Owner:  OwnerKey(in.Identity.Issuer, in.Identity.Subject),
-			Device: Device(r.UserAgent()), SignedIn: in.At,
-		},
-	}
-	if in.Identity.SID != "" {
-		session.record.ProviderSession = ProviderSessionKey(in.Identity.Issuer, in.Identity.SID)
-	}
-	session.endBy(in.Expires)
-	session.IdleUntil = s.idleUntil(now, session.Expires)
-	record, err := s.seal(session)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.store.Create(ctx, record); err != nil {
-		if errors.Is(err, ErrEnded) {
-			return nil, &Error{Reason: ReasonSessionEnded, ReturnTo: in.ReturnTo, Err: err}
-		}
-		return nil, &Error{Reason: ReasonStoreUnavailable, ReturnTo: in.ReturnTo, Err: err}
-	}
-	session.record.Version = 1
-	s.endPrevious(ctx, r, in.previous)
-	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
-	return session, nil
-}
-
-// endPrevious ends the session that the browser had: the one of its cookie, and the one
-// that it had when the sign-in began, whose cookie does not come along with a form_post.
-// That it cannot be ended is no reason to refuse the new one, which replaces its cookie.
-func (s *Sessions) endPrevious(ctx context.Context, r *http.Request, begun Key) {
-	keys := []Key{begun}
-	if value, ok := s.cookies.get(r, sessionCookie); ok {
-		if id, _, ok := splitCookie(value); ok {
-			keys = append(keys, NewKey(sessionPurpose, id))
-		}
-	}
-	slices.SortFunc(keys, func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
-	for _, key := range slices.Compact(keys) {
-		if key == (Key{}) {
-			continue
-		}
-		if err := s.store.End(ctx, key, s.now().Add(s.absolute)); err != nil {
-			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
-		}
-	}
 }
 
 // Update applies change to the session as it is now in the store and saves it,
@@ -281,7 +219,7 @@ func (s *Sessions) Ready(ctx context.Context) error {
 // seal makes the record of a session, bound to its key: a record that is stored
 // under another session's key does not open.
 func (s *Sessions) seal(session *Session) (Record, error) {
-	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(session.record.Key))
+	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(sessionFormat, session.record.Key))
 	if err != nil {
 		return Record{}, err
 	}
@@ -292,14 +230,15 @@ func (s *Sessions) seal(session *Session) (Record, error) {
 }
 
 func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
-	if len(record.Sealed) == 0 || record.Sealed[0] != sessionFormat {
+	if len(record.Sealed) == 0 {
 		return nil, errEncoding
 	}
-	plain, current, err := s.keys.open(sessionPurpose, secret, record.Sealed[1:], sealContext(record.Key))
+	format := record.Sealed[0]
+	plain, current, err := s.keys.open(sessionPurpose, secret, record.Sealed[1:], sealContext(format, record.Key))
 	if err != nil {
 		return nil, err
 	}
-	session, err := decodeSession(plain)
+	session, err := decodeSession(format, plain)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +253,7 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 	return session, nil
 }
 
-func sealContext(key Key) []byte { return append([]byte{sessionFormat}, key[:]...) }
+func sealContext(format byte, key Key) []byte { return append([]byte{format}, key[:]...) }
 
 // idleUntil is when a session ends whose person was last seen then.
 func (s *Sessions) idleUntil(lastSeen, expires time.Time) time.Time {

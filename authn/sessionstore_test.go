@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -258,12 +259,52 @@ func TestFM23ARecordOfAnotherFormatReadsAsNone(t *testing.T) {
 			return sealed
 		})
 	}
-	for _, version := range []byte{0, 2, 3, 255} {
+	for _, version := range []byte{0, 1, 3, 255} {
 		format(version)
 		s.wantPerson(t, value, "")
 		_, err := s.Update(t.Context(), session, func(*authn.Session) {})
 		wantReason(t, "Update", err, authn.ReasonSessionEnded)
 	}
-	format(1)
+	format(2)
 	s.wantPerson(t, value, "alice")
+}
+
+// TestAnOlderFormatIsRead opens a record that a program wrote which knew format 1 only, and
+// saves it as this one does.
+func TestAnOlderFormatIsRead(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/session-format-1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old struct{ Cookie, Sealed string }
+	if err := json.Unmarshal(file, &old); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := hex.DecodeString(old.Sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range newSites(t) {
+		t.Run(name, func(t *testing.T) {
+			record := authn.Record{
+				Key: keyOf(old.Cookie), Owner: authn.OwnerKey(issuer, "subject|alice"), Device: "a browser",
+				SignedIn: noon(), LastSeen: noon(), Expires: noon().Add(time.Hour), Sealed: sealed,
+			}
+			if err := s.config.Store.Create(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+			alice := newVisitor(t)
+			alice.jar.SetCookies(alice.origin, []*http.Cookie{{Name: "__Host-session", Value: old.Cookie, Path: "/", Secure: true}})
+			s.wantPerson(t, old.Cookie, "alice")
+			saveValue(t, s, alice, "more", "kept since")
+			if got := loadValues(t, s, alice); got["note"] != "kept since format 1" || got["more"] != "kept since" {
+				t.Errorf("the values are %v", got)
+			}
+			saved, err := s.config.Store.Load(t.Context(), record.Key)
+			if err != nil || saved.Sealed[0] != 2 {
+				t.Errorf("after a save the record is of format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
+			}
+		})
+	}
 }

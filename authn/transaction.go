@@ -22,7 +22,7 @@ const (
 
 	transactionCookie  = "txn_"
 	transactionPurpose = "transaction"
-	transactionFormat  = 1
+	transactionFormat  = 2
 )
 
 // transaction is one login attempt, from the authorization request to its
@@ -33,26 +33,29 @@ type transaction struct {
 	nonce    string // OpenID Connect Core 1.0 section 3.1.2.1
 	verifier string // RFC 7636 section 4.1
 	returnTo string
+	demand   Demand // OpenID Connect Core 1.0 section 3.1.3.7 (12, 13): checked on return
 	started  time.Time
 	// binding is who was asked, and for whom: issuer, client and redirect URI. A
 	// response that arrives after these have changed is not for the new ones (RFC
 	// 9700 section 4.4).
 	binding Key
-	// previous is the session that the browser had, or zero.
-	previous Key
+	// previous is the session that the browser had, and what opens it: its own cookie does
+	// not come along with a form_post. Zero if there was none.
+	previous previousSession
 }
 
-func (rp *RelyingParty) newTransaction(returnTo string, session *Session) *transaction {
+func (rp *RelyingParty) newTransaction(request AuthorizationRequest, session *Session) *transaction {
 	t := &transaction{
 		state:    randomToken(),
 		nonce:    randomToken(),
 		verifier: oauth2.GenerateVerifier(),
-		returnTo: LocalPath(returnTo),
+		returnTo: LocalPath(request.ReturnTo),
+		demand:   request.Demand,
 		started:  rp.cfg.Now(),
 		binding:  rp.binding,
 	}
 	if session != nil {
-		t.previous = session.record.Key
+		t.previous = previousSession{session.record.Key, session.secret}
 	}
 	return t
 }
@@ -73,9 +76,11 @@ func (t *transaction) encode() []byte {
 	e.string(t.nonce)
 	e.string(t.verifier)
 	e.string(t.returnTo)
+	t.demand.encode(&e)
 	e.time(t.started)
 	e.bytes(t.binding[:])
-	e.bytes(t.previous[:])
+	e.bytes(t.previous.key[:])
+	e.bytes(t.previous.secret)
 	return e.buf
 }
 
@@ -85,13 +90,15 @@ func decodeTransaction(b []byte) (*transaction, error) {
 		return nil, errEncoding
 	}
 	t := &transaction{
-		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(), started: d.time(),
+		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(),
+		demand: decodeDemand(&d), started: d.time(),
 	}
-	for _, key := range []*Key{&t.binding, &t.previous} {
+	for _, key := range []*Key{&t.binding, &t.previous.key} {
 		if copy(key[:], d.bytes()) != len(key) {
 			return nil, errEncoding
 		}
 	}
+	t.previous.secret = d.bytes()
 	return t, d.err()
 }
 

@@ -93,3 +93,13 @@ func (p *Provider) LogoutToken() *JWT {
 	}
 	return t
 }
+
+// SignedUserInfo returns what userinfo says of the last sign-in as a JWT (OpenID Connect
+// Core 1.0 section 5.3.2), for the caller to change, sign with Compact, and answer.
+func (p *Provider) SignedUserInfo() *JWT {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &JWT{Key: p.signer, Claims: map[string]any{
+		"iss": p.Issuer, "aud": p.ClientID, "sub": p.last.subject, "name": "Signed by the provider",
+	}}
+}
