@@ -14,7 +14,7 @@ const (
 	heldLifetime = 2 * transactionLifetime
 	// The session keeps this much of what waits; the oldest goes first.
 	maxHeld      = 4
-	maxHeldBytes = 32 << 10
+	maxHeldBytes = 64 << 10
 )
 
 // ErrHeldTooLarge says that a form is too large to be kept while its sender signs in anew.

@@ -75,9 +75,9 @@ func TestHeldRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	session, cookie := newVisitor(t).signIn(t, s, signInOf("alice"))
-	large := strings.Repeat("x", 20<<10)
+	large := strings.Repeat("x", 40<<10)
 	if _, err := s.Hold(t.Context(), session, authn.Held{URL: "/", Form: large + large}); !errors.Is(err, authn.ErrHeldTooLarge) {
-		t.Errorf("a form of 40 KiB: %v", err)
+		t.Errorf("a form of 80 KiB: %v", err)
 	}
 	one := hold(t, s, session, large)
 	two := hold(t, s, session, large)

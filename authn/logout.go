@@ -256,12 +256,7 @@ func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (
 	if err != nil {
 		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
-	for _, record := range records {
-		if err := s.store.End(ctx, record.Key, s.now().Add(s.absolute)); err != nil {
-			return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
-		}
-	}
-	return len(records), nil
+	return s.endRecords(ctx, records)
 }
 
 func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) error {

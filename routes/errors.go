@@ -11,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
-	"latchkey/views"
 )
 
 var (
@@ -22,6 +21,7 @@ var (
 	errNoCookies    = errors.New("routes: the browser keeps no cookies")
 	errOtherIssuer  = errors.New("routes: a sign-in was started for another provider")
 	errOtherTarget  = errors.New("routes: a sign-in was started for a page of another site")
+	errNothingHeld  = errors.New("routes: nothing waits to be gone on with")
 )
 
 // logoutRefused is a failed back-channel logout. It is answered as its standard says.
@@ -62,95 +62,6 @@ func (a *App) handleError(err error, c echo.Context) {
 	}
 }
 
-func (a *App) logFailure(c echo.Context, f failure, err error) {
-	ctx := c.Request().Context()
-	if errors.Is(err, errSignInNeeded) {
-		return // the request line says it all
-	}
-	if ctx.Err() != nil {
-		f.level = slog.LevelDebug // the client has gone; whatever failed may be only that
-	}
-	attributes := []slog.Attr{slog.Int("status", f.status)}
-	if e, ok := errors.AsType[*authn.Error](err); ok {
-		attributes = append(attributes, slog.String("reason", string(e.Reason)))
-		if e.Code != "" {
-			attributes = append(attributes, slog.String("code", e.Code))
-		}
-	}
-	attributes = append(attributes, slog.String("error", err.Error()))
-	a.Log.LogAttrs(ctx, f.level, "refused", attributes...)
-}
-
-// writeFailure answers in the form that the client reads: a page, a fragment for
-// htmx, problem+json for programs (RFC 9457).
-func (a *App) writeFailure(c echo.Context, f failure, err error) error {
-	r := c.Request()
-	f.retryAfter(c)
-	if refused, ok := errors.AsType[*logoutRefused](err); ok {
-		// 400 exactly, whatever the cause (OpenID Connect Back-Channel Logout 1.0
-		// section 2.8).
-		return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(authn.ReasonOf(refused))})
-	}
-	if errors.Is(err, errSignInNeeded) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
-		return a.sendToSignIn(c, f)
-	}
-	switch {
-	case wantsJSON(r):
-		return a.problem(c, f)
-	case isHTMX(r):
-		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
-	default:
-		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
-	}
-}
-
-// retryAfter says when to come back, where that is known.
-func (f failure) retryAfter(c echo.Context) {
-	if f.after > 0 {
-		c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
-	}
-}
-
-// sendToSignIn takes a person to the sign-in and back to the page they were on. htmx
-// must be told to leave the page: it would follow a redirect inside fetch, where the
-// provider cannot be reached, and it ignores its own headers on a 3xx.
-func (a *App) sendToSignIn(c echo.Context, f failure) error {
-	r := c.Request()
-	target := loginURL(returnPath(r))
-	switch {
-	case isHTMX(r):
-		c.Response().Header().Set("HX-Redirect", target)
-		return c.NoContent(http.StatusUnauthorized)
-	case wantsJSON(r):
-		return a.problem(c, f)
-	default:
-		return c.Redirect(http.StatusSeeOther, target)
-	}
-}
-
-func (a *App) problem(c echo.Context, f failure) error {
-	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
-	return c.JSON(f.status, map[string]any{
-		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
-		"instance": RequestID(c.Request().Context()),
-	})
-}
-
-func (a *App) failureProps(c echo.Context, f failure, err error) views.FailureProps {
-	props := views.FailureProps{
-		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context()),
-	}
-	if f.retry {
-		returnTo := afterSignIn
-		if e, ok := errors.AsType[*authn.Error](err); ok && e.ReturnTo != "" {
-			returnTo = e.ReturnTo
-		}
-		props.Actions = append(props.Actions, views.Action{Label: "Try again", URL: loginURL(returnTo), Primary: true})
-	}
-	props.Actions = append(props.Actions, views.Action{Label: "Go to the home page", URL: "/"})
-	return props
-}
-
 // describe decides what an error means.
 func (a *App) describe(err error) failure {
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {
@@ -166,34 +77,62 @@ func (a *App) describe(err error) failure {
 			text:    "The provider limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
 		}
 	}
+	if _, ok := errors.AsType[*stepUpNeeded](err); ok {
+		return failure{
+			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in again",
+			text: "This asks for a sign-in that is more recent, or stronger, than yours.",
+		}
+	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return describeStatus(e.Code)
 	}
-	switch {
-	case errors.Is(err, errSignInNeeded):
-		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first", text: "This needs a session. Sign in and try again."}
-	case errors.Is(err, errWrongHost):
-		return failure{
+	return a.describeOwn(err)
+}
+
+// describeOwn says what this package's own errors mean.
+func (a *App) describeOwn(err error) failure {
+	for _, known := range []struct {
+		err error
+		failure
+	}{
+		{errSignInNeeded, failure{
+			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first",
+			text: "This needs a session. Sign in and try again.",
+		}},
+		{errWrongHost, failure{
 			status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
 			text: "This app answers at " + a.BaseURL.String() + ". If a proxy stands in front of it, it must pass the Host header on.",
-		}
-	case errors.Is(err, errNoCookies):
-		return failure{
+		}},
+		{errNoCookies, failure{
 			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "Your browser keeps no cookies",
 			text: "Signing in needs cookies of this site. Allow them, or leave the private window, and try again.",
-		}
-	case errors.Is(err, errOtherIssuer), errors.Is(err, errOtherTarget):
-		return failure{
-			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
-			text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
-		}
-	case errors.Is(err, errCrossOrigin):
-		return failure{
+		}},
+		{errOtherIssuer, foreignLink()},
+		{errOtherTarget, foreignLink()},
+		{errCrossOrigin, failure{
 			status: http.StatusForbidden, level: slog.LevelWarn, heading: "That came from another site",
 			text: "The request was sent by a page of another site, so nothing was done. Go to the app's own page and do it there.",
+		}},
+		{errNothingHeld, failure{
+			status: http.StatusNotFound, level: slog.LevelInfo, heading: "Nothing is waiting here",
+			text: "What you were about to do is no longer kept: it was too long ago, or somebody else has signed in since. Do it again.",
+		}},
+		{authn.ErrHeldTooLarge, failure{
+			status: http.StatusForbidden, level: slog.LevelWarn, heading: "Sign in again first",
+			text: "This needs a recent sign-in, and the form is too large to keep meanwhile. Sign out, sign in, and send it then.",
+		}},
+	} {
+		if errors.Is(err, known.err) {
+			return known.failure
 		}
-	default:
-		return describeStatus(http.StatusInternalServerError)
+	}
+	return describeStatus(http.StatusInternalServerError)
+}
+
+func foreignLink() failure {
+	return failure{
+		status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
+		text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
 	}
 }
 
@@ -242,6 +181,8 @@ func describeAuthn(e *authn.Error) failure {
 		return failure{status: http.StatusBadRequest, level: slog.LevelInfo, heading: "Signing in needs a page of its own", text: "A sign-in starts when you open it yourself, not as a part of another page.", retry: true}
 	case authn.ReasonDeclined:
 		return describeDeclined(e.Code)
+	case authn.ReasonStepUpFailed:
+		return failure{status: http.StatusForbidden, level: slog.LevelWarn, heading: "That sign-in was not enough", text: "What you were doing asks for a sign-in that is recent, or of a certain kind, and the sign-in service did not say that yours was. Nothing was done, and you are signed in as before.", retry: true}
 	case authn.ReasonSessionEnded:
 		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", retry: true}
 	case authn.ReasonTooLarge:

@@ -40,9 +40,6 @@ func loginURL(returnTo string) string {
 // login starts a sign-in and sends the browser to the provider.
 func (a *App) login(c echo.Context) error {
 	r := c.Request()
-	if !authn.IsNavigation(r) {
-		return &authn.Error{Reason: authn.ReasonNotNavigation}
-	}
 	query := c.QueryParams()
 	returnTo := query.Get("return_to")
 	if query.Has("again") && !a.RelyingParty.Restarted(r) {
@@ -55,7 +52,15 @@ func (a *App) login(c echo.Context) error {
 		}
 		returnTo = target
 	}
-	location, err := a.RelyingParty.Begin(c.Response(), r, localPage(returnTo), query)
+	return a.begin(c, authn.AuthorizationRequest{ReturnTo: localPage(returnTo), Link: query})
+}
+
+// begin sends the browser to the provider.
+func (a *App) begin(c echo.Context, request authn.AuthorizationRequest) error {
+	if !authn.IsNavigation(c.Request()) {
+		return &authn.Error{Reason: authn.ReasonNotNavigation}
+	}
+	location, err := a.RelyingParty.Begin(c.Response(), c.Request(), request)
 	if err != nil {
 		return err
 	}

@@ -72,10 +72,12 @@ func New(cfg Config) *App {
 	e.Match(reading, "/robots.txt", echo.WrapHandler(cfg.Assets.Unhashed("robots.txt")))
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
-	// A visitor may be signed in here; a person must be. (An Echo group would answer
-	// 404 where a route takes another method.)
+	// A visitor may be signed in here; a person must be, and some things ask that they
+	// have signed in recently. (An Echo group would answer 404 where a route takes another
+	// method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
 	person := append(slices.Clone(visitor), a.requireSession)
+	recently := append(slices.Clone(person), a.demand(authn.Demand{MaxAge: sensitiveAge}))
 
 	e.Match(reading, "/", a.home, visitor...)
 	e.GET("/login", a.login, visitor...)
@@ -87,6 +89,10 @@ func New(cfg Config) *App {
 	e.Match(reading, "/dashboard", a.dashboard, person...)
 	e.Match(reading, "/profile", a.profile, person...)
 	e.POST("/profile/refresh", a.refreshProfile, person...)
+	e.Match(reading, "/sessions", a.sessions, person...)
+	e.POST("/sessions/:id/end", a.endSession, person...)
+	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
+	e.GET("/resume/:id", a.resume, person...)
 
 	if cfg.FormPost {
 		// The provider's page posts here from its own origin; the state in the

@@ -1,0 +1,114 @@
+package routes
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/views"
+)
+
+func (a *App) logFailure(c echo.Context, f failure, err error) {
+	ctx := c.Request().Context()
+	if _, stepUp := errors.AsType[*stepUpNeeded](err); stepUp || errors.Is(err, errSignInNeeded) {
+		return // the request line says it all
+	}
+	if ctx.Err() != nil {
+		f.level = slog.LevelDebug // the client has gone; whatever failed may be only that
+	}
+	attributes := []slog.Attr{slog.Int("status", f.status)}
+	if e, ok := errors.AsType[*authn.Error](err); ok {
+		attributes = append(attributes, slog.String("reason", string(e.Reason)))
+		if e.Code != "" {
+			attributes = append(attributes, slog.String("code", e.Code))
+		}
+	}
+	attributes = append(attributes, slog.String("error", err.Error()))
+	a.Log.LogAttrs(ctx, f.level, "refused", attributes...)
+}
+
+// writeFailure answers in the form that the client reads: a page, a fragment for
+// htmx, problem+json for programs (RFC 9457).
+func (a *App) writeFailure(c echo.Context, f failure, err error) error {
+	r := c.Request()
+	f.retryAfter(c)
+	if refused, ok := errors.AsType[*logoutRefused](err); ok {
+		// 400 exactly, whatever the cause (OpenID Connect Back-Channel Logout 1.0
+		// section 2.8).
+		return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(authn.ReasonOf(refused))})
+	}
+	if errors.Is(err, errSignInNeeded) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
+		return a.sendTo(c, f, loginURL(returnPath(r)))
+	}
+	if e, ok := errors.AsType[*stepUpNeeded](err); ok {
+		return a.sendTo(c, f, e.resume)
+	}
+	switch {
+	case wantsJSON(r):
+		return a.problem(c, f)
+	case isHTMX(r):
+		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
+	default:
+		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+	}
+}
+
+// retryAfter says when to come back, where that is known.
+func (f failure) retryAfter(c echo.Context) {
+	if f.after > 0 {
+		c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
+	}
+}
+
+// sendTo takes a person to where they sign in, and from there back. htmx must be told to
+// leave the page: it would follow a redirect inside fetch, where the provider cannot be
+// reached, and it ignores its own headers on a 3xx.
+func (a *App) sendTo(c echo.Context, f failure, target string) error {
+	r := c.Request()
+	switch {
+	case isHTMX(r):
+		c.Response().Header().Set("HX-Redirect", target)
+		return c.NoContent(http.StatusUnauthorized)
+	case wantsJSON(r):
+		return a.problem(c, f)
+	default:
+		return c.Redirect(http.StatusSeeOther, target)
+	}
+}
+
+func (a *App) problem(c echo.Context, f failure) error {
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	return c.JSON(f.status, map[string]any{
+		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
+		"instance": RequestID(c.Request().Context()),
+	})
+}
+
+func (a *App) failureProps(c echo.Context, f failure, err error) views.FailureProps {
+	props := views.FailureProps{
+		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context()),
+	}
+	if f.retry {
+		props.Actions = append(props.Actions, views.Action{Label: "Try again", URL: retryURL(err), Primary: true})
+	}
+	props.Actions = append(props.Actions, views.Action{Label: "Go to the home page", URL: "/"})
+	return props
+}
+
+// retryURL starts the sign-in again that an error ended, with what was demanded of it.
+func retryURL(err error) string {
+	e, ok := errors.AsType[*authn.Error](err)
+	switch {
+	case !ok || e.ReturnTo == "":
+		return loginURL(afterSignIn)
+	case e.Reason == authn.ReasonStepUpFailed:
+		return e.ReturnTo // the page that demands it
+	default:
+		return loginURL(e.ReturnTo)
+	}
+}

@@ -1,0 +1,70 @@
+package routes
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/views"
+)
+
+// sessions lists where a person is signed in.
+func (a *App) sessions(c echo.Context) error {
+	props, err := a.sessionsProps(c)
+	if err != nil {
+		return err
+	}
+	if isHTMX(c.Request()) {
+		return a.render(c, http.StatusOK, views.SessionList(props))
+	}
+	return a.render(c, http.StatusOK, views.Sessions(a.shell(c, "Devices"), props))
+}
+
+// endSession ends one of a person's sessions. That it has ended already, or is nobody's,
+// comes to the same: it is not on the list.
+func (a *App) endSession(c echo.Context) error {
+	r := c.Request()
+	ended, err := a.Sessions.EndOwn(r.Context(), current(c), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	return a.sessionsEnded(c, ended)
+}
+
+// endOtherSessions ends all of a person's sessions but this one.
+func (a *App) endOtherSessions(c echo.Context) error {
+	ended, err := a.Sessions.EndOthers(c.Request().Context(), current(c))
+	if err != nil {
+		return err
+	}
+	return a.sessionsEnded(c, ended)
+}
+
+func (a *App) sessionsEnded(c echo.Context, ended int) error {
+	r := c.Request()
+	a.Log.InfoContext(r.Context(), "signed out from another session", "session", current(c).LogID(), "ended", ended)
+	if !isHTMX(r) {
+		return c.Redirect(http.StatusSeeOther, "/sessions")
+	}
+	props, err := a.sessionsProps(c)
+	if err != nil {
+		return err
+	}
+	props.Ended = &ended
+	return a.render(c, http.StatusOK, views.SessionList(props))
+}
+
+func (a *App) sessionsProps(c echo.Context) (views.SessionsProps, error) {
+	list, err := a.Sessions.Own(c.Request().Context(), current(c))
+	if err != nil {
+		return views.SessionsProps{}, err
+	}
+	var props views.SessionsProps
+	for _, s := range list {
+		props.Sessions = append(props.Sessions, views.OwnSession{
+			Device: s.Device, SignedIn: s.SignedIn, LastSeen: s.LastSeen, Current: s.Current,
+			EndURL: "/sessions/" + s.ID + "/end",
+		})
+	}
+	return props, nil
+}
