@@ -127,6 +127,14 @@ func (v *visitor) callback(address string) answer {
 	return v.direct(v.request(http.MethodGet, address, nil))
 }
 
+// send posts a body as it is, the way another site's server or page would.
+func (v *visitor) send(address, contentType, body string) answer {
+	v.t.Helper()
+	req := v.request(http.MethodPost, address, nil, "Content-Type", contentType, "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example")
+	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	return v.direct(req)
+}
+
 // wantSignedIn checks that a callback signed a person in and leads to a page of theirs.
 func (s *scriptedApp) wantSignedIn(v *visitor, got answer, subject, page string) {
 	s.t.Helper()

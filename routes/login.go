@@ -111,8 +111,8 @@ func (a *App) authorizationResponse(c echo.Context) (url.Values, error) {
 	if !a.FormPost {
 		return c.QueryParams(), nil
 	}
-	if r.Method != http.MethodPost {
-		return nil, &authn.Error{Reason: authn.ReasonResponseMalformed, Err: errors.New("the response came by GET, not by POST")}
+	if r.Method != http.MethodPost || r.URL.RawQuery != "" {
+		return nil, &authn.Error{Reason: authn.ReasonResponseMalformed, Err: errors.New("the response did not come as a form, or not as a form alone")}
 	}
 	return formValues(c)
 }
