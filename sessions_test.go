@@ -20,7 +20,7 @@ func TestSessionList(t *testing.T) {
 
 	page := here.get("/sessions")
 	root := parse(t, page.body)
-	if shown := text(byID(root, "sessions-card")); page.StatusCode != http.StatusOK || strings.Count(shown, "last seen") != 2 {
+	if shown := text(byID(root, "sessions-card")); page.StatusCode != http.StatusOK || strings.Count(shown, "Signed in ") != 2 {
 		t.Fatalf("the list is %d: %s", page.StatusCode, shown)
 	}
 	end := find(root, func(n *node) bool { return strings.HasSuffix(attribute(n, "action"), "/end") })
@@ -38,7 +38,7 @@ func TestSessionList(t *testing.T) {
 	}
 	for range 2 { // the second time there is nothing to end, which is as well
 		got := here.post(address, nil, "HX-Request", "true")
-		if got.StatusCode != http.StatusOK || strings.Count(got.body, "last seen") != 1 || strings.Contains(got.body, "<html") {
+		if got.StatusCode != http.StatusOK || strings.Count(got.body, "Signed in ") != 1 || strings.Contains(got.body, "<html") {
 			t.Errorf("ending it: %d %s", got.StatusCode, got.body)
 		}
 	}

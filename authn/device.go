@@ -6,14 +6,23 @@ import "strings"
 // person to tell their own sessions apart: "Firefox on Linux". It is no evidence of
 // anything.
 func Device(userAgent string) string {
-	browser := firstOf(userAgent, "a browser",
+	browser := firstOf(userAgent, "",
 		// The order matters: most browsers also claim to be those they stem from.
 		"Edg/", "Edge", "EdgA/", "Edge", "EdgiOS/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet",
 		"Firefox/", "Firefox", "FxiOS/", "Firefox", "CriOS/", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
-	system := firstOf(userAgent, "an unknown system",
+	system := firstOf(userAgent, "",
 		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
 		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")
-	return browser + " on " + system
+	switch {
+	case browser == "" && system == "":
+		return "Unknown device"
+	case browser == "":
+		return "Unknown browser on " + system
+	case system == "":
+		return browser
+	default:
+		return browser + " on " + system
+	}
 }
 
 // firstOf takes pairs of a mark and a name and returns the name of the first mark

@@ -37,10 +37,10 @@ func TestDevice(t *testing.T) {
 		iphone + webkit + "FxiOS/140.0 Mobile/15E148 Safari/605.1.15":                  "Firefox on iPhone",
 		mac + webkit + "Version/18.0 Safari/605.1.15":                                  "Safari on macOS",
 		ipad + webkit + "Version/18.0 Mobile/15E148 Safari/604.1":                      "Safari on iPad",
-		"curl/8.14.1":                          "curl on an unknown system",
-		"":                                     "a browser on an unknown system",
-		"<script>alert(1)</script>":            "a browser on an unknown system",
-		strings.Repeat("x", 1<<20) + "Windows": "a browser on Windows",
+		"curl/8.14.1":                          "curl",
+		"":                                     "Unknown device",
+		"<script>alert(1)</script>":            "Unknown device",
+		strings.Repeat("x", 1<<20) + "Windows": "Unknown browser on Windows",
 	} {
 		if got := authn.Device(userAgent); got != want {
 			t.Errorf("Device(%.120q) is %q, want %q", userAgent, got, want)
