@@ -6,11 +6,11 @@ import "strings"
 // person to tell their own sessions apart: "Firefox on Linux". It is no evidence of
 // anything.
 func Device(userAgent string) string {
-	browser := firstOf(userAgent, "",
+	browser := firstOf(userAgent,
 		// The order matters: most browsers also claim to be those they stem from.
 		"Edg/", "Edge", "EdgA/", "Edge", "EdgiOS/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet",
 		"Firefox/", "Firefox", "FxiOS/", "Firefox", "CriOS/", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
-	system := firstOf(userAgent, "",
+	system := firstOf(userAgent,
 		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
 		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")
 	switch {
@@ -26,12 +26,12 @@ func Device(userAgent string) string {
 }
 
 // firstOf takes pairs of a mark and a name and returns the name of the first mark
-// that the text holds.
-func firstOf(text, otherwise string, pairs ...string) string {
+// that the text holds, or "".
+func firstOf(text string, pairs ...string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if strings.Contains(text, pairs[i]) {
 			return pairs[i+1]
 		}
 	}
-	return otherwise
+	return ""
 }
