@@ -3,6 +3,7 @@ package authn
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Reason says in a word why something was refused. The same word stands in the
@@ -58,6 +59,8 @@ type Error struct {
 	Code string
 	// ReturnTo is where the person was going, so that they can try again.
 	ReturnTo string
+	// RetryAfter is when to try again, where that is known.
+	RetryAfter time.Duration
 	// Err is what happened underneath.
 	Err error
 }

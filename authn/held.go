@@ -60,11 +60,12 @@ func (s *Sessions) Hold(ctx context.Context, session *Session, h Held) (string, 
 	}
 	now := s.now()
 	h.ID, h.Until = rand.Text(), now.Add(heldLifetime)
-	_, err := s.Update(ctx, session, func(fresh *Session) {
+	_, err := s.Update(ctx, session, func(fresh *Session) error {
 		fresh.held = append(slices.DeleteFunc(fresh.held, func(old Held) bool { return !now.Before(old.Until) }), h)
 		for len(fresh.held) > maxHeld || heldBytes(fresh.held) > maxHeldBytes {
 			fresh.held = fresh.held[1:]
 		}
+		return nil
 	})
 	return h.ID, err
 }

@@ -29,6 +29,10 @@ type Session struct {
 	asked []time.Time
 	// values is the application's own map, as gorilla's session has it, in gob.
 	values []byte
+	// lease is who uses the refresh token just now, and retry when it may be used again
+	// after that has failed.
+	lease lease
+	retry retry
 	// held are requests that wait for the person to sign in anew, the newest last.
 	held []Held
 
@@ -67,7 +71,7 @@ func FromContext(ctx context.Context) *Session {
 // was written by a program that knows more.
 const (
 	sessionFormat       = 2
-	oldestSessionFormat = 1 // without held
+	oldestSessionFormat = 1 // without what encodeSince2 writes
 )
 
 func (s *Session) encode() []byte {
@@ -103,11 +107,29 @@ func (s *Session) encode() []byte {
 		e.bytes(c.After)
 	}
 	e.bytes(s.values)
+	s.encodeSince2(&e)
+	return e.buf
+}
+
+func (s *Session) encodeSince2(e *encoder) {
 	e.byte(byte(len(s.held)))
 	for _, h := range s.held {
-		h.encode(&e)
+		h.encode(e)
 	}
-	return e.buf
+	e.time(s.tokens.Obtained)
+	e.string(s.lease.holder)
+	e.time(s.lease.until)
+	e.byte(s.retry.failures)
+	e.time(s.retry.at)
+}
+
+func (s *Session) decodeSince2(d *decoder) {
+	for range d.byte() {
+		s.held = append(s.held, decodeHeld(d))
+	}
+	s.tokens.Obtained = d.time()
+	s.lease = lease{holder: d.string(), until: d.time()}
+	s.retry = retry{failures: d.byte(), at: d.time()}
 }
 
 // maxChanges bounds how many changes are remembered of a refresh.
@@ -139,9 +161,7 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	}
 	s.values = d.bytes()
 	if format >= 2 {
-		for range d.byte() {
-			s.held = append(s.held, decodeHeld(&d))
-		}
+		s.decodeSince2(&d)
 	}
 	return s, d.err()
 }

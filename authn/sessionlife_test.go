@@ -80,7 +80,7 @@ func TestSE04WhatIsNoPersonMovesNoEnd(t *testing.T) {
 	for at := time.Hour; at < 24*time.Hour; at += time.Hour {
 		s.after(at)
 		session := s.wantPerson(t, value, "alice")
-		if _, err := s.Update(t.Context(), session, func(*authn.Session) {}); err != nil {
+		if _, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		saveValue(t, s, alice, "at", at.String())
@@ -146,7 +146,7 @@ func TestSE07NothingBringsAnEndedSessionBack(t *testing.T) {
 				r = r.WithContext(authn.NewContext(r.Context(), loaded))
 				end(t, s, session)
 
-				_, err = s.Update(t.Context(), loaded, func(*authn.Session) { t.Error("the change of an ended session ran") })
+				_, err = s.Update(t.Context(), loaded, func(*authn.Session) error { t.Error("the change of an ended session ran"); return nil })
 				wantReason(t, store+": Update", err, authn.ReasonSessionEnded)
 				s.Touch(t.Context(), loaded)
 				values.Values["colour"] = "red"
@@ -172,16 +172,12 @@ func TestSE07ASlowUpdateDoesNotReviveWhatEndedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
 		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
-		_, err := s.Update(t.Context(), session, func(*authn.Session) {
-			if err := s.End(t.Context(), session); err != nil {
-				t.Fatal(err)
-			}
-		})
+		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return s.End(t.Context(), session) })
 		wantReason(t, store+": Update", err, authn.ReasonSessionEnded)
 		s.wantPerson(t, value, "")
 
 		twin, value := newVisitor(t).signIn(t, s, signInOf("alice"))
-		if _, err := s.Update(t.Context(), twin, func(fresh *authn.Session) { fresh.ProfileAt = noon().Add(time.Hour) }); err != nil {
+		if _, err := s.Update(t.Context(), twin, func(fresh *authn.Session) error { fresh.ProfileAt = noon().Add(time.Hour); return nil }); err != nil {
 			t.Errorf("%s: the twin: %v", store, err)
 		}
 		if got := s.wantPerson(t, value, "alice").ProfileAt; !got.Equal(noon().Add(time.Hour)) {
@@ -199,8 +195,9 @@ func TestSE08ConcurrentChangesLoseNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for worker := range workers {
 			wg.Go(func() {
-				if _, err := s.Update(t.Context(), session, func(fresh *authn.Session) {
+				if _, err := s.Update(t.Context(), session, func(fresh *authn.Session) error {
 					fresh.Changes = append(fresh.Changes, authn.Change{Name: string(rune('a' + worker))})
+					return nil
 				}); err != nil {
 					t.Errorf("%s: Update: %v", store, err)
 				}

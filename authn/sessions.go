@@ -109,9 +109,10 @@ func (s *Sessions) Clear(w http.ResponseWriter) {
 
 // Update applies change to the session as it is now in the store and saves it,
 // again if somebody else saves first: change may run more than once. It returns the
-// session as saved. An *Error of ReasonSessionEnded says that it has ended, and what
-// has ended is never written back.
-func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session)) (*Session, error) {
+// session as saved. Where change returns an error nothing is saved: Update returns that
+// error as it is, and the session as it was found. An *Error of ReasonSessionEnded says
+// that it has ended, and what has ended is never written back.
+func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session) error) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
@@ -122,7 +123,9 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 		if fresh == nil {
 			return nil, &Error{Reason: ReasonSessionEnded, Err: ErrNotFound}
 		}
-		change(fresh)
+		if err := change(fresh); err != nil {
+			return fresh, err
+		}
 		record, err := s.seal(fresh)
 		if err != nil {
 			return nil, err
@@ -151,7 +154,7 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 func (s *Sessions) Touch(ctx context.Context, session *Session) {
 	now := s.now()
 	if session.stale {
-		if _, err := s.Update(ctx, session, func(*Session) {}); err != nil {
+		if _, err := s.Update(ctx, session, func(*Session) error { return nil }); err != nil {
 			s.log.WarnContext(ctx, "session not sealed anew", "session", session.LogID(), "error", err)
 		}
 	}

@@ -116,7 +116,7 @@ func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWr
 	if started != nil {
 		t.Error("Start returned a session")
 	}
-	_, err = s.Update(r.Context(), session, func(*authn.Session) {})
+	_, err = s.Update(r.Context(), session, func(*authn.Session) error { return nil })
 	outage("Update", err)
 	outage("End", s.End(r.Context(), session))
 	_, err = s.EndAll(r.Context(), &authn.LogoutToken{Issuer: issuer, Subject: session.Identity.Subject, IssuedAt: noon()})
@@ -148,7 +148,7 @@ func TestFM11ARequestThatIsOverIsNotAnAnswer(t *testing.T) {
 		if loaded != nil {
 			t.Errorf("%s: Load returned a session", store)
 		}
-		_, err = s.Update(ctx, session, func(*authn.Session) {})
+		_, err = s.Update(ctx, session, func(*authn.Session) error { return nil })
 		wantReason(t, store+": Update", err, authn.ReasonStoreUnavailable)
 		s.wantPerson(t, value, "alice")
 
@@ -262,7 +262,7 @@ func TestFM23ARecordOfAnotherFormatReadsAsNone(t *testing.T) {
 	for _, version := range []byte{0, 1, 3, 255} {
 		format(version)
 		s.wantPerson(t, value, "")
-		_, err := s.Update(t.Context(), session, func(*authn.Session) {})
+		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
 		wantReason(t, "Update", err, authn.ReasonSessionEnded)
 	}
 	format(2)

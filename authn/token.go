@@ -10,6 +10,8 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,9 +23,10 @@ type Tokens struct {
 	Access, Refresh Secret
 	// IDToken is the last ID token as it came, for id_token_hint at sign-out.
 	IDToken Secret
-	// Expires is when the access token expires; zero where the provider did not say.
-	Expires time.Time
-	Scope   string
+	// Obtained is when they came, and Expires when the access token expires; zero where
+	// the provider did not say.
+	Obtained, Expires time.Time
+	Scope             string
 }
 
 // oauth2Config returns x/oauth2's view of the client.
@@ -65,18 +68,31 @@ func (rp *RelyingParty) refresh(ctx context.Context, m *Metadata, old Tokens) (T
 	if tokens.IDToken == "" {
 		tokens.IDToken = old.IDToken
 	}
-	if tokens.Scope == "" {
-		tokens.Scope = old.Scope
-	}
+	tokens.Scope = refreshedScope(old.Scope, tokens.Scope)
 	return tokens, nil
+}
+
+// refreshedScope is what a refreshed token is taken to be good for: what the provider
+// says, but never more than was granted (RFC 6749 section 6).
+func refreshedScope(granted, said string) string {
+	if said == "" || granted == "" {
+		return granted
+	}
+	allowed := strings.Fields(granted)
+	return strings.Join(slices.DeleteFunc(strings.Fields(said), func(scope string) bool {
+		return !slices.Contains(allowed, scope)
+	}), " ")
 }
 
 func (rp *RelyingParty) tokens(t *oauth2.Token) Tokens {
 	idToken, _ := t.Extra("id_token").(string)
 	scope, _ := t.Extra("scope").(string)
-	tokens := Tokens{Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), IDToken: Secret(idToken), Scope: scope}
+	tokens := Tokens{
+		Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), IDToken: Secret(idToken),
+		Obtained: rp.cfg.Now(), Scope: scope,
+	}
 	if t.ExpiresIn > 0 {
-		tokens.Expires = rp.cfg.Now().Add(time.Duration(t.ExpiresIn) * time.Second)
+		tokens.Expires = tokens.Obtained.Add(time.Duration(t.ExpiresIn) * time.Second)
 	}
 	return tokens
 }
@@ -93,12 +109,28 @@ func tokenError(err error) error {
 	}
 	status := e.Response.StatusCode
 	if status >= 500 || status == http.StatusTooManyRequests {
-		return refuse(ReasonProviderUnreachable, "the token endpoint answered %d", status)
+		return &Error{
+			Reason: ReasonProviderUnreachable, RetryAfter: retryAfter(e.Response),
+			Err: fmt.Errorf("the token endpoint answered %d", status),
+		}
 	}
 	return &Error{
 		Reason: ReasonTokenRequestFailed, Code: registeredCode(e.ErrorCode),
 		Err: fmt.Errorf("the token endpoint answered %d", status),
 	}
+}
+
+// maxRetryAfter bounds how long a provider can ask to be left alone.
+const maxRetryAfter = time.Minute
+
+// retryAfter reads the Retry-After header in seconds (RFC 9110 section 10.2.3). A date, which
+// would have to be compared with another's clock, counts as none.
+func retryAfter(resp *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 }
 
 // withoutQuery drops the query from the URL in a client's error.

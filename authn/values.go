@@ -79,12 +79,10 @@ func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted m
 	if err != nil {
 		return err
 	}
-	var failed error
-	saved, err := s.Update(ctx, session, func(fresh *Session) {
+	saved, err := s.Update(ctx, session, func(fresh *Session) error {
 		current, err := decodeValues(fresh.values)
 		if err != nil {
-			failed = err
-			return
+			return err
 		}
 		for key, value := range wanted {
 			if old, ok := loaded[key]; !ok || !reflect.DeepEqual(old, value) {
@@ -96,13 +94,10 @@ func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted m
 				delete(current, key)
 			}
 		}
-		if encoded, err := encodeValues(current); err != nil {
-			failed = err
-		} else {
-			fresh.values = encoded
-		}
+		fresh.values, err = encodeValues(current)
+		return err
 	})
-	if err := errors.Join(failed, err); err != nil {
+	if err != nil {
 		return err
 	}
 	// What others saved is not in this request's map: the next Save must not take it

@@ -1,0 +1,114 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+const (
+	// A person can ask for their profile so often in so long. Auth0 takes five
+	// userinfo calls a minute per user; the sign-in's own counts.
+	maxAsked    = 4
+	askedWindow = time.Minute
+)
+
+// TooSoonError says that the provider was asked about this person often enough
+// within the last minute.
+type TooSoonError struct {
+	// Wait is how long until it may be asked again.
+	Wait time.Duration
+}
+
+func (e *TooSoonError) Error() string { return "authn: the profile was refreshed too often" }
+
+// RefreshProfile asks the provider what it says of the session's person now and
+// returns the session as it is after that, with what changed. It never moves the
+// session's end, and never makes it somebody else's.
+//
+// On an error the session is as it was, except for an *Error of ReasonSessionEnded:
+// then the provider, or somebody else, has ended it. The other errors are a
+// TooSoonError and an *Error of ReasonProviderUnreachable, ReasonProviderMisconfigured,
+// ReasonRefreshRefused, ReasonRefreshFailed, ReasonUserInfoFailed, ReasonTooLarge or
+// ReasonStoreUnavailable.
+func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {
+	return ts.once(ctx, &ts.profiles, session, func(ctx context.Context) (*Session, error) {
+		return ts.refreshProfile(ctx, session)
+	})
+}
+
+func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*Session, error) {
+	m, err := ts.rp.provider.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if session, err = ts.admit(ctx, session); err != nil {
+		return nil, err
+	}
+	session = ts.newest(session)
+	if m.UserInfoEndpoint == "" {
+		return ts.refreshIDToken(ctx, session)
+	}
+	// A token of which nobody said how long it lives is replaced when a person asks: it
+	// would never be tried whether the provider still gives out new ones.
+	renewed := ts.due(session.tokens) || (session.tokens.Expires.IsZero() && session.tokens.Refresh != "")
+	if renewed {
+		if session, err = ts.renew(ctx, session); err != nil {
+			return nil, err
+		}
+	}
+	claims, err := ts.rp.userInfo(ctx, m, session.tokens.Access, session.Identity.Subject)
+	if errors.Is(err, errUnauthorized) && !renewed {
+		if session, err = ts.renew(ctx, session); err != nil {
+			return nil, err
+		}
+		claims, err = ts.rp.userInfo(ctx, m, session.tokens.Access, session.Identity.Subject)
+	}
+	switch {
+	case ReasonOf(err) == ReasonUserInfoMismatch:
+		return nil, ts.end(ctx, session, err)
+	case err != nil:
+		return nil, err
+	case len(session.Identity.IDToken)+len(claims) > maxClaimsBytes:
+		return nil, refuse(ReasonTooLarge, "%d bytes of userinfo", len(claims))
+	}
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		s.Changes = changes(s.Identity.UserInfo, claims)
+		s.ProfileAt = ts.rp.cfg.Now()
+		s.Identity.UserInfo = claims
+		s.Identity.Profile = s.Identity.profile()
+		return nil
+	})
+}
+
+// refreshIDToken is the way of a provider without userinfo: what it says now is in the
+// ID token that comes with new tokens.
+func (ts *TokenSource) refreshIDToken(ctx context.Context, session *Session) (*Session, error) {
+	before := session.Identity.IDToken
+	session, err := ts.renew(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		s.Changes = slices.DeleteFunc(changes(before, s.Identity.IDToken), func(c Change) bool {
+			return slices.Contains(signedOnly, c.Name)
+		})
+		s.ProfileAt = ts.rp.cfg.Now()
+		s.Identity.Profile = s.Identity.profile()
+		return nil
+	})
+}
+
+// admit counts the request against what the provider bears.
+func (ts *TokenSource) admit(ctx context.Context, session *Session) (*Session, error) {
+	return ts.sessions.Update(ctx, session, func(s *Session) error {
+		now := ts.rp.cfg.Now()
+		s.asked = slices.DeleteFunc(s.asked, func(t time.Time) bool { return now.Sub(t) >= askedWindow })
+		if len(s.asked) >= maxAsked {
+			return &TooSoonError{Wait: askedWindow - now.Sub(s.asked[0])}
+		}
+		s.asked = append(s.asked, now)
+		return nil
+	})
+}
