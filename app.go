@@ -68,7 +68,7 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
 		Keys: keys, Store: store, Secure: base.Scheme == "https",
-		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, Now: time.Now, Log: log,
+		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Now: time.Now, Log: log,
 	}
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
 	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
 	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
+	SessionLimit    int           `envconfig:"SESSION_LIMIT" default:"50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
 
 	ClientAuth         string   `envconfig:"CLIENT_AUTH" default:"client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
 	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt"`

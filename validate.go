@@ -162,6 +162,9 @@ func (c *Config) validateSessions(f *faults) {
 	if c.SessionIdle < time.Second {
 		f.add("SESSION_IDLE", "is %s; it must be a second or more", c.SessionIdle)
 	}
+	if c.SessionLimit < 1 {
+		f.add("SESSION_LIMIT", "is %d; it must be 1 or more", c.SessionLimit)
+	}
 	if c.SessionAbsolute < c.SessionIdle {
 		f.add("SESSION_ABSOLUTE", "is %s, shorter than SESSION_IDLE, which is %s", c.SessionAbsolute, c.SessionIdle)
 	}

@@ -92,7 +92,7 @@ func (a *app) configuration(t testing.TB, scheme string) authn.Config {
 		ClientAuth: authn.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
 		Scopes: []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
-		Keys: keys, Store: authn.NewMemoryStore(), Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour,
+		Keys: keys, Store: authn.NewMemoryStore(), Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour, SessionsPerPerson: 50,
 		Now: a.clock.Now, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -212,7 +212,7 @@ func (a *app) logout(_ http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.sessions.End(r.Context(), s); err != nil {
+	if err := a.sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
 		return err
 	}
 	a.rp.RevokeTokens(r.Context(), s)

@@ -51,6 +51,9 @@ type Config struct {
 	Secure bool
 	// Idle and Absolute are how long a session lives without its person, and at all.
 	Idle, Absolute time.Duration
+	// SessionsPerPerson is how many sessions a person may have; beyond it the one not used
+	// for longest ends.
+	SessionsPerPerson int
 
 	Now func() time.Time
 	Log *slog.Logger
@@ -95,6 +98,9 @@ func (c Config) validate() error {
 	}
 	if c.Idle <= 0 || c.Absolute < c.Idle {
 		fault("the idle lifetime must be positive and no longer than the absolute one")
+	}
+	if c.SessionsPerPerson < 1 {
+		fault("a person must be allowed a session")
 	}
 	return errors.Join(faults...)
 }

@@ -256,7 +256,7 @@ func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (
 	if err != nil {
 		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
-	return s.endRecords(ctx, records)
+	return s.endRecords(ctx, records, CauseProvider)
 }
 
 func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) error {

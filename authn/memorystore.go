@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,9 +16,15 @@ type MemoryStore struct {
 	records map[Key]Record
 	// byIndex finds records by Owner and by ProviderSession.
 	byIndex map[Key]map[Key]struct{}
-	ended   map[Key]time.Time // session key -> until
+	ended   map[Key]ending // by session key
 	revoked map[Key]revocation
 	once    map[Key]time.Time // key -> until
+}
+
+// ending remembers an ended session.
+type ending struct {
+	cause Cause
+	until time.Time
 }
 
 // revocation refuses sign-ins of an owner or a provider session up to a moment.
@@ -31,7 +38,7 @@ func NewMemoryStore() *MemoryStore {
 	return &MemoryStore{
 		records: make(map[Key]Record),
 		byIndex: make(map[Key]map[Key]struct{}),
-		ended:   make(map[Key]time.Time),
+		ended:   make(map[Key]ending),
 		revoked: make(map[Key]revocation),
 		once:    make(map[Key]time.Time),
 	}
@@ -76,6 +83,9 @@ func (s *MemoryStore) Load(ctx context.Context, key Key) (Record, error) {
 	defer s.mu.Unlock()
 	r, ok := s.records[key]
 	if !ok {
+		if e, ok := s.ended[key]; ok {
+			return Record{}, &EndedError{e.cause}
+		}
 		return Record{}, ErrNotFound
 	}
 	r.Sealed = bytes.Clone(r.Sealed)
@@ -119,17 +129,27 @@ func (s *MemoryStore) Touch(ctx context.Context, key Key, lastSeen, expires time
 }
 
 // End implements Store.
-func (s *MemoryStore) End(ctx context.Context, key Key, until time.Time) error {
+func (s *MemoryStore) End(ctx context.Context, key Key, cause Cause, until time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop(key)
-	if until.After(s.ended[key]) {
-		s.ended[key] = until
-	}
+	s.end(key, cause, until)
 	return nil
+}
+
+// end drops a record and remembers that it has ended. The caller holds the lock.
+func (s *MemoryStore) end(key Key, cause Cause, until time.Time) {
+	s.drop(key)
+	e, ok := s.ended[key]
+	if !ok {
+		e.cause = cause
+	}
+	if until.After(e.until) {
+		e.until = until
+	}
+	s.ended[key] = e
 }
 
 // Revoke implements Store.
@@ -155,8 +175,7 @@ func (s *MemoryStore) Revoke(ctx context.Context, index Key, notAfter, until tim
 		}
 	}
 	for _, key := range ended {
-		s.drop(key)
-		s.ended[key] = until
+		s.end(key, CauseProvider, until)
 	}
 	return ended, nil
 }
@@ -209,18 +228,9 @@ func (s *MemoryStore) Sweep(ctx context.Context, now time.Time) (int, error) {
 			swept++
 		}
 	}
-	for _, reminders := range []map[Key]time.Time{s.ended, s.once} {
-		for key, until := range reminders {
-			if !until.After(now) {
-				delete(reminders, key)
-			}
-		}
-	}
-	for key, rev := range s.revoked {
-		if !rev.until.After(now) {
-			delete(s.revoked, key)
-		}
-	}
+	maps.DeleteFunc(s.ended, func(_ Key, e ending) bool { return !e.until.After(now) })
+	maps.DeleteFunc(s.once, func(_ Key, until time.Time) bool { return !until.After(now) })
+	maps.DeleteFunc(s.revoked, func(_ Key, r revocation) bool { return !r.until.After(now) })
 	return swept, nil
 }
 

@@ -69,7 +69,7 @@ func (s *Sessions) endOwn(ctx context.Context, session *Session, meant func(Reco
 	if err != nil {
 		return 0, err
 	}
-	return s.endRecords(ctx, slices.DeleteFunc(records, func(r Record) bool { return !meant(r) }))
+	return s.endRecords(ctx, slices.DeleteFunc(records, func(r Record) bool { return !meant(r) }), CauseElsewhere)
 }
 
 func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, error) {
@@ -82,9 +82,9 @@ func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, 
 }
 
 // endRecords ends sessions one by one. Ended stays ended, also when a later one fails.
-func (s *Sessions) endRecords(ctx context.Context, records []Record) (int, error) {
+func (s *Sessions) endRecords(ctx context.Context, records []Record, cause Cause) (int, error) {
 	for n, record := range records {
-		if err := s.store.End(ctx, record.Key, s.now().Add(s.absolute)); err != nil {
+		if err := s.store.End(ctx, record.Key, cause, s.now().Add(s.absolute)); err != nil {
 			return n, &Error{Reason: ReasonStoreUnavailable, Err: err}
 		}
 	}

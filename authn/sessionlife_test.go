@@ -120,7 +120,7 @@ func TestSE07NothingBringsAnEndedSessionBack(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(t *testing.T, s *site, session *authn.Session){
 		"End": func(t *testing.T, s *site, session *authn.Session) {
-			if err := s.End(t.Context(), session); err != nil {
+			if err := s.End(t.Context(), session, authn.CauseSignedOut); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -172,7 +172,7 @@ func TestSE07ASlowUpdateDoesNotReviveWhatEndedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
 		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
-		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return s.End(t.Context(), session) })
+		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return s.End(t.Context(), session, authn.CauseSignedOut) })
 		wantReason(t, store+": Update", err, authn.ReasonSessionEnded)
 		s.wantPerson(t, value, "")
 

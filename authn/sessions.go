@@ -39,6 +39,7 @@ type Sessions struct {
 	keys           *Keys
 	cookies        cookies
 	idle, absolute time.Duration
+	perPerson      int
 	now            func() time.Time
 	log            *slog.Logger
 
@@ -54,7 +55,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	}
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure},
-		idle: cfg.Idle, absolute: cfg.Absolute, now: cfg.Now, log: cfg.Log,
+		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, now: cfg.Now, log: cfg.Log,
 	}, nil
 }
 
@@ -94,6 +95,27 @@ func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, 
 		return nil, nil
 	}
 	return session, nil
+}
+
+// Ended says why the session was ended that a request's cookie names, or CauseUnknown. It
+// is for a page that tells its person; who could not open the session learns nothing else
+// of it.
+func (s *Sessions) Ended(r *http.Request) Cause {
+	value, ok := s.cookies.get(r, sessionCookie)
+	if !ok {
+		return CauseUnknown
+	}
+	id, _, ok := splitCookie(value)
+	if !ok {
+		return CauseUnknown
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	_, err := s.store.Load(ctx, NewKey(sessionPurpose, id))
+	if ended, ok := errors.AsType[*EndedError](err); ok {
+		return ended.Cause
+	}
+	return CauseUnknown
 }
 
 // Stale reports whether the browser sent a session cookie that Load opened nothing
@@ -172,11 +194,11 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 }
 
 // End ends a session in the store. After it has returned nil the cookie opens
-// nothing, on no node.
-func (s *Sessions) End(ctx context.Context, session *Session) error {
+// nothing, on no node. The *Error is of ReasonStoreUnavailable.
+func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	if err := s.store.End(ctx, session.record.Key, session.Expires); err != nil {
+	if err := s.store.End(ctx, session.record.Key, cause, session.Expires); err != nil {
 		return &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
 	return nil

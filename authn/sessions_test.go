@@ -62,7 +62,7 @@ func TestSE02WhatTheStoreDoesNotKnowIsNeverAdopted(t *testing.T) {
 	_, expired := newVisitor(t).signIn(t, s, signInOf("alice"))
 	s.after(24 * time.Hour)
 	ended, value := newVisitor(t).signIn(t, s, signInOf("alice"))
-	if err := s.End(t.Context(), ended); err != nil {
+	if err := s.End(t.Context(), ended, authn.CauseSignedOut); err != nil {
 		t.Fatal(err)
 	}
 	_, alive := newVisitor(t).signIn(t, s, signInOf("alice"))

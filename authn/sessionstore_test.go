@@ -118,7 +118,7 @@ func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWr
 	}
 	_, err = s.Update(r.Context(), session, func(*authn.Session) error { return nil })
 	outage("Update", err)
-	outage("End", s.End(r.Context(), session))
+	outage("End", s.End(r.Context(), session, authn.CauseSignedOut))
 	_, err = s.EndAll(r.Context(), &authn.LogoutToken{Issuer: issuer, Subject: session.Identity.Subject, IssuedAt: noon()})
 	outage("EndAll by subject", err)
 	_, err = s.EndAll(r.Context(), &authn.LogoutToken{Issuer: issuer, Subject: session.Identity.Subject, SID: session.Identity.SID, IssuedAt: noon()})
@@ -156,7 +156,7 @@ func TestFM11ARequestThatIsOverIsNotAnAnswer(t *testing.T) {
 		if _, err := s.Start(httptest.NewRecorder(), r, signInOf("alice")); err != nil {
 			t.Errorf("%s: Start: %v", store, err)
 		}
-		if err := s.End(ctx, session); err != nil {
+		if err := s.End(ctx, session, authn.CauseSignedOut); err != nil {
 			t.Errorf("%s: End: %v", store, err)
 		}
 		s.wantPerson(t, value, "")

@@ -53,7 +53,7 @@ func sessionsConfig(t *testing.T, store authn.Store, c *clock) authn.Config {
 		Scopes: []string{"openid"}, IDTokenAlgorithms: []string{"RS256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
 		Keys: newKeys(t, appSecret), Store: store, Secure: true,
-		Idle: 24 * time.Hour, Absolute: 168 * time.Hour,
+		Idle: 24 * time.Hour, Absolute: 168 * time.Hour, SessionsPerPerson: 50,
 		Now: c.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }

@@ -35,6 +35,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	}
 	session.record.Version = 1
 	s.endPrevious(ctx, previous)
+	s.endSurplus(ctx, session)
 	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
 	return session, nil
 }
@@ -52,6 +53,20 @@ func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
 	session.endBy(in.Expires)
 	session.IdleUntil = s.idleUntil(now, session.Expires)
 	return session
+}
+
+// endSurplus ends the sessions of a person that are more than one may have: those first
+// that were not used for longest.
+func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
+	records, err := s.ownRecords(ctx, session)
+	if err == nil && len(records) > s.perPerson {
+		records = slices.DeleteFunc(records, func(r Record) bool { return r.Key == session.record.Key })
+		slices.SortFunc(records, func(a, b Record) int { return b.LastSeen.Compare(a.LastSeen) })
+		_, err = s.endRecords(ctx, records[s.perPerson-1:], CauseTooMany)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "sessions beyond the limit were not ended", "session", session.LogID(), "error", err)
+	}
 }
 
 // previousSession is a session that a sign-in replaces, and what opens it.
@@ -98,7 +113,7 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 // included.
 func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
 	for _, p := range previous {
-		if err := s.store.End(ctx, p.key, s.now().Add(s.absolute)); err != nil {
+		if err := s.store.End(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
 			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
 		}
 	}

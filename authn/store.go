@@ -63,6 +63,28 @@ var (
 	ErrEnded = errors.New("authn: the session was ended meanwhile")
 )
 
+// Cause says why a session was ended before its time. A store keeps it as it is given.
+type Cause byte
+
+// The causes. Their numbers are stored.
+const (
+	CauseUnknown   Cause = iota // of a session that was not ended, or is not remembered
+	CauseSignedOut              // its person signed out
+	CauseReplaced               // its person signed in anew in the same browser
+	CauseElsewhere              // its person ended it from another session
+	CauseProvider               // the provider said so
+	CauseRefresh                // the provider gives it no new tokens
+	CauseTooMany                // its person has begun more sessions than one may have
+)
+
+// EndedError is the ErrNotFound of a session that was ended, as long as that is remembered.
+type EndedError struct{ Cause Cause }
+
+func (e *EndedError) Error() string { return "authn: the session was ended" }
+
+// Is makes it an ErrNotFound.
+func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
+
 // Store keeps session records. It is the one interface of this package; the
 // in-memory store here and those of boltstore implement it, and storetest
 // is the suite that each of them passes.
@@ -84,8 +106,8 @@ type Store interface {
 	// revoked at or after r.SignedIn, and ErrConflict where r.Key exists.
 	Create(ctx context.Context, r Record) error
 
-	// Load returns the record with its sealed part, or ErrNotFound. It may return
-	// a record that has expired.
+	// Load returns the record with its sealed part, or ErrNotFound: an *EndedError
+	// where it was ended. It may return a record that has expired.
 	Load(ctx context.Context, key Key) (Record, error)
 
 	// Save replaces the sealed part of the record whose version is still r.Version
@@ -98,15 +120,16 @@ type Store interface {
 	// never disturbs a Save. It returns ErrNotFound where the session has ended.
 	Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error
 
-	// End drops the record and remembers its key until the time given, so that it
-	// cannot come back. To end what is not there is no error.
-	End(ctx context.Context, key Key, until time.Time) error
+	// End drops the record and remembers its key and the cause until the time given, so
+	// that it cannot come back. To end what is not there is no error. Of several causes
+	// the first stays.
+	End(ctx context.Context, key Key, cause Cause, until time.Time) error
 
 	// Revoke ends every record that index names, as its Owner or its
 	// ProviderSession, and that was signed in at or before notAfter, counted in
 	// whole seconds. Until the time given, a Create of such a record returns
 	// ErrEnded; a later sign-in is not touched. It returns the keys of the records
-	// that it ended.
+	// that it ended, for CauseProvider.
 	Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error)
 
 	// List returns the records that index names, as their Owner or their

@@ -113,7 +113,7 @@ func (ts *TokenSource) expired(tokens Tokens) bool {
 // end ends a session that must not go on, and returns the error that says so.
 func (ts *TokenSource) end(ctx context.Context, session *Session, cause error) error {
 	ts.rp.cfg.Log.WarnContext(ctx, "session ended by refresh", "session", session.LogID(), "reason", ReasonOf(cause), "error", cause)
-	if err := ts.sessions.End(ctx, session); err != nil {
+	if err := ts.sessions.End(ctx, session, CauseRefresh); err != nil {
 		return err
 	}
 	return &Error{Reason: ReasonSessionEnded, Err: cause}

@@ -57,7 +57,7 @@ func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions
 		return nil
 	}
 	if values.Options != nil && values.Options.MaxAge < 0 {
-		if err := s.End(r.Context(), session); err != nil {
+		if err := s.End(r.Context(), session, CauseSignedOut); err != nil {
 			return err // the cookie still opens it
 		}
 		s.Clear(w)

@@ -165,7 +165,7 @@ func (a *App) signOut(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	s := current(c)
 	if s != nil {
-		if err := a.Sessions.End(r.Context(), s); err != nil {
+		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
 			return err
 		}
 		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID())

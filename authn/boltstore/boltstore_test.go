@@ -27,7 +27,7 @@ func TestFM19RestartKeepsEverything(t *testing.T) {
 	revoked.Owner = authn.NewKey("owner", "revoked")
 	until := kept.Expires
 	s := openStore(t, path)
-	must(t, s.Create(t.Context(), kept), s.Create(t.Context(), ended), s.End(t.Context(), ended.Key, until))
+	must(t, s.Create(t.Context(), kept), s.Create(t.Context(), ended), s.End(t.Context(), ended.Key, authn.CauseSignedOut, until))
 	_, err := s.Revoke(t.Context(), revoked.Owner, revoked.SignedIn, until)
 	must(t, err)
 	kept.Version, kept.Sealed = 1, bytes.Repeat([]byte("new"), 5000)

@@ -20,6 +20,9 @@ type reminder struct {
 	until time.Time
 	// notAfter is the last sign-in that a revocation ends; zero for the others.
 	notAfter time.Time
+	// cause is why a session was ended. A value without it is of a time when it was not
+	// kept.
+	cause authn.Cause
 }
 
 func encodeRecord(r authn.Record) []byte {
@@ -61,6 +64,7 @@ func encodeReminder(r reminder) []byte {
 	e.buf = append(e.buf, formatVersion)
 	e.time(r.until)
 	e.time(r.notAfter)
+	e.buf = append(e.buf, byte(r.cause))
 	return e.sum()
 }
 
@@ -70,6 +74,9 @@ func decodeReminder(value []byte) (reminder, bool) {
 		return reminder{}, false
 	}
 	r := reminder{until: d.time(), notAfter: d.time()}
+	if len(d.buf) > 0 {
+		r.cause = authn.Cause(d.take(1)[0])
+	}
 	return r, d.finished()
 }
 

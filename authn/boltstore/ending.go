@@ -10,8 +10,8 @@ import (
 )
 
 // End implements authn.Store.
-func (s *Store) End(ctx context.Context, key authn.Key, until time.Time) error {
-	return s.write(ctx, func(tx *bbolt.Tx) error { return end(tx, key, until) })
+func (s *Store) End(ctx context.Context, key authn.Key, cause authn.Cause, until time.Time) error {
+	return s.write(ctx, func(tx *bbolt.Tx) error { return end(tx, key, cause, until) })
 }
 
 // Revoke implements authn.Store. A record that cannot be read is ended too: when
@@ -32,7 +32,7 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 			if value != nil {
 				keys = append(keys, key)
 			}
-			if err := end(tx, key, until); err != nil {
+			if err := end(tx, key, authn.CauseProvider, until); err != nil {
 				return err
 			}
 			if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
@@ -63,19 +63,20 @@ func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool,
 	return first, nil
 }
 
-func end(tx *bbolt.Tx, key authn.Key, until time.Time) error {
+func end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error {
 	if err := drop(tx, key); err != nil {
 		return err
 	}
-	return remind(tx, ended, key, reminder{until: until})
+	return remind(tx, ended, key, reminder{until: until, cause: cause})
 }
 
-// remind stores a reminder, and keeps the later times where there is one already:
-// a second call never takes back what the first has promised.
+// remind stores a reminder, and keeps the later times and the first cause where there is
+// one already: a second call never takes back what the first has promised.
 func remind(tx *bbolt.Tx, bucket string, key authn.Key, r reminder) error {
 	if stored, ok := decodeReminder(get(tx, bucket, key)); ok {
 		r.until = later(r.until, stored.until)
 		r.notAfter = later(r.notAfter, stored.notAfter)
+		r.cause = stored.cause
 	}
 	return put(tx, bucket, key, encodeReminder(r))
 }

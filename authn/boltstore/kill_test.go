@@ -56,7 +56,7 @@ func writeUntilKilled(path string) error {
 					acknowledge("created", r.Key)
 					continue
 				}
-				if err := s.End(context.Background(), r.Key, r.Expires); err != nil {
+				if err := s.End(context.Background(), r.Key, authn.CauseSignedOut, r.Expires); err != nil {
 					failed <- err
 				}
 				acknowledge("ended", r.Key)

@@ -43,6 +43,9 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	err := s.read(ctx, func(tx *bbolt.Tx) error {
 		r, ok := decodeRecord(key, get(tx, records, key))
 		if !ok {
+			if mark, ok := decodeReminder(get(tx, ended, key)); ok {
+				return &authn.EndedError{Cause: mark.cause}
+			}
 			return authn.ErrNotFound
 		}
 		r.Sealed = bytes.Clone(r.Sealed)

@@ -64,7 +64,7 @@ func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]err
 		"Load":   loadErr,
 		"Save":   s.Save(ctx, r),
 		"Touch":  s.Touch(ctx, r.Key, at(0), at(time.Hour)),
-		"End":    s.End(ctx, r.Key, at(time.Hour)),
+		"End":    s.End(ctx, r.Key, authn.CauseSignedOut, at(time.Hour)),
 		"Revoke": revokeErr,
 		"List":   listErr,
 		"Once":   onceErr,
@@ -159,7 +159,7 @@ func endBesideWrites(t *testing.T, s authn.Store) {
 		ended := make(chan struct{})
 		together(8, func(worker int) bool {
 			if worker == 0 {
-				wantErr(t, "End", s.End(t.Context(), r.Key, at(time.Hour)), nil)
+				wantErr(t, "End", s.End(t.Context(), r.Key, authn.CauseSignedOut, at(time.Hour)), nil)
 				wantGone(t, s, r)
 				close(ended)
 				return true

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -42,12 +43,29 @@ func endCases() []testCase {
 		}},
 		{"an earlier until does not shorten what an earlier End promised", func(t *testing.T, s authn.Store) {
 			a := record("a")
-			wantErr(t, "first End", s.End(t.Context(), a.Key, at(3*time.Hour)), nil)
-			wantErr(t, "second End", s.End(t.Context(), a.Key, at(time.Hour)), nil)
+			wantErr(t, "first End", s.End(t.Context(), a.Key, authn.CauseSignedOut, at(3*time.Hour)), nil)
+			wantErr(t, "second End", s.End(t.Context(), a.Key, authn.CauseSignedOut, at(time.Hour)), nil)
 			sweep(t, s, at(2*time.Hour))
 			wantErr(t, "Create", s.Create(t.Context(), a), authn.ErrEnded)
 			sweep(t, s, later())
 			create(t, s, a)
+		}},
+		{"remembers why, and the first cause stays", func(t *testing.T, s authn.Store) {
+			a, b := record("a"), record("b")
+			create(t, s, a, b)
+			wantErr(t, "End", s.End(t.Context(), a.Key, authn.CauseElsewhere, at(time.Hour)), nil)
+			wantErr(t, "second End", s.End(t.Context(), a.Key, authn.CauseSignedOut, at(2*time.Hour)), nil)
+			revoke(t, s, a.Owner, at(0))
+			for r, want := range map[authn.Key]authn.Cause{a.Key: authn.CauseElsewhere, b.Key: authn.CauseProvider} {
+				_, err := s.Load(t.Context(), r)
+				if ended, ok := errors.AsType[*authn.EndedError](err); !ok || ended.Cause != want || !errors.Is(err, authn.ErrNotFound) {
+					t.Errorf("Load returned %v, want the cause %d", err, want)
+				}
+			}
+			_, err := s.Load(t.Context(), key("never was"))
+			if _, ok := errors.AsType[*authn.EndedError](err); ok || !errors.Is(err, authn.ErrNotFound) {
+				t.Errorf("Load of what never was returned %v", err)
+			}
 		}},
 		{"cleans the index", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")

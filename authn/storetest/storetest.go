@@ -94,7 +94,7 @@ func create(t *testing.T, s authn.Store, records ...authn.Record) {
 
 func end(t *testing.T, s authn.Store, r authn.Record) {
 	t.Helper()
-	if err := s.End(t.Context(), r.Key, at(time.Hour)); err != nil {
+	if err := s.End(t.Context(), r.Key, authn.CauseSignedOut, at(time.Hour)); err != nil {
 		t.Fatalf("End: %v", err)
 	}
 }
