@@ -20,9 +20,9 @@ type stepUp struct {
 	here, there *visitor
 }
 
-func newStepUp(t *testing.T) *stepUp {
+func newStepUp(t *testing.T, env ...string) *stepUp {
 	t.Helper()
-	s, c := assembleScripted(t)
+	s, c := assembleScripted(t, env...)
 	p := &stepUp{s, c, s.visitor(), s.visitor()}
 	p.here.signInAtOnce()
 	p.there.signInAtOnce()

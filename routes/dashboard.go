@@ -61,7 +61,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	case err == nil:
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	case authn.ReasonOf(err) == authn.ReasonSessionEnded:
-		return errSignInNeeded
+		return a.noSession(c)
 	case wantsJSON(r):
 		return err
 	}

@@ -30,6 +30,11 @@ type logoutRefused struct{ err error }
 func (e *logoutRefused) Error() string { return "routes: back-channel logout: " + e.err.Error() }
 func (e *logoutRefused) Unwrap() error { return e.err }
 
+// sessionEnded says that the session was ended that a request's cookie names, and why.
+type sessionEnded struct{ because string }
+
+func (e *sessionEnded) Error() string { return "routes: the session was ended: " + e.because }
+
 // failure is what becomes of an error: what the person is told and what the operator
 // is. The person's text names what happened and what to do; it quotes no error.
 type failure struct {
@@ -82,6 +87,9 @@ func (a *App) describe(err error) failure {
 			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in again",
 			text: "This asks for a sign-in that is more recent, or stronger, than yours.",
 		}
+	}
+	if e, ok := errors.AsType[*sessionEnded](err); ok {
+		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: explanation(e.because)}
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return describeStatus(e.Code)

@@ -48,6 +48,9 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	if e, ok := errors.AsType[*stepUpNeeded](err); ok {
 		return a.sendTo(c, f, e.resume)
 	}
+	if e, ok := errors.AsType[*sessionEnded](err); ok {
+		return a.sendTo(c, f, signedOutURL(e.because, returnPath(r)))
+	}
 	switch {
 	case wantsJSON(r):
 		return a.problem(c, f)

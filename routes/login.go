@@ -181,15 +181,3 @@ func (a *App) signOut(c echo.Context) error {
 	}
 	return c.Redirect(http.StatusSeeOther, "/signed-out")
 }
-
-// signedOut is where the provider sends the browser back. A wrong state, or none,
-// makes no difference but in what the page can promise.
-func (a *App) signedOut(c echo.Context) error {
-	atProvider := a.RelyingParty.Returned(c.Response(), c.Request())
-	if current(c) != nil {
-		return c.Redirect(http.StatusSeeOther, afterSignIn)
-	}
-	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
-		AtProvider: atProvider, LoginURL: loginURL(""),
-	}))
-}

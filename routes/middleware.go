@@ -185,11 +185,20 @@ func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := current(c)
 		if s == nil {
-			return errSignInNeeded
+			return a.noSession(c)
 		}
 		a.Sessions.Touch(c.Request().Context(), s)
 		return next(c)
 	}
+}
+
+// noSession is the error for a request without a session: a sign-in is needed, and first
+// perhaps an explanation.
+func (a *App) noSession(c echo.Context) error {
+	if because := because(a.Sessions.Ended(c.Request())); because != "" {
+		return &sessionEnded{because}
+	}
+	return errSignInNeeded
 }
 
 // current returns the session of a request, or nil.
