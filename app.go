@@ -43,7 +43,7 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 	handler := routes.New(routes.Config{
 		RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
 		Assets: assets, BaseURL: cfg.baseURL(port),
-		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on",
+		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: settings.FederatedLogout,
 		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
 		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log,
 	})
@@ -67,6 +67,7 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
+		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Keys: keys, Store: store, Secure: base.Scheme == "https",
 		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Now: time.Now, Log: log,
 	}

@@ -50,6 +50,8 @@ type Config struct {
 	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
 	LogoutTokenType    string   `envconfig:"LOGOUT_TOKEN_TYP" default:"compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
 	FrontchannelLogout string   `envconfig:"FRONTCHANNEL_LOGOUT" default:"off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
+	FederatedLogout    string   `envconfig:"FEDERATED_LOGOUT" default:"off" desc:"on has Auth0 also sign people out at the identity provider that they came from"`
+	UserInfo           string   `envconfig:"USERINFO" default:"optional" desc:"optional, or required to refuse a sign-in when the userinfo endpoint fails"`
 	TrustedProxies     []string `envconfig:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
 	PictureOrigins     []string `envconfig:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
 	LogFormat          string   `envconfig:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`

@@ -18,6 +18,11 @@ func tenant(changes ...string) []string {
 	}, changes...)
 }
 
+// other is the same with another provider than Auth0, or Auth0 by its issuer.
+func other(issuer string, changes ...string) []string {
+	return append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}, changes...)
+}
+
 // TestConfigurationFaults (CF-01, CF-02, CF-03, CK-10, DV-03, DV-04) shows that each
 // fault stops the program before it listens, and names its variable.
 func TestConfigurationFaults(t *testing.T) {
@@ -66,6 +71,12 @@ func TestConfigurationFaults(t *testing.T) {
 		{"private_key_jwt with something else", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+notPEM), []string{"CLIENT_SIGNING_KEY: "}},
 		{"ID-03 ID tokens signed by nobody", tenant("ID_TOKEN_ALG=none"), []string{"ID_TOKEN_ALG: "}},
 		{"ID-03 ID tokens signed with the secret", tenant("ID_TOKEN_ALG=RS256,HS256"), []string{"ID_TOKEN_ALG: "}},
+		{"ID-08 an Auth0 issuer without its slash", other("https://tenant.eu.auth0.com"), []string{`OIDC_ISSUER: is "https://tenant.eu.auth0.com"; an Auth0 issuer ends in a slash; write https://tenant.eu.auth0.com/`}},
+		{"the issuer of every Microsoft directory", other("https://login.microsoftonline.com/common/v2.0"), []string{"OIDC_ISSUER: "}},
+		{"Google's issuer with a slash", other("https://accounts.google.com/"), []string{"OIDC_ISSUER: "}},
+		{"federated sign-out elsewhere than with Auth0", other("https://id.example.com", "FEDERATED_LOGOUT=on"), []string{"FEDERATED_LOGOUT: "}},
+		{"federated sign-out neither on nor off", tenant("FEDERATED_LOGOUT=yes"), []string{"FEDERATED_LOGOUT: "}},
+		{"UI-05 userinfo neither optional nor required", tenant("USERINFO=always"), []string{"USERINFO: "}},
 		{"form_post on http", tenant("RESPONSE_MODE=form_post"), []string{"RESPONSE_MODE: "}},
 		{"scopes without openid", tenant("AUTH0_SCOPES=profile email"), []string{"AUTH0_SCOPES: "}},
 		{"a proxy that is no CIDR", tenant("TRUSTED_PROXIES=10.0.0.1"), []string{"TRUSTED_PROXIES: "}},
@@ -114,6 +125,11 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"a provider with a path", []string{"OIDC_ISSUER=https://id.example.com/realms/acme", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
 		{"a provider on loopback", []string{"OIDC_ISSUER=http://127.0.0.1:9000/", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
 		{"two secrets", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,fedcba9876543210fedcba9876543210")},
+		{"ID-08 an Auth0 issuer", other("https://tenant.eu.auth0.com/")},
+		{"one Microsoft directory", other("https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0")},
+		{"federated sign-out", tenant("FEDERATED_LOGOUT=on")},
+		{"federated sign-out by the issuer", other("https://tenant.eu.auth0.com/", "FEDERATED_LOGOUT=on")},
+		{"UI-05 userinfo required", tenant("USERINFO=required")},
 		{"several algorithms", tenant("ID_TOKEN_ALG=RS256,ES256,EdDSA")},
 		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
 		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},

@@ -48,6 +48,12 @@ func knows(op *scriptedop.Provider) []string {
 // still until it is moved, and the provider's with it.
 func assembleScripted(t *testing.T, env ...string) (*scriptedApp, *clock) {
 	t.Helper()
+	return assembleWith(t, func(*authn.Config) {}, env...)
+}
+
+// assembleWith does so with settings that no configuration can have here.
+func assembleWith(t *testing.T, change func(*authn.Config), env ...string) (*scriptedApp, *clock) {
+	t.Helper()
 	c := &clock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
 	a := &app{t: t, log: newLogBuffer(), dataDir: t.TempDir(), issuer: op.Issuer}
@@ -68,6 +74,7 @@ func assembleScripted(t *testing.T, env ...string) (*scriptedApp, *clock) {
 	provider := realProvider(cfg)
 	settings := cfg.authn(cfg.Port, provider, keys, store, newLogger(cfg, a.log))
 	settings.Now = c.Now
+	change(&settings)
 	p, err := assemble(cfg, cfg.Port, provider, settings)
 	if err != nil {
 		t.Fatal(err)

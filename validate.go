@@ -62,6 +62,12 @@ func (c *Config) validateProvider(f *faults) {
 		(u.Scheme != "https" && (u.Scheme != "http" || !authn.IsLoopback(u.Hostname()))) {
 		f.add("OIDC_ISSUER", "is %q; write the issuer as the provider does, an https URL to the letter: https://id.example.com/realms/acme", c.OIDCIssuer)
 	}
+	if text := authn.Misspelt(c.OIDCIssuer); text != "" {
+		f.add("OIDC_ISSUER", "is %q; %s", c.OIDCIssuer, text)
+	}
+	if c.FederatedLogout == "on" && c.Auth0Domain == "" && !authn.IsAuth0(c.OIDCIssuer) {
+		f.add("FEDERATED_LOGOUT", "is on, and the provider is not Auth0, which alone can be asked for it; remove it, or set AUTH0_DOMAIN for a custom domain of Auth0's")
+	}
 	if c.ClientID == "" {
 		f.add("AUTH0_CLIENT_ID", "is missing; the provider shows it where the application is registered")
 	}
@@ -176,6 +182,8 @@ func (c *Config) validateProtocol(f *faults) {
 	f.oneOf("PUSHED_AUTHORIZATION_REQUESTS", c.PushedRequests, "auto", "always", "never")
 	f.oneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
 	f.oneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
+	f.oneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
+	f.oneOf("USERINFO", c.UserInfo, "optional", "required")
 	if c.ResponseMode == "form_post" && c.baseURL(c.Port).Scheme != "https" {
 		f.add("RESPONSE_MODE", "is form_post, which needs an https AUTH0_CALLBACK_URL: its cookie must be Secure")
 	}

@@ -207,7 +207,7 @@ func (a *app) refresh(_ http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func (a *app) logout(_ http.ResponseWriter, r *http.Request) error {
+func (a *app) logout(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.sessions.Load(r)
 	if err != nil {
 		return err
@@ -216,6 +216,9 @@ func (a *app) logout(_ http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.rp.RevokeTokens(r.Context(), s)
+	if location := a.rp.EndSessionURL(w, s); location != "" {
+		http.Redirect(w, r, location, http.StatusSeeOther)
+	}
 	return nil
 }
 

@@ -77,6 +77,9 @@ func (rp *RelyingParty) requestParameters(t *transaction, link url.Values) []oau
 		set("max_age", strconv.FormatInt(int64(t.demand.MaxAge/time.Second), 10))
 	}
 	set("acr_values", strings.Join(t.demand.ACR, " "))
+	for name := range rp.offlineParameters() {
+		set(name, rp.preset.offline.Get(name))
+	}
 	for _, name := range hints {
 		if value := link.Get(name); len(value) <= maxHintBytes {
 			set(name, value)

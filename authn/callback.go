@@ -117,10 +117,12 @@ func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transactio
 		rp.cfg.Log.WarnContext(ctx, "the ID token has no sid: a sign-out at the provider ends either all of a person's sessions or none")
 	}
 	userInfo, err := rp.userInfo(ctx, m, tokens.Access, verified.subject)
-	if ReasonOf(err) == ReasonUserInfoMismatch {
+	switch {
+	case ReasonOf(err) == ReasonUserInfoMismatch:
 		return nil, err
-	}
-	if err != nil {
+	case err != nil && rp.cfg.UserInfoRequired:
+		return nil, &Error{Reason: ReasonUserInfoRequired, Err: err}
+	case err != nil:
 		// The ID token alone says who this is. Refusing people because a second
 		// endpoint is down would lock everybody out; Refresh asks again.
 		rp.cfg.Log.WarnContext(ctx, "signed in without userinfo", "reason", ReasonOf(err), "error", err)

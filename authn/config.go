@@ -17,8 +17,7 @@ import (
 type Config struct {
 	// Issuer is the provider's issuer identifier, to the letter.
 	Issuer string
-	// Auth0 says that the provider is an Auth0 tenant: sign-out has a place of its
-	// own there where metadata names none.
+	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
 	Auth0 bool
 	// ClientID and ClientSecret are this application at the provider. There is no
 	// secret with private_key_jwt.
@@ -43,6 +42,12 @@ type Config struct {
 	PushedAuthorizationRequests string
 	// StrictLogoutTokenType asks for typ logout+jwt in logout tokens.
 	StrictLogoutTokenType bool
+	// FederatedLogout also ends the session at whoever the provider asked who the person
+	// is. Only Auth0 can be asked for it.
+	FederatedLogout bool
+	// UserInfoRequired refuses a sign-in about which the userinfo endpoint says nothing.
+	// Otherwise the ID token's claims are enough.
+	UserInfoRequired bool
 
 	// Keys seal transactions and sessions; Store keeps the sessions.
 	Keys  *Keys
@@ -89,6 +94,12 @@ func (c Config) validate() error {
 	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Host == "" ||
 		(issuer.Scheme != "https" && (issuer.Scheme != "http" || !IsLoopback(issuer.Hostname()))) {
 		fault("the issuer is not an https URL")
+	}
+	if text := Misspelt(c.Issuer); text != "" {
+		fault("the issuer: %s", text)
+	}
+	if c.FederatedLogout && c.preset().federated == "" {
+		fault("the provider has no federated sign-out")
 	}
 	if c.ResponseMode == "form_post" && !c.Secure {
 		fault("form_post needs https: its cookie must be Secure")

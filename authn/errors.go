@@ -35,6 +35,7 @@ const (
 	ReasonStepUpFailed       Reason = "step_up_failed"
 	ReasonUserInfoFailed     Reason = "userinfo_failed"
 	ReasonUserInfoMismatch   Reason = "userinfo_subject_mismatch"
+	ReasonUserInfoRequired   Reason = "userinfo_required"
 	ReasonTooLarge           Reason = "claims_too_large"
 	ReasonLogoutTokenInvalid Reason = "logout_token_invalid"
 

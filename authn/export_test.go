@@ -24,7 +24,32 @@ func ParseStrict(document []byte) (StrictClaims, error) {
 	return StrictClaims{c}, err
 }
 
+// CheckOrganization checks an organization that was asked for.
+func (c StrictClaims) CheckOrganization(asked string) error {
+	return checkOrganization(c.claims, asked)
+}
+
 func (c StrictClaims) Raw() map[string]json.RawMessage     { return c.claims }
 func (c StrictClaims) String(name string) (string, error)  { return c.claims.string(name) }
 func (c StrictClaims) Time(name string) (time.Time, error) { return c.claims.time(name) }
 func (c StrictClaims) Audience() ([]string, error)         { return c.claims.audience() }
+
+// ActAs takes the provider for the one of another issuer, which no test can be.
+func (rp *RelyingParty) ActAs(issuer string) { rp.preset = presetOf(issuer) }
+
+// Presets returns the names of the known providers.
+func Presets() []string {
+	names := make([]string, len(presets))
+	for i, p := range presets {
+		names[i] = p.name
+	}
+	return names
+}
+
+// Mismatch is what an operator reads when an issuer's provider calls itself otherwise.
+func Mismatch(provider, configured string) string {
+	return presetOf(configured).mismatch(provider, configured)
+}
+
+// PresetName is the name of an issuer's provider, if it is a known one.
+func PresetName(issuer string) string { return presetOf(issuer).name }

@@ -46,5 +46,5 @@ func ParseMetadata(document []byte, issuer string) (*Metadata, error) {
 	if err := json.Unmarshal(document, m); err != nil {
 		return nil, err
 	}
-	return m, m.validate(issuer)
+	return m, m.validate(Config{Issuer: issuer, IDTokenAlgorithms: []string{"RS256", "ES256"}}, presetOf(issuer))
 }

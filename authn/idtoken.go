@@ -50,6 +50,9 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idT
 	if err := checkForm(raw, true); err != nil {
 		return nil, err
 	}
+	if _, err := rp.parseSigned(raw); err != nil {
+		return nil, err
+	}
 	// go-oidc: signature by a pinned algorithm (6, 7), issuer (2), audience (3) and
 	// expiry (9), with our leeway.
 	verified, err := rp.verifier.Verify(ctx, raw)
@@ -212,7 +215,7 @@ func describeVerifyError(err error) error {
 		{"expected audience", "aud does not name this client"},
 		{"nbf", "not valid yet"},
 		{errNoKey.Error(), "no key of the provider's verifies the signature"},
-		{"malformed jwt", "not signed with an allowed algorithm"},
+		{"malformed jwt", errAlgorithm.Error()},
 	} {
 		if strings.Contains(text, known.part) {
 			return errors.New(known.text)

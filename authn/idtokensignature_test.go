@@ -47,10 +47,10 @@ func TestIDTokenSignature(t *testing.T) {
 
 		"ID-02 RS256": {edit: unchanged, options: signing(rsaKey), accepted: true},
 		"ID-02 ES512 is published but not configured": {
-			edit: unchanged, options: signing(scriptedop.NewKey("e", "ES512")),
+			edit: unchanged, options: signing(scriptedop.NewKey("e", "ES512"), scriptedop.NewKey("key-1", "ES256")),
 		},
 		"ID-02 EdDSA is published but not configured": {
-			edit: unchanged, options: signing(scriptedop.NewKey("e", "EdDSA")),
+			edit: unchanged, options: signing(scriptedop.NewKey("e", "EdDSA"), scriptedop.NewKey("key-1", "ES256")),
 		},
 		"ID-02 PS256 with the key of RS256": {
 			edit: func(_ *app, t *scriptedop.JWT) { t.Key.Algorithm = "PS256" }, options: signing(rsaKey),

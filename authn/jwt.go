@@ -67,9 +67,5 @@ func checkType(typ string, lax bool, types []string) error {
 // algorithms are the ones that the provider may sign with: those of the configuration,
 // never those of its metadata alone (RFC 8725 section 3.1).
 func (rp *RelyingParty) algorithms() []jose.SignatureAlgorithm {
-	list := make([]jose.SignatureAlgorithm, len(rp.cfg.IDTokenAlgorithms))
-	for i, alg := range rp.cfg.IDTokenAlgorithms {
-		list[i] = jose.SignatureAlgorithm(alg)
-	}
-	return list
+	return signatureAlgorithmsOf(rp.cfg.IDTokenAlgorithms)
 }

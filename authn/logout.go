@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -40,14 +38,11 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 	if err != nil {
 		return ""
 	}
-	if m.EndSessionEndpoint == "" {
-		if rp.cfg.Auth0 {
-			return rp.auth0LogoutURL()
-		}
-		return ""
+	if address := rp.preset.signOut.address(m, rp.cfg.ClientID, rp.cfg.PostLogoutRedirectURL); address != "" {
+		return rp.federate(address)
 	}
 	endpoint, err := url.Parse(m.EndSessionEndpoint)
-	if err != nil {
+	if err != nil || m.EndSessionEndpoint == "" {
 		return ""
 	}
 	state := randomToken()
@@ -64,13 +59,20 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 		endpoint.RawQuery = query.Encode()
 	}
 	rp.cookies.set(w, logoutCookie, state, logoutLifetime, http.SameSiteLaxMode)
-	return endpoint.String()
+	return rp.federate(endpoint.String())
 }
 
-// auth0LogoutURL is where a tenant without RP-initiated logout signs people out.
-func (rp *RelyingParty) auth0LogoutURL() string {
-	query := url.Values{"client_id": {rp.cfg.ClientID}, "returnTo": {rp.cfg.PostLogoutRedirectURL}}
-	return rp.cfg.Issuer + "v2/logout?" + query.Encode()
+// federate asks the provider to end its session with whoever it asked who the person is,
+// where that is configured.
+func (rp *RelyingParty) federate(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || !rp.cfg.FederatedLogout || rp.preset.federated == "" {
+		return address
+	}
+	query := u.Query()
+	query.Set(rp.preset.federated, "")
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 // Returned reports whether the browser comes back from the sign-out that
@@ -166,9 +168,9 @@ func (rp *RelyingParty) checkLogoutToken(ctx context.Context, raw string) (*Logo
 // peek looks into a token that is not verified yet, and stops one that is not for us
 // before a key is fetched for it: anybody can send us tokens.
 func (rp *RelyingParty) peek(raw string) error {
-	jws, err := jose.ParseSignedCompact(raw, rp.algorithms())
+	jws, err := rp.parseSigned(raw)
 	if err != nil {
-		return errors.New("not signed with an allowed algorithm")
+		return err
 	}
 	c, err := parseStrict(jws.UnsafePayloadWithoutVerification())
 	if err != nil {

@@ -37,16 +37,16 @@ type Metadata struct {
 	RequirePushedAuthorizationRequests bool     `json:"require_pushed_authorization_requests"`
 	ResponseIssuerSupported            bool     `json:"authorization_response_iss_parameter_supported"`
 	ScopesSupported                    []string `json:"scopes_supported"`
+	IDTokenAlgorithms                  []string `json:"id_token_signing_alg_values_supported"`
 	BackchannelLogoutSessionSupported  bool     `json:"backchannel_logout_session_supported"`
 }
 
 // provider holds the provider's metadata: fetched in the background and on demand,
 // validated, and kept while the provider is away.
 type provider struct {
-	issuer string
+	cfg    Config
+	preset preset
 	client *http.Client
-	now    func() time.Time
-	log    *slog.Logger
 
 	// discovered is closed once there is metadata.
 	discovered chan struct{}
@@ -59,9 +59,7 @@ type provider struct {
 }
 
 func newProvider(cfg Config, client *http.Client) *provider {
-	return &provider{
-		issuer: cfg.Issuer, client: client, now: cfg.Now, log: cfg.Log, discovered: make(chan struct{}),
-	}
+	return &provider{cfg: cfg, preset: cfg.preset(), client: client, discovered: make(chan struct{})}
 }
 
 // ready returns the metadata, or why there is none, without waiting.
@@ -104,7 +102,7 @@ func (p *provider) wait(ctx context.Context) (*Metadata, error) {
 func (p *provider) due() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.metadata == nil && (p.lastErr == nil || p.now().Sub(p.attempted) >= onDemandInterval)
+	return p.metadata == nil && (p.lastErr == nil || p.cfg.Now().Sub(p.attempted) >= onDemandInterval)
 }
 
 // run keeps the metadata fresh until ctx ends: it retries with growing waits while
@@ -138,7 +136,7 @@ func (p *provider) update() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.lastErr
-	p.attempted, p.lastErr = p.now(), err
+	p.attempted, p.lastErr = p.cfg.Now(), err
 	// What is no news is not logged again: this runs every few seconds.
 	if err != nil {
 		if before == nil || before.Error() != err.Error() {
@@ -146,15 +144,16 @@ func (p *provider) update() {
 			if ReasonOf(err) == ReasonProviderMisconfigured {
 				level = slog.LevelError // that will not heal by itself
 			}
-			p.log.Log(ctx, level, "provider not usable, trying again", "issuer", p.issuer, "reason", ReasonOf(err), "error", err)
+			p.cfg.Log.Log(ctx, level, "provider not usable, trying again", "issuer", p.cfg.Issuer, "reason", ReasonOf(err), "error", err)
 		}
 		return
 	}
 	if p.metadata == nil {
 		close(p.discovered)
+		p.preset.logRegistration(p.cfg)
 	}
 	if p.metadata == nil || before != nil {
-		p.log.Info("provider discovered", "issuer", p.issuer)
+		p.cfg.Log.Info("provider discovered", "issuer", p.cfg.Issuer)
 	}
 	p.metadata = m
 }
@@ -162,7 +161,7 @@ func (p *provider) update() {
 // discover fetches and validates the discovery document (OpenID Connect Discovery
 // 1.0 section 4).
 func (p *provider) discover(ctx context.Context) (*Metadata, error) {
-	address := strings.TrimSuffix(p.issuer, "/") + "/.well-known/openid-configuration"
+	address := strings.TrimSuffix(p.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: %w", address, err)
@@ -184,7 +183,7 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: the document is not valid JSON", address)
 	}
-	if err := m.validate(p.issuer); err != nil {
+	if err := m.validate(p.cfg, p.preset); err != nil {
 		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
 	}
 	return m, nil
@@ -202,15 +201,11 @@ func permanent(err error) bool {
 // validate checks the document: an issuer that is not exactly the configured one is
 // a mix-up or a misspelling (OpenID Connect Discovery 1.0 section 4.3), and an
 // endpoint that is not https would be given codes, tokens and the client secret.
-func (m *Metadata) validate(issuer string) error {
-	if m.Issuer != issuer {
-		hint := ""
-		if strings.TrimSuffix(m.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
-			hint = "; the slash at the end counts"
-		}
-		return fmt.Errorf("the provider calls itself %q, the configuration says %q%s", m.Issuer, issuer, hint)
+func (m *Metadata) validate(cfg Config, known preset) error {
+	if m.Issuer != cfg.Issuer {
+		return fmt.Errorf("the provider calls itself %q, the configuration says %q%s", m.Issuer, cfg.Issuer, known.mismatch(m.Issuer, cfg.Issuer))
 	}
-	plain := strings.HasPrefix(issuer, "http://")
+	plain := strings.HasPrefix(cfg.Issuer, "http://")
 	endpoints := []struct {
 		name, value string
 		required    bool
@@ -218,12 +213,12 @@ func (m *Metadata) validate(issuer string) error {
 		{"authorization_endpoint", m.AuthorizationEndpoint, true},
 		{"token_endpoint", m.TokenEndpoint, true},
 		{"jwks_uri", m.JWKSURI, true},
-		{"userinfo_endpoint", m.UserInfoEndpoint, false},
+		{"userinfo_endpoint", m.UserInfoEndpoint, cfg.UserInfoRequired},
 		{"end_session_endpoint", m.EndSessionEndpoint, false},
 		{"revocation_endpoint", m.RevocationEndpoint, false},
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
 	}
-	var faults []error
+	faults := []error{m.checkAlgorithms(cfg.IDTokenAlgorithms)}
 	for _, e := range endpoints {
 		if e.value == "" && !e.required {
 			continue

@@ -18,6 +18,7 @@ type RelyingParty struct {
 	client      *http.Client
 	tokenClient *http.Client
 	provider    *provider
+	preset      preset // what is known of the provider beside its metadata
 	keySet      *keySet
 	keys        *keySetVerifier       // for what the provider itself hands out
 	verifier    *oidc.IDTokenVerifier // of ID tokens, which come from the provider
@@ -35,6 +36,7 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	rp := &RelyingParty{
 		cfg:     cfg,
 		client:  newClient(),
+		preset:  cfg.preset(),
 		cookies: cookies{secure: cfg.Secure},
 		binding: NewKey("transaction binding", cfg.Issuer, cfg.ClientID, cfg.RedirectURL),
 	}

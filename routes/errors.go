@@ -216,6 +216,9 @@ func describeProvider(reason authn.Reason) failure {
 	case authn.ReasonUserInfoFailed, authn.ReasonRefreshFailed:
 		f.level = slog.LevelWarn
 		f.heading, f.text = "The profile could not be refreshed", "The sign-in service did not give an answer. What you see is what was known before."
+	case authn.ReasonUserInfoRequired:
+		f.level = slog.LevelWarn
+		f.heading, f.text = "Your profile did not arrive", "The sign-in service confirmed who you are and then gave no profile, which this app needs. You are not signed in; try again in a moment."
 	case authn.ReasonProviderMisconfigured:
 		f.status = http.StatusServiceUnavailable
 		f.heading, f.text = "Signing in is not set up right", "The sign-in service and this app do not fit together. Its operator finds the cause in the log, under the reference below."

@@ -176,8 +176,22 @@ func (a *App) signOut(c echo.Context) error {
 	if s != nil {
 		a.RelyingParty.RevokeTokens(r.Context(), s)
 		if location := a.RelyingParty.EndSessionURL(w, s); location != "" {
-			return c.Redirect(http.StatusSeeOther, location)
+			return a.leave(c, location)
 		}
 	}
 	return c.Redirect(http.StatusSeeOther, "/signed-out")
+}
+
+// leave sends the browser to the provider's sign-out. Where that goes on to another site,
+// which the page's form-action cannot name, a redirect would be stopped half-way: browsers
+// apply form-action to all redirects of a form. A page that moves on by itself is no
+// redirect.
+func (a *App) leave(c echo.Context, location string) error {
+	if !a.FederatedLogout {
+		return c.Redirect(http.StatusSeeOther, location)
+	}
+	c.Response().Header().Set("Refresh", "0; url="+location)
+	shell := a.shell(c, "Signing out")
+	shell.Person = nil // the session has ended
+	return a.render(c, http.StatusOK, views.SigningOut(shell, location))
 }

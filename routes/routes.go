@@ -31,6 +31,8 @@ type Config struct {
 	FormPost bool
 	// FrontchannelLogout serves /frontchannel-logout.
 	FrontchannelLogout bool
+	// FederatedLogout says that a sign-out goes on from the provider to others.
+	FederatedLogout bool
 	// PictureOrigins are the origins that pictures of people may be shown from,
 	// beside the provider's own.
 	PictureOrigins []string

@@ -1,0 +1,241 @@
+package authn_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// newTenant starts an app whose provider behaves as an Auth0 tenant: it is one by the
+// configuration, as AUTH0_DOMAIN says it, since a tenant's own domain cannot be had here.
+func newTenant(t *testing.T, config func(*authn.Config)) *app {
+	t.Helper()
+	return newApp(t, appOptions{op: scriptedop.Config{Path: "/"}, config: func(c *authn.Config) {
+		c.Auth0 = true
+		if config != nil {
+			config(c)
+		}
+	}})
+}
+
+// TestAuth0Issuer (CF-04, ID-08): the slash is a part of it.
+func TestAuth0Issuer(t *testing.T) {
+	t.Parallel()
+	t.Run("CF-04 metadata without the slash", func(t *testing.T) {
+		t.Parallel()
+		a := newTenant(t, nil)
+		a.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["issuer"] = strings.TrimSuffix(a.op.Issuer, "/") })
+		got := a.person(t).wantNoLogin(authn.ReasonProviderMisconfigured)
+		if !strings.Contains(got.text, "an Auth0 issuer is https://DOMAIN/") {
+			t.Errorf("the error gives no hint: %s", got.text)
+		}
+	})
+	t.Run("ID-08 a token without the slash", func(t *testing.T) {
+		t.Parallel()
+		a := newTenant(t, nil)
+		a.op.EditIDToken(claimOf("iss", strings.TrimSuffix(a.op.Issuer, "/")))
+		b := a.person(t)
+		b.wantRefused(b.signIn(), authn.ReasonIDTokenInvalid, 1, 0)
+	})
+	t.Run("ID-08 a token with it", func(t *testing.T) {
+		t.Parallel()
+		b := newTenant(t, nil).person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+	})
+}
+
+// TestAuth0SignOut (LR-03) signs out of tenants with and without RP-initiated logout.
+func TestAuth0SignOut(t *testing.T) {
+	t.Parallel()
+	old := without("end_session_endpoint")
+	standard := []string{"client_id", "id_token_hint", "post_logout_redirect_uri", "state"}
+	for name, tt := range map[string]struct {
+		metadata  func(map[string]any)
+		federated bool
+		path      string
+		query     []string
+		returnTo  string
+	}{
+		"LR-03 an old tenant":              {metadata: old, path: "/v2/logout", query: []string{"client_id", "returnTo"}, returnTo: "returnTo"},
+		"LR-03 an old tenant, federated":   {metadata: old, federated: true, path: "/v2/logout", query: []string{"client_id", "returnTo", "federated"}, returnTo: "returnTo"},
+		"LR-03 metadata counts":            {path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-03 metadata counts, federated": {federated: true, path: "/end_session", query: append([]string{"federated"}, standard...), returnTo: "post_logout_redirect_uri"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newTenant(t, func(c *authn.Config) { c.FederatedLogout = tt.federated })
+			a.op.Edit(scriptedop.Discovery, tt.metadata)
+			wantSignOut(t, a, a.signOutOf(t, ""), tt.path, tt.query, tt.returnTo)
+		})
+	}
+	t.Run("LR-03 federated is for Auth0", func(t *testing.T) {
+		t.Parallel()
+		cfg := newApp(t, appOptions{}).configuration(t, "http")
+		cfg.FederatedLogout = true
+		if _, err := authn.NewRelyingParty(cfg); err == nil {
+			t.Error("it is accepted with anybody")
+		}
+		cfg.Auth0 = true
+		if _, err := authn.NewRelyingParty(cfg); err != nil {
+			t.Errorf("it is refused with Auth0: %v", err)
+		}
+	})
+	t.Run("LR-01 the tenant is away", func(t *testing.T) {
+		t.Parallel()
+		a := newTenant(t, nil)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.Server.Close()
+		if got := b.post(a.URL+"/logout", nil); got.status != http.StatusSeeOther || b.who().Subject != "" {
+			t.Errorf("answered %d %s", got.status, got.text)
+		}
+	})
+}
+
+// TestOrganizationHints (AR-07): a link may name an organization, and an invitation to it.
+func TestOrganizationHints(t *testing.T) {
+	t.Parallel()
+	b := newTenant(t, nil).person(t)
+	asked := query(t, b.begin("organization=org_AbC&invitation=ticket&organization_name=Acme"))
+	if asked.Get("organization") != "org_AbC" || asked.Get("invitation") != "ticket" || asked.Has("organization_name") {
+		t.Errorf("the request is %v", asked)
+	}
+}
+
+func TestOrganization(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		asked, claims string
+		accepted      bool
+	}{
+		"nobody asked":                      {"", `{}`, true},
+		"nobody asked, and there is one":    {"", `{"org_id":"org_AbC"}`, true},
+		"the id":                            {"org_AbC", `{"org_id":"org_AbC"}`, true},
+		"the id, beside a name":             {"org_AbC", `{"org_id":"org_AbC","org_name":"acme"}`, true},
+		"the name":                          {"acme", `{"org_id":"org_AbC","org_name":"acme"}`, true},
+		"the name in another case":          {"Acme", `{"org_name":"acme"}`, true},
+		"another id":                        {"org_AbC", `{"org_id":"org_XyZ"}`, false},
+		"the id in another case":            {"org_AbC", `{"org_id":"org_abc"}`, false},
+		"no id":                             {"org_AbC", `{"sub":"alice"}`, false},
+		"the id, as a name":                 {"org_AbC", `{"org_name":"org_AbC"}`, false},
+		"another name":                      {"acme", `{"org_name":"other"}`, false},
+		"a part of the name":                {"acme", `{"org_name":"acme2"}`, false},
+		"no name":                           {"acme", `{"org_id":"acme"}`, false},
+		"an empty name":                     {"acme", `{"org_name":""}`, false},
+		"a list of ids":                     {"org_AbC", `{"org_id":["org_AbC"]}`, false},
+		"nothing":                           {"org_AbC", `{"org_id":null}`, false},
+		"a name that is nearly Latin":       {"acme", `{"org_name":"аcme"}`, false},
+		"a prefix of an id is an id":        {"org_", `{"org_name":"org_"}`, false},
+		"the name has spaces that are real": {"acme ", `{"org_name":"acme"}`, false},
+	} {
+		t.Run("organization: "+name, func(t *testing.T) {
+			t.Parallel()
+			c, err := authn.ParseStrict([]byte(tt.claims))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.CheckOrganization(tt.asked); (err == nil) != tt.accepted {
+				t.Errorf("accepted: %t, want %t: %v", err == nil, tt.accepted, err)
+			}
+		})
+	}
+}
+
+// TestNamespacedClaims (ID-21): Auth0 keeps an Actions' claims under a URL.
+func TestNamespacedClaims(t *testing.T) {
+	t.Parallel()
+	const name = "https://example.com/roles"
+	a := newTenant(t, nil)
+	a.op.EditIDToken(claimOf(name, []string{"admin"}))
+	a.op.Edit(scriptedop.UserInfo, func(c map[string]any) { c["https://example.com/plan"] = "gold" })
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	claims := b.who().Claims
+	if string(claims[name]) != `["admin"]` || string(claims["https://example.com/plan"]) != `"gold"` {
+		t.Errorf("the claims are %s", claims)
+	}
+}
+
+// TestAuth0AccessToken (UI-03): without an audience it is opaque, and for /userinfo alone;
+// with one it is a JWT. Neither is looked into.
+func TestAuth0AccessToken(t *testing.T) {
+	t.Parallel()
+	for name, audience := range map[string]string{"UI-03 opaque": "", "UI-03 a JWT": "https://api.example.com"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newTenant(t, func(c *authn.Config) { c.Audience = audience })
+			a.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+				scriptedop.JSON(http.StatusOK, map[string]any{"sub": "alice", "name": "Alice of userinfo"})(w, r)
+			})
+			access := "AbC_dEf-opaque"
+			if audience != "" {
+				access = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..aaaa.bbbb.cccc"
+			}
+			a.op.Edit(scriptedop.Token, func(m map[string]any) { m["access_token"] = access })
+			a.op.EditIDToken(func(token *scriptedop.JWT) { delete(token.Claims, "at_hash") })
+			b := a.person(t)
+			request := b.begin("")
+			if got := query(t, request); got.Get("audience") != audience || got.Has("audience") != (audience != "") {
+				t.Errorf("the request is %v", got)
+			}
+			b.wantSignedIn(b.get(b.authorize(request)), "alice")
+			if got := a.op.Last(scriptedop.UserInfo).Header.Get("Authorization"); got != "Bearer "+access {
+				t.Errorf("userinfo was asked with %q", got)
+			}
+			if b.who().Profile.Name != "Alice of userinfo" {
+				t.Errorf("signed in is %+v", b.who())
+			}
+		})
+	}
+}
+
+// TestAuth0RateLimit (UI-05, UI-07): Auth0 takes five userinfo calls a minute of a person.
+func TestAuth0RateLimit(t *testing.T) {
+	t.Parallel()
+	t.Run("UI-07 it is kept", func(t *testing.T) {
+		t.Parallel()
+		a := newTenant(t, nil)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		for range 20 {
+			b.post(a.URL+"/refresh", nil)
+		}
+		if n := a.op.Calls(scriptedop.UserInfo); n < 2 || n > 5 {
+			t.Errorf("userinfo was asked %d times in a minute, want 2 to 5", n)
+		}
+	})
+	t.Run("UI-05 it is reached", func(t *testing.T) {
+		t.Parallel()
+		a := newTenant(t, nil)
+		a.op.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusTooManyRequests))
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		if got := b.post(a.URL+"/refresh", nil); got.reason != authn.ReasonUserInfoFailed || b.who().Subject != "alice" {
+			t.Errorf("the refresh is answered %q, signed in is %q", got.reason, b.who().Subject)
+		}
+		if n := a.op.Calls(scriptedop.UserInfo); n != 2 {
+			t.Errorf("userinfo was asked %d times, want once each", n)
+		}
+	})
+}
+
+// TestAuth0SessionExpiry (ID-24): an Action may say when the session ends.
+func TestAuth0SessionExpiry(t *testing.T) {
+	t.Parallel()
+	a := newTenant(t, nil)
+	end := a.clock.Now().Add(10 * time.Minute)
+	a.op.EditIDToken(claimOf("session_expiry", end.Unix()))
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	if got := b.who().Expires; !got.Equal(end) {
+		t.Errorf("the session ends at %s, want %s", got, end)
+	}
+	a.clock.Move(10 * time.Minute)
+	if got := b.who().Subject; got != "" {
+		t.Errorf("signed in is %q", got)
+	}
+}
