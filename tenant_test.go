@@ -148,3 +148,16 @@ func TestTenantClaims(t *testing.T) {
 		t.Error("the session goes on after its end")
 	}
 }
+
+// TestDevelopmentOrganization: a link to an organization works with the development
+// provider too, which confirms whatever was asked for.
+func TestDevelopmentOrganization(t *testing.T) {
+	t.Parallel()
+	a := startApp(t)
+	for asked, want := range map[string]string{"org_AbC": `"org_id": "org_AbC"`, "Acme": `"org_name": "acme"`} {
+		end := a.visitor().signIn("/login?organization="+asked, ada)
+		if end.Request.URL.Path != "/dashboard" || !strings.Contains(text(parse(t, end.body)), want) {
+			t.Errorf("organization %s: the sign-in ends at %s with %d, without %s", asked, end.Request.URL, end.StatusCode, want)
+		}
+	}
+}

@@ -106,6 +106,42 @@ func TestOrganizationHints(t *testing.T) {
 	}
 }
 
+// TestOrganizationOfASignIn keeps what a link asked for until the ID token answers.
+func TestOrganizationOfASignIn(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		link, claim string
+		value       any
+		accepted    bool
+	}{
+		"the id":                    {"organization=org_AbC", "org_id", "org_AbC", true},
+		"the name":                  {"organization=Acme", "org_name", "acme", true},
+		"an invitation":             {"organization=org_AbC&invitation=i&organization_name=Acme", "org_id", "org_AbC", true},
+		"nobody asked":              {"", "org_id", "org_AbC", true},
+		"asked for in vain":         {"organization=org_AbC", "other", "org_AbC", false},
+		"another":                   {"organization=org_AbC", "org_id", "org_XyZ", false},
+		"another name":              {"organization=acme", "org_name", "other", false},
+		"an organization of a list": {"organization=org_AbC", "org_id", []string{"org_AbC"}, false},
+		"a claim that is misspelt":  {"", "Org_ID", "org_AbC", false},
+		"more than a hint may hold": {"organization=org_" + strings.Repeat("x", 600), "org_id", "org_AbC", true},
+	} {
+		t.Run("organization: "+name, func(t *testing.T) {
+			t.Parallel()
+			a := newTenant(t, nil)
+			a.op.EditIDToken(claimOf(tt.claim, tt.value))
+			// Userinfo has no say in it.
+			a.op.Edit(scriptedop.UserInfo, func(c map[string]any) { c["org_id"], c["org_name"] = "org_AbC", "acme" })
+			b := a.person(t)
+			got := b.get(b.authorize(b.begin(tt.link)))
+			if tt.accepted {
+				b.wantSignedIn(got, "alice")
+				return
+			}
+			b.wantRefused(got, authn.ReasonIDTokenInvalid, 1, 0)
+		})
+	}
+}
+
 func TestOrganization(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -62,6 +62,14 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Au
 	return location, nil
 }
 
+// hint returns a hint of a link, and "" where there is none or it is too long.
+func hint(link url.Values, name string) string {
+	if value := link.Get(name); len(value) <= maxHintBytes {
+		return value
+	}
+	return ""
+}
+
 func (rp *RelyingParty) requestParameters(t *transaction, link url.Values) []oauth2.AuthCodeOption {
 	parameters := []oauth2.AuthCodeOption{oidc.Nonce(t.nonce), oauth2.S256ChallengeOption(t.verifier)}
 	set := func(name, value string) {
@@ -81,9 +89,7 @@ func (rp *RelyingParty) requestParameters(t *transaction, link url.Values) []oau
 		set(name, rp.preset.offline.Get(name))
 	}
 	for _, name := range hints {
-		if value := link.Get(name); len(value) <= maxHintBytes {
-			set(name, value)
-		}
+		set(name, hint(link, name))
 	}
 	return parameters
 }

@@ -105,7 +105,7 @@ func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response url
 // identify finds out who signed in.
 func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transaction, tokens Tokens) (*SignIn, error) {
 	verified, err := rp.verifyIDToken(ctx, string(tokens.IDToken), idTokenCheck{
-		nonce: t.nonce, accessToken: string(tokens.Access), demand: t.demand,
+		nonce: t.nonce, accessToken: string(tokens.Access), demand: t.demand, organization: t.organization,
 	})
 	if err != nil {
 		if e, ok := errors.AsType[*Error](err); ok {

@@ -62,7 +62,7 @@ func (c Claims) decode(name string, into any) {
 // 8725 section 2.4).
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time",
-	"acr", "sid", "jti", "events", "session_expiry",
+	"acr", "sid", "jti", "events", "session_expiry", "org_id", "org_name",
 }
 
 // members reads the top level of a JSON object and refuses a member that comes

@@ -50,7 +50,7 @@ type SourcedClaim struct {
 
 // signedOnly are claims that userinfo cannot speak about: they belong to the
 // signed token, and sign-out and step-up rely on them.
-var signedOnly = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time", "acr", "amr", "sid", "session_expiry"}
+var signedOnly = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time", "acr", "amr", "sid", "session_expiry", "org_id", "org_name"}
 
 // newIdentity puts together what an accepted ID token and an accepted userinfo
 // response say.

@@ -25,10 +25,11 @@ const (
 
 // idTokenCheck is what an ID token is compared with.
 type idTokenCheck struct {
-	nonce       string // of the transaction; "" for a refreshed token
-	refreshed   bool   // a refreshed ID token may lack a nonce
-	accessToken string // that came with it, for at_hash
-	demand      Demand
+	nonce        string // of the transaction; "" for a refreshed token
+	refreshed    bool   // a refreshed ID token may lack a nonce
+	accessToken  string // that came with it, for at_hash
+	demand       Demand
+	organization string // that was asked for
 }
 
 // idToken is what an accepted ID token says.
@@ -85,6 +86,9 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idT
 		if err := verified.VerifyAccessToken(check.accessToken); err != nil {
 			return nil, errors.New("at_hash is not that of the access token")
 		}
+	}
+	if err := checkOrganization(c, check.organization); err != nil {
+		return nil, err
 	}
 	if err := rp.checkDemand(c, t, check.demand); err != nil {
 		return nil, err

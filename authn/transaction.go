@@ -22,7 +22,7 @@ const (
 
 	transactionCookie  = "txn_"
 	transactionPurpose = "transaction"
-	transactionFormat  = 2
+	transactionFormat  = 3
 )
 
 // transaction is one login attempt, from the authorization request to its
@@ -34,7 +34,9 @@ type transaction struct {
 	verifier string // RFC 7636 section 4.1
 	returnTo string
 	demand   Demand // OpenID Connect Core 1.0 section 3.1.3.7 (12, 13): checked on return
-	started  time.Time
+	// organization is the one that the link asked for, "" for none.
+	organization string
+	started      time.Time
 	// binding is who was asked, and for whom: issuer, client and redirect URI. A
 	// response that arrives after these have changed is not for the new ones (RFC
 	// 9700 section 4.4).
@@ -46,13 +48,14 @@ type transaction struct {
 
 func (rp *RelyingParty) newTransaction(request AuthorizationRequest, session *Session) *transaction {
 	t := &transaction{
-		state:    randomToken(),
-		nonce:    randomToken(),
-		verifier: oauth2.GenerateVerifier(),
-		returnTo: LocalPath(request.ReturnTo),
-		demand:   request.Demand,
-		started:  rp.cfg.Now(),
-		binding:  rp.binding,
+		state:        randomToken(),
+		nonce:        randomToken(),
+		verifier:     oauth2.GenerateVerifier(),
+		returnTo:     LocalPath(request.ReturnTo),
+		demand:       request.Demand,
+		organization: hint(request.Link, "organization"),
+		started:      rp.cfg.Now(),
+		binding:      rp.binding,
 	}
 	if session != nil {
 		t.previous = previousSession{session.record.Key, session.secret}
@@ -77,6 +80,7 @@ func (t *transaction) encode() []byte {
 	e.string(t.verifier)
 	e.string(t.returnTo)
 	t.demand.encode(&e)
+	e.string(t.organization)
 	e.time(t.started)
 	e.bytes(t.binding[:])
 	e.bytes(t.previous.key[:])
@@ -91,7 +95,7 @@ func decodeTransaction(b []byte) (*transaction, error) {
 	}
 	t := &transaction{
 		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(),
-		demand: decodeDemand(&d), started: d.time(),
+		demand: decodeDemand(&d), organization: d.string(), started: d.time(),
 	}
 	for _, key := range []*Key{&t.binding, &t.previous.key} {
 		if copy(key[:], d.bytes()) != len(key) {

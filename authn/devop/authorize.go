@@ -185,7 +185,7 @@ func (p *Provider) answerCode(w http.ResponseWriter, r *http.Request, a *authori
 	code := p.records.addGrant(grant{
 		Client: a.client.ID, Subject: s.Subject, SID: s.SID, AuthTime: s.AuthTime,
 		Scope: a.scope, Audience: a.values.Get("audience"), ACR: acr, Nonce: a.values.Get("nonce"),
-		RedirectURI: a.redirectURI, Challenge: a.values.Get("code_challenge"),
+		Organization: a.values.Get("organization"), RedirectURI: a.redirectURI, Challenge: a.values.Get("code_challenge"),
 	})
 	p.cfg.Log.Info("development provider: signed in", "sub", s.Subject, "client", a.client.ID)
 	p.answer(w, r, a, url.Values{"code": {code}})

@@ -16,6 +16,7 @@ type grant struct {
 	Client, Subject, SID string
 	Scope                []string
 	Audience, ACR        string
+	Organization         string
 	AuthTime             time.Time
 	Nonce, RedirectURI   string
 	Challenge            string // PKCE, S256

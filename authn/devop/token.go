@@ -180,10 +180,22 @@ func (p *Provider) issue(g grant, scope []string, source, refresh, nonce string)
 	if g.ACR != "" {
 		claims["acr"] = g.ACR
 	}
+	addOrganization(claims, g.Organization)
 	if answer["id_token"], err = p.sign("JWT", claims); err != nil {
 		return nil, errors.Join(errServer, err)
 	}
 	return answer, nil
+}
+
+// addOrganization says of whichever organization was asked for that the person belongs to
+// it, as Auth0 does: by its id, or in lower case by its name.
+func addOrganization(claims map[string]any, asked string) {
+	switch {
+	case strings.HasPrefix(asked, "org_"):
+		claims["org_id"] = asked
+	case asked != "":
+		claims["org_name"] = strings.ToLower(asked)
+	}
 }
 
 // accessToken makes an access token: a JWT for the API that the client named (RFC
