@@ -134,11 +134,20 @@ func (v *visitor) callback(address string) answer {
 	return v.direct(v.request(http.MethodGet, address, nil))
 }
 
-// send posts a body as it is, the way another site's server or page would.
+// raw makes a request with a body as it is.
+func (v *visitor) raw(method, address, contentType, body string) *http.Request {
+	v.t.Helper()
+	req := v.request(method, address, nil, "Content-Type", contentType)
+	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	return req
+}
+
+// send posts a body from a page of another site.
 func (v *visitor) send(address, contentType, body string) answer {
 	v.t.Helper()
-	req := v.request(http.MethodPost, address, nil, "Content-Type", contentType, "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example")
-	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	req := v.raw(http.MethodPost, address, contentType, body)
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	req.Header.Set("Origin", "https://op.example")
 	return v.direct(req)
 }
 

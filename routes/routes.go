@@ -72,6 +72,8 @@ func New(cfg Config) *App {
 	e.Match(reading, static.Prefix+"*", echo.WrapHandler(cfg.Assets))
 	e.Match(reading, "/favicon.ico", echo.WrapHandler(cfg.Assets.Unhashed("icon.svg")))
 	e.Match(reading, "/robots.txt", echo.WrapHandler(cfg.Assets.Unhashed("robots.txt")))
+	// The token that it brings is the check, whoever sends it (see backchannelLogout).
+	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
 	// A visitor may be signed in here; a person must be, and some things ask that they
