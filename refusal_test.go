@@ -115,7 +115,10 @@ func TestIDTokenRefused(t *testing.T) {
 	header := func(name string, value any) func(*scriptedop.Provider) {
 		return edited(func(token *scriptedop.JWT) { token.Header[name] = value })
 	}
-	from := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
+	// at sets a claim to a time from when the token is issued.
+	at := func(name string, d time.Duration) func(*scriptedop.Provider) {
+		return edited(func(token *scriptedop.JWT) { token.Claims[name] = time.Now().Add(d).Unix() })
+	}
 	cases := make(map[string]signInCase)
 	for name, provider := range map[string]func(*scriptedop.Provider){
 		"ID-01 signed by another key":       edited(func(token *scriptedop.JWT) { token.Key = evil }),
@@ -126,20 +129,18 @@ func TestIDTokenRefused(t *testing.T) {
 		"ID-06 no kid, two keys": func(op *scriptedop.Provider) {
 			op.SetKeys(scriptedop.NewKey("", "ES256"), scriptedop.NewKey("", "ES256"))
 		},
-		"ID-08 another issuer":       claims(map[string]any{"iss": "https://evil.example/"}),
-		"ID-09 another audience":     claims(map[string]any{"aud": []string{"client", "evil"}}),
-		"ID-10 expired":              claims(map[string]any{"exp": from(-70 * time.Second)}),
-		"ID-11 no iat":               without("iat"),
-		"ID-12 not yet":              claims(map[string]any{"nbf": from(10 * time.Minute)}),
-		"ID-13 no nonce":             without("nonce"),
-		"ID-14 no subject":           without("sub"),
-		"ID-16 another access token": claims(map[string]any{"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
-		"ID-18 a logout token":       header("typ", "logout+jwt"),
-		"ID-19 a claim in two cases": claims(map[string]any{"Sub": "mallory"}),
-		"ID-20 33 KiB":               claims(map[string]any{"x": strings.Repeat("x", 33<<10)}),
-		"ID-24 a session that is over": claims(map[string]any{
-			"session_expiry": from(-time.Hour),
-		}),
+		"ID-08 another issuer":         claims(map[string]any{"iss": "https://evil.example/"}),
+		"ID-09 another audience":       claims(map[string]any{"aud": []string{"client", "evil"}}),
+		"ID-10 expired":                at("exp", -70*time.Second),
+		"ID-11 no iat":                 without("iat"),
+		"ID-12 not yet":                at("nbf", 10*time.Minute),
+		"ID-13 no nonce":               without("nonce"),
+		"ID-14 no subject":             without("sub"),
+		"ID-16 another access token":   claims(map[string]any{"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
+		"ID-18 a logout token":         header("typ", "logout+jwt"),
+		"ID-19 a claim in two cases":   claims(map[string]any{"Sub": "mallory"}),
+		"ID-20 33 KiB":                 claims(map[string]any{"x": strings.Repeat("x", 33<<10)}),
+		"ID-24 a session that is over": at("session_expiry", -time.Hour),
 	} {
 		cases[name] = signInCase{provider: provider, status: 502, reason: authn.ReasonIDTokenInvalid, calls: []int{1, 0}}
 	}
@@ -148,9 +149,9 @@ func TestIDTokenRefused(t *testing.T) {
 		"ID-07 beside what is none": brokenKeys,
 		"ID-09 a list of one":       claims(map[string]any{"aud": []string{"client"}}),
 		"ID-09 two, and azp":        claims(map[string]any{"aud": []string{"client", "api"}, "azp": "client"}),
-		"ID-10 30 seconds ago":      claims(map[string]any{"exp": from(-30 * time.Second), "iat": from(-5 * time.Minute)}),
-		"ID-11 in 30 seconds":       claims(map[string]any{"iat": from(30 * time.Second)}),
-		"ID-12 in 30 seconds":       claims(map[string]any{"nbf": from(30 * time.Second)}),
+		"ID-10 30 seconds ago":      at("exp", -30*time.Second),
+		"ID-11 in 30 seconds":       at("iat", 30*time.Second),
+		"ID-12 in 30 seconds":       at("nbf", 30*time.Second),
 		"ID-16 no at_hash":          without("at_hash"),
 		"ID-18 no typ":              edited(func(token *scriptedop.JWT) { token.Header = nil }),
 		"ID-19 an unknown claim":    claims(map[string]any{"https://example.com/Roles": []string{"a"}}),
