@@ -151,6 +151,16 @@ func (v *visitor) send(address, contentType, body string) answer {
 	return v.direct(req)
 }
 
+// signInNow signs in as whoever the provider says, and returns the page that it ends on.
+func (s *scriptedApp) signInNow(v *visitor) answer {
+	s.t.Helper()
+	end := v.get("/login")
+	if end.StatusCode != http.StatusOK || end.Request.URL.Path != "/dashboard" {
+		s.t.Fatalf("signing in ends at %s with %d\n%s", end.Request.URL.Path, end.StatusCode, s.log)
+	}
+	return end
+}
+
 // wantSignedIn checks that a callback signed a person in and leads to a page of theirs.
 func (s *scriptedApp) wantSignedIn(v *visitor, got answer, subject, page string) {
 	s.t.Helper()

@@ -14,9 +14,9 @@ func TestSessionList(t *testing.T) {
 	here, there, mallory := s.visitor(), s.visitor(), s.visitor()
 	there.get("/dashboard", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	clock.Move(time.Minute)
-	here.signInAtOnce()
+	s.signInNow(here)
 	s.op.SignInAs("mallory")
-	mallory.signInAtOnce()
+	s.signInNow(mallory)
 
 	page := here.get("/sessions")
 	root := parse(t, page.body)

@@ -24,17 +24,9 @@ func newStepUp(t *testing.T, env ...string) *stepUp {
 	t.Helper()
 	s, c := assembleScripted(t, env...)
 	p := &stepUp{s, c, s.visitor(), s.visitor()}
-	p.here.signInAtOnce()
-	p.there.signInAtOnce()
+	p.signInNow(p.here)
+	p.signInNow(p.there)
 	return p
-}
-
-// signInAtOnce signs in with a provider that asks nothing.
-func (v *visitor) signInAtOnce() {
-	v.t.Helper()
-	if got := v.get("/dashboard"); got.StatusCode != http.StatusOK || got.Request.URL.Path != "/dashboard" {
-		v.t.Fatalf("signing in ends at %s with %d", got.Request.URL, got.StatusCode)
-	}
 }
 
 // form is one that must arrive as it was filled in.

@@ -14,16 +14,6 @@ import (
 	"latchkey/authn/scriptedop"
 )
 
-// signInNow signs in as whoever the provider says, and returns the page that it ends on.
-func (s *scriptedApp) signInNow(v *visitor) answer {
-	s.t.Helper()
-	end := v.get("/login")
-	if end.StatusCode != http.StatusOK || end.Request.URL.Path != "/dashboard" {
-		s.t.Fatalf("signing in ends at %s with %d\n%s", end.Request.URL.Path, end.StatusCode, s.log)
-	}
-	return end
-}
-
 // refreshProfile presses Refresh as htmx does.
 func (v *visitor) refreshProfile() answer {
 	v.t.Helper()
