@@ -109,8 +109,8 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 		"a hidden site":     {url.Values{"iss": {a.issuer}, "target_link_uri": {a.url + "//evil.example/"}}, http.StatusBadRequest},
 	} {
 		got := v.direct(v.request(http.MethodGet, "/login?"+test.query.Encode(), nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"))
-		if got.StatusCode != test.status {
-			t.Errorf("%s is answered with %d", name, got.StatusCode)
+		if got.StatusCode != test.status || (len(got.Cookies()) > 0) != (test.status == http.StatusSeeOther) {
+			t.Errorf("%s is answered with %d and cookies %v", name, got.StatusCode, got.Cookies())
 		}
 	}
 	from := "/login?" + url.Values{"iss": {a.issuer}, "target_link_uri": {a.url + "/profile"}}.Encode()

@@ -31,6 +31,8 @@
 // names. A cookie is trusted as far as its seal goes. The store is trusted to keep
 // what it is given: it cannot read it.
 //
+// What the standards' profiles ask, and which test shows it, is in docs/conformance.md.
+//
 // Every refusal is an *Error with a Reason. Its text is for operators and holds no
 // secret.
 package authn
