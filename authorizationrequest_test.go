@@ -172,7 +172,7 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 		"htmx, boosted":  {"HX-Request", "true", "HX-Boosted", "true"},
 		"a fetch":        {"Sec-Fetch-Mode", "cors"},
 	}
-	for _, part := range strings.Fields("audio audioworklet embed empty fencedframe font frame iframe image manifest object paintworklet report script serviceworker sharedworker style track video webidentity worker xslt") {
+	for part := range strings.FieldsSeq("audio audioworklet embed empty fencedframe font frame iframe image manifest object paintworklet report script serviceworker sharedworker style track video webidentity worker xslt") {
 		refused[part] = []string{"Sec-Fetch-Dest", part, "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Site", "cross-site"}
 	}
 	for name, headers := range refused {

@@ -140,6 +140,9 @@ func TestPersonGoesAway(t *testing.T) {
 			<-asked
 			leave()
 			wg.Wait()
+			for range 50 { // by then the app has noticed
+				s.visitor().get("/healthz")
+			}
 			close(release)
 			s.awaitLog(func() bool {
 				return len(s.logged("signed in", ""))+len(s.logged("refused", "")) > 0

@@ -75,7 +75,7 @@ func TestUserInfoUnauthorized(t *testing.T) {
 	s.wantCalls(3, 5)
 }
 
-// TestManyRefreshes (UI-07) presses Refresh two hundred times at once.
+// TestManyRefreshes (UI-07) presses Refresh two hundred times, forty at once.
 func TestManyRefreshes(t *testing.T) {
 	t.Parallel()
 	s, clock := assembleScripted(t)
@@ -83,11 +83,13 @@ func TestManyRefreshes(t *testing.T) {
 	s.signInNow(v)
 	s.op.SignInAs("mallory") // whoever is at the provider now is not who signed in
 	var answers [200]answer
-	var wg sync.WaitGroup
-	for i := range answers {
-		wg.Go(func() { answers[i] = v.refreshProfile() })
+	for wave := range 5 { // those of one wave share an answer
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() { answers[40*wave+i] = v.refreshProfile() })
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	refreshed := 0
 	for _, got := range answers {
 		switch {
