@@ -86,7 +86,7 @@ func (b *browser) refreshes(script bool) {
 }
 
 // TestBrowserSessionEnded (HB-21) presses Refresh on a page whose session has ended: the
-// person leaves for the sign-in, never sees it inside the card, and returns to the page
+// person is told why on a page of its own, never inside the card, and returns to the page
 // that they were on.
 func TestBrowserSessionEnded(t *testing.T) {
 	t.Parallel()
@@ -101,6 +101,11 @@ func TestBrowserSessionEnded(t *testing.T) {
 	p.ahead.Store(int64(2 * time.Second))
 	b.expect("401")
 	b.click("#profile-refresh-button")
+	b.wait("#qsLoginBtn")
+	if got := b.path(); got != "/signed-out" {
+		t.Errorf("the person is told at %s", got)
+	}
+	b.click("#qsLoginBtn")
 	// The provider knows the person still, and sends them straight back.
 	b.wait("body:not([data-mark]) #profile-card")
 	if got := b.path(); got != "/profile" {

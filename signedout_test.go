@@ -34,7 +34,7 @@ func TestWhySignedOut(t *testing.T) {
 			p.clock.Move(2 * time.Minute)
 			p.here.get("/dashboard") // seen later than there
 			for range 2 {
-				p.visitor().signInAtOnce()
+				p.signInNow(p.visitor())
 			}
 		}, "limit", "so many devices"},
 	} {

@@ -67,7 +67,7 @@ func TestRefreshedIDToken(t *testing.T) {
 			}
 			// The new access token is used for nothing.
 			s.wantCalls(2, 1)
-			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/login") {
+			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/signed-out?because=refresh") {
 				t.Errorf("answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
 			}
 			if lines := s.logged("session ended by refresh", ""); len(lines) != 1 || lines[0]["level"] != "WARN" {
