@@ -102,7 +102,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 	b.expect("401")
 	b.click("#profile-refresh-button")
 	b.wait("#qsLoginBtn")
-	if got := b.path(); got != "/signed-out" {
+	if got := b.path(); !strings.HasPrefix(got, "/signed-out?because=provider") {
 		t.Errorf("the person is told at %s", got)
 	}
 	b.click("#qsLoginBtn")
