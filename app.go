@@ -63,6 +63,7 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
+		SigningAlgorithm: c.ClientSigningAlg, SigningKeyID: c.ClientSigningKID,
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: base.String() + "/signed-out",
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,

@@ -44,7 +44,9 @@ type Config struct {
 	SessionLimit    int           `envconfig:"SESSION_LIMIT" default:"50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
 
 	ClientAuth         string   `envconfig:"CLIENT_AUTH" default:"client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
-	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt"`
+	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
+	ClientSigningAlg   string   `envconfig:"CLIENT_SIGNING_ALG" desc:"the algorithm that it signs with (default what the key implies, RS256 for RSA)"`
+	ClientSigningKID   string   `envconfig:"CLIENT_SIGNING_KID" desc:"the key's id at the provider (default its RFC 7638 thumbprint)"`
 	IDTokenAlgorithms  []string `envconfig:"ID_TOKEN_ALG" default:"RS256" desc:"signing algorithms that an ID token may have, a comma list"`
 	ResponseMode       string   `envconfig:"RESPONSE_MODE" default:"query" desc:"query, or form_post on https"`
 	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
@@ -134,25 +136,28 @@ func (c *Config) logLevel() slog.Level {
 }
 
 // signingKey reads a PEM file with a private key, in PKCS #8, PKCS #1 or SEC 1 form.
+// OpenSSL writes the parameters of a curve before its key.
 func signingKey(path string) (crypto.Signer, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(raw)
+	block, rest := pem.Decode(raw)
 	if block == nil {
 		return nil, errors.New("is not a PEM file")
 	}
-	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-		if signer, ok := key.(crypto.Signer); ok {
-			return signer, nil
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+			if signer, ok := key.(crypto.Signer); ok {
+				return signer, nil
+			}
 		}
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return key, nil
+		if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
+		if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
 	}
 	return nil, errors.New("holds no private key that can be read")
 }

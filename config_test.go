@@ -32,6 +32,7 @@ func TestConfigurationFaults(t *testing.T) {
 	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ecKey, rsaKey, shortKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA")), writePKCS8(t, newKey(t, "short RSA"))
 	tests := []struct {
 		name string
 		env  []string
@@ -69,6 +70,9 @@ func TestConfigurationFaults(t *testing.T) {
 		{"an unknown client authentication", tenant("CLIENT_AUTH=none"), []string{"CLIENT_AUTH: "}},
 		{"private_key_jwt without a key", tenant("CLIENT_AUTH=private_key_jwt"), []string{"CLIENT_SIGNING_KEY: "}},
 		{"private_key_jwt with something else", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+notPEM), []string{"CLIENT_SIGNING_KEY: "}},
+		{"private_key_jwt with an algorithm of another key", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+ecKey, "CLIENT_SIGNING_ALG=RS256"), []string{"CLIENT_SIGNING_ALG: "}},
+		{"private_key_jwt with an algorithm there is not", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_SIGNING_ALG=HS256"), []string{"CLIENT_SIGNING_ALG: "}},
+		{"private_key_jwt with a short key", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+shortKey), []string{"CLIENT_SIGNING_KEY: "}},
 		{"ID-03 ID tokens signed by nobody", tenant("ID_TOKEN_ALG=none"), []string{"ID_TOKEN_ALG: "}},
 		{"ID-03 ID tokens signed with the secret", tenant("ID_TOKEN_ALG=RS256,HS256"), []string{"ID_TOKEN_ALG: "}},
 		{"ID-08 an Auth0 issuer without its slash", other("https://tenant.eu.auth0.com"), []string{`OIDC_ISSUER: is "https://tenant.eu.auth0.com"; an Auth0 issuer ends in a slash; write https://tenant.eu.auth0.com/`}},
@@ -114,6 +118,7 @@ func TestConfigurationFaults(t *testing.T) {
 
 // TestConfigurationAccepted holds the twins that must be accepted.
 func TestConfigurationAccepted(t *testing.T) {
+	ecKey, rsaKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA"))
 	tests := []struct {
 		name string
 		env  []string
@@ -131,6 +136,8 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"federated sign-out by the issuer", other("https://tenant.eu.auth0.com/", "FEDERATED_LOGOUT=on")},
 		{"UI-05 userinfo required", tenant("USERINFO=required")},
 		{"several algorithms", tenant("ID_TOKEN_ALG=RS256,ES256,EdDSA")},
+		{"private_key_jwt without a secret", []string{"OIDC_ISSUER=https://id.example.com", "AUTH0_CLIENT_ID=c", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + ecKey}},
+		{"private_key_jwt with an algorithm and a name", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_SIGNING_ALG=PS256", "CLIENT_SIGNING_KID=k")},
 		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
 		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},
 		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},

@@ -193,9 +193,12 @@ func (c *Config) validateProtocol(f *faults) {
 	for _, alg := range c.IDTokenAlgorithms {
 		f.oneOf("ID_TOKEN_ALG", alg, "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 	}
-	if c.ClientAuth != authn.PrivateKeyJWT {
-		return
+	if c.ClientAuth == authn.PrivateKeyJWT {
+		c.validateSigningKey(f)
 	}
+}
+
+func (c *Config) validateSigningKey(f *faults) {
 	if c.ClientSigningKey == "" {
 		f.add("CLIENT_SIGNING_KEY", "is missing; private_key_jwt needs a PEM file with a private key")
 		return
@@ -203,8 +206,15 @@ func (c *Config) validateProtocol(f *faults) {
 	key, err := signingKey(c.ClientSigningKey)
 	if err != nil {
 		f.add("CLIENT_SIGNING_KEY", "%v", err)
+		return
 	}
 	c.parsedSigningKey = key
+	algorithms, err := authn.SigningAlgorithms(key)
+	if err != nil {
+		f.add("CLIENT_SIGNING_KEY", "%v", err)
+		return
+	}
+	f.oneOf("CLIENT_SIGNING_ALG", cmp.Or(c.ClientSigningAlg, algorithms[0]), algorithms...)
 }
 
 func (c *Config) validateOrigins(f *faults) {

@@ -1,16 +1,18 @@
 package authn
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -57,46 +59,57 @@ func (rp *RelyingParty) addAssertion(form url.Values) error {
 	if err != nil {
 		return fmt.Errorf("authn: client assertion: %w", err)
 	}
+	// One way to authenticate and no second one (RFC 6749 section 2.3).
+	form.Del("client_secret")
 	form.Set("client_id", rp.cfg.ClientID)
 	form.Set("client_assertion_type", assertionType)
 	form.Set("client_assertion", assertion)
 	return nil
 }
 
-// newSigner makes the signer of client assertions. The algorithm follows from the
-// key, and the kid is the key's thumbprint (RFC 7638), which can be worked out from
-// the public key alone.
-func newSigner(key crypto.Signer) (jose.Signer, error) {
-	alg, err := signingAlgorithm(key)
+// newSigner makes the signer of client assertions. A key that the provider has no other
+// name for goes by its thumbprint (RFC 7638), which can be worked out from the public
+// key alone.
+func (c Config) newSigner() (jose.Signer, error) {
+	algorithms, err := SigningAlgorithms(c.SigningKey)
 	if err != nil {
 		return nil, err
 	}
-	thumbprint, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	alg := cmp.Or(c.SigningAlgorithm, algorithms[0])
+	if !slices.Contains(algorithms, alg) {
+		return nil, fmt.Errorf("authn: the client's signing key cannot sign with %q", alg)
+	}
+	thumbprint, err := (&jose.JSONWebKey{Key: c.SigningKey.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("authn: the client's signing key: %w", err)
 	}
-	jwk := jose.JSONWebKey{Key: key, KeyID: base64.RawURLEncoding.EncodeToString(thumbprint), Algorithm: string(alg)}
-	return jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"))
+	jwk := jose.JSONWebKey{Key: c.SigningKey, KeyID: cmp.Or(c.SigningKeyID, base64.RawURLEncoding.EncodeToString(thumbprint))}
+	return jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"),
+	)
 }
 
-func signingAlgorithm(key crypto.Signer) (jose.SignatureAlgorithm, error) {
+// SigningAlgorithms returns the algorithms with which a key can sign client assertions,
+// the one that is used if none is named first (RFC 7518 section 3.1, RFC 8037 section
+// 3.1). The error says that it is no key for that.
+func SigningAlgorithms(key crypto.Signer) ([]string, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
 		if key.N.BitLen() < minRSABits {
-			return "", fmt.Errorf("authn: the client's signing key has %d bits, RSA needs %d", key.N.BitLen(), minRSABits)
+			return nil, fmt.Errorf("authn: the client's signing key has %d bits, RSA needs %d", key.N.BitLen(), minRSABits)
 		}
-		return jose.RS256, nil
+		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}, nil
 	case *ecdsa.PrivateKey:
-		switch key.Curve.Params().BitSize {
-		case sha256.Size * 8:
-			return jose.ES256, nil
-		case 384:
-			return jose.ES384, nil
-		case 521:
-			return jose.ES512, nil
+		switch key.Curve {
+		case elliptic.P256():
+			return []string{"ES256"}, nil
+		case elliptic.P384():
+			return []string{"ES384"}, nil
+		case elliptic.P521():
+			return []string{"ES512"}, nil
 		}
 	case ed25519.PrivateKey:
-		return jose.EdDSA, nil
+		return []string{"EdDSA"}, nil
 	}
-	return "", errors.New("authn: the client's signing key is none of RSA, P-256, P-384, P-521, Ed25519")
+	return nil, errors.New("authn: the client's signing key is none of RSA, P-256, P-384, P-521, Ed25519")
 }

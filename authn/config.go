@@ -19,14 +19,17 @@ type Config struct {
 	Issuer string
 	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
 	Auth0 bool
-	// ClientID and ClientSecret are this application at the provider. There is no
-	// secret with private_key_jwt.
+	// ClientID and ClientSecret are this application at the provider. A
+	// secret is not used with private_key_jwt.
 	ClientID     string
 	ClientSecret Secret
 	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
 	ClientAuth string
-	// SigningKey signs client assertions, with PrivateKeyJWT only.
-	SigningKey crypto.Signer
+	// SigningKey signs client assertions, with PrivateKeyJWT only. SigningAlgorithm is
+	// one of its SigningAlgorithms, the first if it is ""; SigningKeyID is how the
+	// provider calls the key, its thumbprint if it is "".
+	SigningKey                     crypto.Signer
+	SigningAlgorithm, SigningKeyID string
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string

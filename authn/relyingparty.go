@@ -48,7 +48,7 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	rp.keys = rp.newKeys(refetchBurst)
 	rp.verifier, rp.logout = rp.newVerifier(rp.keys), rp.newVerifier(rp.newKeys(logoutBurst))
 	if cfg.ClientAuth == PrivateKeyJWT {
-		signer, err := newSigner(cfg.SigningKey)
+		signer, err := cfg.newSigner()
 		if err != nil {
 			return nil, err
 		}

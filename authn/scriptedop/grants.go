@@ -124,11 +124,20 @@ func (p *Provider) tokens(g *grant, nonce string) map[string]any {
 	return response
 }
 
-// authenticate checks the client's secret, which may come in the header or in the
-// body and in no two places (RFC 6749 section 2.3). A client assertion is taken as it
-// comes: a test looks at it itself.
+// authenticate checks who the client is: by its assertion if it has a key, else by its
+// secret, which may come in the header or in the body and in no two places (RFC 6749
+// section 2.3).
 func (p *Provider) authenticate(r *http.Request) *fault {
 	invalid := &fault{http.StatusUnauthorized, "invalid_client"}
+	p.mu.Lock()
+	key := p.clientKey
+	p.mu.Unlock()
+	if key.Private != nil {
+		if err := p.verifyAssertion(r, key); err != nil {
+			return invalid
+		}
+		return nil
+	}
 	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	if user, password, ok := r.BasicAuth(); ok {
 		if secret != "" {
@@ -142,7 +151,7 @@ func (p *Provider) authenticate(r *http.Request) *fault {
 			return invalid
 		}
 	}
-	if id != p.ClientID || (secret != p.ClientSecret && !r.PostForm.Has("client_assertion")) {
+	if id != p.ClientID || secret != p.ClientSecret || r.PostForm.Has("client_assertion") {
 		return invalid
 	}
 	return nil

@@ -120,6 +120,32 @@ func (k Key) sign(input []byte) []byte {
 	return signature
 }
 
+// verify says whether a signature is the key's.
+func (k Key) verify(input, signature []byte) bool {
+	h := k.hash().New()
+	h.Write(input)
+	digest := h.Sum(nil)
+	switch private := k.Private.(type) {
+	case *rsa.PrivateKey:
+		if k.Algorithm[0] == 'P' {
+			options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			return rsa.VerifyPSS(&private.PublicKey, k.hash(), digest, signature, options) == nil
+		}
+		return rsa.VerifyPKCS1v15(&private.PublicKey, k.hash(), digest, signature) == nil
+	case *ecdsa.PrivateKey:
+		size := (private.Curve.Params().BitSize + 7) / 8
+		if len(signature) != 2*size {
+			return false
+		}
+		r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
+		return ecdsa.Verify(&private.PublicKey, digest, r, s)
+	case ed25519.PrivateKey:
+		return ed25519.Verify(private.Public().(ed25519.PublicKey), input, signature)
+	default:
+		return false
+	}
+}
+
 // signECDSA returns r and s, each of the curve's length (RFC 7518 section 3.4).
 func signECDSA(private *ecdsa.PrivateKey, digest []byte) ([]byte, error) {
 	r, s, err := ecdsa.Sign(rand.Reader, private, digest)

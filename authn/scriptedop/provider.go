@@ -48,6 +48,9 @@ type Config struct {
 	// ClientID and ClientSecret are the one client's: "client" and "secret of the
 	// client" if they are empty.
 	ClientID, ClientSecret string
+	// ClientKey, if it has a private half, is the client's: the provider then takes
+	// assertions that it signed, and no secret.
+	ClientKey Key
 	// Keys are published, and the first signs: a new one for RS256 if there are none.
 	Keys []Key
 	// TLS serves https, with a certificate that nobody else trusts.
@@ -71,6 +74,7 @@ type Provider struct {
 	mu          sync.Mutex
 	keys        []Key
 	signer      Key
+	clientKey   Key
 	subject     string
 	answers     map[Endpoint]http.HandlerFunc
 	edits       map[Endpoint]func(map[string]any)
@@ -78,6 +82,7 @@ type Provider struct {
 	calls       map[Endpoint]int
 	requests    map[Endpoint]Request
 	secrets     map[string]bool
+	assertions  map[string]bool // the jti of each that was accepted
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -101,6 +106,7 @@ func New(t testing.TB, cfg Config) *Provider {
 		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
+		clientKey: cfg.ClientKey, assertions: make(map[string]bool),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
 	}
@@ -174,6 +180,13 @@ func (p *Provider) SignWith(key Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.signer = key
+}
+
+// SetClientKey makes a key the client's, as Config.ClientKey does.
+func (p *Provider) SetClientKey(key Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clientKey = key
 }
 
 // SignInAs says who signs in from now on. The first to do so is "alice".

@@ -86,7 +86,8 @@ func TestTokenEndpointChecksWhatItShould(t *testing.T) {
 		"another client":      {func(v url.Values) { v.Set("client_id", "x") }, 401},
 		"no refresh token":    {func(v url.Values) { v.Set("grant_type", "refresh_token") }, 400},
 		"no secret":           {func(v url.Values) { v.Del("client_secret") }, 401},
-		"an assertion for it": {func(v url.Values) { v.Del("client_secret"); v.Set("client_assertion", "x") }, 200},
+		"an assertion for it": {func(v url.Values) { v.Del("client_secret"); v.Set("client_assertion", "x") }, 401},
+		"an assertion too":    {func(v url.Values) { v.Set("client_assertion", "x") }, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			form := tokenForm(op, code(t, op, nil))
