@@ -80,23 +80,46 @@ func (v *visitor) submission(page answer, buttonID string, fields ...string) *ht
 	if form == nil {
 		v.t.Fatalf("the button %q is in no form", buttonID)
 	}
-	values := url.Values{}
-	for n := range form.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "input" && attribute(n, "type") == "hidden" {
-			values.Add(attribute(n, "name"), attribute(n, "value"))
-		}
-	}
+	values := hiddenFields(form)
 	if name := attribute(button, "name"); name != "" {
 		values.Set(name, attribute(button, "value"))
 	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		values.Set(fields[i], fields[i+1])
 	}
+	return v.request(http.MethodPost, v.action(page, form), values, "Sec-Fetch-Site", "same-origin")
+}
+
+// submitForm submits the one form of a page of another site, as that page's script does.
+func (v *visitor) submitForm(page answer) answer {
+	v.t.Helper()
+	form := find(parse(v.t, page.body), func(n *html.Node) bool { return n.Data == "form" })
+	if form == nil {
+		v.t.Fatalf("%s has no form:\n%s", page.Request.URL, page.body)
+	}
+	origin := page.Request.URL.Scheme + "://" + page.Request.URL.Host
+	return v.do(v.request(http.MethodPost, v.action(page, form), hiddenFields(form), "Sec-Fetch-Site", "cross-site", "Origin", origin))
+}
+
+// hiddenFields are what a page fills into a form itself.
+func hiddenFields(form *html.Node) url.Values {
+	values := url.Values{}
+	for n := range form.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "input" && attribute(n, "type") == "hidden" {
+			values.Add(attribute(n, "name"), attribute(n, "value"))
+		}
+	}
+	return values
+}
+
+// action is where a form of a page is sent.
+func (v *visitor) action(page answer, form *html.Node) string {
+	v.t.Helper()
 	address, err := page.Request.URL.Parse(attribute(form, "action"))
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return v.request(http.MethodPost, address.String(), values, "Sec-Fetch-Site", "same-origin")
+	return address.String()
 }
 
 // signIn signs in as one of the sample people, from a page of the app's, and returns

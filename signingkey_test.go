@@ -8,10 +8,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // newKey makes a private key of a kind.
@@ -60,6 +63,16 @@ func writePEM(t *testing.T, blocks ...*pem.Block) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// thumbprint is a key's id where nobody named it (RFC 7638).
+func thumbprint(t *testing.T, key crypto.Signer) string {
+	t.Helper()
+	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
 // TestSigningKeyForms reads the forms in which tools write private keys.

@@ -1,0 +1,103 @@
+// The certified OpenID provider oidc-provider, as interop_test.go wants it. Each line on
+// standard input is JSON and asks for one more provider; the answer is a line with its
+// issuer. The process ends when standard input does, and so with the test.
+//
+// Nothing is stored, and whoever presses the button is signed in: it is for loopback.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+import Provider from 'oidc-provider';
+
+// Standard output is for the answers.
+console.info = console.log = console.warn = console.error;
+
+const jwks = {
+  keys: [
+    ['rsa', { modulusLength: 2048 }],
+    ['ec', { namedCurve: 'P-256' }],
+    ['ed25519', {}],
+  ].map(([kind, options]) => generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' })),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify({ issuer: await start(JSON.parse(line)) })}\n`);
+}
+process.exit();
+
+// start starts a provider on a port of its own and returns its issuer. wanted has the
+// client's metadata and what is special about the provider.
+async function start({ client, requirePushed, accessTokenSeconds }) {
+  const server = createServer();
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const calls = [];
+  let asked = 0;
+
+  const provider = new Provider(issuer, {
+    clients: [client],
+    jwks,
+    cookies: { keys: [randomBytes(32).toString('hex')] },
+    claims: { profile: ['name', 'nickname'], email: ['email', 'email_verified'] },
+    findAccount: (_, sub) => ({
+      accountId: sub,
+      claims(use) {
+        asked += use === 'userinfo' ? 1 : 0;
+        return { sub, name: 'Ada of the certified provider', nickname: `asked ${asked}`, email: 'ada@example.com', email_verified: true };
+      },
+    }),
+    features: {
+      backchannelLogout: { enabled: true },
+      devInteractions: { enabled: false },
+      jwtUserinfo: { enabled: true },
+      pushedAuthorizationRequests: { requirePushedAuthorizationRequests: requirePushed === true },
+      revocation: { enabled: true },
+      rpInitiatedLogout: {
+        logoutSource(ctx, form) {
+          ctx.body = `<!doctype html>${form}<button id="sign-out" form="op.logoutForm" name="logout" value="yes">Sign out</button>`;
+        },
+      },
+    },
+    // It reaches loopback only without the dispatcher that keeps it from there.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    issueRefreshToken: (_, { grantTypes }) => grantTypes.includes('refresh_token'),
+    loadExistingGrant,
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    ttl: { AccessToken: accessTokenSeconds ?? 3600 },
+  });
+  provider.use(async (ctx, next) => {
+    await next();
+    calls.push([ctx.oidc?.route, ctx.oidc?.params?.grant_type, ctx.status].filter(Boolean).join(' '));
+  });
+
+  const answer = provider.callback();
+  server.on('request', (req, res) => {
+    if (req.url === '/calls') {
+      res.end(JSON.stringify(calls));
+    } else if (req.url.startsWith('/interaction/')) {
+      interact(provider, req, res).catch((err) => res.destroy(err));
+    } else {
+      answer(req, res);
+    }
+  });
+  return issuer;
+}
+
+// interact is the page on which people sign in: it shows that there is no session yet.
+async function interact(provider, req, res) {
+  if (req.method === 'GET') {
+    res.setHeader('Content-Type', 'text/html');
+    res.end('<!doctype html><form method="post"><button id="person-ada">Sign in as Ada</button></form>');
+    return;
+  }
+  await provider.interactionFinished(req, res, { login: { accountId: 'ada' } });
+}
+
+// loadExistingGrant grants what is asked for: nobody is asked for consent.
+async function loadExistingGrant({ oidc: { provider, client, session, params } }) {
+  const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
+  grant.addOIDCScope(params.scope);
+  await grant.save();
+  return grant;
+}
