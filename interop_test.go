@@ -25,6 +25,7 @@ func TestInteroperation(t *testing.T) {
 		"private_key_jwt":               testPrivateKeyJWT,
 		"ID token algorithms":           testIDTokenAlgorithms,
 		"issuer of the response":        testResponseIssuer,
+		"signed userinfo":               testSignedUserInfo,
 		"refresh with rotation":         testRefreshWithRotation,
 		"sign-out here":                 testRPInitiatedLogout,
 		"sign-out at the provider":      testBackchannelLogout,
@@ -226,6 +227,27 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 			callback.RawQuery = query.Encode()
 			i.wantRefused(i.get(callback.String()), authn.ReasonIssuerMismatch)
 			i.wantCalls("token authorization_code 200", 0)
+		})
+	}
+}
+
+// testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
+// allowed: the person is then signed in without it.
+func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
+	for algorithms, accepted := range map[string]bool{"RS256,ES256": true, "RS256": false} {
+		t.Run("ES256 for "+algorithms, func(t *testing.T) {
+			t.Parallel()
+			wanted := wantedProvider{Client: map[string]any{"userinfo_signed_response_alg": "ES256"}}
+			i := providers.startInterop(t, wanted, "ID_TOKEN_ALG="+algorithms)
+			dashboard := i.signIn("/login", "ada")
+			if accepted {
+				i.wantDashboard(dashboard)
+				i.wantDashboard(i.press(dashboard, "profile-refresh-button"))
+				return
+			}
+			if shown := text(parse(t, dashboard.body)); !i.signedIn() || strings.Contains(shown, "certified") {
+				t.Errorf("it ends at %s:\n%s", dashboard.Request.URL, shown)
+			}
 		})
 	}
 }
