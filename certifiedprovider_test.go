@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -163,14 +162,18 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 		"PORT=" + port, "OIDC_ISSUER=" + i.issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret,
 		"AUTH0_CALLBACK_URL=" + base + "/callback",
 	}, env...)...)
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: certificates}}
 	t.Cleanup(transport.CloseIdleConnections)
-	i.visitor = &visitor{t: t, app: a, client: &http.Client{Jar: jar, Timeout: patience, Transport: transport}}
+	i.visitor = a.visitor()
+	i.client.Transport = transport
 	return i
+}
+
+// otherBrowser is another browser of the same person.
+func (i *interop) otherBrowser() *interop {
+	other := &interop{visitor: i.app.visitor(), issuer: i.issuer}
+	other.client.Transport = i.client.Transport
+	return other
 }
 
 // calls returns what the provider was asked so far, each with the grant type, where

@@ -27,6 +27,7 @@ func TestInteroperation(t *testing.T) {
 		"issuer of the response":        testResponseIssuer,
 		"signed userinfo":               testSignedUserInfo,
 		"refresh with rotation":         testRefreshWithRotation,
+		"step-up":                       testStepUp,
 		"sign-out here":                 testRPInitiatedLogout,
 		"sign-out at the provider":      testBackchannelLogout,
 	} {
@@ -147,10 +148,9 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 		if tt.key.ID == "" {
 			tt.key.ID = thumbprint(t, tt.key.Private.(crypto.Signer))
 		}
-		keys := []any{tt.key.JWK(), scriptedop.NewKey("another", "ES256").JWK()}
 		wanted := wantedProvider{AccessTokenSeconds: 20, Client: map[string]any{
 			"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": tt.key.Algorithm,
-			"client_secret": nil, "jwks": map[string]any{"keys": keys},
+			"client_secret": nil, "jwks": map[string]any{"keys": []any{tt.key.JWK()}},
 		}}
 		env := func(key any) []string {
 			return append([]string{
@@ -165,11 +165,10 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 			i.wantDashboard(dashboard)
 			i.wantDashboard(i.press(dashboard, "profile-refresh-button"))
 			i.press(dashboard, "qsLogoutBtn")
-			for _, call := range []string{
-				"pushed_authorization_request 201", "token authorization_code 200", "token refresh_token 200", "revocation 200",
-			} {
-				i.wantCalls(call, 1)
-			}
+			i.wantCalls("pushed_authorization_request 201", 1)
+			i.wantCalls("token authorization_code 200", 1)
+			i.wantCalls("token refresh_token 200", 1)
+			i.wantCalls("revocation 200", 1)
 		})
 		t.Run(name+", another key", func(t *testing.T) {
 			t.Parallel()
@@ -228,90 +227,5 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 			i.wantRefused(i.get(callback.String()), authn.ReasonIssuerMismatch)
 			i.wantCalls("token authorization_code 200", 0)
 		})
-	}
-}
-
-// testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
-// allowed: the person is then signed in without it.
-func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
-	for algorithms, accepted := range map[string]bool{"RS256,ES256": true, "RS256": false} {
-		t.Run("ES256 for "+algorithms, func(t *testing.T) {
-			t.Parallel()
-			wanted := wantedProvider{Client: map[string]any{"userinfo_signed_response_alg": "ES256"}}
-			i := providers.startInterop(t, wanted, "ID_TOKEN_ALG="+algorithms)
-			dashboard := i.signIn("/login", "ada")
-			if accepted {
-				i.wantDashboard(dashboard)
-				i.wantDashboard(i.press(dashboard, "profile-refresh-button"))
-				return
-			}
-			if shown := text(parse(t, dashboard.body)); !i.signedIn() || strings.Contains(shown, "certified") {
-				t.Errorf("it ends at %s:\n%s", dashboard.Request.URL, shown)
-			}
-		})
-	}
-}
-
-// testRefreshWithRotation presses Refresh with an access token that is about to expire:
-// each time the provider gives out a new refresh token and withdraws the old one, and
-// with it all that came of it if it is used once more.
-func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
-	i := providers.startInterop(t, wantedProvider{AccessTokenSeconds: 20})
-	page := i.signIn("/login", "ada")
-	i.wantDashboard(page)
-	for n, want := range []string{"asked 2", "asked 3", "asked 4"} {
-		page = i.press(page, "profile-refresh-button")
-		i.wantDashboard(page)
-		if !strings.Contains(page.body, want) {
-			t.Errorf("after refresh %d the dashboard does not show %q", n+1, want)
-		}
-		i.wantCalls("token refresh_token 200", n+1)
-	}
-}
-
-// testRPInitiatedLogout signs out in the app, which ends the provider's session too.
-func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
-	i := providers.startInterop(t, wantedProvider{})
-	dashboard := i.signIn("/login", "ada")
-	i.wantDashboard(dashboard)
-
-	// While the provider has a session it signs people in without its page.
-	i.get("/login")
-	if !i.signedIn() {
-		t.Error("the provider's session does not sign in again")
-	}
-
-	asked := i.press(i.get("/dashboard"), "qsLogoutBtn")
-	if hint := asked.Request.URL.Query(); hint.Get("id_token_hint") == "" || hint.Get("state") == "" {
-		t.Errorf("the provider is asked with %d parameters", len(hint))
-	}
-	if i.signedIn() {
-		t.Error("signed out at the provider first")
-	}
-	signedOut := i.press(asked, "sign-out")
-	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in provider") {
-		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, text(parse(t, signedOut.body)))
-	}
-	i.wantCalls("revocation 200", 1)
-	if again := i.get("/login"); byID(parse(t, again.body), "person-ada") == nil {
-		t.Errorf("the provider's session is not over: signing in leads to %s", again.Request.URL)
-	}
-}
-
-// testBackchannelLogout signs out at the provider, which tells the app.
-func testBackchannelLogout(t *testing.T, providers *certifiedProviders) {
-	i := providers.startInterop(t, wantedProvider{}, "LOGOUT_TOKEN_TYP=strict")
-	i.wantDashboard(i.signIn("/login", "ada"))
-	other := &interop{visitor: i.app.visitor(), issuer: i.issuer}
-	other.wantDashboard(other.signIn("/login", "ada"))
-	i.press(i.get(i.issuer+"/session/end"), "sign-out")
-	if i.signedIn() {
-		t.Errorf("the app's session goes on:\n%s", i.app.log)
-	}
-	if !other.signedIn() {
-		t.Error("the same person was signed out in another browser")
-	}
-	if i.app.log.count("signed out by the provider") != 1 {
-		t.Errorf("the log does not say so:\n%s", i.app.log)
 	}
 }

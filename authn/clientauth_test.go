@@ -77,13 +77,6 @@ func TestPrivateKeyJWT(t *testing.T) {
 // twins above get through because the provider takes what they say.
 func TestPrivateKeyJWTRefused(t *testing.T) {
 	t.Parallel()
-	known := scriptedop.NewKey("client-key", "ES256")
-	keyed := func(change func(*authn.Config)) appOptions {
-		return appOptions{op: scriptedop.Config{ClientKey: known}, config: func(c *authn.Config) {
-			c.ClientAuth, c.SigningKey, c.SigningKeyID = authn.PrivateKeyJWT, known.Private.(crypto.Signer), known.ID
-			change(c)
-		}}
-	}
 	for name, change := range map[string]func(*authn.Config){
 		"another key":       func(c *authn.Config) { c.SigningKey = scriptedop.NewKey("", "ES256").Private.(crypto.Signer) },
 		"another kid":       func(c *authn.Config) { c.SigningKeyID = "" },
@@ -93,16 +86,32 @@ func TestPrivateKeyJWTRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newApp(t, keyed(func(c *authn.Config) { change(c); c.PushedAuthorizationRequests = "always" }))
+			a := newApp(t, knownByKey(scriptedop.NewKey("client-key", "ES256"), func(c *authn.Config) {
+				c.PushedAuthorizationRequests = "always"
+				change(c)
+			}))
 			b := a.person(t)
 			b.wantRefused(b.get(a.URL+"/login"), authn.ReasonProviderUnreachable, 0, 0)
 		})
 	}
+}
 
-	another := scriptedop.NewKey(known.ID, known.Algorithm)
-	t.Run("a key that was replaced, for a code", func(t *testing.T) {
+// knownByKey makes an app of which the provider knows the key.
+func knownByKey(key scriptedop.Key, change func(*authn.Config)) appOptions {
+	return appOptions{op: scriptedop.Config{ClientKey: key}, config: func(c *authn.Config) {
+		c.ClientAuth, c.SigningKey, c.SigningKeyID = authn.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
+		change(c)
+	}}
+}
+
+// TestClientKeyReplaced replaces the key that the provider knows, where a sign-in is
+// under way and where somebody is signed in.
+func TestClientKeyReplaced(t *testing.T) {
+	t.Parallel()
+	known, another := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewKey("client-key", "ES256")
+	t.Run("the code", func(t *testing.T) {
 		t.Parallel()
-		a := newApp(t, keyed(func(*authn.Config) {}))
+		a := newApp(t, knownByKey(known, func(*authn.Config) {}))
 		b := a.person(t)
 		callback := b.authorize(b.begin(""))
 		a.op.SetClientKey(another)
@@ -112,9 +121,9 @@ func TestPrivateKeyJWTRefused(t *testing.T) {
 			t.Errorf("the code is %q", code)
 		}
 	})
-	t.Run("a key that was replaced, for a refresh and a revocation", func(t *testing.T) {
+	t.Run("refresh and revocation", func(t *testing.T) {
 		t.Parallel()
-		a := newApp(t, keyed(func(*authn.Config) {}))
+		a := newApp(t, knownByKey(known, func(*authn.Config) {}))
 		b := a.person(t)
 		b.wantSignedIn(b.signIn(), "alice")
 		a.op.SetClientKey(another)
