@@ -36,8 +36,8 @@ type wantedProvider struct {
 	Client map[string]any `json:"client"`
 	// RequirePushed refuses authorization requests that were not pushed.
 	RequirePushed bool `json:"requirePushed"`
-	// AccessTokenSeconds is how long access tokens live: an hour if it is 0.
-	AccessTokenSeconds int `json:"accessTokenSeconds,omitempty"`
+	// AccessTokensOnce makes an access token worthless once it has been used.
+	AccessTokensOnce bool `json:"accessTokensOnce"`
 }
 
 const nodeMissing = "there is no Node.js 20, or the certified provider is not installed; run: npm ci --prefix testdata/oidcprovider"

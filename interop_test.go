@@ -148,7 +148,7 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 		if tt.key.ID == "" {
 			tt.key.ID = thumbprint(t, tt.key.Private.(crypto.Signer))
 		}
-		wanted := wantedProvider{AccessTokenSeconds: 20, Client: map[string]any{
+		wanted := wantedProvider{AccessTokensOnce: true, Client: map[string]any{
 			"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": tt.key.Algorithm,
 			"client_secret": nil, "jwks": map[string]any{"keys": []any{tt.key.JWK()}},
 		}}

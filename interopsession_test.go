@@ -29,11 +29,11 @@ func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
 	}
 }
 
-// testRefreshWithRotation presses Refresh with an access token that is about to expire:
-// each time the provider gives out a new refresh token and withdraws the old one, and
+// testRefreshWithRotation presses Refresh with an access token that is worth nothing any
+// more: each time the provider gives out a new refresh token and withdraws the old one, and
 // with it all that came of it if it is used once more.
 func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
-	i := providers.startInterop(t, wantedProvider{AccessTokenSeconds: 20})
+	i := providers.startInterop(t, wantedProvider{AccessTokensOnce: true})
 	page := i.signIn("/login", "ada")
 	i.wantDashboard(page)
 	for n, want := range []string{"asked 2", "asked 3", "asked 4"} {

@@ -8,8 +8,14 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import Provider from 'oidc-provider';
 
-// Standard output is for the answers.
-console.info = console.log = console.warn = console.error;
+// Standard output is for the answers, and a notice is none the second time.
+const said = new Set();
+console.info = console.log = console.warn = (notice) => {
+  if (!said.has(notice)) {
+    console.error(notice);
+  }
+  said.add(notice);
+};
 
 const jwks = {
   keys: [
@@ -26,7 +32,7 @@ process.exit();
 
 // start starts a provider on a port of its own and returns its issuer. wanted has the
 // client's metadata and what is special about the provider.
-async function start({ client, requirePushed, accessTokenSeconds }) {
+async function start({ client, requirePushed, accessTokensOnce }) {
   const server = createServer();
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
   const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -64,10 +70,12 @@ async function start({ client, requirePushed, accessTokenSeconds }) {
     loadExistingGrant,
     pkce: { required: () => true },
     rotateRefreshToken: true,
-    ttl: { AccessToken: accessTokenSeconds ?? 3600 },
   });
   provider.use(async (ctx, next) => {
     await next();
+    if (accessTokensOnce && ctx.oidc?.route === 'userinfo') {
+      await ctx.oidc.entities.AccessToken?.destroy();
+    }
     calls.push([ctx.oidc?.route, ctx.oidc?.params?.grant_type, ctx.status].filter(Boolean).join(' '));
   });
 
