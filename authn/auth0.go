@@ -25,8 +25,9 @@ func auth0Misspelt(u *url.URL) string {
 // checkOrganization checks that a person signed in through the organization that was
 // asked for, by its id or by its name ("Work with Tokens and Organizations", Validate
 // tokens). Without the check, a link that names one customer's organization would sign in
-// the people of another; the provider has to confirm it, whichever provider it is. Names are lower case with Auth0, whatever was asked for ("Use
-// Organization Names in Authentication API"); ids are compared to the letter.
+// the people of another; the provider has to confirm it, whichever provider it is. Names
+// are lower case with Auth0, whatever was asked for ("Use Organization Names in
+// Authentication API"); ids are compared to the letter.
 func checkOrganization(c strictClaims, asked string) error {
 	if asked == "" {
 		return nil
