@@ -54,7 +54,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
 				t.Errorf("refreshing: %s", got.text)
 			}
-			if got := b.post(a.URL+"/logout", nil); got.status != http.StatusOK {
+			if got := b.post(a.URL+"/logout", nil); got.status != http.StatusSeeOther {
 				t.Errorf("signing out: %s", got.text)
 			}
 			if strings.Contains(a.log.String(), "not revoked") {
