@@ -146,8 +146,9 @@ func TestScopes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t, tt.env...)
-			s.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["scopes_supported"] = tt.offered })
+			op := newScriptedOP(t)
+			op.Edit(scriptedop.Discovery, func(m map[string]any) { m["scopes_supported"] = tt.offered })
+			s := startBeside(t, op, tt.env...)
 			s.await("/readyz", http.StatusOK)
 			v := s.visitor()
 			if got := query(t, v.authorizationRequest("/login"))["scope"]; !slices.Equal(got, []string{tt.want}) {

@@ -27,8 +27,14 @@ type scriptedApp struct {
 // signs with ES256: making an RSA key takes a test longer than all the rest.
 func startScripted(t *testing.T, env ...string) *scriptedApp {
 	t.Helper()
-	op := scriptedop.New(t, scriptedop.Config{Path: "/tenant/", Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
-	return startBeside(t, op, env...)
+	return startBeside(t, newScriptedOP(t), env...)
+}
+
+// newScriptedOP is a provider for a program that has yet to be started: what it publishes
+// can be changed before anybody asks.
+func newScriptedOP(t *testing.T) *scriptedop.Provider {
+	t.Helper()
+	return scriptedop.New(t, scriptedop.Config{Path: "/tenant/", Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
 }
 
 // startBeside runs the program with a provider that is there already.

@@ -37,9 +37,13 @@ func TestTenantSignOut(t *testing.T) {
 	if v.signedIn() {
 		t.Error("the session is alive")
 	}
-	// Auth0 sends no state back: the page promises no more than it knows.
+	// Auth0 sends no state back: that the browser comes back is all there is, and it counts
+	// once.
+	if page := v.get("/signed-out"); !strings.Contains(page.body, "ended here and at the sign-in provider") {
+		t.Error("the page does not say that the provider's session has ended")
+	}
 	if page := v.get("/signed-out"); !strings.Contains(page.body, "You may still be signed in at the sign-in provider") {
-		t.Error("the page does not say that the sign-out is local")
+		t.Error("the page promises more than it knows")
 	}
 }
 

@@ -161,7 +161,7 @@ func (rp *RelyingParty) checkTimes(c strictClaims, t *idToken) error {
 	case now.After(exp.Add(leeway)):
 		return errors.New("expired")
 	case exp.Sub(now) > maxIDTokenLifetime+leeway:
-		return errors.New("valid for more than a day")
+		return errors.New("valid for more than a day: shorten the lifetime of ID tokens at the provider")
 	case nbf.Sub(now) > leeway:
 		return errors.New("not valid yet")
 	case !t.sessionExpiry.IsZero() && !now.Before(t.sessionExpiry):

@@ -20,6 +20,7 @@ const (
 	maxEndSessionURL = 8 << 10
 
 	logoutCookie   = "logout"
+	withoutState   = "none" // in place of a state, for a sign-out that sends none back
 	logoutLifetime = 10 * time.Minute
 
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
@@ -39,6 +40,7 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 		return ""
 	}
 	if address := rp.preset.signOut.address(m, rp.cfg.ClientID, rp.cfg.PostLogoutRedirectURL); address != "" {
+		rp.cookies.set(w, logoutCookie, withoutState, logoutLifetime, http.SameSiteLaxMode)
 		return rp.federate(address)
 	}
 	endpoint, err := url.Parse(m.EndSessionEndpoint)
@@ -77,13 +79,16 @@ func (rp *RelyingParty) federate(address string) string {
 
 // Returned reports whether the browser comes back from the sign-out that
 // EndSessionURL began: the provider has then ended its session too. The state counts
-// once.
+// once. Where the provider sends none back, that the browser comes is all there is.
 func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
 	want, ok := rp.cookies.get(r, logoutCookie)
 	if !ok {
 		return false
 	}
 	rp.cookies.clear(w, logoutCookie, http.SameSiteLaxMode)
+	if want == withoutState {
+		return true
+	}
 	states := r.URL.Query()["state"]
 	return len(states) == 1 && equalSecret(states[0], want)
 }
