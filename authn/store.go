@@ -86,18 +86,22 @@ func (e *EndedError) Error() string { return "authn: the session was ended" }
 func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
 
 // Store keeps session records. It is the one interface of this package; the
-// in-memory store here and those of boltstore implement it, and storetest
+// in-memory store here and those of boltstore and redisstore implement it, and storetest
 // is the suite that each of them passes.
 //
 // The contract:
 //
 //   - Every method is atomic, safe for concurrent use, and bounded in time by its
 //     context. Where a write returns nil, it has been made durable in the sense of
-//     that store: later calls see it, from every process that shares the store.
+//     that store: later calls see it, from every process that shares the store. A
+//     store may keep what it has loaded, as long as it hears of changes: then another
+//     process's Load sees one a moment later, and this one's at once, also after an
+//     ErrConflict.
 //   - What a caller passes in and gets out is its own: a store keeps no reference
 //     to a slice of the caller's and hands out none of its own.
 //   - A store has no clock. Whoever calls it says what time it is, and decides
-//     whether a record that it loads has expired.
+//     whether a record that it loads has expired. A server that drops what has
+//     expired by a clock of its own goes by the times given.
 //   - Ended stays ended: after End or Revoke has returned, no Save, Touch or
 //     Create brings the session back, in whatever order they arrive.
 type Store interface {
@@ -129,7 +133,8 @@ type Store interface {
 	// ProviderSession, and that was signed in at or before notAfter, counted in
 	// whole seconds. Until the time given, a Create of such a record returns
 	// ErrEnded; a later sign-in is not touched. It returns the keys of the records
-	// that it ended, for CauseProvider.
+	// that it ended, for CauseProvider. It may end them one by one: where it fails
+	// half-way, doing it again ends the rest.
 	Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error)
 
 	// List returns the records that index names, as their Owner or their
@@ -141,7 +146,7 @@ type Store interface {
 	Once(ctx context.Context, key Key, until time.Time) (bool, error)
 
 	// Sweep drops what has expired by now, records and reminders alike, and says
-	// how many records it dropped.
+	// how many records it dropped: none where a server has dropped them by itself.
 	Sweep(ctx context.Context, now time.Time) (int, error)
 
 	// Ping reports whether the store can be reached and written to.

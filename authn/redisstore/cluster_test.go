@@ -1,0 +1,139 @@
+package redisstore_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/storetest"
+)
+
+// TestCluster runs the suite on three servers that share the keys.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	addr := strings.TrimPrefix(nodes[1].url, "redis://")
+	storetest.Run(t, func(t *testing.T) authn.Store {
+		c := openClocked(t, nodes[0])
+		return clusterClocked{c, nodes}
+	})
+
+	s := open(t, nodes[0].url+"?addr="+addr)
+	for range 50 {
+		must(t, s.Create(t.Context(), newRecord(10)))
+	}
+	for i, node := range nodes {
+		if n := node.size(t); n == 0 {
+			t.Errorf("node %d has no keys", i)
+		}
+	}
+	if keys, err := s.List(t.Context(), newRecord(0).Owner); err != nil || len(keys) != 50 {
+		t.Errorf("%d sessions of the owner, error %v", len(keys), err)
+	}
+	// One node is told only in part: the store finds the rest.
+	here, there := open(t, nodes[2].url), s
+	for range 10 {
+		r := newRecord(10)
+		must(t, there.Create(t.Context(), r))
+		_, err := here.Load(t.Context(), r.Key)
+		must(t, err, there.End(t.Context(), r.Key, authn.CauseSignedOut, r.Expires))
+		eventually(t, "the session is refused at another node", func() bool {
+			_, err := here.Load(t.Context(), r.Key)
+			return err != nil
+		})
+	}
+}
+
+// clusterClocked lets time pass on every node.
+type clusterClocked struct {
+	clocked
+	nodes []*server
+}
+
+func (c clusterClocked) Sweep(ctx context.Context, now time.Time) (int, error) {
+	swept := 0
+	for _, node := range c.nodes {
+		n, err := clocked{c.Store, node, c.prefix}.Sweep(ctx, now)
+		swept += n
+		if err != nil {
+			return swept, err
+		}
+	}
+	return swept, nil
+}
+
+// startCluster starts three servers and gives each a third of the slots.
+func startCluster(t *testing.T) []*server {
+	t.Helper()
+	var nodes []*server
+	slots := []string{"0", "5460", "5461", "10922", "10923", "16383"}
+	for i := range 3 {
+		node := startServerAt(t, freePort(t), "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "5000")
+		must(t, node.do(t, "CLUSTER", "ADDSLOTSRANGE", slots[2*i], slots[2*i+1]).Error())
+		nodes = append(nodes, node)
+	}
+	for _, node := range nodes[1:] {
+		_, port, _ := strings.Cut(strings.TrimPrefix(node.url, "redis://"), ":")
+		bus := node.args[len(node.args)-3]
+		must(t, nodes[0].do(t, "CLUSTER", "MEET", "127.0.0.1", port, bus).Error())
+	}
+	for _, node := range nodes {
+		eventually(t, "the cluster is whole", func() bool {
+			info, err := node.do(t, "CLUSTER", "INFO").ToString()
+			must(t, err)
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
+		})
+	}
+	return nodes
+}
+
+// TestSentinel lets the sentinel make the replica the primary.
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	first, second := startServerAt(t, freePort(t)), startServerAt(t, freePort(t))
+	firstPort := first.args[1]
+	must(t, second.do(t, "REPLICAOF", "127.0.0.1", firstPort).Error())
+	eventually(t, "the replica follows", func() bool {
+		info, err := second.do(t, "INFO", "replication").ToString()
+		must(t, err)
+		return strings.Contains(info, "master_link_status:up")
+	})
+	config := filepath.Join(shortDir(t), "sentinel.conf")
+	must(t, os.WriteFile(config, []byte("sentinel monitor main 127.0.0.1 "+firstPort+" 1\nsentinel down-after-milliseconds main 500\n"), 0o600))
+	sentinel := startSentinel(t, config)
+	eventually(t, "the sentinel knows the replica", func() bool {
+		list, err := sentinel.do(t, "SENTINEL", "REPLICAS", "main").ToArray()
+		return err == nil && len(list) == 1
+	})
+
+	s := open(t, sentinel.url+"?master_set=main")
+	r := newRecord(10)
+	must(t, s.Create(t.Context(), r))
+	eventually(t, "the replica has the session", func() bool { return second.size(t) == first.size(t) })
+	eventually(t, "the sentinel switches", func() bool { return sentinel.do(t, "SENTINEL", "FAILOVER", "main").Error() == nil })
+	eventually(t, "the replica is the primary", func() bool {
+		info, err := second.do(t, "INFO", "replication").ToString()
+		return err == nil && strings.Contains(info, "role:master")
+	})
+	eventually(t, "the store follows", func() bool { return s.End(t.Context(), r.Key, authn.CauseSignedOut, r.Expires) == nil })
+	wantNotFound(t, s, r.Key)
+	if n, err := second.do(t, "DBSIZE").AsInt64(); err != nil || n == 0 {
+		t.Errorf("the new primary has %d keys, error %v", n, err)
+	}
+}
+
+// TestCF11ASentinelCannotLeadElsewhere: the address of the primary is the sentinel's.
+func TestCF11ASentinelCannotLeadElsewhere(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(shortDir(t), "sentinel.conf")
+	must(t, os.WriteFile(config, []byte("sentinel monitor main 192.0.2.1 6379 1\n"), 0o600))
+	_, err := openLogged(t, startSentinel(t, config).url+"?master_set=main", slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "insecure=true") {
+		t.Errorf("got error %v, want one with insecure=true", err)
+	}
+}

@@ -1,0 +1,103 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+	"time"
+
+	"latchkey/authn"
+)
+
+// The fields of a record. A program that writes them in another way gives them other
+// names; a record that lacks one of these is taken for none.
+//
+//	origin    owner, provider session, time of sign-in, device: never changes
+//	seen      last seen and expires
+//	version   decimal
+//	sealed    as it is
+//
+// Times are in microseconds since 1970; in binary they take 8 bytes, big endian.
+// scripts/end.lua knows where the parts of origin are. A tombstone has the fields ended,
+// in milliseconds, and cause.
+
+const originHead = 32 + 32 + 8
+
+func encodeOrigin(r authn.Record) string {
+	b := make([]byte, 0, originHead+len(r.Device))
+	b = append(b, r.Owner[:]...)
+	b = append(b, r.ProviderSession[:]...)
+	b = append(b, encodeTime(r.SignedIn)...)
+	return string(append(b, r.Device...))
+}
+
+// decodeOrigin fills the part of a record that never changes.
+func decodeOrigin(r *authn.Record, origin string) bool {
+	if len(origin) < originHead {
+		return false
+	}
+	copy(r.Owner[:], origin)
+	copy(r.ProviderSession[:], origin[32:])
+	r.SignedIn = decodeTime(origin[64:72])
+	r.Device = origin[originHead:]
+	return true
+}
+
+func encodeSeen(lastSeen, expires time.Time) string {
+	return strconv.FormatInt(lastSeen.UnixMicro(), 10) + " " + strconv.FormatInt(expires.UnixMicro(), 10)
+}
+
+// decodeRecord reads the fields of a record, and reports whether it is one: a
+// tombstone has no version.
+func decodeRecord(key authn.Key, origin, seen, version string) (authn.Record, bool) {
+	r := authn.Record{Key: key}
+	first, second, _ := strings.Cut(seen, " ")
+	lastSeen, err1 := strconv.ParseInt(first, 10, 64)
+	expires, err2 := strconv.ParseInt(second, 10, 64)
+	number, err3 := strconv.ParseUint(version, 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || !decodeOrigin(&r, origin) {
+		return authn.Record{}, false
+	}
+	r.LastSeen, r.Expires, r.Version = time.UnixMicro(lastSeen).UTC(), time.UnixMicro(expires).UTC(), number
+	return r, true
+}
+
+// entry is one session in an index: its key and its time of sign-in.
+type entry struct {
+	key      authn.Key
+	signedIn time.Time
+}
+
+func (e entry) encode() string { return string(e.key[:]) + encodeTime(e.signedIn) }
+
+func decodeEntry(s string) (e entry, ok bool) {
+	if len(s) != len(e.key)+8 {
+		return e, false
+	}
+	copy(e.key[:], s)
+	e.signedIn = decodeTime(s[len(e.key):])
+	return e, true
+}
+
+func encodeTime(t time.Time) string {
+	return string(binary.BigEndian.AppendUint64(nil, uint64(t.UnixMicro())))
+}
+
+func decodeTime(s string) time.Time {
+	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(s)))).UTC()
+}
+
+func encodeCause(c authn.Cause) string { return strconv.Itoa(int(c)) }
+
+// decodeTombstone says why a session was ended, if these are the fields of a tombstone.
+func decodeTombstone(fields map[string]string) (*authn.EndedError, bool) {
+	cause, err := strconv.ParseUint(fields["cause"], 10, 8)
+	return &authn.EndedError{Cause: authn.Cause(cause)}, err == nil
+}
+
+// milliseconds is a moment for the server to drop a key at, and not before.
+func milliseconds(t time.Time) string { return strconv.FormatInt(serverTime(t), 10) }
+
+// serverTime is a moment in milliseconds since 1970, rounded up. The server takes no
+// other than a positive number.
+func serverTime(t time.Time) int64 { return max(t.UnixMilli()+1, 1) }

@@ -1,0 +1,48 @@
+package redisstore
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"latchkey/authn"
+)
+
+// SetNow gives the store another clock.
+func (s *Store) SetNow(now func() time.Time) { s.now = now }
+
+// Cached is how many bytes of sealed records the cache holds.
+func (s *Store) Cached() int {
+	s.cache.mu.RLock()
+	defer s.cache.mu.RUnlock()
+	n := 0
+	for _, generation := range []map[authn.Key]cached{s.cache.young, s.cache.old} {
+		for _, entry := range generation {
+			n += len(entry.record.Sealed)
+		}
+	}
+	return n
+}
+
+// Trust makes the options believe certificates of pool alone.
+func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool }
+
+// CacheBytes is the bound of the cache.
+const CacheBytes = cacheBytes
+
+// Forget empties the cache.
+func (s *Store) Forget() { s.cache.flush() }
+
+// Deafen makes the store hear of no change any more, over a connection of its own.
+func (s *Store) Deafen() {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	s.link.option.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return deaf{tracker{s}} }
+	s.link.client.Close()
+	s.link.client = nil
+}
+
+type deaf struct{ tracker }
+
+func (deaf) Delete([]rueidis.RedisMessage) {}

@@ -1,0 +1,165 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+const (
+	// dialTimeout bounds a connection's making, and after it the greeting.
+	dialTimeout = time.Second
+	// pingInterval is how often a silent connection is asked whether it lives, and
+	// pingTimeout how long it may take to answer.
+	pingInterval, pingTimeout = 500 * time.Millisecond, time.Second
+)
+
+// errClosed says that the store was closed.
+var errClosed = errors.New("the store is closed")
+
+// link holds the client, which is made when it is first needed: the server may start
+// after the app. Once made, a client finds its server again by itself.
+type link struct {
+	option rueidis.ClientOption
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	client  rueidis.Client
+	attempt *attempt // under way; nil between attempts
+	closed  bool
+}
+
+// attempt is the making of a client, for however many ask for it at once.
+type attempt struct {
+	done   chan struct{}
+	client rueidis.Client
+	err    error
+}
+
+func newLink(options *Options, track func() rueidis.CacheStore, log *slog.Logger) *link {
+	option := options.client
+	option.Dialer.Timeout, option.Dialer.KeepAlive = dialTimeout, pingInterval
+	option.ConnWriteTimeout = pingTimeout
+	option.DialCtxFn = options.dial
+	option.Sentinel.Dialer = option.Dialer
+	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
+	option.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return track() }
+	// The caller decides whether to try again: it knows how long its person waits.
+	option.DisableRetry = true
+	// A call that is given up leaves its connection to the others.
+	option.AlwaysPipelining = true
+	option.PipelineMultiplex = -1
+	option.ReadBufferEachConn, option.WriteBufferEachConn = 64<<10, 64<<10
+	return &link{option: option, log: log}
+}
+
+// get returns the client, or waits for the attempt to make it.
+func (l *link) get(ctx context.Context) (rueidis.Client, error) {
+	l.mu.Lock()
+	if l.closed || l.client != nil {
+		defer l.mu.Unlock()
+		if l.closed {
+			return nil, errClosed
+		}
+		return l.client, nil
+	}
+	if l.attempt == nil {
+		l.attempt = &attempt{done: make(chan struct{})}
+		go l.make(l.attempt)
+	}
+	a := l.attempt
+	l.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.client, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *link) make(a *attempt) {
+	defer close(a.done)
+	client, err := rueidis.NewClient(l.option)
+	if err != nil && client != nil {
+		client.Close()
+		client = nil
+	}
+	if err == nil {
+		l.warnOfEviction(client)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempt = nil
+	if err == nil && l.closed {
+		go client.Close()
+		client, err = nil, errClosed
+	}
+	l.client, a.client, a.err = client, client, err
+}
+
+// warnOfEviction looks whether the server may drop what has not expired. It matters
+// for an index: a revocation would miss the sessions that were in it.
+func (l *link) warnOfEviction(client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
+	if err != nil {
+		return // forbidden to this user, or down again
+	}
+	limited := !strings.Contains(info, "\nmaxmemory:0\r")
+	if limited && strings.Contains(info, "\nmaxmemory_policy:") && !strings.Contains(info, "\nmaxmemory_policy:noeviction\r") {
+		l.log.Warn("the session store's server drops keys when its memory is full, and sign-out by the provider may then miss sessions; set its maxmemory-policy to noeviction")
+	}
+}
+
+// heed gives up a client whose server has become a replica: the address may lead to
+// the new primary by now, but the connection does not.
+func (l *link) heed(client rueidis.Client, err error) {
+	if !answered(err, "READONLY") {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == client {
+		l.client = nil
+		go client.Close()
+	}
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	client := l.client
+	l.client, l.closed = nil, true
+	l.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+}
+
+// refused reports whether only another configuration makes the server answer.
+func refused(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if errors.Is(err, errPlain) || errors.Is(err, rueidis.ErrNoCache) {
+		return true
+	}
+	return answered(err, "WRONGPASS", "NOAUTH", "NOPERM")
+}
+
+// answered reports whether the server answered with one of these errors.
+func answered(err error, codes ...string) bool {
+	answer, ok := errors.AsType[*rueidis.RedisError](err)
+	if !ok {
+		return false
+	}
+	code, _, _ := strings.Cut(answer.Error(), " ")
+	return slices.Contains(codes, code)
+}

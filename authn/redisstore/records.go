@@ -1,0 +1,202 @@
+package redisstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"latchkey/authn"
+)
+
+// Create implements authn.Store.
+func (s *Store) Create(ctx context.Context, r authn.Record) error {
+	revoked, err := s.enter(ctx, r)
+	if err != nil {
+		return err
+	}
+	if revoked {
+		return authn.ErrEnded
+	}
+	defer s.cache.drop(r.Key)
+	answer, err := s.run(ctx, "creating a session", s.scripts.create, []string{s.sessionName(r.Key)},
+		[]string{encodeOrigin(r), encodeSeen(r.LastSeen, r.Expires), string(r.Sealed), milliseconds(r.Expires)})
+	switch {
+	case err != nil:
+		return err
+	case answer == "ended":
+		s.leave(ctx, r)
+		return authn.ErrEnded
+	case answer == "exists": // and may have the same entries, so they stay
+		return authn.ErrConflict
+	}
+	return nil
+}
+
+// Load implements authn.Store.
+func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return authn.Record{}, err
+	}
+	if r, ok := s.cache.get(key, s.now()); ok {
+		return r, nil
+	}
+	return ask(ctx, s, "loading a session", func(ctx context.Context, c rueidis.Client) (authn.Record, error) {
+		until := s.now().Add(cacheFor)
+		f := s.cache.begin(key)
+		r, err := s.fetch(ctx, c, key)
+		s.cache.finish(key, f, r, until, err == nil)
+		return r, err
+	})
+}
+
+// fetch reads a record, and asks the server to tell of its changes.
+func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (authn.Record, error) {
+	command := c.B().Hgetall().Key(s.sessionName(key)).Cache().ToStaticTTL()
+	fields, err := c.DoCache(ctx, command, cacheFor).AsStrMap()
+	if err != nil {
+		return authn.Record{}, err
+	}
+	if ended, ok := decodeTombstone(fields); ok {
+		return authn.Record{}, ended
+	}
+	r, ok := decodeRecord(key, fields["origin"], fields["seen"], fields["version"])
+	if !ok {
+		return authn.Record{}, authn.ErrNotFound
+	}
+	r.Sealed = []byte(fields["sealed"])
+	return r, nil
+}
+
+// Save implements authn.Store.
+func (s *Store) Save(ctx context.Context, r authn.Record) error {
+	defer s.cache.drop(r.Key)
+	answer, err := s.run(ctx, "saving a session", s.scripts.save, []string{s.sessionName(r.Key)},
+		[]string{strconv.FormatUint(r.Version, 10), strconv.FormatUint(r.Version+1, 10), string(r.Sealed)})
+	switch {
+	case err != nil:
+		return err
+	case answer == "gone":
+		return authn.ErrNotFound
+	case answer == "changed":
+		return authn.ErrConflict
+	}
+	return nil
+}
+
+// Touch implements authn.Store. The session's entries are moved before it: while there
+// is a record, a revocation finds it.
+func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time.Time) error {
+	r, err := s.Load(ctx, key)
+	if err != nil {
+		return err
+	}
+	r.Expires = expires
+	revoked, err := s.enter(ctx, r)
+	if err != nil {
+		return err
+	}
+	if revoked { // and about to be ended
+		return authn.ErrNotFound
+	}
+	defer s.cache.drop(key)
+	answer, err := s.run(ctx, "touching a session", s.scripts.touch, []string{s.sessionName(key)},
+		[]string{encodeSeen(lastSeen, expires), milliseconds(expires)})
+	if err != nil {
+		return err
+	}
+	if answer == "gone" {
+		return authn.ErrNotFound
+	}
+	return nil
+}
+
+// enter puts a session into its indexes, or moves its entries there, until it expires.
+// It reports whether the session is revoked in one of them.
+func (s *Store) enter(ctx context.Context, r authn.Record) (bool, error) {
+	var calls []rueidis.LuaExec
+	for _, index := range r.Indexes() {
+		calls = append(calls, rueidis.LuaExec{Keys: s.indexNames(index), Args: []string{
+			entry{r.Key, r.SignedIn}.encode(), milliseconds(r.Expires), strconv.FormatInt(r.SignedIn.Unix(), 10),
+		}})
+	}
+	return ask(ctx, s, "indexing a session", func(ctx context.Context, c rueidis.Client) (bool, error) {
+		revoked := false
+		for _, result := range s.scripts.index.ExecMulti(ctx, c, calls...) {
+			entered, err := result.AsInt64()
+			if err != nil {
+				return false, err
+			}
+			revoked = revoked || entered == 0
+		}
+		return revoked, nil
+	})
+}
+
+// leave takes sessions that have ended out of their indexes. That it fails is no harm:
+// their entries lead nowhere, and expire.
+func (s *Store) leave(ctx context.Context, ended ...authn.Record) {
+	_, _ = ask(ctx, s, "cleaning an index", func(ctx context.Context, c rueidis.Client) (struct{}, error) {
+		var commands rueidis.Commands
+		for _, r := range ended {
+			for _, index := range r.Indexes() {
+				commands = append(commands, c.B().Zrem().Key(s.indexNames(index)[0]).Member(entry{r.Key, r.SignedIn}.encode()).Build())
+			}
+		}
+		c.DoMulti(ctx, commands...)
+		return struct{}{}, nil
+	})
+}
+
+// List implements authn.Store.
+func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, error) {
+	list, err := ask(ctx, s, "listing sessions", func(ctx context.Context, c rueidis.Client) ([]authn.Record, error) {
+		members, err := c.Do(ctx, c.B().Zrange().Key(s.indexNames(index)[0]).Min("0").Max("-1").Build()).AsStrSlice()
+		if err != nil {
+			return nil, err
+		}
+		return s.heads(ctx, c, entries(members))
+	})
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(r authn.Record) bool { return !slices.Contains(r.Indexes(), index) })
+	// The provider counts in seconds; the keys keep the order of a tie from changing.
+	slices.SortFunc(list, func(a, b authn.Record) int {
+		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
+	})
+	return slices.CompactFunc(list, func(a, b authn.Record) bool { return a.Key == b.Key }), nil
+}
+
+// heads reads the records of entries, without their sealed parts.
+func (s *Store) heads(ctx context.Context, c rueidis.Client, found []entry) ([]authn.Record, error) {
+	var commands rueidis.Commands
+	for _, e := range found {
+		commands = append(commands, c.B().Hmget().Key(s.sessionName(e.key)).Field("origin", "seen", "version").Build())
+	}
+	var list []authn.Record
+	for i, result := range c.DoMulti(ctx, commands...) {
+		fields, err := result.AsStrSlice()
+		if err != nil {
+			return nil, err
+		}
+		if r, ok := decodeRecord(found[i].key, fields[0], fields[1], fields[2]); ok {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+func entries(members []string) []entry {
+	var list []entry
+	for _, member := range members {
+		if e, ok := decodeEntry(member); ok {
+			list = append(list, e)
+		}
+	}
+	return list
+}

@@ -1,0 +1,207 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"latchkey/authn/redisstore"
+)
+
+// soon bounds the wait for what must come by itself.
+const soon = 15 * time.Second
+
+// server is a redis-server of this test's own.
+type server struct {
+	url     string
+	dir     string
+	args    []string
+	process *exec.Cmd
+	admin   rueidis.Client
+}
+
+// startServer starts a server on a unix socket in a directory of its own, and ends it
+// with the test. Without redis-server the test is skipped, or fails in CI.
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	dir := shortDir(t)
+	s := &server{dir: dir, url: "unix://" + filepath.Join(dir, "s")}
+	s.args = append([]string{"--port", "0", "--unixsocket", filepath.Join(dir, "s")}, args...)
+	s.start(t)
+	s.admin = connect(t, s.url)
+	return s
+}
+
+// startServerAt starts a server on a port of loopback.
+func startServerAt(t testing.TB, port string, args ...string) *server {
+	t.Helper()
+	s := &server{dir: shortDir(t), url: "redis://127.0.0.1:" + port}
+	s.args = append([]string{"--port", port, "--bind", "127.0.0.1"}, args...)
+	s.start(t)
+	s.admin = connect(t, s.url)
+	return s
+}
+
+// start starts the server and waits until it listens.
+func (s *server) start(t testing.TB) {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("redis-server is missing")
+		}
+		t.Skip("redis-server is missing")
+	}
+	// A first argument that begins with a dash is an option; else it is a file.
+	s.process = exec.Command(path, append(s.args, "--dir", s.dir, "--save", "", "--appendonly", "no", "--loglevel", "warning")...)
+	var output bytes.Buffer
+	s.process.Stdout, s.process.Stderr = &output, &output
+	must(t, s.process.Start())
+	process := s.process
+	t.Cleanup(func() { end(process) })
+	network, address := "unix", strings.TrimPrefix(s.url, "unix://")
+	if address == s.url {
+		network, address = "tcp", strings.TrimPrefix(s.url, "redis://")
+	}
+	eventually(t, "the server listens", func() bool {
+		conn, err := net.Dial(network, address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// stop ends the server as a crash does.
+func (s *server) stop() { end(s.process) }
+
+func end(process *exec.Cmd) {
+	_ = process.Process.Kill()
+	_ = process.Wait()
+}
+
+// pause stops the server's process without closing anything, until resume.
+func (s *server) pause(t testing.TB)  { must(t, s.process.Process.Signal(syscall.SIGSTOP)) }
+func (s *server) resume(t testing.TB) { must(t, s.process.Process.Signal(syscall.SIGCONT)) }
+
+// do runs a command as an operator would.
+func (s *server) do(t testing.TB, command ...string) rueidis.RedisResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	return s.admin.Do(ctx, s.admin.B().Arbitrary(command...).Build())
+}
+
+// size is the number of keys.
+func (s *server) size(t testing.TB) int64 {
+	t.Helper()
+	n, err := s.do(t, "DBSIZE").AsInt64()
+	must(t, err)
+	return n
+}
+
+// calls is how often the server ran a command.
+func (s *server) calls(t testing.TB, command string) int {
+	t.Helper()
+	stats, err := s.do(t, "INFO", "commandstats").ToString()
+	must(t, err)
+	_, rest, _ := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	number, _, _ := strings.Cut(rest, ",")
+	n, err := strconv.Atoi(cmp.Or(number, "0"))
+	must(t, err)
+	return n
+}
+
+// connect returns a plain client, which keeps nothing and tries again.
+func connect(t testing.TB, url string) rueidis.Client {
+	t.Helper()
+	option, err := rueidis.ParseURL(url)
+	must(t, err)
+	option.DisableCache, option.ForceSingleClient = true, true
+	client, err := rueidis.NewClient(option)
+	must(t, err)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// open returns a node's store.
+func open(t testing.TB, url string) *redisstore.Store {
+	t.Helper()
+	s, err := openLogged(t, url, slog.New(slog.DiscardHandler))
+	must(t, err)
+	return s
+}
+
+func openLogged(t testing.TB, url string, log *slog.Logger) (*redisstore.Store, error) {
+	t.Helper()
+	options, err := redisstore.ParseURL(url)
+	must(t, err)
+	s, err := redisstore.Open(t.Context(), options, log)
+	if err == nil {
+		t.Cleanup(func() { _ = s.Close() })
+	}
+	return s, err
+}
+
+// shortDir is a directory whose path leaves room for a socket's name.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "r")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// freePort is a port of loopback where nothing listened a moment ago.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	must(t, err)
+	return port
+}
+
+// eventually waits for a condition that another process brings about.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(soon); !condition(); <-ticker.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", soon, what)
+		}
+	}
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startSentinel starts a sentinel, which rewrites its configuration file.
+func startSentinel(t testing.TB, config string) *server {
+	t.Helper()
+	port := freePort(t)
+	s := &server{dir: shortDir(t), url: "redis://127.0.0.1:" + port}
+	s.args = []string{config, "--sentinel", "--port", port, "--bind", "127.0.0.1"}
+	s.start(t)
+	s.admin = connect(t, s.url)
+	return s
+}
