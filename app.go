@@ -10,6 +10,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/authn/redisstore"
 	"latchkey/routes"
 	"latchkey/static"
 )
@@ -75,9 +76,16 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 }
 
 // openStore opens the session store.
-func (c *Config) openStore() (authn.Store, error) {
-	if c.SessionStore == "memory" {
+func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, error) {
+	switch {
+	case c.SessionStore == "memory":
 		return authn.NewMemoryStore(), nil
+	case c.parsedRedis != nil:
+		store, err := redisstore.Open(ctx, c.parsedRedis, log)
+		if err != nil {
+			return nil, fmt.Errorf("%w: SESSION_STORE: %w", errConfiguration, err)
+		}
+		return store, nil
 	}
 	store, err := boltstore.Open(filepath.Join(c.DataDir, "sessions.db"))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/redisstore"
 )
 
 // Config is the configuration: one field per environment variable. The desc tag is
@@ -37,7 +38,7 @@ type Config struct {
 	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
 	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
 
-	SessionStore    string        `envconfig:"SESSION_STORE" default:"file" desc:"file or memory"`
+	SessionStore    authn.Secret  `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
 	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
 	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
 	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
@@ -60,6 +61,7 @@ type Config struct {
 	LogLevel           string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	parsedSigningKey   crypto.Signer
 	parsedTrustProxies []netip.Prefix
+	parsedRedis        *redisstore.Options
 }
 
 // development reports whether the built-in provider is meant.

@@ -61,7 +61,7 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	store, err := cfg.openStore()
+	store, err := cfg.openStore(ctx, log)
 	if err != nil {
 		return err
 	}

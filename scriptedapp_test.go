@@ -73,12 +73,13 @@ func assembleWith(t *testing.T, change func(*authn.Config), env ...string) (*scr
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := cfg.openStore()
+	log := newLogger(cfg, a.log)
+	store, err := cfg.openStore(t.Context(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	provider := realProvider(cfg)
-	settings := cfg.authn(cfg.Port, provider, keys, store, newLogger(cfg, a.log))
+	settings := cfg.authn(cfg.Port, provider, keys, store, log)
 	settings.Now = c.Now
 	change(&settings)
 	p, err := assemble(cfg, cfg.Port, provider, settings)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/redisstore"
 )
 
 // faults collects what is wrong with a configuration. Each fault names its variable
@@ -164,7 +165,7 @@ func (c *Config) validateSessions(f *faults) {
 			f.add("APP_SECRET_KEY", "key %d is no random text; %s", i+1, remedy)
 		}
 	}
-	f.oneOf("SESSION_STORE", c.SessionStore, "file", "memory")
+	c.validateStore(f)
 	if c.SessionIdle < time.Second {
 		f.add("SESSION_IDLE", "is %s; it must be a second or more", c.SessionIdle)
 	}
@@ -174,6 +175,26 @@ func (c *Config) validateSessions(f *faults) {
 	if c.SessionAbsolute < c.SessionIdle {
 		f.add("SESSION_ABSOLUTE", "is %s, shorter than SESSION_IDLE, which is %s", c.SessionAbsolute, c.SessionIdle)
 	}
+}
+
+// validateStore quotes nothing of a value that may hold a password.
+func (c *Config) validateStore(f *faults) {
+	if c.SessionStore == "file" || c.SessionStore == "memory" {
+		return
+	}
+	if !strings.Contains(string(c.SessionStore), "://") {
+		f.add("SESSION_STORE", "can be file, memory, or a URL that begins with rediss://, redis:// or unix://")
+		return
+	}
+	options, err := redisstore.ParseURL(string(c.SessionStore))
+	if err != nil {
+		f.add("SESSION_STORE", "%v", err)
+		return
+	}
+	if c.development() && !options.OnThisMachine() {
+		f.add("SESSION_STORE", "is on another machine; the development provider signs in anybody as anybody, and serves this machine only")
+	}
+	c.parsedRedis = options
 }
 
 func (c *Config) validateProtocol(f *faults) {

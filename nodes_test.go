@@ -1,0 +1,124 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startRedis starts a Redis on a socket of this test's own, and ends it with the test.
+func startRedis(t *testing.T) (*os.Process, string) {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("redis-server is missing")
+		}
+		t.Skip("redis-server is missing")
+	}
+	dir, err := os.MkdirTemp("", "r") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		os.RemoveAll(dir)
+	})
+	await(t, "Redis listens", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return server.Process, "unix://" + socket
+}
+
+// startNodes runs the program twice, with one provider and one Redis.
+func startNodes(t *testing.T) (one, two *scriptedApp, redis *os.Process) {
+	t.Helper()
+	redis, url := startRedis(t)
+	env := []string{"SESSION_STORE=" + url, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}
+	one = startScripted(t, env...)
+	return one, startBeside(t, one.op, env...), redis
+}
+
+// at is the same browser at another node: a cookie counts for every port of a host.
+func (v *visitor) at(node *scriptedApp) *visitor {
+	return &visitor{t: v.t, app: node.app, client: v.client}
+}
+
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// TestNodesShareSessions (LB-15) signs in at one node and out at the other.
+func TestNodesShareSessions(t *testing.T) {
+	t.Parallel()
+	one, two, _ := startNodes(t)
+	v := one.visitor()
+	v.get("/login")
+	for _, node := range []*scriptedApp{two, one, two} {
+		if !v.at(node).signedIn() {
+			t.Fatalf("the session does not open at %s\n%s", node.url, node.log)
+		}
+	}
+	if got := v.direct(v.at(two).request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
+		t.Fatalf("logout answers %d", got.StatusCode)
+	}
+	if v.at(two).signedIn() {
+		t.Error("the node that ended the session opens it")
+	}
+	await(t, "the other node refuses the session", func() bool { return !v.at(one).signedIn() })
+}
+
+// TestRedisStopsAnswering (FM-11, FM-12) shows a 503 in bounded time, no cookie touched
+// and nobody sent to sign in; and that all goes on afterwards.
+func TestRedisStopsAnswering(t *testing.T) {
+	t.Parallel()
+	one, two, redis := startNodes(t)
+	v := one.visitor()
+	v.get("/login")
+	if err := redis.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dashboard", "/"} { // node two has no session cached
+		start := time.Now()
+		got := v.direct(v.at(two).request(http.MethodGet, path, nil))
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || len(got.Cookies()) > 0 {
+			t.Errorf("%s answers %d, Retry-After %q, cookies %v", path, got.StatusCode, got.Header.Get("Retry-After"), got.Cookies())
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("%s took %v", path, took)
+		}
+	}
+	if got := v.direct(v.at(two).request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz answers %d", got.StatusCode)
+	}
+	if err := redis.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the session opens again", func() bool { return v.at(two).signedIn() && v.at(one).signedIn() })
+	if strings.Contains(two.log.String(), "0123456789abcdef") {
+		t.Error("the log holds the secret")
+	}
+}
