@@ -3,10 +3,13 @@ package main
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -120,5 +123,104 @@ func TestRedisStopsAnswering(t *testing.T) {
 	await(t, "the session opens again", func() bool { return v.at(two).signedIn() && v.at(one).signedIn() })
 	if strings.Contains(two.log.String(), "0123456789abcdef") {
 		t.Error("the log holds the secret")
+	}
+}
+
+// TestNodesAreOne (LB-15) runs three processes on one Redis: somebody signs in at one, does
+// something at the next, and signs out at the third; another is signed out by the provider.
+func TestNodesAreOne(t *testing.T) {
+	t.Parallel()
+	_, store := startRedis(t)
+	op := newScriptedOP(t)
+	env := append(knows(op), "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	var nodes []*scriptedApp
+	for range 3 {
+		nodes = append(nodes, &scriptedApp{startProcess(t, t.TempDir(), env...).app, op})
+	}
+	v := nodes[0].visitor()
+	nodes[0].signInNow(v)
+	if got := v.at(nodes[1]).refreshProfile(); got.StatusCode != http.StatusOK {
+		t.Errorf("refreshing at the second answers %d\n%s", got.StatusCode, nodes[1].log)
+	}
+	v.at(nodes[2]).direct(v.at(nodes[2]).request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	for i, node := range nodes {
+		await(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !v.at(node).signedIn() })
+	}
+
+	w := nodes[2].visitor()
+	nodes[2].signInNow(w)
+	for _, node := range nodes {
+		if !w.at(node).signedIn() {
+			t.Errorf("%s does not know the session", node.url)
+		}
+	}
+	token := op.LogoutToken()
+	if got := v.at(nodes[1]).send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode()); got.StatusCode != http.StatusOK {
+		t.Fatalf("the logout token is answered %d", got.StatusCode)
+	}
+	start := time.Now()
+	for i, node := range nodes {
+		await(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !w.at(node).signedIn() })
+	}
+	t.Logf("all nodes refuse it after %v", time.Since(start))
+}
+
+// TestRedisPausedUnderLoad (FM-11) stops Redis for ten seconds while people click. They are
+// asked to wait, and nothing else: no cookie is touched, nobody is sent to sign in, and
+// afterwards everybody is signed in as before.
+func TestRedisPausedUnderLoad(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	one, two, redis := startNodes(t)
+	var people []*visitor
+	for range 8 {
+		v := one.visitor()
+		one.signInNow(v)
+		people = append(people, v)
+	}
+	stop := make(chan struct{})
+	answers := make(chan answer, 100_000)
+	var clicking sync.WaitGroup
+	for i, v := range people {
+		node := []*scriptedApp{one, two}[i%2]
+		clicking.Go(func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					answers <- v.direct(v.at(node).request(http.MethodGet, "/dashboard", nil))
+				}
+			}
+		})
+	}
+	signal := func(s syscall.Signal) {
+		if err := redis.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	<-time.After(10 * time.Second)
+	signal(syscall.SIGCONT)
+	for i, v := range people {
+		await(t, "person "+strconv.Itoa(i)+" is signed in", func() bool { return v.at(one).signedIn() && v.at(two).signedIn() })
+	}
+	close(stop)
+	clicking.Wait()
+	close(answers)
+	statuses := make(map[int]int)
+	for got := range answers {
+		statuses[got.StatusCode]++
+		if len(got.Cookies()) > 0 || (got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable) {
+			t.Errorf("answered %d to %q with cookies %v", got.StatusCode, got.Header.Get("Location"), got.Cookies())
+		}
+	}
+	t.Logf("answers by status: %v", statuses)
+	if statuses[http.StatusServiceUnavailable] == 0 {
+		t.Error("nobody noticed that Redis stood still")
 	}
 }

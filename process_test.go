@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// asProgram is the variable under which this test binary, started as a process of its own,
+// is the program.
+const asProgram = "LATCHKEY_TESTS_RUN_THE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is the program in a process of its own, which can be killed.
+type process struct {
+	*app
+	command *exec.Cmd
+	ended   chan error
+}
+
+// startProcess starts the program and waits until it listens. Its data directory is the
+// test's to name: a process may follow another.
+func startProcess(t *testing.T, dataDir string, env ...string) *process {
+	t.Helper()
+	p := &process{app: &app{t: t, log: newLogBuffer(), dataDir: dataDir}, ended: make(chan error, 1)}
+	p.command = exec.Command(os.Args[0])
+	p.command.Env = append([]string{asProgram + "=1", "PORT=0", "LOG_FORMAT=json", "DATA_DIR=" + dataDir}, env...)
+	p.command.Stdout, p.command.Stderr = p.log, p.log
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.ended <- p.command.Wait() }()
+	t.Cleanup(p.kill)
+	select {
+	case line := <-p.log.listening:
+		p.url, p.issuer = line.URL, line.Issuer
+	case err := <-p.ended:
+		p.ended <- err
+		t.Fatalf("the program ended with: %v\n%s", err, p.log)
+	case <-time.After(patience):
+		t.Fatalf("the program does not start\n%s", p.log)
+	}
+	return p
+}
+
+// kill ends the process as a crash does, and waits until it is gone.
+func (p *process) kill() {
+	_ = p.command.Process.Kill() // it may have ended
+	p.ended <- <-p.ended
+}
