@@ -111,60 +111,6 @@ func TestAfterCloseEveryMethodFails(t *testing.T) {
 	}
 }
 
-func BenchmarkLoad(b *testing.B) {
-	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
-	defer s.Close()
-	keys := fill(b, s, 1000)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if _, err := s.Load(b.Context(), keys[i%len(keys)]); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkSave(b *testing.B) {
-	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
-	defer s.Close()
-	r := newRecord(2000)
-	must(b, s.Create(b.Context(), r))
-	for b.Loop() {
-		r.Version++
-		must(b, s.Save(b.Context(), r))
-	}
-}
-
-// BenchmarkSaveTogether is 64 people at once: they share the wait for the disk.
-func BenchmarkSaveTogether(b *testing.B) {
-	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
-	defer s.Close()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		r := newRecord(2000)
-		if err := s.Create(b.Context(), r); err != nil {
-			b.Error(err)
-		}
-		for pb.Next() {
-			r.Version++
-			if err := s.Save(b.Context(), r); err != nil {
-				b.Error(err)
-			}
-		}
-	})
-}
-
-// fill creates n records of 2,000 sealed bytes.
-func fill(b *testing.B, s *boltstore.Store, n int) []authn.Key {
-	b.Helper()
-	keys := make([]authn.Key, 0, n)
-	for range n {
-		r := newRecord(2000)
-		must(b, s.Create(b.Context(), r))
-		keys = append(keys, r.Key)
-	}
-	return keys
-}
-
 // newRecord is a session of one and the same owner, with a key of its own.
 func newRecord(sealed int) authn.Record {
 	id := rand.Text()
