@@ -82,6 +82,13 @@ func (a *App) describe(err error) failure {
 			text:    "The provider limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
 		}
 	}
+	if e, ok := errors.AsType[*tooManyError](err); ok {
+		return failure{
+			status: http.StatusTooManyRequests, level: slog.LevelWarn, after: e.wait,
+			heading: "Too many sign-ins from your network",
+			text:    "So many were begun in a short time that this one has to wait. Try again in a moment.",
+		}
+	}
 	if _, ok := errors.AsType[*stepUpNeeded](err); ok {
 		return failure{
 			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in again",

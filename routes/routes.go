@@ -80,12 +80,13 @@ func New(cfg Config) *App {
 	// have signed in recently. (An Echo group would answer 404 where a route takes another
 	// method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
+	signingIn := append([]echo.MiddlewareFunc{a.limitSignIns()}, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
 	recently := append(slices.Clone(person), a.demand(authn.Demand{MaxAge: sensitiveAge}))
 
 	e.Match(reading, "/", a.home, visitor...)
-	e.GET("/login", a.login, visitor...)
-	e.GET("/callback", a.callback, visitor...)
+	e.GET("/login", a.login, signingIn...)
+	e.GET("/callback", a.callback, signingIn...)
 	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
 	e.POST("/logout", a.signOut, visitor...)
 	e.GET("/signed-out", a.signedOut, visitor...)
@@ -102,7 +103,7 @@ func New(cfg Config) *App {
 		// The provider's page posts here from its own origin; the state in the
 		// transaction is the check (see authn.RelyingParty.Complete).
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
-		e.POST("/callback", a.callback, visitor...)
+		e.POST("/callback", a.callback, signingIn...)
 	}
 	if cfg.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
