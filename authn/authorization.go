@@ -22,6 +22,9 @@ type AuthorizationRequest struct {
 	Link url.Values
 	// Demand is what the page that the person is going to asks of the sign-in.
 	Demand Demand
+	// SwitchAccount asks the provider to let the person choose who signs in, though it
+	// may know them already.
+	SwitchAccount bool
 }
 
 // hints are the parameters that a link to the sign-in page may pass on to the
@@ -46,7 +49,7 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Au
 		return "", withReturn(err, LocalPath(request.ReturnTo))
 	}
 	t := rp.newTransaction(request, FromContext(ctx))
-	full, err := url.Parse(rp.oauth2Config(m).AuthCodeURL(t.state, rp.requestParameters(t, request.Link)...))
+	full, err := url.Parse(rp.oauth2Config(m).AuthCodeURL(t.state, rp.requestParameters(m, t, request)...))
 	if err != nil {
 		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
 	}
@@ -70,7 +73,7 @@ func hint(link url.Values, name string) string {
 	return ""
 }
 
-func (rp *RelyingParty) requestParameters(t *transaction, link url.Values) []oauth2.AuthCodeOption {
+func (rp *RelyingParty) requestParameters(m *Metadata, t *transaction, request AuthorizationRequest) []oauth2.AuthCodeOption {
 	parameters := []oauth2.AuthCodeOption{oidc.Nonce(t.nonce), oauth2.S256ChallengeOption(t.verifier)}
 	set := func(name, value string) {
 		if value != "" {
@@ -85,13 +88,27 @@ func (rp *RelyingParty) requestParameters(t *transaction, link url.Values) []oau
 		set("max_age", strconv.FormatInt(int64(t.demand.MaxAge/time.Second), 10))
 	}
 	set("acr_values", strings.Join(t.demand.ACR, " "))
+	if request.SwitchAccount {
+		set("prompt", rp.switchPrompt(m))
+	}
 	for name := range rp.offlineParameters() {
 		set(name, rp.preset.offline.Get(name))
 	}
 	for _, name := range hints {
-		set(name, hint(link, name))
+		set(name, hint(request.Link, name))
 	}
 	return parameters
+}
+
+// switchPrompt is the prompt with which a provider asks who signs in (OpenID Connect Core
+// 1.0 section 3.1.2.1). select_account asks just that, but not every provider has it, and
+// some refuse the whole request for it; login is one that every provider must know
+// (section 15.1).
+func (rp *RelyingParty) switchPrompt(m *Metadata) string {
+	if rp.preset.selectsAccount || slices.Contains(m.PromptsSupported, "select_account") {
+		return "select_account"
+	}
+	return "login"
 }
 
 // scopes are the configured ones. offline_access is left out where the provider

@@ -41,9 +41,25 @@ func (c Claims) String(name string) string {
 // Bool returns a claim that is true, or "true": some providers send booleans as
 // strings. Anything else is false.
 func (c Claims) Bool(name string) bool {
-	var v any
-	c.decode(name, &v)
-	return v == true || v == "true"
+	var raw json.RawMessage
+	c.decode(name, &raw)
+	return isTrue(raw)
+}
+
+func isTrue(value json.RawMessage) bool { return string(value) == "true" || string(value) == `"true"` }
+
+// without returns the claims that do not have one of these names.
+func (c Claims) without(names []string) Claims {
+	list := slices.DeleteFunc(c.List(), func(claim Claim) bool { return slices.Contains(names, claim.Name) })
+	object := []byte{'{'}
+	for i, claim := range list {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		name, _ := json.Marshal(claim.Name) // a string always marshals
+		object = append(append(append(object, name...), ':'), claim.Value...)
+	}
+	return append(object, '}')
 }
 
 func (c Claims) decode(name string, into any) {
@@ -158,9 +174,18 @@ func (c strictClaims) audience() ([]string, error) {
 	if json.Unmarshal(c["aud"], &one) == nil && one != nil {
 		return []string{*one}, nil
 	}
-	var many []*string
-	if err := json.Unmarshal(c["aud"], &many); err != nil || slices.Contains(many, nil) {
+	many, err := stringList(c["aud"])
+	if err != nil {
 		return nil, errors.New("aud is not a string or a list of strings")
+	}
+	return many, nil
+}
+
+// stringList reads a list that holds strings and nothing else.
+func stringList(raw json.RawMessage) ([]string, error) {
+	var many []*string
+	if err := json.Unmarshal(raw, &many); err != nil || many == nil || slices.Contains(many, nil) {
+		return nil, errors.New("not a list of strings")
 	}
 	list := make([]string, len(many))
 	for i, s := range many {

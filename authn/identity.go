@@ -116,6 +116,39 @@ func (i Identity) profile() Profile {
 	return p
 }
 
+// hear takes the userinfo of a refresh. What userinfo said before and says no more is
+// withdrawn, whatever the ID token of the sign-in had: a role that is taken away must not
+// come back from there.
+func (i *Identity) hear(userInfo Claims) {
+	var withdrawn []string
+	for _, change := range changes(i.UserInfo, userInfo) {
+		if change.After == nil && !slices.Contains(signedOnly, change.Name) {
+			withdrawn = append(withdrawn, change.Name)
+		}
+	}
+	if len(withdrawn) > 0 {
+		i.IDToken = i.IDToken.without(withdrawn)
+	}
+	i.UserInfo = userInfo
+	i.Profile = i.profile()
+}
+
+// renew takes the claims of a refreshed ID token. What it says otherwise than the one
+// before is newer than userinfo. What it merely does not repeat stands: a refreshed ID
+// token need not have all claims (OpenID Connect Core 1.0 section 12.2).
+func (i *Identity) renew(idToken Claims) {
+	var overtaken []string
+	for _, change := range changes(i.IDToken, idToken) {
+		if change.After != nil && !slices.Contains(signedOnly, change.Name) {
+			overtaken = append(overtaken, change.Name)
+		}
+	}
+	if len(overtaken) > 0 && len(i.UserInfo) > 0 {
+		i.UserInfo = i.UserInfo.without(overtaken)
+	}
+	i.IDToken = idToken
+}
+
 // Change is a claim that a refresh found changed. Before or After is nil where the
 // claim is new or gone.
 type Change struct {

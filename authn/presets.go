@@ -27,6 +27,8 @@ type preset struct {
 	// offline are the parameters of an authorization request that ask for a refresh
 	// token where the scope offline_access does not.
 	offline url.Values
+	// selectsAccount says that the provider knows prompt=select_account.
+	selectsAccount bool
 	// callbacks and signOuts are what the provider calls the two lists of addresses in
 	// which this application has to be registered.
 	callbacks, signOuts string
@@ -67,25 +69,30 @@ var presets = []preset{
 	// have no end_session_endpoint, so that signing out here leaves Google's session
 	// alone. "Authentication URI parameters", access_type: offline asks for a refresh
 	// token, which comes with the person's first consent only; offline_access is none of
-	// the scopes.
+	// the scopes. prompt: none, consent and select_account are all that there are.
 	{
 		name:     "Google",
 		matches:  func(host, _ string) bool { return host == "accounts.google.com" },
 		misspelt: exactly("https://accounts.google.com"),
 		offline:  url.Values{"access_type": {"offline"}},
 
-		callbacks: "Authorized redirect URIs",
+		selectsAccount: true,
+		callbacks:      "Authorized redirect URIs",
 	},
 	// learn.microsoft.com/entra/identity-platform. "OpenID Connect", Find your app's
 	// OpenID configuration document URI: the names in place of a tenant, and the tenant
 	// id that personal accounts have in common. "Access tokens", Validate the issuer:
 	// metadata of these names has {tenantid} in its issuer, and every token another one.
+	// "OpenID Connect", Send the sign-in request, prompt: login, none, consent and
+	// select_account.
 	{
 		name: "Microsoft Entra ID",
 		matches: func(host, _ string) bool {
 			return slices.Contains([]string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "sts.windows.net"}, host)
 		},
-		misspelt:  entraMisspelt,
+		misspelt:       entraMisspelt,
+		selectsAccount: true,
+
 		hint:      "the issuer has the directory's id, not its domain name, and ends in /v2.0: https://login.microsoftonline.com/TENANT-ID/v2.0",
 		callbacks: "Redirect URIs of the platform Web", signOuts: "Redirect URIs of the platform Web",
 	},

@@ -76,8 +76,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
 		s.Changes = changes(s.Identity.UserInfo, claims)
 		s.ProfileAt = ts.rp.cfg.Now()
-		s.Identity.UserInfo = claims
-		s.Identity.Profile = s.Identity.profile()
+		s.Identity.hear(claims)
 		return nil
 	})
 }

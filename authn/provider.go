@@ -38,6 +38,7 @@ type Metadata struct {
 	ResponseIssuerSupported            bool     `json:"authorization_response_iss_parameter_supported"`
 	ScopesSupported                    []string `json:"scopes_supported"`
 	IDTokenAlgorithms                  []string `json:"id_token_signing_alg_values_supported"`
+	PromptsSupported                   []string `json:"prompt_values_supported"`
 	BackchannelLogoutSessionSupported  bool     `json:"backchannel_logout_session_supported"`
 }
 

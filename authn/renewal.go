@@ -82,7 +82,7 @@ func (ts *TokenSource) save(ctx context.Context, session *Session, fresh unsaved
 			return errLeaseLost
 		}
 		s.tokens, s.lease, s.retry = fresh.tokens, lease{}, retry{}
-		s.Identity.IDToken = fresh.verified.claims
+		s.Identity.renew(fresh.verified.claims)
 		s.endBy(fresh.verified.sessionExpiry)
 		return nil
 	})

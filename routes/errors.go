@@ -95,6 +95,12 @@ func (a *App) describe(err error) failure {
 			text: "This asks for a sign-in that is more recent, or stronger, than yours.",
 		}
 	}
+	if _, ok := errors.AsType[*claimNeeded](err); ok {
+		return failure{
+			status: http.StatusForbidden, level: slog.LevelInfo, heading: "This is not for your account",
+			text: "You are signed in, but what the sign-in service says about you does not open this.",
+		}
+	}
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
 		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: explanation(e.because)}
 	}

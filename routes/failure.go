@@ -51,9 +51,12 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
 		return a.sendTo(c, f, signedOutURL(e.because, returnPath(r)))
 	}
+	e, ok := errors.AsType[*claimNeeded](err)
 	switch {
 	case wantsJSON(r):
 		return a.problem(c, f)
+	case ok:
+		return a.forbidden(c, f, e)
 	case isHTMX(r):
 		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:

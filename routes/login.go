@@ -37,6 +37,11 @@ func loginURL(returnTo string) string {
 	return "/login?" + url.Values{"return_to": {returnTo}}.Encode()
 }
 
+// switchURL links to a sign-in, perhaps as somebody else, that comes back to a page.
+func switchURL(returnTo string) string {
+	return "/login?" + url.Values{"return_to": {returnTo}, "switch": {"1"}}.Encode()
+}
+
 // login starts a sign-in and sends the browser to the provider.
 func (a *App) login(c echo.Context) error {
 	r := c.Request()
@@ -52,7 +57,9 @@ func (a *App) login(c echo.Context) error {
 		}
 		returnTo = target
 	}
-	return a.begin(c, authn.AuthorizationRequest{ReturnTo: localPage(returnTo), Link: query})
+	return a.begin(c, authn.AuthorizationRequest{
+		ReturnTo: localPage(returnTo), Link: query, SwitchAccount: query.Get("switch") == "1",
+	})
 }
 
 // begin sends the browser to the provider.

@@ -54,7 +54,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	}
 	if s := current(c); s != nil {
 		person := a.person(s)
-		shell.Person = &person
+		shell.Person, shell.Admin = &person, administrator().Met(s.Identity.Claims())
 	}
 	return shell
 }

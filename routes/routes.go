@@ -77,12 +77,13 @@ func New(cfg Config) *App {
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
 	// A visitor may be signed in here; a person must be, and some things ask that they
-	// have signed in recently. (An Echo group would answer 404 where a route takes another
+	// have signed in recently, or that their claims say what they may do. (An Echo group would answer 404 where a route takes another
 	// method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
 	signingIn := append([]echo.MiddlewareFunc{a.limitSignIns()}, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
 	recently := append(slices.Clone(person), a.demand(authn.Demand{MaxAge: sensitiveAge}))
+	admins := append(slices.Clone(person), a.requireClaim(administrator()))
 
 	e.Match(reading, "/", a.home, visitor...)
 	e.GET("/login", a.login, signingIn...)
@@ -98,6 +99,7 @@ func New(cfg Config) *App {
 	e.POST("/sessions/:id/end", a.endSession, person...)
 	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
 	e.GET("/resume/:id", a.resume, person...)
+	e.Match(reading, "/admin", a.admin, admins...)
 
 	if cfg.FormPost {
 		// The provider's page posts here from its own origin; the state in the

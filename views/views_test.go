@@ -69,6 +69,13 @@ func failure(text string) views.FailureProps {
 	}
 }
 
+func notFor(text string) views.ForbiddenProps {
+	return views.ForbiddenProps{
+		Failure: failure(text), Person: person(text), SwitchURL: "/login?switch=1",
+		Needs: []views.Need{{Claim: text, Value: text, Held: text}, {Claim: text, Value: text}},
+	}
+}
+
 // pages is every page, with the text wherever a text can stand. The fragments come
 // under names that begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
@@ -83,6 +90,9 @@ func pages(t *testing.T, text string) map[string]string {
 		"profile":          views.Profile(signedIn, profile(text)),
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
 		"confirm sign-out": views.ConfirmSignOut(signedIn),
+		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),
+		"forbidden":        views.Forbidden(signedIn, notFor(text)),
+		"fragment no":      views.ForbiddenNotice(notFor(text)),
 		"failure":          views.Failure(signedOut, failure(text)),
 		"failure inside":   views.Failure(signedIn, failure(text)),
 		"fragment card":    views.ProfileCard(profile(text)),
