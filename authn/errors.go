@@ -38,6 +38,7 @@ const (
 	ReasonUserInfoRequired   Reason = "userinfo_required"
 	ReasonTooLarge           Reason = "claims_too_large"
 	ReasonLogoutTokenInvalid Reason = "logout_token_invalid"
+	ReasonAccessTokenInvalid Reason = "access_token_invalid"
 
 	// The session is over, or its tokens are.
 	ReasonSessionEnded   Reason = "session_ended"

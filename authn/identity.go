@@ -38,8 +38,9 @@ type Source string
 
 // The sources of claims.
 const (
-	SourceIDToken  Source = "ID token"
-	SourceUserInfo Source = "userinfo"
+	SourceIDToken     Source = "ID token"
+	SourceUserInfo    Source = "userinfo"
+	SourceAccessToken Source = "access token"
 )
 
 // SourcedClaim is a claim and where it came from.

@@ -24,6 +24,7 @@ const (
 	refetchInterval = 30 * time.Second
 	refetchBurst    = 2 // for ID tokens, which come from the provider
 	logoutBurst     = 1 // for logout tokens, which anybody can send
+	accessBurst     = 1 // for access tokens, likewise
 )
 
 var errNoKey = errors.New("authn: no key of the provider's verifies the signature")

@@ -21,6 +21,7 @@ type RelyingParty struct {
 	preset      preset // what is known of the provider beside its metadata
 	keySet      *keySet
 	keys        *keySetVerifier       // for what the provider itself hands out
+	accessKeys  *keySetVerifier       // for access tokens, which anybody can send
 	verifier    *oidc.IDTokenVerifier // of ID tokens, which come from the provider
 	logout      *oidc.IDTokenVerifier // of logout tokens, which anybody can send
 	signer      jose.Signer           // of client assertions; nil with a client secret
@@ -45,7 +46,7 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	}
 	rp.provider = newProvider(cfg, rp.client)
 	rp.keySet = &keySet{provider: rp.provider, client: rp.client, now: cfg.Now, log: cfg.Log}
-	rp.keys = rp.newKeys(refetchBurst)
+	rp.keys, rp.accessKeys = rp.newKeys(refetchBurst), rp.newKeys(accessBurst)
 	rp.verifier, rp.logout = rp.newVerifier(rp.keys), rp.newVerifier(rp.newKeys(logoutBurst))
 	if cfg.ClientAuth == PrivateKeyJWT {
 		signer, err := cfg.newSigner()

@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,9 @@ type Session struct {
 
 // LogID names the session in logs: enough to follow it, too little to find it.
 func (s *Session) LogID() string { return hex.EncodeToString(s.record.Key[:4]) }
+
+// Scopes are those of the session's access token, where the provider says them.
+func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
 // endBy moves the absolute end forward to when the provider's session ends, if it says
 // so and it is earlier.

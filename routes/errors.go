@@ -72,6 +72,9 @@ func (a *App) describe(err error) failure {
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {
 		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
 	}
+	if e, ok := errors.AsType[*bearerError](err); ok {
+		return describeBearer(e)
+	}
 	if e, ok := errors.AsType[*authn.Error](err); ok {
 		return describeAuthn(e)
 	}
@@ -155,6 +158,23 @@ func foreignLink() failure {
 		status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
 		text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
 	}
+}
+
+// describeBearer says why an API refuses a request. What exactly is wrong with a token is
+// in the log.
+func describeBearer(e *bearerError) failure {
+	f := failure{status: e.status, level: slog.LevelInfo}
+	switch e.code {
+	case "":
+		f.heading, f.text = "Sign in first", "This needs an access token in the Authorization header, or a session."
+	case "invalid_token":
+		f.heading, f.text = "The access token is not accepted", "It is malformed, expired or not for this API. Ask the sign-in service for another."
+	case "insufficient_scope":
+		f.heading, f.text = "The access token does not allow this", "It lacks the scope "+e.scope+"."
+	default:
+		f.heading, f.text = "That was not understood", "Send one access token, as: Authorization: Bearer TOKEN. It belongs into no other place."
+	}
+	return f
 }
 
 // describeStatus covers what the router and the server refuse.

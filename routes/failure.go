@@ -42,6 +42,12 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 		// section 2.8).
 		return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(authn.ReasonOf(refused))})
 	}
+	if _, ok := errors.AsType[*apiError](err); ok {
+		if refused, ok := errors.AsType[*bearerError](err); ok {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, refused.challenge(a.BaseURL.String()))
+		}
+		return a.problem(c, f)
+	}
 	if errors.Is(err, errSignInNeeded) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
 		return a.sendTo(c, f, loginURL(returnPath(r)))
 	}

@@ -50,6 +50,9 @@ func claimsOf(c echo.Context) (claims []authn.SourcedClaim, known bool) {
 	if s := current(c); s != nil {
 		return s.Identity.Claims(), true
 	}
+	if caller := authn.CallerFrom(c.Request().Context()); caller != nil {
+		return caller.Claims(), true
+	}
 	return nil, false
 }
 

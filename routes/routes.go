@@ -101,6 +101,9 @@ func New(cfg Config) *App {
 	e.GET("/resume/:id", a.resume, person...)
 	e.Match(reading, "/admin", a.admin, admins...)
 
+	// An API is for people who are signed in and for programs that have an access token.
+	e.Match(reading, "/api/me", a.me, a.api)
+
 	if cfg.FormPost {
 		// The provider's page posts here from its own origin; the state in the
 		// transaction is the check (see authn.RelyingParty.Complete).

@@ -94,6 +94,18 @@ func (p *Provider) LogoutToken() *JWT {
 	return t
 }
 
+// AccessToken returns an access token for an API (RFC 9068 section 2) of whoever signs in
+// now, for the caller to change, sign with Compact, and send.
+func (p *Provider) AccessToken(audience string) *JWT {
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &JWT{Key: p.signer, Header: map[string]any{"typ": "at+jwt"}, Claims: map[string]any{
+		"iss": p.Issuer, "sub": p.subject, "aud": audience, "client_id": "another client", "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(accessTokenLifetime).Unix(), "scope": "openid profile",
+	}}
+}
+
 // SignedUserInfo returns what userinfo says of the last sign-in as a JWT (OpenID Connect
 // Core 1.0 section 5.3.2), for the caller to change, sign with Compact, and answer.
 func (p *Provider) SignedUserInfo() *JWT {
