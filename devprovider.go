@@ -30,15 +30,18 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		// Both ends of this secret are in this process; nobody else needs it.
 		clientSecret: authn.Secret(rand.Text()),
 	}
-	provider, err := devop.New(devop.Config{
-		Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log,
-		Clients: []devop.Client{{
-			ID: settings.clientID, Secret: string(settings.clientSecret),
-			RedirectURIs:           []string{cfg.callbackURL(port)},
-			PostLogoutRedirectURIs: []string{base + "/signed-out"},
-			BackchannelLogoutURI:   base + "/backchannel-logout",
-		}},
-	})
+	clients := []devop.Client{{
+		ID: settings.clientID, Secret: string(settings.clientSecret),
+		RedirectURIs:           []string{cfg.callbackURL(port)},
+		PostLogoutRedirectURIs: []string{base + "/signed-out"},
+		BackchannelLogoutURI:   base + "/backchannel-logout",
+	}}
+	if cfg.Audience != "" {
+		// For trying the API out from a terminal, as the README says. What it gets is an
+		// access token for itself, from a provider that serves this machine only.
+		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
+	}
+	provider, err := devop.New(devop.Config{Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients})
 	if err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("development provider: %w", err)

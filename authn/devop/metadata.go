@@ -22,7 +22,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 		"claims_supported":         supportedClaims(),
 		"response_types_supported": []string{"code"},
 		"response_modes_supported": []string{"query", "form_post"},
-		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":    []string{"authorization_code", "refresh_token", "client_credentials"},
 		"prompt_values_supported":  supportedPrompts(),
 		"subject_types_supported":  []string{"public"},
 

@@ -43,7 +43,9 @@ type Config struct {
 // Client is an application registered with the provider. Its URIs are compared
 // as exact strings (RFC 9700 section 2.1).
 type Client struct {
-	ID, Secret                           string
+	ID, Secret string
+	// RedirectURIs are where people are sent back to. A client without any is a program
+	// that gets access tokens for itself.
 	RedirectURIs, PostLogoutRedirectURIs []string
 	// BackchannelLogoutURI receives logout tokens; empty for none.
 	BackchannelLogoutURI string
