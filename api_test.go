@@ -148,9 +148,11 @@ func TestBearerCredentials(t *testing.T) {
 			}
 		})
 	}
-	two := s.visitor().request(http.MethodGet, "/api/me", nil)
-	two.Header["Authorization"] = []string{"Bearer " + good, "Bearer " + good}
-	s.wantProblem(s.visitor().direct(two), 400, invalidRequest)
+	for _, second := range []string{"Bearer " + good, "Basic YTpi", ""} {
+		two := s.visitor().request(http.MethodGet, "/api/me", nil)
+		two.Header["Authorization"] = []string{"Bearer " + good, second}
+		s.wantProblem(s.visitor().direct(two), 400, invalidRequest)
+	}
 	huge := s.visitor().api("Authorization", "Bearer "+strings.Repeat("x", 40<<10))
 	if huge.StatusCode != http.StatusRequestHeaderFieldsTooLarge && huge.StatusCode != http.StatusUnauthorized {
 		t.Errorf("40 KiB are answered %d", huge.StatusCode)

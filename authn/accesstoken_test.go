@@ -65,6 +65,16 @@ func TestAccessTokenSignature(t *testing.T) {
 		"another key of that kid":     {edit: signedWith(scriptedop.NewKey("key-1", "ES256"))},
 		"an unknown key":              {edit: signedWith(scriptedop.NewKey("key-2", "ES256"))},
 		"RS256 of that kid":           {edit: signedWith(scriptedop.NewKey("key-1", "RS256"))},
+		"an algorithm published but not configured": {edit: func(a *app, t *scriptedop.JWT) {
+			key := scriptedop.NewKey("key-2", "ES384")
+			a.op.SetKeys(t.Key, key)
+			t.Key = key
+		}},
+		"another key, published since": {edit: func(a *app, t *scriptedop.JWT) {
+			key := scriptedop.NewKey("key-2", "ES256")
+			a.op.SetKeys(t.Key, key)
+			t.Key = key
+		}, accepted: true},
 		"the key in the header": {edit: func(_ *app, t *scriptedop.JWT) {
 			t.Key = scriptedop.NewKey("evil", "ES256")
 			t.Header["jwk"] = t.Key.JWK()

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"encoding/json"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -83,6 +84,10 @@ func heldValue(claims []authn.SourcedClaim, name string) string {
 			continue
 		}
 		text := plainValue(claim.Value)
+		var list []string
+		if json.Unmarshal(claim.Value, &list) == nil {
+			text = strings.Join(list, ", ")
+		}
 		if len(text) > maxHeld {
 			text = strings.ToValidUTF8(text[:maxHeld], "") + "…"
 		}

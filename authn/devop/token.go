@@ -155,7 +155,7 @@ func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]an
 	}
 	scope := strings.Fields(v.Get("scope"))
 	access, err := p.accessToken(grant{
-		Client: client.ID, Subject: client.ID + "@clients", Audience: v.Get("audience"), AuthTime: p.cfg.Now(),
+		Client: client.ID, Subject: client.ID + "@clients", Audience: v.Get("audience"),
 	}, scope)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
@@ -232,7 +232,10 @@ func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 	claims := map[string]any{
 		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": []string{g.Audience, p.url("/userinfo")}, "client_id": g.Client,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
-		"auth_time": g.AuthTime.Unix(), "scope": strings.Join(scope, " "),
+		"scope": strings.Join(scope, " "),
+	}
+	if !g.AuthTime.IsZero() {
+		claims["auth_time"] = g.AuthTime.Unix()
 	}
 	if g.ACR != "" {
 		claims["acr"] = g.ACR
