@@ -129,7 +129,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	r = r.WithContext(authn.NewContext(r.Context(), s))
 	location, err := a.rp.Begin(w, r, authn.AuthorizationRequest{
-		ReturnTo: r.FormValue("return_to"), Link: r.URL.Query(), Demand: a.demand,
+		ReturnTo: r.FormValue("return_to"), Link: r.URL.Query(), Demand: a.demand, SwitchAccount: r.FormValue("switch") == "1",
 	})
 	if err == nil {
 		http.Redirect(w, r, location, http.StatusSeeOther)

@@ -239,6 +239,32 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 	}
 }
 
+// TestSwitchPromptOfKnownProviders asks who signs in, of those whose metadata does not say
+// how to.
+func TestSwitchPromptOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{
+		"https://accounts.google.com": "select_account",
+		"https://login.microsoftonline.com/8d2f1e6c-6b0a-4c58-9d7e-2f4b1a3c5d7e/v2.0": "select_account",
+		"https://tenant.auth0.com/":     "login",
+		"https://acme.okta.com":         "login",
+		"https://anybody.example/realm": "login",
+	} {
+		t.Run(issuer, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.rp.ActAs(issuer)
+			b := a.person(t)
+			if asked := query(t, b.begin("switch=1&prompt=none")); asked.Get("prompt") != want || len(asked["prompt"]) != 1 {
+				t.Errorf("the request is %v", asked)
+			}
+			if asked := query(t, b.begin("prompt=select_account")); asked.Has("prompt") {
+				t.Errorf("AR-07: the request is %v", asked)
+			}
+		})
+	}
+}
+
 // TestRegistrationIsLogged tells the operator of a known provider what to register.
 func TestRegistrationIsLogged(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package devop_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -16,9 +17,7 @@ func TestClientCredentials(t *testing.T) {
 	})
 	ask := func(id, secret string, changes url.Values) (reply, map[string]any) {
 		form := url.Values{"grant_type": {"client_credentials"}, "audience": {"https://api.example"}, "scope": {"a b"}}
-		for name, values := range changes {
-			form[name] = values
-		}
+		maps.Copy(form, changes)
 		req := p.request(http.MethodPost, "/token", form)
 		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
 		r := p.do(http.DefaultClient, req)
