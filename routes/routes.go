@@ -76,9 +76,9 @@ func New(cfg Config) *App {
 	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
-	// A visitor may be signed in here; a person must be, and some things ask that they
-	// have signed in recently, or that their claims say what they may do. (An Echo group would answer 404 where a route takes another
-	// method.)
+	// A visitor may be signed in here; a person must be; and some things ask that they have
+	// signed in recently, or that their claims say what they may do. (An Echo group would
+	// answer 404 where a route takes another method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
 	signingIn := append([]echo.MiddlewareFunc{a.limitSignIns()}, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
