@@ -27,7 +27,7 @@ type Config struct {
 	ClientID     string       `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
 	ClientSecret authn.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
 	CallbackURL  string       `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
-	Audience     string       `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set"`
+	Audience     string       `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
 	Scopes       string       `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
 
 	AppSecretKey authn.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`

@@ -29,9 +29,11 @@ type AccessToken struct {
 // that one that was revoked is good until it expires.
 //
 // RFC 9068 has typ at+jwt. Auth0's own profile, Keycloak and others have JWT, or no typ
-// at all, and such a token must not be taken for one that it is not. So it needs a scope,
-// which an ID token and a logout token never have, and may not be for this client itself;
-// and with any typ a token is refused that has what belongs to these two (see notAccess).
+// at all, and a token of another kind must not pass for one of these. So such a token needs
+// what an ID token and a logout token never have: a scope, or Auth0's gty (auth0.com/docs,
+// "Access Token Profiles"), which is there where a program was granted no scope. It may not
+// be for this client itself; and whatever its typ, a token is refused that has what belongs
+// to these two (see notAccess).
 //
 // The *Error is of ReasonAccessTokenInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
@@ -125,8 +127,8 @@ func (rp *RelyingParty) checkAccessAudience(c strictClaims, typed bool) error {
 		return nil
 	case slices.Contains(aud, rp.cfg.ClientID):
 		return errors.New("aud names this client, as an ID token does, and typ is not at+jwt")
-	case !c.has("scope"):
-		return errors.New("has no scope, and typ is not at+jwt")
+	case !c.has("scope") && !c.has("gty"):
+		return errors.New("has neither scope nor gty, and typ is not at+jwt")
 	}
 	return nil
 }

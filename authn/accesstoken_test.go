@@ -177,6 +177,7 @@ func TestAccessTokenType(t *testing.T) {
 		"its media type":                     {edit: header("typ", "application/at+jwt"), accepted: true},
 		"in capitals":                        {edit: header("typ", "AT+JWT"), accepted: true},
 		"as Auth0 has it":                    {edit: auth0, accepted: true},
+		"as Auth0 has it, without a scope":   {edit: both(auth0, claim("scope", nil), claim("gty", "client-credentials")), accepted: true},
 		"no typ":                             {edit: untyped, accepted: true},
 		"JWT, and no scope":                  {edit: both(lax, claim("scope", nil))},
 		"no typ, and no scope":               {edit: both(untyped, claim("scope", nil))},
