@@ -184,7 +184,7 @@ func (c strictClaims) audience() ([]string, error) {
 // stringList reads a list that holds strings and nothing else.
 func stringList(raw json.RawMessage) ([]string, error) {
 	var many []*string
-	if err := json.Unmarshal(raw, &many); err != nil || many == nil || slices.Contains(many, nil) {
+	if err := json.Unmarshal(raw, &many); err != nil || slices.Contains(many, nil) {
 		return nil, errors.New("not a list of strings")
 	}
 	list := make([]string, len(many))
