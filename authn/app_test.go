@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,7 @@ type app struct {
 	rp       *authn.RelyingParty
 	sessions *authn.Sessions
 	tokens   *authn.TokenSource
+	store    authn.Store
 	clock    *movingClock
 	log      *lockedBuffer
 	// demand is made of every sign-in.
@@ -53,6 +55,9 @@ func newApp(t testing.TB, o appOptions) *app {
 	} else {
 		o.op.Now = a.clock.Now
 		a.op = scriptedop.New(t, o.op)
+	}
+	if a.store = authn.NewMemoryStore(); o.beside != nil {
+		a.store = o.beside.store
 	}
 	a.Server = httptest.NewUnstartedServer(a.routes())
 	a.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -92,7 +97,7 @@ func (a *app) configuration(t testing.TB, scheme string) authn.Config {
 		ClientAuth: authn.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
 		Scopes: []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
-		Keys: keys, Store: authn.NewMemoryStore(), Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour, SessionsPerPerson: 50,
+		Keys: keys, Store: a.store, Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour, SessionsPerPerson: 50,
 		Now: a.clock.Now, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -117,6 +122,7 @@ func (a *app) routes() http.Handler {
 	handle("GET /me", a.me)
 	handle("POST /note", a.note)
 	handle("POST /refresh", a.refresh)
+	handle("GET /token", a.token)
 	handle("POST /logout", a.logout)
 	handle("POST /backchannel-logout", a.backchannelLogout)
 	return mux
@@ -204,6 +210,19 @@ func (a *app) refresh(_ http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	_, err = a.tokens.RefreshProfile(r.Context(), s)
+	return err
+}
+
+// token shows the access token, as no application should.
+func (a *app) token(w http.ResponseWriter, r *http.Request) error {
+	s, err := a.sessions.Load(r)
+	if err != nil {
+		return err
+	}
+	token, err := a.tokens.Token(authn.NewContext(r.Context(), s))
+	if err == nil {
+		_, err = io.WriteString(w, token.AccessToken)
+	}
 	return err
 }
 

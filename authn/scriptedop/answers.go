@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 )
 
@@ -58,6 +60,36 @@ func After(released <-chan struct{}, answer http.HandlerFunc) http.HandlerFunc {
 		case <-r.Context().Done():
 		}
 	}
+}
+
+// Barrier stands behind an endpoint's work: what was asked is done, but the answer is held
+// back until Open.
+type Barrier struct {
+	// Reached is closed when the first answer is held back.
+	Reached chan struct{}
+	opened  chan struct{}
+	first   sync.Once
+}
+
+// Open lets all answers go.
+func (b *Barrier) Open() { close(b.opened) }
+
+// Hold puts a barrier behind an answer; the client may give up before it is opened.
+func Hold(answer http.HandlerFunc) (http.HandlerFunc, *Barrier) {
+	b := &Barrier{Reached: make(chan struct{}), opened: make(chan struct{})}
+	return func(w http.ResponseWriter, r *http.Request) {
+		done := httptest.NewRecorder()
+		answer(done, r)
+		b.first.Do(func() { close(b.Reached) })
+		select {
+		case <-b.opened:
+		case <-r.Context().Done():
+			return
+		}
+		maps.Copy(w.Header(), done.Header())
+		w.WriteHeader(done.Code)
+		_, _ = w.Write(done.Body.Bytes())
+	}, b
 }
 
 // InTurn gives one answer after the other, and the last one for ever.

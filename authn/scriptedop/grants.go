@@ -23,9 +23,9 @@ type grant struct {
 	subject  string
 	sid      string
 	authTime time.Time
-	// used are the codes and refresh tokens that have been redeemed. Redeeming one of
-	// them again revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
-	used    map[string]bool
+	// used says when the codes and refresh tokens were redeemed. Redeeming one of them
+	// again revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
+	used    map[string]time.Time
 	revoked bool
 }
 
@@ -42,7 +42,7 @@ func (p *Provider) grant(request url.Values) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = &grant{
-		request: request, subject: p.subject, sid: "sid-" + rand.Text(), authTime: p.now(), used: make(map[string]bool),
+		request: request, subject: p.subject, sid: "sid-" + rand.Text(), authTime: p.now(), used: make(map[string]time.Time),
 	}
 	p.codes[code] = p.last
 	return code
@@ -63,13 +63,13 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 	invalid := &fault{http.StatusBadRequest, "invalid_grant"}
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
-		g := p.redeem(p.codes, r.PostForm.Get("code"))
+		g := p.redeem(p.codes, r.PostForm.Get("code"), 0)
 		if g == nil || r.PostForm.Get("redirect_uri") != g.request.Get("redirect_uri") || !proves(r.PostForm.Get("code_verifier"), g.request.Get("code_challenge")) {
 			return nil, invalid
 		}
 		return p.tokens(g, g.request.Get("nonce")), nil
 	case "refresh_token":
-		g := p.redeem(p.refresh, r.PostForm.Get("refresh_token"))
+		g := p.redeem(p.refresh, r.PostForm.Get("refresh_token"), p.overlap)
 		if g == nil {
 			return nil, invalid
 		}
@@ -79,19 +79,24 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 	}
 }
 
-// redeem returns the grant that a code or a refresh token is of, once.
-func (p *Provider) redeem(issued map[string]*grant, value string) *grant {
+// redeem returns the grant that a code or a refresh token is of: once, and for as long
+// after that as the overlap lasts.
+func (p *Provider) redeem(issued map[string]*grant, value string, overlap time.Duration) *grant {
+	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := issued[value]
 	if g == nil || g.revoked {
 		return nil
 	}
-	if g.used[value] {
+	redeemed, used := g.used[value]
+	if used && now.Sub(redeemed) >= overlap {
 		g.revoked = true
 		return nil
 	}
-	g.used[value] = true
+	if !used {
+		g.used[value] = now
+	}
 	return g
 }
 

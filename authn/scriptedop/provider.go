@@ -53,6 +53,9 @@ type Config struct {
 	ClientKey Key
 	// Keys are published, and the first signs: a new one for RS256 if there are none.
 	Keys []Key
+	// Overlap is for how long a refresh token that has been redeemed may be redeemed
+	// again: not at all if zero.
+	Overlap time.Duration
 	// TLS serves https, with a certificate that nobody else trusts.
 	TLS bool
 	// Now is the provider's clock: time.Now if nil.
@@ -68,8 +71,9 @@ type Provider struct {
 	// ClientID and ClientSecret are the one client's.
 	ClientID, ClientSecret string
 
-	now  func() time.Time
-	base string // the issuer without a slash at its end
+	now     func() time.Time
+	overlap time.Duration
+	base    string // the issuer without a slash at its end
 
 	mu          sync.Mutex
 	keys        []Key
@@ -103,7 +107,7 @@ type Request struct {
 func New(t testing.TB, cfg Config) *Provider {
 	t.Helper()
 	p := &Provider{
-		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, subject: "alice",
+		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, overlap: cfg.Overlap, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
 		clientKey: cfg.ClientKey, assertions: make(map[string]bool),
