@@ -54,6 +54,7 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 // start starts what runs beside the servers, until ctx ends.
 func (p *parts) start(ctx context.Context) {
 	go p.relyingParty.Run(ctx)
+	go p.tokenSource.Run(ctx)
 	go p.sessions.Sweep(ctx, sweepInterval)
 }
 

@@ -76,6 +76,7 @@ func newApp(t testing.TB, o appOptions) *app {
 		t.Fatal(err)
 	}
 	a.tokens = authn.NewTokenSource(a.rp, a.sessions)
+	go a.tokens.Run(t.Context())
 	if o.secure {
 		a.StartTLS()
 	} else {

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 )
@@ -53,3 +54,17 @@ func Mismatch(provider, configured string) string {
 
 // PresetName is the name of an issuer's provider, if it is a known one.
 func PresetName(issuer string) string { return presetOf(issuer).name }
+
+// Lease takes the lease on a session's tokens, as a node that refreshes them does, and
+// keeps it until die is called, as a node does that dies.
+func (ts *TokenSource) Lease(ctx context.Context, session *Session) (die context.CancelFunc, err error) {
+	leased, holder, err := ts.acquire(ctx, session)
+	kept, die := context.WithCancel(context.WithoutCancel(ctx))
+	if err == nil {
+		ts.underway.Go(func() { ts.keep(kept, leased, holder) })
+	}
+	return die, err
+}
+
+// Scope is what the session's access token is taken to be good for.
+func (s *Session) Scope() string { return s.tokens.Scope }

@@ -10,20 +10,38 @@ import (
 )
 
 const (
-	// A lease outlives a holder that has died by so much. One that works on renews it; the
-	// nodes' clocks may differ by what lies between.
+	// A lease outlives a holder that has died by so much. One that works on renews it.
 	leaseLifetime = 6 * time.Second
 	leaseRenewal  = 2 * time.Second
 	// leaseLook is how often another node looks whether the holder is done.
 	leaseLook = 50 * time.Millisecond
+	// leaseForgotten is how long a lease must have run out to be worth nothing at first
+	// sight. Until then the two nodes' clocks may differ.
+	leaseForgotten = 5 * time.Minute
 )
 
 // lease says who may use a session's refresh token. It is kept in the record itself and
 // taken by compare-and-swap, so that it holds on every node, and fences: whoever has lost
-// it cannot save what came of the refresh.
+// it saves nothing over what its next holder has saved.
 type lease struct {
 	holder string
 	until  time.Time
+}
+
+// watch is what a node has seen of another's lease, and since when.
+type watch struct {
+	lease lease
+	since time.Time
+}
+
+// lives reports whether a lease's holder is at work. That is judged by one clock alone, the
+// watching node's own: a holder renews its lease, and one that has not done so for as long
+// as the lease lasts has died.
+func (w *watch) lives(l lease, now time.Time) bool {
+	if l.holder != w.lease.holder || !l.until.Equal(w.lease.until) {
+		*w = watch{l, now}
+	}
+	return l.holder != "" && now.Sub(w.since) < leaseLifetime && now.Sub(l.until) < leaseForgotten
 }
 
 // retry says when the refresh token may be used again after it could not be.
@@ -36,6 +54,16 @@ const (
 	firstRefreshRetry = 2 * time.Second
 	lastRefreshRetry  = time.Minute
 )
+
+// wait returns how long the refresh token is to be left alone. A wait that is longer than
+// any is comes of a clock that was wrong.
+func (r retry) wait(now time.Time) time.Duration {
+	wait := r.at.Sub(now)
+	if wait > lastRefreshRetry+lastRefreshRetry/4 {
+		return 0
+	}
+	return max(wait, 0)
+}
 
 // failed returns the wait after one more failure: each twice the one before, unless the
 // provider asks for more.
@@ -51,7 +79,7 @@ var (
 	// errLeased says that another node uses the refresh token.
 	errLeased = errors.New("authn: another node refreshes the tokens")
 	// errLeaseLost says that another node has taken over.
-	errLeaseLost = errors.New("authn: the lease on the tokens was lost")
+	errLeaseLost = errors.New("authn: another node has taken over the refresh")
 )
 
 // acquire takes the lease on a session's tokens and returns its holder's name. Where the
@@ -59,19 +87,20 @@ var (
 // holder.
 func (ts *TokenSource) acquire(ctx context.Context, seen *Session) (session *Session, holder string, err error) {
 	holder = rand.Text()
+	var other watch
 	for {
 		session, err = ts.sessions.Update(ctx, seen, func(s *Session) error {
 			now := ts.rp.cfg.Now()
 			switch {
-			case s.tokens.Access != seen.tokens.Access:
+			case !s.tokens.same(seen.tokens):
 				return errRenewed
 			case s.tokens.Refresh == "":
 				return refuse(ReasonRefreshRefused, "the access token is used up and there is no refresh token")
-			case now.Before(s.lease.until):
+			case other.lives(s.lease, now):
 				return errLeased
-			case now.Before(s.retry.at):
+			case s.retry.wait(now) > 0:
 				return &Error{
-					Reason: ReasonProviderUnreachable, RetryAfter: s.retry.at.Sub(now),
+					Reason: ReasonProviderUnreachable, RetryAfter: s.retry.wait(now),
 					Err: errors.New("the last refresh failed a moment ago"),
 				}
 			}
@@ -83,7 +112,7 @@ func (ts *TokenSource) acquire(ctx context.Context, seen *Session) (session *Ses
 			return session, holder, nil
 		case errors.Is(err, errRenewed):
 			return session, "", nil
-		case !errors.Is(err, errLeased):
+		case !errors.Is(err, errLeased) && ctx.Err() == nil:
 			return nil, "", err
 		case !pause(ctx, leaseLook):
 			return nil, "", refuse(ReasonProviderUnreachable, "waiting for another node's refresh: %w", ctx.Err())
@@ -91,7 +120,7 @@ func (ts *TokenSource) acquire(ctx context.Context, seen *Session) (session *Ses
 	}
 }
 
-// keep renews a lease until ctx ends.
+// keep renews a lease until ctx ends, or another node has it.
 func (ts *TokenSource) keep(ctx context.Context, session *Session, holder string) {
 	for pause(ctx, leaseRenewal) {
 		_, err := ts.sessions.Update(ctx, session, func(s *Session) error {
@@ -101,7 +130,10 @@ func (ts *TokenSource) keep(ctx context.Context, session *Session, holder string
 			s.lease.until = ts.rp.cfg.Now().Add(leaseLifetime)
 			return nil
 		})
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errLeaseLost), ReasonOf(err) == ReasonSessionEnded:
+			return
+		case err != nil:
 			ts.rp.cfg.Log.WarnContext(ctx, "lease on the tokens not renewed", "session", session.LogID(), "error", err)
 		}
 	}

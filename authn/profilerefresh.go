@@ -52,7 +52,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	}
 	// A token of which nobody said how long it lives is replaced when a person asks: it
 	// would never be tried whether the provider still gives out new ones.
-	renewed := ts.due(session.tokens) || (session.tokens.Expires.IsZero() && session.tokens.Refresh != "")
+	renewed := ts.due(session) || (session.tokens.Expires.IsZero() && session.tokens.Refresh != "")
 	if renewed {
 		if session, err = ts.renew(ctx, session); err != nil {
 			return nil, err
@@ -67,7 +67,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	}
 	switch {
 	case ReasonOf(err) == ReasonUserInfoMismatch:
-		return nil, ts.end(ctx, session, err)
+		return nil, ts.end(ctx, session, session.tokens, err)
 	case err != nil:
 		return nil, err
 	case len(session.Identity.IDToken)+len(claims) > maxClaimsBytes:

@@ -3,19 +3,26 @@ package authn
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
-// unsavedTokens are new tokens that the store would not take. The ones that it still has
-// are worth nothing any more: to use them again would withdraw these.
-type unsavedTokens struct {
+// saveInterval is how often the store is asked to take what it would not take.
+const saveInterval = time.Second
+
+// maxUnsaved bounds how many sessions' tokens wait for the store.
+const maxUnsaved = 10_000
+
+// newTokens are what came of a refresh. Those that the store would not take wait in
+// memory: the ones that it still has are worth nothing any more, and to use them again
+// would withdraw these.
+type newTokens struct {
+	session  *Session // that had the tokens which they replace
 	tokens   Tokens
 	verified *idToken
 	holder   string // of the lease
 }
-
-// maxUnsaved bounds how many sessions' tokens wait for the store.
-const maxUnsaved = 10_000
 
 // renew refreshes the tokens of a session, whose own were found wanting, and returns the
 // session with new ones: those of another request, or another node, if one has refreshed
@@ -27,38 +34,41 @@ func (ts *TokenSource) renew(ctx context.Context, seen *Session) (*Session, erro
 		if err != nil {
 			return nil, err
 		}
-		if settled, err := ts.settle(ctx, seen); err != nil || (settled != nil && settled.tokens.Access != seen.tokens.Access) {
-			return settled, err
+		if waiting, ok := ts.waiting(seen); ok {
+			settled, err := ts.save(ctx, waiting)
+			if err != nil || !settled.tokens.same(seen.tokens) {
+				return settled, err
+			}
 		}
-		session, holder, err := ts.acquire(ctx, seen)
-		if err != nil || holder == "" {
-			return session, err
+		for {
+			session, err := ts.renewNow(ctx, m, seen)
+			if !errors.Is(err, errLeaseLost) {
+				return session, err
+			}
 		}
-		held, stop := context.WithCancel(ctx)
-		defer stop()
-		ts.underway.Go(func() { ts.keep(held, session, holder) })
-		return ts.refresh(ctx, m, session, holder)
 	})
+}
+
+// renewNow takes the lease and refreshes. It returns errLeaseLost where another node has
+// taken over and is not done.
+func (ts *TokenSource) renewNow(ctx context.Context, m *Metadata, seen *Session) (*Session, error) {
+	session, holder, err := ts.acquire(ctx, seen)
+	if err != nil || holder == "" {
+		return session, err
+	}
+	held, stop := context.WithCancel(ctx)
+	defer stop()
+	ts.underway.Go(func() { ts.keep(held, session, holder) })
+	return ts.refresh(ctx, m, session, holder)
 }
 
 // refresh uses the refresh token, as the holder of the lease.
 func (ts *TokenSource) refresh(ctx context.Context, m *Metadata, session *Session, holder string) (*Session, error) {
 	tokens, err := ts.rp.refresh(ctx, m, session.tokens)
 	if err != nil {
-		e, _ := errors.AsType[*Error](err)
-		if e != nil && e.Code == "invalid_grant" {
-			return nil, ts.end(ctx, session, err)
-		}
-		// Whatever else it is, a provider that is down or one that no longer knows this
-		// client, it is not the person's fault, and their session stays.
-		var asked time.Duration
-		if e != nil {
-			asked = e.RetryAfter
-		}
-		ts.release(ctx, session, holder, asked)
-		return nil, refreshFailed(err)
+		return ts.notRefreshed(ctx, session, holder, err)
 	}
-	fresh := unsavedTokens{tokens: tokens, verified: &idToken{claims: session.Identity.IDToken}, holder: holder}
+	fresh := newTokens{session: session, tokens: tokens, verified: &idToken{claims: session.Identity.IDToken}, holder: holder}
 	if tokens.IDToken != session.tokens.IDToken {
 		verified, err := ts.sameIdentity(ctx, session, tokens)
 		switch {
@@ -68,70 +78,144 @@ func (ts *TokenSource) refresh(ctx context.Context, m *Metadata, session *Sessio
 			// Without keys nobody can tell. The new tokens must be kept, the ID token need not.
 			fresh.tokens.IDToken = session.tokens.IDToken
 		default:
-			return nil, ts.end(ctx, session, err)
+			return nil, ts.end(ctx, session, tokens, err)
 		}
 	}
-	return ts.save(ctx, session, fresh)
-}
-
-// save stores new tokens. It does not give up when time has run out for the rest: from
-// now on these tokens are the only ones.
-func (ts *TokenSource) save(ctx context.Context, session *Session, fresh unsavedTokens) (*Session, error) {
-	saved, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
-		if s.lease.holder != fresh.holder {
-			return errLeaseLost
-		}
-		s.tokens, s.lease, s.retry = fresh.tokens, lease{}, retry{}
-		s.Identity.renew(fresh.verified.claims)
-		s.endBy(fresh.verified.sessionExpiry)
-		return nil
-	})
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	switch {
-	case ReasonOf(err) == ReasonSessionEnded:
-		// Signed out while the provider was being asked: the new token must not
-		// outlive the session.
-		delete(ts.unsaved, session.record.Key)
-		ended := &Session{record: session.record, tokens: fresh.tokens}
-		ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
-	case ReasonOf(err) == ReasonStoreUnavailable:
-		if len(ts.unsaved) < maxUnsaved {
-			ts.unsaved[session.record.Key] = fresh
-		}
-	default:
-		delete(ts.unsaved, session.record.Key)
-	}
-	if errors.Is(err, errLeaseLost) {
-		// Another node took this one for dead and refreshed too; what it saved is newer.
-		ts.rp.cfg.Log.WarnContext(ctx, "refreshed tokens dropped", "session", session.LogID(), "error", err)
-		return saved, nil
+	saved, err := ts.save(ctx, fresh)
+	if _, ok := ts.waiting(session); ok && ReasonOf(err) == ReasonStoreUnavailable {
+		return ts.newest(session), nil
 	}
 	return saved, err
 }
 
-// settle saves tokens that the store would not take before. It returns nil where there are
-// none.
-func (ts *TokenSource) settle(ctx context.Context, session *Session) (*Session, error) {
-	ts.mu.Lock()
-	waiting, ok := ts.unsaved[session.record.Key]
-	ts.mu.Unlock()
-	if !ok {
-		return nil, nil
+// notRefreshed is what follows where the provider has given out no tokens.
+func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
+	e, _ := errors.AsType[*Error](cause)
+	if e != nil && e.Code == "invalid_grant" {
+		return ts.refused(ctx, session, holder, cause)
 	}
-	return ts.save(ctx, session, waiting)
+	// Whatever else it is, a provider that is down or one that no longer knows this
+	// client, it is not the person's fault, and their session stays.
+	var asked time.Duration
+	if e != nil {
+		asked = e.RetryAfter
+		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
+			ts.rp.cfg.Log.ErrorContext(ctx, "the provider refuses this client: nobody's tokens can be refreshed", "code", e.Code)
+		}
+	}
+	ts.release(ctx, session, holder, asked)
+	return nil, refreshFailed(cause)
+}
+
+// refused ends a session whose refresh token the provider does not take any more, unless
+// the token is not the session's any more either: a node that took this one for dead, or
+// that this one took for dead, may have traded it in.
+func (ts *TokenSource) refused(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
+	current, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		switch {
+		case !s.tokens.same(session.tokens):
+			return errRenewed
+		case s.lease.holder != holder:
+			return errLeaseLost
+		}
+		s.lease.until = ts.rp.cfg.Now().Add(leaseLifetime) // until it has ended
+		return nil
+	})
+	switch {
+	case errors.Is(err, errRenewed):
+		return current, nil
+	case err != nil:
+		return nil, err
+	}
+	return nil, ts.end(ctx, current, Tokens{}, cause)
+}
+
+// save stores new tokens. It does not give up when time has run out for the rest: from
+// now on these tokens are the only ones. Where the store does not take them they wait. A
+// node that has lost the lease still saves them as long as no other has saved any.
+func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, error) {
+	session := fresh.session
+	saved, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		mine := s.lease.holder == fresh.holder
+		if !mine && !s.tokens.same(session.tokens) {
+			return errRenewed
+		}
+		if mine {
+			s.lease = lease{}
+		}
+		s.tokens, s.retry = fresh.tokens, retry{}
+		s.Identity.renew(fresh.verified.claims)
+		s.endBy(fresh.verified.sessionExpiry)
+		return nil
+	})
+	switch {
+	case ReasonOf(err) == ReasonStoreUnavailable:
+		ts.wait(ctx, fresh, err)
+		return nil, err
+	case ReasonOf(err) == ReasonSessionEnded:
+		// Signed out while the provider was being asked: the new token must not
+		// outlive the session.
+		ts.revoke(ctx, session, fresh.tokens)
+	case errors.Is(err, errRenewed):
+		if !saved.tokens.same(fresh.tokens) {
+			ts.rp.cfg.Log.WarnContext(ctx, "refreshed tokens dropped: another node's are newer", "session", session.LogID())
+		}
+		err = nil
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if _, waited := ts.unsaved[session.record.Key]; waited && err == nil {
+		ts.rp.cfg.Log.InfoContext(ctx, "refreshed tokens saved after all", "session", session.LogID())
+	}
+	delete(ts.unsaved, session.record.Key)
+	return saved, err
+}
+
+// wait keeps new tokens in memory until the store takes them.
+func (ts *TokenSource) wait(ctx context.Context, fresh newTokens, cause error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	key := fresh.session.record.Key
+	if _, known := ts.unsaved[key]; known {
+		return
+	}
+	if len(ts.unsaved) >= maxUnsaved {
+		ts.rp.cfg.Log.ErrorContext(ctx, "refreshed tokens lost: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+		return
+	}
+	ts.unsaved[key] = fresh
+	ts.rp.cfg.Log.ErrorContext(ctx, "refreshed tokens kept in memory: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+}
+
+// saveWaiting saves what waits for the store, as far as it goes.
+func (ts *TokenSource) saveWaiting(ctx context.Context) {
+	ts.mu.Lock()
+	list := slices.Collect(maps.Values(ts.unsaved))
+	ts.mu.Unlock()
+	for _, fresh := range list {
+		if _, err := ts.save(ctx, fresh); ReasonOf(err) == ReasonStoreUnavailable {
+			return // nor will it take the others
+		}
+	}
+}
+
+// waiting returns a session's tokens that wait for the store, if there are any.
+func (ts *TokenSource) waiting(session *Session) (newTokens, bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	fresh, ok := ts.unsaved[session.record.Key]
+	return fresh, ok
 }
 
 // newest returns the session with the tokens that wait for the store, if there are any.
 func (ts *TokenSource) newest(session *Session) *Session {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	waiting, ok := ts.unsaved[session.record.Key]
+	fresh, ok := ts.waiting(session)
 	if !ok {
 		return session
 	}
 	current := *session
-	current.tokens = waiting.tokens
+	current.tokens = fresh.tokens
+	current.lease = lease{}
 	return &current
 }
 

@@ -194,10 +194,15 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 }
 
 // End ends a session in the store. After it has returned nil the cookie opens
-// nothing, on no node. The *Error is of ReasonStoreUnavailable.
+// nothing, on no node. The session at hand then has the last tokens, for RevokeTokens. The
+// *Error is of ReasonStoreUnavailable.
 func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	// Another request may have refreshed them since this one loaded the session.
+	if last, err := s.load(ctx, session.record.Key, session.secret); err == nil && last != nil {
+		session.tokens = last.tokens
+	}
 	if err := s.store.End(ctx, session.record.Key, cause, session.Expires); err != nil {
 		return &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}

@@ -29,6 +29,12 @@ type Tokens struct {
 	Scope             string
 }
 
+// same reports whether these are the very tokens. A provider may give out an access token
+// once more.
+func (t Tokens) same(other Tokens) bool {
+	return t.Access == other.Access && t.Refresh == other.Refresh && t.Obtained.Equal(other.Obtained)
+}
+
 // oauth2Config returns x/oauth2's view of the client.
 func (rp *RelyingParty) oauth2Config(m *Metadata) *oauth2.Config {
 	return &oauth2.Config{
@@ -89,7 +95,7 @@ func (rp *RelyingParty) tokens(t *oauth2.Token) Tokens {
 	scope, _ := t.Extra("scope").(string)
 	tokens := Tokens{
 		Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), IDToken: Secret(idToken),
-		Obtained: rp.cfg.Now(), Scope: scope,
+		Obtained: rp.cfg.Now().Truncate(time.Microsecond), Scope: scope, // as it is stored
 	}
 	if t.ExpiresIn > 0 {
 		tokens.Expires = tokens.Obtained.Add(time.Duration(t.ExpiresIn) * time.Second)
@@ -162,8 +168,14 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := t.rp.client.Transport.RoundTrip(req)
-	if err != nil || resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		// An error is said in JSON (RFC 6749 section 5.2). x/oauth2 would read it out of
+		// plain text too, where anything between here and the provider may have put it.
+		resp.Header.Set("Content-Type", "application/json")
+		return resp, nil
 	}
 	body, err := readJSON(resp)
 	if ReasonOf(err) == ReasonProviderUnreachable {

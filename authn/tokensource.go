@@ -32,17 +32,29 @@ type TokenSource struct {
 	underway sync.WaitGroup
 
 	mu      sync.Mutex
-	unsaved map[Key]unsavedTokens
+	unsaved map[Key]newTokens
 }
 
 // NewTokenSource returns the token source for the sessions of a relying party.
 func NewTokenSource(rp *RelyingParty, sessions *Sessions) *TokenSource {
-	return &TokenSource{rp: rp, sessions: sessions, unsaved: make(map[Key]unsavedTokens)}
+	return &TokenSource{rp: rp, sessions: sessions, unsaved: make(map[Key]newTokens)}
 }
 
-// Wait waits for what is under way, callbackTimeout at most: a token that the provider
-// has just given out must be saved before the program ends.
-func (ts *TokenSource) Wait() { ts.underway.Wait() }
+// Run saves the tokens that the store would not take, when it takes them again, until ctx
+// ends.
+func (ts *TokenSource) Run(ctx context.Context) {
+	for pause(ctx, saveInterval) {
+		ts.saveWaiting(ctx)
+	}
+}
+
+// Wait waits for what is under way, callbackTimeout at most, and tries once more to save
+// what the store would not take: a token that the provider has given out must be saved
+// before the program ends.
+func (ts *TokenSource) Wait() {
+	ts.underway.Wait()
+	ts.saveWaiting(context.Background())
+}
 
 // Token returns an access token of the session that the context carries. It is refreshed
 // first if it is about to expire; where that cannot be done, it serves for as long as it
@@ -59,7 +71,7 @@ func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 		return nil, ErrAnonymous
 	}
 	session = ts.newest(session)
-	if ts.due(session.tokens) {
+	if ts.due(session) {
 		renewed, err := ts.renew(ctx, session)
 		switch {
 		case err == nil:
@@ -87,20 +99,28 @@ type boundSource struct {
 func (s boundSource) Token() (*oauth2.Token, error) { return s.ts.Token(s.ctx) }
 
 // Client returns an HTTP client that sends the session's access token along (RFC 6750
-// section 2.1), for calls to the API that it is for. It follows no redirects: the token
-// would go to wherever they lead.
+// section 2.1), for calls to the API that it is for. Each call asks Token. The client
+// follows no redirects: the token would go to wherever they lead.
 func (ts *TokenSource) Client(ctx context.Context) *http.Client {
-	client := oauth2.NewClient(ctx, ts.Source(ctx))
-	client.Timeout = callbackTimeout
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return client
+	return &http.Client{
+		// oauth2.NewClient would keep the first token until ten seconds before its end.
+		Transport:     &oauth2.Transport{Source: ts.Source(ctx)},
+		Timeout:       callbackTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
-// due reports whether the access token is to be replaced before it is used.
-func (ts *TokenSource) due(tokens Tokens) bool {
-	now := ts.rp.cfg.Now()
-	if tokens.Expires.IsZero() {
-		return tokens.Refresh != "" && now.Sub(tokens.Obtained) >= unknownLifetime
+// due reports whether the access token is to be replaced before it is used. One that
+// lives is used as it is where nothing better can be had just now.
+func (ts *TokenSource) due(session *Session) bool {
+	now, tokens := ts.rp.cfg.Now(), session.tokens
+	switch {
+	case ts.expired(tokens):
+		return true
+	case tokens.Refresh == "", now.Before(session.lease.until), session.retry.wait(now) > 0:
+		return false
+	case tokens.Expires.IsZero():
+		return now.Sub(tokens.Obtained) >= unknownLifetime
 	}
 	early := min(refreshEarly, tokens.Expires.Sub(tokens.Obtained)/4)
 	return now.After(tokens.Expires.Add(-early))
@@ -110,32 +130,52 @@ func (ts *TokenSource) expired(tokens Tokens) bool {
 	return !tokens.Expires.IsZero() && !ts.rp.cfg.Now().Before(tokens.Expires)
 }
 
-// end ends a session that must not go on, and returns the error that says so.
-func (ts *TokenSource) end(ctx context.Context, session *Session, cause error) error {
+// end ends a session that must not go on, and returns the error that says so. Its tokens,
+// where the provider still honours them, must not outlive it.
+func (ts *TokenSource) end(ctx context.Context, session *Session, tokens Tokens, cause error) error {
 	ts.rp.cfg.Log.WarnContext(ctx, "session ended by refresh", "session", session.LogID(), "reason", ReasonOf(cause), "error", cause)
 	if err := ts.sessions.End(ctx, session, CauseRefresh); err != nil {
 		return err
 	}
+	ts.revoke(ctx, session, tokens)
 	return &Error{Reason: ReasonSessionEnded, Err: cause}
 }
 
+// revoke withdraws tokens of a session that has ended, while nobody waits for it.
+func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens Tokens) {
+	ended := &Session{record: session.record, tokens: tokens}
+	ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
+}
+
 // once runs work for a session as long as no other run is under way for it in this
-// process, and shares its result. It goes on when whoever asked is gone: the tokens may be
-// new by then.
+// process, and gives everybody who asked a copy of its result. It goes on when whoever
+// asked is gone: the tokens may be new by then.
 func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, session *Session, work func(context.Context) (*Session, error)) (*Session, error) {
-	flight := group.DoChan(string(session.record.Key[:]), func() (any, error) {
-		ts.underway.Add(1)
-		defer ts.underway.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
-		defer cancel()
-		return work(ctx)
+	type result struct {
+		session *Session
+		err     error
+	}
+	done := make(chan result, 1)
+	// Counted here and not by the work itself: Wait must know of it as soon as whoever
+	// asked can be gone.
+	ts.underway.Go(func() {
+		shared, err, _ := group.Do(string(session.record.Key[:]), func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
+			defer cancel()
+			return work(ctx)
+		})
+		if s, _ := shared.(*Session); s != nil {
+			snapshot := *s
+			done <- result{&snapshot, err}
+			return
+		}
+		done <- result{nil, err}
 	})
 	select {
-	case result := <-flight:
-		session, _ := result.Val.(*Session)
-		return session, result.Err
+	case r := <-done:
+		return r.session, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, refuse(ReasonProviderUnreachable, "waiting for the refresh: %w", ctx.Err())
 	}
 }
 

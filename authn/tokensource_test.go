@@ -1,0 +1,159 @@
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// sessionOf returns a context with the person's session, as a middleware makes it for a
+// handler.
+func (b *person) sessionOf() context.Context {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.app.URL, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Cookie", b.cookieHeader())
+	session, err := b.app.sessions.Load(r)
+	if err != nil || session == nil {
+		b.t.Fatalf("no session: %v, %v", session, err)
+	}
+	return authn.NewContext(b.t.Context(), session)
+}
+
+// api is an API that says which token it was sent.
+func api(t *testing.T) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/moved" {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+			return
+		}
+		_, _ = io.WriteString(w, r.URL.Path+" "+r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func call(t *testing.T, client *http.Client, address string) (status int, text string) {
+	t.Helper()
+	resp, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// TestClient calls an API as a handler does, with a client that it keeps.
+func TestClient(t *testing.T) {
+	t.Parallel()
+	a, server := newApp(t, appOptions{}), api(t)
+	a.clock.Move(20 * 365 * 24 * time.Hour) // what counts is this clock, and no other
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	client := a.tokens.Client(b.sessionOf())
+	a.op.Edit(scriptedop.Token, func(response map[string]any) {
+		response["access_token"] = "the second"
+		delete(response, "id_token") // its at_hash is of another
+	})
+
+	_, first := call(t, client, server.URL+"/orders")
+	if !strings.HasPrefix(first, "/orders Bearer access-") {
+		t.Errorf("the API was sent %q", first)
+	}
+	a.clock.Move(time.Hour - time.Minute)
+	if _, got := call(t, client, server.URL+"/orders"); got != first || a.op.Calls(scriptedop.Token) != 1 {
+		t.Errorf("a minute before its end the token is %q, not %q", got, first)
+	}
+	a.clock.Move(time.Millisecond)
+	if _, got := call(t, client, server.URL+"/orders"); got != "/orders Bearer the second" || a.op.Calls(scriptedop.Token) != 2 {
+		t.Errorf("after that the API was sent %q", got)
+	}
+	if status, got := call(t, client, server.URL+"/moved"); status != http.StatusTemporaryRedirect || strings.Contains(got, "Bearer") {
+		t.Errorf("a redirect is followed: %d %s", status, got)
+	}
+}
+
+func TestClientWithoutASession(t *testing.T) {
+	t.Parallel()
+	a, server := newApp(t, appOptions{}), api(t)
+	resp, err := a.tokens.Client(t.Context()).Get(server.URL)
+	if !errors.Is(err, authn.ErrAnonymous) {
+		t.Errorf("nobody's call: %v, %v", resp, err)
+	}
+	if _, err := a.tokens.Token(authn.NewContext(t.Context(), nil)); !errors.Is(err, authn.ErrAnonymous) {
+		t.Errorf("nobody's token: %v", err)
+	}
+
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	ctx := b.sessionOf()
+	b.post(a.URL+"/logout", nil)
+	a.clock.Move(time.Hour - time.Second)
+	_, err = a.tokens.Client(ctx).Get(server.URL)
+	wantReason(t, "the call of a session that has ended", err, authn.ReasonSessionEnded)
+	if calls := a.op.Calls(scriptedop.Token); calls != 1 {
+		t.Errorf("its refresh token was used: %d calls", calls)
+	}
+}
+
+// TestTokenOfUnknownLifetime (CB-18) has a provider that does not say how long its access
+// tokens live.
+func TestTokenOfUnknownLifetime(t *testing.T) {
+	t.Parallel()
+	for name, expiresIn := range map[string]any{"CB-18 missing": nil, "CB-18 zero": 0, "CB-18 negative": -1, "CB-18 words": "soon"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.op.Edit(scriptedop.Token, func(response map[string]any) {
+				if response["expires_in"] = expiresIn; expiresIn == nil {
+					delete(response, "expires_in")
+				}
+			})
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			for n := range 3 {
+				first := b.token()
+				a.clock.Move(5*time.Minute - time.Millisecond)
+				if got := b.token(); got.text != first.text || a.op.Calls(scriptedop.Token) != n+1 {
+					t.Fatalf("replaced before five minutes: %d calls", a.op.Calls(scriptedop.Token))
+				}
+				a.clock.Move(time.Millisecond)
+				if got := b.token(); got.text == first.text || a.op.Calls(scriptedop.Token) != n+2 {
+					t.Fatalf("not replaced after five minutes: %d calls", a.op.Calls(scriptedop.Token))
+				}
+			}
+			b.wantToken(b.token())
+		})
+	}
+}
+
+// TestRetryOfAWrongClock (FM-24) has a clock that was ahead when a refresh failed, and is put
+// right.
+func TestRetryOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, appOptions{})
+	a.lives(10 * time.Minute)
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	a.op.Answer(scriptedop.Token, scriptedop.Status(http.StatusServiceUnavailable))
+	a.clock.Move(50 * time.Minute)
+	b.token()
+	a.op.Answer(scriptedop.Token, nil)
+	a.clock.Move(-40 * time.Minute)
+	b.wantToken(b.token())
+}
