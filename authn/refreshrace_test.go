@@ -260,15 +260,7 @@ func TestSignOutDuringRefresh(t *testing.T) {
 	t.Run("LR-05 RT-12 after a refresh that the sign-out has not seen", func(t *testing.T) {
 		t.Parallel()
 		one, _, b := nodes(t, scriptedop.Config{})
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Cookie", b.cookieHeader())
-		session, err := one.sessions.Load(r)
-		if err != nil || session == nil {
-			t.Fatal(session, err)
-		}
+		session := authn.FromContext(b.sessionOf())
 		issued := ""
 		one.op.Edit(scriptedop.Token, func(response map[string]any) { issued, _ = response["refresh_token"].(string) })
 		one.clock.Move(10 * time.Minute)
