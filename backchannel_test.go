@@ -3,10 +3,13 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
 	"latchkey/authn/scriptedop"
 )
 
@@ -205,4 +208,31 @@ func TestLogoutIsAnsweredInTime(t *testing.T) {
 	if got := v.post("/backchannel-logout", url.Values{"logout_token": {s.op.LogoutToken().Compact()}}); got.StatusCode != http.StatusOK || v.signedIn() {
 		t.Errorf("answered %d", got.StatusCode)
 	}
+}
+
+// TestLogoutTokenWithoutAStore (LB-16) has a store that does not answer: the sign-out has
+// failed, the provider is told so and the operator too.
+func TestLogoutTokenWithoutAStore(t *testing.T) {
+	t.Parallel()
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	s, _ := assembleWith(t, func(c *authn.Config) { c.Store = store })
+	v := s.visitor()
+	s.signInNow(v)
+	token := s.op.LogoutToken().Compact()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := v.send("/backchannel-logout", formType, "logout_token="+token)
+	if got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" || len(got.Cookies()) > 0 {
+		t.Errorf("answered %d with %v", got.StatusCode, got.Header)
+	}
+	lines := s.logged("refused", got.Header.Get("X-Request-Id"))
+	if len(lines) != 1 || lines[0]["level"] != "ERROR" || lines[0]["reason"] != string(authn.ReasonStoreUnavailable) {
+		t.Errorf("the log says %v", lines)
+	}
+	s.wantNoSecrets(got)
 }

@@ -147,6 +147,19 @@ func TestLoginsSideBySide(t *testing.T) {
 		b.wantRefused(b.get(b.authorize(requests[0])), authn.ReasonTransactionMissing, 0, 0)
 		b.wantSignedIn(b.get(b.authorize(requests[len(requests)-len(cookies)])), "alice")
 	})
+	t.Run("CK-02 two hundred that were given up", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		b := a.person(t)
+		for range 200 {
+			b.begin("return_to=" + strings.Repeat("/orders", 20))
+			if size := len("Cookie: " + b.cookieHeader()); size > 8<<10 {
+				t.Fatalf("the browser sends %d bytes of cookies", size)
+			}
+			a.clock.Move(time.Second)
+		}
+		b.wantSignedIn(b.signIn(), "alice")
+	})
 	t.Run("AR-18 no cache keeps the redirect", func(t *testing.T) {
 		t.Parallel()
 		a := newApp(t, appOptions{})

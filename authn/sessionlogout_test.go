@@ -137,3 +137,25 @@ func wantRefused(t *testing.T, store string, s *site, value string) {
 	}
 	wantNoCookie(t, w.Header())
 }
+
+func TestLB18NothingIsLeftOfAnEndedSession(t *testing.T) {
+	t.Parallel()
+	for store, s := range newSites(t) {
+		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
+		before, err := s.config.Store.Load(t.Context(), keyOf(value))
+		if err != nil || len(before.Sealed) == 0 {
+			t.Fatalf("%s: Load: %d bytes, %v", store, len(before.Sealed), err)
+		}
+		wantEnded(t, s, &authn.LogoutToken{Issuer: issuer, SID: session.Identity.SID, IssuedAt: noon()}, 1)
+		after, err := s.config.Store.Load(t.Context(), keyOf(value))
+		if !errors.Is(err, authn.ErrNotFound) || len(after.Sealed) > 0 {
+			t.Errorf("%s: the store still has %d sealed bytes (%v)", store, len(after.Sealed), err)
+		}
+		_, err = tokenSource(t, s).Token(authn.NewContext(t.Context(), session))
+		if err != nil {
+			t.Errorf("%s: a request that is under way has lost its access token: %v", store, err)
+		}
+		_, err = tokenSource(t, s).Lease(t.Context(), session)
+		wantReason(t, store+": using the refresh token", err, authn.ReasonSessionEnded)
+	}
+}

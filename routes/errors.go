@@ -70,7 +70,11 @@ func (a *App) handleError(err error, c echo.Context) {
 // describe decides what an error means.
 func (a *App) describe(err error) failure {
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {
-		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
+		f := failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
+		if authn.ReasonOf(refused) == authn.ReasonStoreUnavailable {
+			f.level = slog.LevelError // somebody who was to be signed out is not
+		}
+		return f
 	}
 	if e, ok := errors.AsType[*bearerError](err); ok {
 		return describeBearer(e)
