@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authn/scriptedop"
 )
@@ -98,5 +99,65 @@ func TestRefreshRefused(t *testing.T) {
 				t.Errorf("signed in: %t, want %t", v.signedIn(), alive)
 			}
 		})
+	}
+}
+
+// TestSignOutDuringRefresh (RT-12, SE-07) signs out while the provider has new tokens ready.
+func TestSignOutDuringRefresh(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []scriptedop.Endpoint{scriptedop.Token, scriptedop.UserInfo} {
+		t.Run(string(endpoint), func(t *testing.T) {
+			t.Parallel()
+			s, _ := assembleScripted(t)
+			s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			v := s.visitor()
+			s.signInNow(v)
+			cookies := v.cookieHeader()
+			held, barrier := scriptedop.Hold(s.op.Correct(endpoint))
+			s.op.Answer(endpoint, held)
+			refreshed := make(chan answer)
+			go func() { refreshed <- v.refreshProfile() }()
+			<-barrier.Reached
+			out := v.direct(v.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+			if out.StatusCode != http.StatusSeeOther {
+				t.Errorf("the sign-out is answered %d", out.StatusCode)
+			}
+			barrier.Open()
+			if got := <-refreshed; got.StatusCode != http.StatusUnauthorized || got.Header.Get("HX-Redirect") == "" {
+				t.Errorf("the refresh is answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
+			}
+			got := s.visitor().direct(v.request(http.MethodGet, "/dashboard", nil, "Cookie", cookies))
+			if got.StatusCode == http.StatusOK || v.signedIn() {
+				t.Errorf("the cookie opens the dashboard: %d", got.StatusCode)
+			}
+			s.wantNoSecrets(got)
+		})
+	}
+}
+
+// TestNothingToRefreshWith (RT-16) has a provider that gives out no refresh token. The pages
+// work without.
+func TestNothingToRefreshWith(t *testing.T) {
+	t.Parallel()
+	s, c := assembleScripted(t)
+	s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "refresh_token"); response["expires_in"] = 600 })
+	v := s.visitor()
+	s.signInNow(v)
+	c.Move(10*time.Minute - time.Second)
+	if got := v.refreshProfile(); got.StatusCode != http.StatusOK {
+		t.Errorf("with a token that lives the refresh is answered %d", got.StatusCode)
+	}
+	c.Move(time.Hour)
+	for range 3 {
+		if got := v.refreshProfile(); got.StatusCode != http.StatusConflict {
+			t.Errorf("the refresh is answered %d", got.StatusCode)
+		}
+		if got := v.get("/dashboard"); got.StatusCode != http.StatusOK {
+			t.Errorf("the dashboard is %d", got.StatusCode)
+		}
+	}
+	s.wantCalls(1, 2)
+	if lines := s.logged("access token not refreshed yet", ""); len(lines) > 0 {
+		t.Errorf("the log says %v", lines)
 	}
 }

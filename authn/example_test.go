@@ -1,0 +1,27 @@
+package authn_test
+
+import (
+	"io"
+	"net/http"
+
+	"latchkey/authn"
+)
+
+// A handler of a page that needs a session passes on what an API says to the person. The
+// context is that of a request whose session a middleware has loaded.
+func ExampleTokenSource_Client() {
+	var tokens *authn.TokenSource // the application's
+	http.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {
+		resp, err := tokens.Client(r.Context()).Get("https://api.example.com/orders")
+		switch {
+		case authn.ReasonOf(err) == authn.ReasonSessionEnded:
+			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			return
+		case err != nil:
+			http.Error(w, "The orders cannot be shown now.", http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(w, resp.Body)
+	})
+}
