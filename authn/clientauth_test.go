@@ -124,10 +124,11 @@ func TestClientKeyReplaced(t *testing.T) {
 	t.Run("refresh and revocation", func(t *testing.T) {
 		t.Parallel()
 		a := newApp(t, knownByKey(known, func(*authn.Config) {}))
+		a.lives(10 * time.Minute)
 		b := a.person(t)
 		b.wantSignedIn(b.signIn(), "alice")
 		a.op.SetClientKey(another)
-		a.clock.Move(nearlyExpired)
+		a.clock.Move(10 * time.Minute)
 		got := b.post(a.URL+"/refresh", nil)
 		if code := got.header.Get("Code"); got.reason != authn.ReasonRefreshFailed || code != "invalid_client" {
 			t.Errorf("refreshing: %q, %q: %s", got.reason, code, got.text)

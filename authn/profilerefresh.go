@@ -50,16 +50,19 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	if m.UserInfoEndpoint == "" {
 		return ts.refreshIDToken(ctx, session)
 	}
-	// A token of which nobody said how long it lives is replaced when a person asks: it
-	// would never be tried whether the provider still gives out new ones.
-	renewed := ts.due(session) || (session.tokens.Expires.IsZero() && session.tokens.Refresh != "")
-	if renewed {
-		if session, err = ts.renew(ctx, session); err != nil {
-			return nil, err
-		}
+	before := session.tokens
+	if before.Expires.IsZero() && before.Refresh != "" {
+		// A token of which nobody said how long it lives is replaced when a person asks:
+		// it would never be tried whether the provider still gives out new ones.
+		session, err = ts.renew(ctx, session)
+	} else {
+		session, err = ts.usable(ctx, session)
+	}
+	if err != nil {
+		return nil, err
 	}
 	claims, err := ts.rp.userInfo(ctx, m, session.tokens.Access, session.Identity.Subject)
-	if errors.Is(err, errUnauthorized) && !renewed {
+	if errors.Is(err, errUnauthorized) && session.tokens.same(before) {
 		if session, err = ts.renew(ctx, session); err != nil {
 			return nil, err
 		}

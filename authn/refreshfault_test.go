@@ -64,6 +64,9 @@ func TestRefreshFails(t *testing.T) {
 			if got := b.token(); got.text != first.text {
 				t.Errorf("RT-07: the token that lives is not used: %d %s", got.status, got.text)
 			}
+			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+				t.Errorf("FM-03: the profile is not refreshed with the token that lives: %s", got.text)
+			}
 			a.clock.Move(time.Minute)
 			if got := b.token(); got.reason != tt.after {
 				t.Errorf("answered %q, want %q: %s", got.reason, tt.after, got.text)

@@ -94,7 +94,6 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 		calls := a.op.Calls(scriptedop.Revoke)
 		b.post(a.URL+"/logout", nil)
 		a.tokens.Wait()
-		a.tokens.Wait() // for what the first wait has begun
 		if got := a.op.Calls(scriptedop.Revoke) - calls; got != 2 {
 			t.Errorf("%d refresh tokens were revoked, want the one in the store and the one in memory", got)
 		}

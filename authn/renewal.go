@@ -18,7 +18,7 @@ const maxUnsaved = 10_000
 // memory: the ones that it still has are worth nothing any more, and to use them again
 // would withdraw these.
 type newTokens struct {
-	session  *Session // that had the tokens which they replace
+	session  *Session // with the tokens that they replace, and no more than to find it
 	tokens   Tokens
 	verified *idToken
 	holder   string // of the lease
@@ -68,7 +68,10 @@ func (ts *TokenSource) refresh(ctx context.Context, m *Metadata, session *Sessio
 	if err != nil {
 		return ts.notRefreshed(ctx, session, holder, err)
 	}
-	fresh := newTokens{session: session, tokens: tokens, verified: &idToken{claims: session.Identity.IDToken}, holder: holder}
+	fresh := newTokens{
+		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
+		tokens:  tokens, verified: &idToken{claims: session.Identity.IDToken}, holder: holder,
+	}
 	if tokens.IDToken != session.tokens.IDToken {
 		verified, err := ts.sameIdentity(ctx, session, tokens)
 		switch {

@@ -54,6 +54,7 @@ func (ts *TokenSource) Run(ctx context.Context) {
 func (ts *TokenSource) Wait() {
 	ts.underway.Wait()
 	ts.saveWaiting(context.Background())
+	ts.underway.Wait() // for the revocation of what is not saved any more
 }
 
 // Token returns an access token of the session that the context carries. It is refreshed
@@ -70,21 +71,29 @@ func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 	if session == nil {
 		return nil, ErrAnonymous
 	}
-	session = ts.newest(session)
-	if ts.due(session) {
-		renewed, err := ts.renew(ctx, session)
-		switch {
-		case err == nil:
-			session = renewed
-		case ReasonOf(err) == ReasonSessionEnded || ts.expired(session.tokens):
-			return nil, err
-		default:
-			ts.rp.cfg.Log.WarnContext(ctx, "access token not refreshed yet", "session", session.LogID(), "reason", ReasonOf(err), "error", err)
-		}
+	session, err := ts.usable(ctx, ts.newest(session))
+	if err != nil {
+		return nil, err
 	}
 	return &oauth2.Token{
 		AccessToken: string(session.tokens.Access), TokenType: "Bearer", Expiry: session.tokens.Expires,
 	}, nil
+}
+
+// usable returns the session with an access token that can be used now.
+func (ts *TokenSource) usable(ctx context.Context, session *Session) (*Session, error) {
+	if !ts.due(session) {
+		return session, nil
+	}
+	renewed, err := ts.renew(ctx, session)
+	switch {
+	case err == nil:
+		return renewed, nil
+	case ReasonOf(err) == ReasonSessionEnded || ts.expired(session.tokens):
+		return nil, err
+	}
+	ts.rp.cfg.Log.WarnContext(ctx, "access token not refreshed yet", "session", session.LogID(), "reason", ReasonOf(err), "error", err)
+	return session, nil
 }
 
 // Source returns the token source of the session that the context carries, in x/oauth2's

@@ -12,9 +12,9 @@ import (
 	"github.com/gorilla/sessions"
 )
 
-// ErrAnonymous says that a visitor who has not signed in has no record to keep
-// values in.
-var ErrAnonymous = errors.New("authn: a visitor who has not signed in has no session to keep values in")
+// ErrAnonymous says that a visitor who has not signed in has no session: there is nothing
+// to keep values in, and there are no tokens.
+var ErrAnonymous = errors.New("authn: nobody is signed in")
 
 // Get implements gorilla's sessions.Store. The one session there is is named
 // "session"; its Values are the application's own, kept on the server, of any size
