@@ -1,0 +1,100 @@
+package authn_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/scriptedop"
+)
+
+// TestRefreshTakenOver has a node that is held up for so long while it refreshes that
+// another takes it for dead (RT-03, FM-16, FM-20).
+func TestRefreshTakenOver(t *testing.T) {
+	t.Parallel()
+	// takeOver brings the second node to use the refresh token, while the answer to the
+	// first, which is out already, is held back.
+	takeOver := func(t *testing.T, op scriptedop.Config, first, second func(op *scriptedop.Provider) http.HandlerFunc) (b, other *person, barrier *scriptedop.Barrier, got, gotOther <-chan answer) {
+		t.Helper()
+		one, two, b := nodes(t, op)
+		one.clock.Move(10 * time.Minute)
+		held, barrier := scriptedop.Hold(first(one.op))
+		one.op.Answer(scriptedop.Token, scriptedop.InTurn(held, second(one.op)))
+		got = b.asks()
+		await(t, barrier.Reached)
+		other = b.at(two)
+		gotOther = other.asks()
+		for one.op.Calls(scriptedop.Token) < 3 {
+			one.clock.Move(time.Second)
+			time.Sleep(5 * time.Millisecond)
+		}
+		return b, other, barrier, got, gotOther
+	}
+	correct := func(op *scriptedop.Provider) http.HandlerFunc { return op.Correct(scriptedop.Token) }
+	refuses := func(*scriptedop.Provider) http.HandlerFunc {
+		return oauthError(http.StatusBadRequest, "invalid_grant", "")
+	}
+	t.Run("RT-03 what the other has saved stays", func(t *testing.T) {
+		t.Parallel()
+		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{Overlap: time.Minute}, correct, correct)
+		newer := <-gotOther
+		barrier.Open()
+		if late := <-got; late.text != newer.text {
+			t.Errorf("the node that was late answers with %q, and the other with %q", late.text, newer.text)
+		}
+		b.wantToken(b.token())
+		if now := other.token(); now.text != newer.text {
+			t.Errorf("then the token is %q, not %q", now.text, newer.text)
+		}
+	})
+	t.Run("RT-06 what the late one has saved is not ended", func(t *testing.T) {
+		t.Parallel()
+		released := make(chan struct{})
+		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, correct, func(op *scriptedop.Provider) http.HandlerFunc {
+			return scriptedop.After(released, refuses(op))
+		})
+		barrier.Open()
+		late := <-got
+		b.wantToken(late)
+		close(released)
+		if answered := <-gotOther; answered.text != late.text {
+			t.Errorf("the other node answers %q", answered.text)
+		}
+		other.wantToken(other.token())
+	})
+	t.Run("RT-06 what the late one was refused is not the other's", func(t *testing.T) {
+		t.Parallel()
+		released := make(chan struct{})
+		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, refuses, func(op *scriptedop.Provider) http.HandlerFunc {
+			return scriptedop.After(released, op.Correct(scriptedop.Token))
+		})
+		barrier.Open()
+		time.Sleep(100 * time.Millisecond) // time in which the late one can go wrong
+		close(released)
+		newer := <-gotOther
+		other.wantToken(newer)
+		if late := <-got; late.text != newer.text || b.app.op.Calls(scriptedop.Token) != 3 {
+			t.Errorf("%d calls, and the late one answers %q", b.app.op.Calls(scriptedop.Token), late.text)
+		}
+	})
+	t.Run("FM-20 without an overlap the session ends, once", func(t *testing.T) {
+		t.Parallel()
+		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, correct, correct)
+		if ended := <-gotOther; ended.reason != authn.ReasonSessionEnded {
+			t.Errorf("answered %q: %s", ended.reason, ended.text)
+		}
+		for range 3 {
+			if who := other.who(); who.Subject != "" {
+				t.Errorf("signed in is %q", who.Subject)
+			}
+			other.token()
+		}
+		if calls := b.app.op.Calls(scriptedop.Token); calls != 3 {
+			t.Errorf("%d calls, want 3", calls)
+		}
+		barrier.Open()
+		<-got
+		b.wantSignedIn(b.signIn(), "alice")
+	})
+}
