@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const ada = "dev|ada"
@@ -174,14 +175,17 @@ func TestHTMX(t *testing.T) {
 // the card then says so and keeps what it shows.
 func TestRateLimitedRefresh(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	dashboard := v.signIn("/login", ada)
+	s, clock := assembleScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	dashboard := v.get("/dashboard")
 	for range 3 {
+		clock.Move(2 * time.Second) // together they would share one answer
 		if again := v.press(dashboard, "profile-refresh-button"); again.StatusCode != http.StatusOK {
 			t.Fatalf("refreshing answers %d", again.StatusCode)
 		}
 	}
+	clock.Move(2 * time.Second)
 	limited := v.press(dashboard, "profile-refresh-button")
 	if limited.StatusCode != http.StatusTooManyRequests || limited.Header.Get("Retry-After") == "" || !strings.Contains(limited.body, `id="profile-card"`) {
 		t.Errorf("%d, Retry-After %q:\n%s", limited.StatusCode, limited.Header.Get("Retry-After"), limited.body)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,12 +36,17 @@ func TestEverybodySeesThemselves(t *testing.T) {
 		time.Sleep(rand.N(10 * time.Millisecond))
 		correct(w, r)
 	})
+	var busy atomic.Int64
 	for range rounds {
 		c.Move(time.Minute)
 		var wg sync.WaitGroup
 		for n, v := range visitors {
 			wg.Go(func() {
 				for _, got := range []answer{v.refreshProfile(), v.get("/dashboard"), v.get("/profile", "HX-Request", "true")} {
+					if got.StatusCode == http.StatusServiceUnavailable {
+						busy.Add(1) // a machine that has too much to do
+						continue
+					}
 					if got.StatusCode != http.StatusOK || !strings.Contains(got.body, name(n)+"@example.com") {
 						t.Errorf("%s is answered %d without their own address", name(n), got.StatusCode)
 					}
@@ -53,5 +59,8 @@ func TestEverybodySeesThemselves(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	}
+	if looks := int64(3 * people * rounds); busy.Load() > looks/20 {
+		t.Errorf("%d of %d looks were answered 503", busy.Load(), looks)
 	}
 }

@@ -12,6 +12,8 @@ const (
 	// userinfo calls a minute per user; the sign-in's own counts.
 	maxAsked    = 4
 	askedWindow = time.Minute
+	// sharedFor is how long the answer to one request is also that to the next.
+	sharedFor = time.Second
 )
 
 // TooSoonError says that the provider was asked about this person often enough
@@ -43,7 +45,11 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*S
 	if err != nil {
 		return nil, err
 	}
-	if session, err = ts.admit(ctx, session); err != nil {
+	session, err = ts.admit(ctx, session)
+	switch {
+	case errors.Is(err, errJustRefreshed):
+		return session, nil
+	case err != nil:
 		return nil, err
 	}
 	session = ts.newest(session)
@@ -102,10 +108,17 @@ func (ts *TokenSource) refreshIDToken(ctx context.Context, session *Session) (*S
 	})
 }
 
-// admit counts the request against what the provider bears.
+// errJustRefreshed says that another request has done what this one asks for.
+var errJustRefreshed = errors.New("authn: the profile was refreshed a moment ago")
+
+// admit counts the request against what the provider bears. One that comes together with
+// others, here or on another node, shares what they were told.
 func (ts *TokenSource) admit(ctx context.Context, session *Session) (*Session, error) {
 	return ts.sessions.Update(ctx, session, func(s *Session) error {
 		now := ts.rp.cfg.Now()
+		if s.ProfileAt.After(s.Started) && now.Sub(s.ProfileAt) < sharedFor {
+			return errJustRefreshed
+		}
 		s.asked = slices.DeleteFunc(s.asked, func(t time.Time) bool { return now.Sub(t) >= askedWindow })
 		if len(s.asked) >= maxAsked {
 			return &TooSoonError{Wait: askedWindow - now.Sub(s.asked[0])}
