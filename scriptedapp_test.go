@@ -27,7 +27,9 @@ type scriptedApp struct {
 // signs with ES256: making an RSA key takes a test longer than all the rest.
 func startScripted(t *testing.T, env ...string) *scriptedApp {
 	t.Helper()
-	return startBeside(t, newScriptedOP(t), env...)
+	s := startBeside(t, newScriptedOP(t), env...)
+	s.await("/readyz", http.StatusOK) // what a test changes at the provider comes after discovery
+	return s
 }
 
 // newScriptedOP is a provider for a program that has yet to be started: what it publishes

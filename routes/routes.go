@@ -80,7 +80,8 @@ func New(cfg Config) *App {
 	// signed in recently, or that their claims say what they may do. (An Echo group would
 	// answer 404 where a route takes another method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
-	signingIn := append([]echo.MiddlewareFunc{a.limitSignIns()}, visitor...)
+	limited := []echo.MiddlewareFunc{a.limitSignIns()}
+	signingIn := append(limited, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
 	recently := append(slices.Clone(person), a.demand(authn.Demand{MaxAge: sensitiveAge}))
 	admins := append(slices.Clone(person), a.requireClaim(administrator()))
@@ -98,7 +99,7 @@ func New(cfg Config) *App {
 	e.Match(reading, "/sessions", a.sessions, person...)
 	e.POST("/sessions/:id/end", a.endSession, person...)
 	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
-	e.GET("/resume/:id", a.resume, person...)
+	e.GET("/resume/:id", a.resume, append(limited, person...)...)
 	e.Match(reading, "/admin", a.admin, admins...)
 
 	// An API is for people who are signed in and for programs that have an access token.
