@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authn/scriptedop"
 )
@@ -130,6 +131,29 @@ func TestWhatIsUsedTwiceRevokesTheGrant(t *testing.T) {
 	}
 	if secrets := op.Secrets(); !slices.Contains(secrets, renewed["access_token"].(string)) || !slices.Contains(secrets, op.ClientSecret) || !slices.Contains(secrets, "the state") {
 		t.Errorf("the secrets are %q", secrets)
+	}
+}
+
+func TestARefreshTokenOverlaps(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	op := scriptedop.New(t, scriptedop.Config{
+		Keys: []scriptedop.Key{scriptedop.NewKey("k", "ES256")}, Overlap: time.Minute, Now: func() time.Time { return now },
+	})
+	used := tokenForm(op, code(t, op, nil))
+	_, tokens := ask(t, http.MethodPost, op.URL(scriptedop.Token), used, nil)
+	again := tokenForm(op, "")
+	again.Set("grant_type", "refresh_token")
+	again.Set("refresh_token", tokens["refresh_token"].(string))
+	began := now
+	for _, tt := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 200}, {0, 200}, {time.Minute - time.Second, 200}, {time.Minute, 400}, {0, 400}} {
+		now = began.Add(tt.after)
+		if resp, _ := ask(t, http.MethodPost, op.URL(scriptedop.Token), again, nil); resp.StatusCode != tt.want {
+			t.Errorf("after %s the refresh token is answered %d, want %d", tt.after, resp.StatusCode, tt.want)
+		}
 	}
 }
 
