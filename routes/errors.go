@@ -235,7 +235,11 @@ func describeAuthn(e *authn.Error) failure {
 	case authn.ReasonRefreshRefused:
 		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", retry: true}
 	default:
-		return describeProvider(e.Reason)
+		f := describeProvider(e.Reason)
+		if e.RetryAfter > 0 {
+			f.after = e.RetryAfter
+		}
+		return f
 	}
 }
 
