@@ -18,6 +18,10 @@ import (
 // sweepInterval is how often expired sessions are dropped.
 const sweepInterval = 5 * time.Minute
 
+// openPages is how many pages may listen for the end of their sessions at a time, at about
+// 40 KB each. Beyond it a page learns of it at its next request.
+const openPages = 5_000
+
 // parts are what the program is put together from, beside its servers.
 type parts struct {
 	relyingParty *authn.RelyingParty
@@ -72,7 +76,7 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Keys: keys, Store: store, Secure: base.Scheme == "https",
-		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Now: time.Now, Log: log,
+		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Watchers: openPages, Now: time.Now, Log: log,
 	}
 }
 

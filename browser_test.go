@@ -49,7 +49,12 @@ func openBrowser(t *testing.T, a *app) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
+	return watched(t, a, ctx)
+}
 
+// watched is a tab to whose complaints the test listens.
+func watched(t *testing.T, a *app, ctx context.Context) *browser {
+	t.Helper()
 	b := &browser{t: t, ctx: ctx, app: a}
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)

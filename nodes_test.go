@@ -135,7 +135,7 @@ func TestNodesAreOne(t *testing.T) {
 	env := append(knows(op), "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
 	var nodes []*scriptedApp
 	for range 3 {
-		nodes = append(nodes, &scriptedApp{startProcess(t, t.TempDir(), env...).app, op})
+		nodes = append(nodes, &scriptedApp{app: startProcess(t, t.TempDir(), env...).app, op: op})
 	}
 	v := nodes[0].visitor()
 	nodes[0].signInNow(v)

@@ -21,6 +21,9 @@ import (
 type scriptedApp struct {
 	*app
 	op *scriptedop.Provider
+	// parts and server are what it was assembled from, if it was.
+	parts  *parts
+	server *httptest.Server
 }
 
 // startScripted runs the program with a scripted provider of its own. The provider
@@ -42,7 +45,7 @@ func newScriptedOP(t *testing.T) *scriptedop.Provider {
 // startBeside runs the program with a provider that is there already.
 func startBeside(t *testing.T, op *scriptedop.Provider, env ...string) *scriptedApp {
 	t.Helper()
-	return &scriptedApp{startApp(t, append(knows(op), env...)...), op}
+	return &scriptedApp{app: startApp(t, append(knows(op), env...)...), op: op}
 }
 
 // knows is the configuration of an app that has a provider.
@@ -92,7 +95,7 @@ func assembleWith(t *testing.T, change func(*authn.Config), env ...string) (*scr
 	server.Start()
 	t.Cleanup(server.Close)
 	a.url = cfg.baseURL(cfg.Port).String()
-	return &scriptedApp{a, op}, c
+	return &scriptedApp{a, op, p, server}, c
 }
 
 // clock stands still until it is moved.

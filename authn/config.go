@@ -62,6 +62,8 @@ type Config struct {
 	// SessionsPerPerson is how many sessions a person may have; beyond it the one not used
 	// for longest ends.
 	SessionsPerPerson int
+	// Watchers is how many pages may watch their sessions at a time.
+	Watchers int
 
 	Now func() time.Time
 	Log *slog.Logger

@@ -251,6 +251,7 @@ func (s *Sessions) EndAll(ctx context.Context, t *LogoutToken) (int, error) {
 	if err != nil {
 		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
+	s.watchers.wake(ended...)
 	return len(ended), nil
 }
 

@@ -84,7 +84,7 @@ func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, 
 // endRecords ends sessions one by one. Ended stays ended, also when a later one fails.
 func (s *Sessions) endRecords(ctx context.Context, records []Record, cause Cause) (int, error) {
 	for n, record := range records {
-		if err := s.store.End(ctx, record.Key, cause, s.now().Add(s.absolute)); err != nil {
+		if err := s.end(ctx, record.Key, cause, s.now().Add(s.absolute)); err != nil {
 			return n, &Error{Reason: ReasonStoreUnavailable, Err: err}
 		}
 	}

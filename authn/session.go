@@ -48,6 +48,10 @@ func (s *Session) LogID() string { return hex.EncodeToString(s.record.Key[:4]) }
 // Scopes are those of the session's access token, where the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
+// PersonID names the person to their own pages: the same in all of their sessions, another
+// for everybody else.
+func (s *Session) PersonID() string { return hex.EncodeToString(s.record.Owner[:8]) }
+
 // endBy moves the absolute end forward to when the provider's session ends, if it says
 // so and it is earlier.
 func (s *Session) endBy(t time.Time) {

@@ -19,10 +19,6 @@ const (
 	// outage. To begin, change or end a session is rare and worth a slow disk's time.
 	readTimeout  = time.Second
 	writeTimeout = 2 * time.Second
-	// touchInterval is how often LastSeen moves at most, and touchFraction of the idle
-	// lifetime where that is shorter.
-	touchInterval = time.Minute
-	touchFraction = 10
 	// readyFor is how long an answer of Ready stands: anybody can ask.
 	readyFor = time.Second
 )
@@ -42,6 +38,7 @@ type Sessions struct {
 	perPerson      int
 	now            func() time.Time
 	log            *slog.Logger
+	watchers       *watchers
 
 	readiness sync.Mutex
 	readyAt   time.Time
@@ -56,6 +53,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure},
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, now: cfg.Now, log: cfg.Log,
+		watchers: newWatchers(cfg.Watchers),
 	}, nil
 }
 
@@ -75,26 +73,48 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 }
 
 func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	record, err := s.store.Load(ctx, key)
-	if errors.Is(err, ErrNotFound) {
+	session, err := s.find(ctx, key, secret)
+	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, nil
 	}
+	return session, err
+}
+
+// find returns a session, or an *EndedError where there is none: of CauseUnknown if it was
+// not ended by anybody, or nobody remembers.
+func (s *Sessions) find(ctx context.Context, key Key, secret []byte) (*Session, error) {
+	record, err := s.record(ctx, key)
 	if err != nil {
-		return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+		return nil, err
 	}
 	session, err := s.open(record, secret)
 	if err != nil {
 		// A wrong cookie secret, a replaced application secret, a damaged record:
 		// for the person all of them mean to sign in again.
 		s.log.DebugContext(ctx, "session not opened", "error", err)
-		return nil, nil
+		return nil, &EndedError{CauseUnknown}
 	}
-	if now := s.now(); !now.Before(session.Expires) || !now.Before(session.IdleUntil) {
-		return nil, nil
+	if !s.now().Before(session.IdleUntil) { // which is never after Expires
+		return nil, &EndedError{CauseUnknown}
 	}
 	return session, nil
+}
+
+// record loads a session's record, or returns an *EndedError as find does.
+func (s *Sessions) record(ctx context.Context, key Key) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	record, err := s.store.Load(ctx, key)
+	if ended, ok := errors.AsType[*EndedError](err); ok {
+		return Record{}, ended
+	}
+	if errors.Is(err, ErrNotFound) {
+		return Record{}, &EndedError{CauseUnknown}
+	}
+	if err != nil {
+		return Record{}, &Error{Reason: ReasonStoreUnavailable, Err: err}
+	}
+	return record, nil
 }
 
 // Ended says why the session was ended that a request's cookie names, or CauseUnknown. It
@@ -168,45 +188,6 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 			return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
 		}
 	}
-}
-
-// Touch notes that the person is there, at most once a minute, and so moves the idle
-// end. It also seals a session anew whose application secret is being replaced. What
-// fails here is logged and tried again by the next request.
-func (s *Sessions) Touch(ctx context.Context, session *Session) {
-	now := s.now()
-	if session.stale {
-		if _, err := s.Update(ctx, session, func(*Session) error { return nil }); err != nil {
-			s.log.WarnContext(ctx, "session not sealed anew", "session", session.LogID(), "error", err)
-		}
-	}
-	if now.Sub(session.LastSeen) < min(touchInterval, s.idle/touchFraction) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	until := s.idleUntil(now, session.Expires)
-	if err := s.store.Touch(ctx, session.record.Key, now, until); err != nil {
-		s.log.WarnContext(ctx, "session not touched", "session", session.LogID(), "error", err)
-		return
-	}
-	session.LastSeen, session.IdleUntil = now, until
-}
-
-// End ends a session in the store. After it has returned nil the cookie opens
-// nothing, on no node. The session at hand then has the last tokens, for RevokeTokens. The
-// *Error is of ReasonStoreUnavailable.
-func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	// Another request may have refreshed them since this one loaded the session.
-	if last, err := s.load(ctx, session.record.Key, session.secret); err == nil && last != nil {
-		session.tokens = last.tokens
-	}
-	if err := s.store.End(ctx, session.record.Key, cause, session.Expires); err != nil {
-		return &Error{Reason: ReasonStoreUnavailable, Err: err}
-	}
-	return nil
 }
 
 // Sweep drops expired sessions now and then, until ctx ends.
@@ -284,15 +265,6 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 }
 
 func sealContext(format byte, key Key) []byte { return append([]byte{format}, key[:]...) }
-
-// idleUntil is when a session ends whose person was last seen then.
-func (s *Sessions) idleUntil(lastSeen, expires time.Time) time.Time {
-	until := lastSeen.Add(s.idle)
-	if until.After(expires) {
-		return expires
-	}
-	return until
-}
 
 // splitCookie takes the cookie's value apart.
 func splitCookie(value string) (id string, secret []byte, ok bool) {

@@ -113,7 +113,7 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 // included.
 func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
 	for _, p := range previous {
-		if err := s.store.End(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
+		if err := s.end(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
 			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
 		}
 	}

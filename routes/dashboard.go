@@ -97,7 +97,7 @@ func (a *App) person(s *authn.Session) views.Person {
 		name = s.Identity.Subject
 	}
 	return views.Person{
-		Name: name, Email: p.Email, EmailVerified: p.EmailVerified,
+		ID: s.PersonID(), Name: name, Email: p.Email, EmailVerified: p.EmailVerified,
 		Picture: a.picture(p.Picture), Initials: initials(name),
 	}
 }

@@ -141,6 +141,10 @@ func (a *App) describeOwn(err error) failure {
 			status: http.StatusForbidden, level: slog.LevelWarn, heading: "That came from another site",
 			text: "The request was sent by a page of another site, so nothing was done. Go to the app's own page and do it there.",
 		}},
+		{authn.ErrTooManyWatchers, failure{
+			status: http.StatusTooManyRequests, level: slog.LevelInfo, after: time.Minute, heading: "Enough is open",
+			text: "As many pages as may listen for the end of their session do so already. This page works without.",
+		}},
 		{errNothingHeld, failure{
 			status: http.StatusNotFound, level: slog.LevelInfo, heading: "Nothing is waiting here",
 			text: "What you were about to do is no longer kept: it was too long ago, or somebody else has signed in since. Do it again.",

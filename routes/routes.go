@@ -52,6 +52,7 @@ type App struct {
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
 	draining    atomic.Bool
+	stopping    chan struct{} // closed when draining is set
 }
 
 // maxBody bounds a request's body: the largest that anybody has reason to send is a
@@ -60,7 +61,7 @@ const maxBody = "64K"
 
 // New returns the app. The middleware order and the route table are all here.
 func New(cfg Config) *App {
-	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection()}
+	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
 	e := a.echo
 	e.HTTPErrorHandler = a.handleError
 	e.IPExtractor = a.clientAddress()
@@ -92,6 +93,9 @@ func New(cfg Config) *App {
 	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
 	e.POST("/logout", a.signOut, visitor...)
 	e.GET("/signed-out", a.signedOut, visitor...)
+	e.Match(reading, "/events", a.events) // looks for the session itself, and never touches it
+	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
+	e.POST("/session/extend", a.extend, person...)
 
 	e.Match(reading, "/dashboard", a.dashboard, person...)
 	e.Match(reading, "/profile", a.profile, person...)
@@ -124,5 +128,10 @@ var reading = []string{http.MethodGet, http.MethodHead}
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
 
 // Drain makes the app report that it is not ready, so that no new requests are sent
-// here while the last are answered.
-func (a *App) Drain() { a.draining.Store(true) }
+// here while the last are answered, and ends the event streams, which no server could
+// wait for.
+func (a *App) Drain() {
+	if !a.draining.Swap(true) {
+		close(a.stopping)
+	}
+}

@@ -10,8 +10,12 @@ import (
 	"latchkey/views"
 )
 
-// expired is the word for a session that ended by its age.
-const expired = "expired"
+const (
+	// expired is the word for a session that ended by its age.
+	expired = "expired"
+	// otherTab is the word of pages that are open when their person signs out on another.
+	otherTab = "tab"
+)
 
 // because names in an address why somebody was signed out who did not ask for it.
 // Those who did, and those who are signed in again, need no explanation.
@@ -30,6 +34,19 @@ func because(cause authn.Cause) string {
 	}
 }
 
+// partingWord is that of an open page, whose session has ended under its person's eyes: it
+// always needs an explanation.
+func partingWord(cause authn.Cause) string {
+	switch cause {
+	case authn.CauseUnknown:
+		return expired
+	case authn.CauseSignedOut:
+		return otherTab
+	default:
+		return because(cause)
+	}
+}
+
 // explanation is what the page says of it. An address with any other word explains nothing:
 // anybody can make one.
 func explanation(because string) string {
@@ -42,6 +59,8 @@ func explanation(because string) string {
 		return "The sign-in service no longer vouches for this session. Signing in again begins a new one."
 	case "limit":
 		return "You have signed in on so many devices that the session not used for longest was ended."
+	case otherTab:
+		return "You signed out in another tab or window of this browser."
 	case expired:
 		return "Your session has ended by itself, as it does after a while."
 	default:
@@ -65,9 +84,10 @@ func signedOutURL(because, returnTo string) string {
 }
 
 // signedOut is where the provider sends the browser back, and where a tab goes whose session
-// was ended. A wrong state, or none, makes no difference but in what the page can promise.
+// was ended. A wrong state, or none, makes no difference but in what the page can promise. A
+// tab that was sent here with a reason has not been at the provider; another one may be there.
 func (a *App) signedOut(c echo.Context) error {
-	atProvider := a.RelyingParty.Returned(c.Response(), c.Request())
+	atProvider := !c.QueryParams().Has("because") && a.RelyingParty.Returned(c.Response(), c.Request())
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}

@@ -39,7 +39,7 @@ func render(t *testing.T, c templ.Component) string {
 }
 
 func person(text string) views.Person {
-	return views.Person{Name: text, Email: text, EmailVerified: true, Initials: text, Picture: text}
+	return views.Person{ID: text, Name: text, Email: text, EmailVerified: true, Initials: text, Picture: text}
 }
 
 func profile(text string) views.ProfileProps {
@@ -82,7 +82,7 @@ func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
 	signedOut := views.Shell{Assets: newAssets(t), Product: "Latchkey", Title: text, Path: text, Development: true, ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
-	signedIn.Person = new(person(text))
+	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
 	out := map[string]string{}
 	for name, c := range map[string]templ.Component{
 		"home":             views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignInDown: true}),
