@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -87,11 +88,15 @@ func (b *browser) refreshes(script bool) {
 
 // TestBrowserSessionEnded (HB-21) presses Refresh on a page whose session has ended: the
 // person is told why on a page of its own, never inside the card, and returns to the page
-// that they were on.
+// that they were on. No stream of events tells the page before.
 func TestBrowserSessionEnded(t *testing.T) {
 	t.Parallel()
 	p := startOwnProvider(t, false)
 	b := openBrowser(t, p.app)
+	b.expect("ERR_BLOCKED_BY_CLIENT")
+	call(b, network.SetBlockedURLs, network.SetBlockedURLsParams{
+		URLPatterns: []*network.BlockPattern{{URLPattern: p.app.url + "/events", Block: true}},
+	})
 	b.signIn("/profile", ada)
 	evaluate[bool](b, `document.body.dataset.mark = "old", true`)
 	if err := p.BackchannelLogout(t.Context(), ada, ""); err != nil {

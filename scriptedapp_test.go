@@ -31,7 +31,8 @@ type scriptedApp struct {
 func startScripted(t *testing.T, env ...string) *scriptedApp {
 	t.Helper()
 	s := startBeside(t, newScriptedOP(t), env...)
-	s.await("/readyz", http.StatusOK) // what a test changes at the provider comes after discovery
+	// What a test changes at the provider comes after discovery.
+	await(t, "the provider is discovered", func() bool { return s.log.count("provider discovered") > 0 })
 	return s
 }
 
