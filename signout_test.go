@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authn/scriptedop"
 )
@@ -67,4 +68,61 @@ func TestNoSignOutAtTheProvider(t *testing.T) {
 	if page := v.post("/logout", nil); page.StatusCode != http.StatusOK || page.Request.URL.Path != "/signed-out" || v.signedIn() {
 		t.Errorf("signing out ends at %s with %d", page.Request.URL.Path, page.StatusCode)
 	}
+}
+
+// TestSignOutWithoutASession (LR-08) signs out where there is nobody: never was, any more,
+// or with a cookie that nobody made.
+func TestSignOutWithoutASession(t *testing.T) {
+	t.Parallel()
+	s, clock := assembleScripted(t)
+	twice, late := s.visitor(), s.visitor()
+	s.signInNow(twice)
+	s.signInNow(late)
+	twice.direct(twice.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	clock.Move(25 * time.Hour) // beyond the idle lifetime
+	made := strings.Repeat("A", 43) + "." + strings.Repeat("A", 43)
+	for name, request := range map[string]*http.Request{
+		"nobody":           s.visitor().request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"twice":            twice.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"after the end":    late.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"a made-up cookie": s.visitor().request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin", "Cookie", "session="+made),
+	} {
+		v := map[string]*visitor{"twice": twice, "after the end": late}[name]
+		if v == nil {
+			v = s.visitor()
+		}
+		if got := v.direct(request); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/signed-out" {
+			t.Errorf("%s: answered %d to %q", name, got.StatusCode, got.Header.Get("Location"))
+		}
+	}
+}
+
+// TestNoCookieSurvivesSignOut (LR-09) keeps every cookie that a person ever got, and tries
+// each after they have signed out.
+func TestNoCookieSurvivesSignOut(t *testing.T) {
+	t.Parallel()
+	s, _ := assembleScripted(t)
+	v := s.visitor()
+	var seen []string
+	for range 3 { // signing in anew without signing out
+		s.signInNow(v)
+		seen = append(seen, v.cookieHeader())
+	}
+	if other := s.visitor(); !other.withCookies(seen[2]) {
+		t.Fatal("the newest cookie opens nothing: the rest would show nothing")
+	}
+	v.direct(v.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	v.get("/signed-out")
+	seen = append(seen, v.cookieHeader())
+	for i, cookies := range seen {
+		if s.visitor().withCookies(cookies) {
+			t.Errorf("cookie %d of %d opens the dashboard", i+1, len(seen))
+		}
+	}
+}
+
+// withCookies reports whether the dashboard opens with a Cookie header.
+func (v *visitor) withCookies(header string) bool {
+	v.t.Helper()
+	return v.direct(v.request(http.MethodGet, "/dashboard", nil, "Cookie", header)).StatusCode == http.StatusOK
 }
