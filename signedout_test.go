@@ -77,3 +77,19 @@ func TestWhySignedOut(t *testing.T) {
 		}
 	})
 }
+
+// TestSignedOutInAnotherTab (LR-04) has one tab at the provider while another says that the
+// person has signed out: the state of the sign-out is the first one's.
+func TestSignedOutInAnotherTab(t *testing.T) {
+	t.Parallel()
+	a := startApp(t)
+	v := a.visitor()
+	dashboard := v.signIn("/login", ada)
+	leaving := v.direct(v.submission(dashboard, "qsLogoutBtn"))
+	if other := v.get("/signed-out?because=tab&return_to=%2Fprofile"); !strings.Contains(other.body, "another tab or window") {
+		t.Errorf("the other tab says\n%s", other.body)
+	}
+	if back := v.get(leaving.Header.Get("Location")); !strings.Contains(back.body, "here and at the sign-in provider") {
+		t.Errorf("the first ends at %s with\n%s", back.Request.URL, back.body)
+	}
+}
