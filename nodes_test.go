@@ -10,9 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"latchkey/authn/scriptedop"
 )
 
 // startRedis starts a Redis on a socket of this test's own, and ends it with the test.
@@ -222,5 +225,54 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	t.Logf("answers by status: %v", statuses)
 	if statuses[http.StatusServiceUnavailable] == 0 {
 		t.Error("nobody noticed that Redis stood still")
+	}
+}
+
+// TestNodesRefreshOnce (RT-01, FM-25) lets twenty people press Refresh ten times at each of
+// two nodes on one Redis, all at once, when their access tokens are over. The provider
+// withdraws everything of a person whose refresh token is used twice.
+func TestNodesRefreshOnce(t *testing.T) {
+	t.Parallel()
+	one, two, _ := startNodes(t)
+	lifetime := func(seconds int) {
+		one.op.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = seconds })
+	}
+	lifetime(1)
+	var people []*visitor
+	for range 20 {
+		v := one.visitor()
+		one.signInNow(v)
+		people = append(people, v)
+	}
+	lifetime(3600)
+	<-time.After(time.Second)
+	before := one.op.Calls(scriptedop.Token)
+	var pressing sync.WaitGroup
+	var refreshed atomic.Int64
+	for _, v := range people {
+		for i := range 20 {
+			node := []*scriptedApp{one, two}[i%2]
+			pressing.Go(func() {
+				switch got := v.at(node).refreshProfile(); got.StatusCode {
+				case http.StatusOK:
+					refreshed.Add(1)
+				case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+					// A machine that has too much to do: Redis answers late, or so late that
+					// the press counts as one more.
+				default:
+					t.Errorf("answered %d", got.StatusCode)
+				}
+			})
+		}
+	}
+	pressing.Wait()
+	t.Logf("%d of %d presses showed a fresh profile", refreshed.Load(), 20*len(people))
+	if calls := one.op.Calls(scriptedop.Token) - before; calls != len(people) {
+		t.Errorf("%d refreshes for %d people", calls, len(people))
+	}
+	for _, v := range people {
+		if !v.at(one).signedIn() || !v.at(two).signedIn() {
+			t.Error("somebody was signed out")
+		}
 	}
 }
