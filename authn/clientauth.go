@@ -67,26 +67,37 @@ func (rp *RelyingParty) addAssertion(form url.Values) error {
 	return nil
 }
 
-// newSigner makes the signer of client assertions. A key that the provider has no other
-// name for goes by its thumbprint (RFC 7638), which can be worked out from the public
-// key alone.
+// newSigner makes the signer of client assertions.
 func (c Config) newSigner() (jose.Signer, error) {
-	algorithms, err := SigningAlgorithms(c.SigningKey)
+	jwk, err := c.signingJWK()
 	if err != nil {
 		return nil, err
 	}
+	return jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"),
+	)
+}
+
+// signingJWK is the signing key with its algorithm and its name. A key that the provider
+// has no other name for goes by its thumbprint (RFC 7638), which can be worked out from
+// the public key alone.
+func (c Config) signingJWK() (jose.JSONWebKey, error) {
+	algorithms, err := SigningAlgorithms(c.SigningKey)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
 	alg := cmp.Or(c.SigningAlgorithm, algorithms[0])
 	if !slices.Contains(algorithms, alg) {
-		return nil, fmt.Errorf("authn: the client's signing key cannot sign with %q", alg)
+		return jose.JSONWebKey{}, fmt.Errorf("authn: the client's signing key cannot sign with %q", alg)
 	}
 	thumbprint, err := (&jose.JSONWebKey{Key: c.SigningKey.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("authn: the client's signing key: %w", err)
+		return jose.JSONWebKey{}, fmt.Errorf("authn: the client's signing key: %w", err)
 	}
-	jwk := jose.JSONWebKey{Key: c.SigningKey, KeyID: cmp.Or(c.SigningKeyID, base64.RawURLEncoding.EncodeToString(thumbprint))}
-	return jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"),
-	)
+	return jose.JSONWebKey{
+		Key: c.SigningKey, Algorithm: alg, Use: "sig",
+		KeyID: cmp.Or(c.SigningKeyID, base64.RawURLEncoding.EncodeToString(thumbprint)),
+	}, nil
 }
 
 // SigningAlgorithms returns the algorithms with which a key can sign client assertions,

@@ -39,29 +39,43 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 	if err != nil {
 		return ""
 	}
-	if address := rp.preset.signOut.address(m, rp.cfg.ClientID, rp.cfg.PostLogoutRedirectURL); address != "" {
-		rp.cookies.set(w, logoutCookie, withoutState, logoutLifetime, http.SameSiteLaxMode)
-		return rp.federate(address)
+	var hint Secret
+	if session != nil {
+		hint = session.tokens.IDToken
+	}
+	address, state := rp.logoutRequest(m, hint, rp.cfg.PostLogoutRedirectURL)
+	if address == "" {
+		return ""
+	}
+	rp.cookies.set(w, logoutCookie, state, logoutLifetime, http.SameSiteLaxMode)
+	return rp.federate(address)
+}
+
+// logoutRequest returns the logout request after which the browser comes back to
+// returnTo, and the state that it brings along then. The request is "" where the provider
+// takes none.
+func (rp *RelyingParty) logoutRequest(m *Metadata, hint Secret, returnTo string) (address, state string) {
+	if address := rp.preset.signOut.address(m, rp.cfg.ClientID, returnTo); address != "" {
+		return address, withoutState
 	}
 	endpoint, err := url.Parse(m.EndSessionEndpoint)
 	if err != nil || m.EndSessionEndpoint == "" {
-		return ""
+		return "", ""
 	}
-	state := randomToken()
+	state = randomToken()
 	query := endpoint.Query()
 	query.Set("client_id", rp.cfg.ClientID)
-	query.Set("post_logout_redirect_uri", rp.cfg.PostLogoutRedirectURL)
+	query.Set("post_logout_redirect_uri", returnTo)
 	query.Set("state", state)
-	if session != nil && session.tokens.IDToken != "" {
-		query.Set("id_token_hint", string(session.tokens.IDToken))
+	if hint != "" {
+		query.Set("id_token_hint", string(hint))
 	}
 	endpoint.RawQuery = query.Encode()
 	if len(endpoint.String()) > maxEndSessionURL {
 		query.Del("id_token_hint")
 		endpoint.RawQuery = query.Encode()
 	}
-	rp.cookies.set(w, logoutCookie, state, logoutLifetime, http.SameSiteLaxMode)
-	return rp.federate(endpoint.String())
+	return endpoint.String(), state
 }
 
 // federate asks the provider to end its session with whoever it asked who the person is,

@@ -39,7 +39,10 @@ type Metadata struct {
 	ScopesSupported                    []string `json:"scopes_supported"`
 	IDTokenAlgorithms                  []string `json:"id_token_signing_alg_values_supported"`
 	PromptsSupported                   []string `json:"prompt_values_supported"`
+	BackchannelLogoutSupported         bool     `json:"backchannel_logout_supported"`
 	BackchannelLogoutSessionSupported  bool     `json:"backchannel_logout_session_supported"`
+	ChallengeMethods                   []string `json:"code_challenge_methods_supported"`
+	TokenEndpointAuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // provider holds the provider's metadata: fetched in the background and on demand,
@@ -162,6 +165,18 @@ func (p *provider) update() {
 // discover fetches and validates the discovery document (OpenID Connect Discovery
 // 1.0 section 4).
 func (p *provider) discover(ctx context.Context) (*Metadata, error) {
+	m, err := p.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.validate(p.cfg, p.preset); err != nil {
+		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
+	}
+	return m, nil
+}
+
+// fetch fetches the document and judges nothing of what it says.
+func (p *provider) fetch(ctx context.Context) (*Metadata, error) {
 	address := strings.TrimSuffix(p.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -184,9 +199,6 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: the document is not valid JSON", address)
 	}
-	if err := m.validate(p.cfg, p.preset); err != nil {
-		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
-	}
 	return m, nil
 }
 
@@ -203,9 +215,20 @@ func permanent(err error) bool {
 // a mix-up or a misspelling (OpenID Connect Discovery 1.0 section 4.3), and an
 // endpoint that is not https would be given codes, tokens and the client secret.
 func (m *Metadata) validate(cfg Config, known preset) error {
-	if m.Issuer != cfg.Issuer {
-		return fmt.Errorf("the provider calls itself %q, the configuration says %q%s", m.Issuer, cfg.Issuer, known.mismatch(m.Issuer, cfg.Issuer))
+	if err := m.checkIssuer(cfg, known); err != nil {
+		return err
 	}
+	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), m.checkEndpoints(cfg))
+}
+
+func (m *Metadata) checkIssuer(cfg Config, known preset) error {
+	if m.Issuer == cfg.Issuer {
+		return nil
+	}
+	return fmt.Errorf("the provider calls itself %q, the configuration says %q%s", m.Issuer, cfg.Issuer, known.mismatch(m.Issuer, cfg.Issuer))
+}
+
+func (m *Metadata) checkEndpoints(cfg Config) error {
 	plain := strings.HasPrefix(cfg.Issuer, "http://")
 	endpoints := []struct {
 		name, value string
@@ -219,7 +242,7 @@ func (m *Metadata) validate(cfg Config, known preset) error {
 		{"revocation_endpoint", m.RevocationEndpoint, false},
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
 	}
-	faults := []error{m.checkAlgorithms(cfg.IDTokenAlgorithms)}
+	var faults []error
 	for _, e := range endpoints {
 		if e.value == "" && !e.required {
 			continue
