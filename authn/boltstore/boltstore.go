@@ -69,7 +69,7 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	})
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("boltstore: another process holds %s, and still did after %v: stop it, or give each process a file of its own, or a store that they can share: %w", path, wait, err)
+		return nil, fmt.Errorf("boltstore: %w %s, and still did after %v: stop it, or give each process a file of its own, or a store that they can share: %w", ErrHeld, path, wait, err)
 	case errors.As(err, new(syscall.Errno)):
 		return nil, fmt.Errorf("boltstore: opening %s: %w", path, err)
 	case err != nil: // not the system's error, so the file's

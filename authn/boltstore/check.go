@@ -1,0 +1,52 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// ErrHeld says that another process holds the file.
+var ErrHeld = errors.New("another process holds")
+
+// checkWait is how long Check waits for a process that is just ending.
+const checkWait = 200 * time.Millisecond
+
+// Check tells whether Open would succeed and the file can be written, and leaves nothing
+// behind: where there is no file yet, it tries the directory that it would be made in.
+// found reports whether there is one. The error is an ErrHeld where another process has
+// it open, as a running app does.
+func Check(ctx context.Context, path string) (found bool, err error) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return false, checkNew(path)
+	}
+	s, err := open(path, checkWait)
+	if err != nil {
+		return true, err
+	}
+	return true, errors.Join(s.Ping(ctx), s.Close())
+}
+
+func checkNew(path string) error {
+	dir := filepath.Dir(filepath.Clean(path))
+	if _, err := os.Lstat(dir); err == nil {
+		if _, err := prepare(path); err != nil { // it makes nothing: the directory is there
+			return err
+		}
+	}
+	for {
+		_, err := os.Lstat(dir)
+		if err == nil || !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	probe, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return fmt.Errorf("boltstore: nothing can be made in %s: %w", dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
