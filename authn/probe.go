@@ -1,0 +1,254 @@
+package authn
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// unregistered is an origin that no application can be registered with: nobody has a host
+// of this domain (RFC 2606 section 2). What a provider answers to it shows whether its
+// answer to our own address means anything.
+const unregistered = "https://unregistered.invalid"
+
+// checkClient redeems a code that cannot exist: a provider that has nothing to say
+// against the client refuses the code alone (RFC 6749 section 5.2).
+func (e *Examination) checkClient(ctx context.Context, m *Metadata) Finding {
+	resp, err := e.rp.post(ctx, m.TokenEndpoint, url.Values{
+		"grant_type": {"authorization_code"}, "code": {"none-" + randomToken()},
+		"redirect_uri": {e.rp.cfg.RedirectURL}, "code_verifier": {oauth2.GenerateVerifier()},
+	})
+	if err != nil {
+		return e.explain("the token endpoint", err, "")
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string `json:"error"`
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return e.explain("the token endpoint", err, "")
+	}
+	_ = json.Unmarshal(body, &answer) // what is no JSON has no code
+	code, status := registeredCode(answer.Error), resp.StatusCode
+	said := fmt.Sprintf("%d %s", status, code)
+	switch {
+	case status == http.StatusTooManyRequests || status >= 500:
+		return failed(SideProvider, fmt.Sprintf("the token endpoint answered %d", status), "ask again later; if it stays, the provider's log says more")
+	case code == "invalid_grant":
+		e.client = true
+		return ok("the provider takes the client by %s: it refused only a code that does not exist", e.rp.cfg.ClientAuth)
+	case code == "unauthorized_client":
+		return failed(SideConfiguration, "the provider knows the client, and does not let it redeem codes ("+said+")",
+			"allow the authorization code grant for the application at the provider")
+	case code == "invalid_client" || status == http.StatusUnauthorized:
+		return failed(SideConfiguration, fmt.Sprintf("the provider does not take the client by %s (%s)", e.rp.cfg.ClientAuth, said), e.clientRemedy(m))
+	case status < 300:
+		return warning(SideProvider, fmt.Sprintf("the provider took a code that does not exist (%d), so it would take any client", status),
+			"nobody's data belongs behind such a provider")
+	}
+	return warning(SideProvider, "cannot be told: the provider answered "+said+" where invalid_grant is due", "sign in once to see whether it takes the client")
+}
+
+// clientRemedy says what of the client the provider may not know.
+func (e *Examination) clientRemedy(m *Metadata) string {
+	method := e.rp.cfg.ClientAuth
+	remedy := "copy AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET anew, whole and from one application"
+	if method == PrivateKeyJWT {
+		remedy = "register the public key below for the application of AUTH0_CLIENT_ID, under this key id"
+	}
+	if listed := m.TokenEndpointAuthMethods; len(listed) > 0 && !slices.Contains(listed, method) {
+		return fmt.Sprintf("set CLIENT_AUTH to one of %.200q, which the provider offers; or %s", strings.Join(listed, ","), remedy)
+	}
+	return remedy + "; and see that the application is set to " + method + " at the provider"
+}
+
+// reply is what a browser would get from the provider.
+type reply struct {
+	status   int
+	location *url.URL // nil where it leads nowhere
+}
+
+// browse asks as a browser does that has never been there, and follows nothing.
+func (e *Examination) browse(ctx context.Context, address string) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return reply{}, fmt.Errorf("authn: request: %w", err)
+	}
+	req.Header.Set("Accept", "text/html")
+	resp, err := e.rp.client.Do(req)
+	if err != nil {
+		return reply{}, withoutQuery(err)
+	}
+	resp.Body.Close()
+	r := reply{status: resp.StatusCode}
+	if location, err := resp.Location(); err == nil && resp.StatusCode < 400 {
+		r.location = location
+	}
+	return r, nil
+}
+
+// leadsTo reports whether a browser goes on to an address, whatever its query.
+func (r reply) leadsTo(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && r.location != nil && r.location.Scheme == u.Scheme && r.location.Host == u.Host && r.location.Path == u.Path
+}
+
+// refuses reports whether it is an error: by its status, or a way to the provider's own
+// page for errors.
+func (r reply) refuses() bool {
+	if r.status >= 400 {
+		return true
+	}
+	if r.location == nil {
+		return false
+	}
+	query := r.location.Query()
+	return query.Has("error") || query.Has("authError") || slices.Contains(strings.Split(r.location.Path, "/"), "error")
+}
+
+// overloaded reports whether the provider could not answer at all.
+func (r reply) overloaded() bool { return r.status >= 500 || r.status == http.StatusTooManyRequests }
+
+// authorize sends an authorization request with a redirect URI, which asks that nobody is
+// asked anything (OpenID Connect Core 1.0 section 3.1.2.1): the answer to that goes to
+// the redirect URI, if the provider knows it.
+func (e *Examination) authorize(ctx context.Context, m *Metadata, redirectURI string) (reply, error) {
+	t := e.rp.newTransaction(AuthorizationRequest{}, nil)
+	request, err := url.Parse(e.rp.oauth2Config(m).AuthCodeURL(t.state, e.rp.requestParameters(m, t, AuthorizationRequest{})...))
+	if err != nil {
+		return reply{}, refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
+	}
+	query := request.Query()
+	query.Set("redirect_uri", redirectURI)
+	query.Set("prompt", "none")
+	query.Del("response_mode") // by redirect, which can be read without a browser
+	request.RawQuery = query.Encode()
+	location := request.String()
+	if e.rp.pushes(m) {
+		if location, err = e.rp.push(ctx, m, query); err != nil {
+			if refused, ok := statusOf(err); ok {
+				return reply{status: refused}, nil
+			}
+			return reply{}, err
+		}
+	}
+	return e.browse(ctx, location)
+}
+
+// checkCallback asks whether the provider knows the redirect URI. One that it does not
+// know must not be redirected to (RFC 6749 section 3.1.2.4).
+func (e *Examination) checkCallback(ctx context.Context, m *Metadata) Finding {
+	address := e.rp.cfg.RedirectURL
+	r, err := e.authorize(ctx, m, address)
+	switch {
+	case err != nil:
+		return e.explain("the authorization endpoint", err, "")
+	case r.leadsTo(address):
+		e.response = cmp.Or(r.location.Query().Get("error"), "none")
+		return ok("the provider knows %s", address)
+	case r.overloaded():
+		return failed(SideProvider, fmt.Sprintf("the authorization endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
+	}
+	remedy := "register " + address + " at the provider, to the letter, as " + e.rp.preset.callbackName()
+	if r.refuses() {
+		found := fmt.Sprintf("the provider does not know %s (it answered %d and did not go there)", address, r.status)
+		if !e.client {
+			found = fmt.Sprintf("the provider does not know %s, or not the client id (it answered %d and did not go there)", address, r.status)
+			remedy += "; and see that AUTH0_CLIENT_ID is that of the application"
+		}
+		return failed(SideConfiguration, found, remedy)
+	}
+	if other, err := e.authorize(ctx, m, unregistered+"/callback"); err == nil && other.refuses() && !other.overloaded() {
+		return ok("the provider knows %s: it refuses another (%d) and not this one (%d)", address, other.status, r.status)
+	}
+	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "compare what is registered: "+remedy)
+}
+
+// checkAuthorizationRequest reads the answer to the rest of that request: with nobody
+// signed in, the one thing that may be amiss is that nobody is.
+func (e *Examination) checkAuthorizationRequest(context.Context, *Metadata) Finding {
+	code := registeredCode(e.response)
+	said := "the provider refuses the authorization request (" + code + ")"
+	switch {
+	case e.response == "":
+		return skipped("the provider sent no authorization response")
+	case e.response == "none":
+		return ok("the provider accepts it, and signs somebody in without asking")
+	}
+	switch code {
+	case "login_required", "interaction_required", "account_selection_required", "consent_required":
+		return ok("the provider accepts it; it asked for a person (%s)", code)
+	case "invalid_scope":
+		return failed(SideConfiguration, said, "ask in AUTH0_SCOPES only for what the provider lets this application have")
+	case "invalid_target":
+		return failed(SideConfiguration, said, "set AUTH0_AUDIENCE to the identifier of an API that the provider knows, or remove it")
+	case "unauthorized_client", "unsupported_response_type":
+		return failed(SideConfiguration, said, "allow the authorization code flow for the application at the provider")
+	case "server_error", "temporarily_unavailable":
+		return failed(SideProvider, said, "ask again later; if it stays, the provider's log says more")
+	case "access_denied":
+		return failed(SideConfiguration, said, "see that AUTH0_AUDIENCE and AUTH0_SCOPES are known at the provider and granted to the application; its log says more")
+	}
+	return warning(SideProvider, said+", which may be for prompt=none", "sign in once; if that fails too, the provider's log says why")
+}
+
+// checkSignOut asks whether the provider knows where the browser comes back to after a
+// sign-out (OpenID Connect RP-Initiated Logout 1.0 section 3). Nobody is signed in there,
+// so nobody is signed out.
+func (e *Examination) checkSignOut(ctx context.Context, m *Metadata) Finding {
+	address := e.rp.cfg.PostLogoutRedirectURL
+	request, _ := e.rp.logoutRequest(m, "", address)
+	if request == "" {
+		return warning(SideProvider, "the provider has no end_session_endpoint: people stay signed in there when they sign out here",
+			"nothing is to be registered; the page after sign-out says it to them")
+	}
+	r, err := e.browse(ctx, request)
+	switch {
+	case err != nil:
+		return e.explain("the end-session endpoint", err, "")
+	case r.leadsTo(address):
+		return ok("the provider knows %s", address)
+	case r.overloaded():
+		return failed(SideProvider, fmt.Sprintf("the end-session endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
+	}
+	remedy := "register " + address + " at the provider, to the letter, as " + e.rp.preset.signOutName()
+	if r.refuses() {
+		// Some refuse whatever brings no ID token along, as this does.
+		if e.acceptsSignOut(ctx, m, "") {
+			return failed(SideConfiguration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status), remedy)
+		}
+		return warning(SideConfiguration, fmt.Sprintf("cannot be told: the provider refuses a sign-out without a session (%d), whatever the address", r.status),
+			"compare what is registered: "+remedy)
+	}
+	if !e.acceptsSignOut(ctx, m, unregistered+"/signed-out") {
+		return ok("the provider knows %s: it refuses another and not this one (%d)", address, r.status)
+	}
+	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "compare what is registered: "+remedy)
+}
+
+// acceptsSignOut reports whether the provider accepts a sign-out that comes back to an
+// address, or if that is "", nowhere.
+func (e *Examination) acceptsSignOut(ctx context.Context, m *Metadata, returnTo string) bool {
+	request, _ := e.rp.logoutRequest(m, "", returnTo)
+	if u, err := url.Parse(request); err == nil && returnTo == "" {
+		query := u.Query()
+		for name, values := range query {
+			if slices.Equal(values, []string{""}) {
+				query.Del(name)
+			}
+		}
+		u.RawQuery = query.Encode()
+		request = u.String()
+	}
+	r, err := e.browse(ctx, request)
+	return err == nil && !r.refuses()
+}
