@@ -36,15 +36,12 @@ func main() {
 
 // run is the program: it serves until ctx ends, and then drains.
 func run(ctx context.Context, args, env []string, stdout io.Writer) error {
-	switch {
-	case len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help"):
-		return help(stdout)
-	case len(args) > 0:
-		return fmt.Errorf("%w: there is no command %q; `latchkey` alone serves, `latchkey help` explains", errConfiguration, args[0])
+	if len(args) > 0 {
+		return runCommand(ctx, args, env, stdout)
 	}
 	cfg, err := loadConfig(env)
 	if err != nil {
-		return fmt.Errorf("%w:\n%s\nNothing was started. `latchkey help` lists every variable", errConfiguration, indented(err))
+		return refused(err)
 	}
 	log := newLogger(cfg, stdout)
 

@@ -6,9 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"reflect"
 	"strings"
-	"text/tabwriter"
 
 	"latchkey/routes"
 )
@@ -29,7 +27,12 @@ func (c *Config) readable(stdout io.Writer) bool {
 	if c.LogFormat != "" {
 		return c.LogFormat == "text"
 	}
-	file, ok := stdout.(*os.File)
+	return isTerminal(stdout)
+}
+
+// isTerminal reports whether a person watches.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
 	if !ok {
 		return false
 	}
@@ -81,33 +84,6 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
   Any other OpenID provider: OIDC_ISSUER in place of AUTH0_DOMAIN. Stop with Ctrl-C.
 
 `, provider.address, cfg.callbackURL(port), base+"/signed-out")
-}
-
-// help explains the program and lists every variable.
-func help(stdout io.Writer) error {
-	fmt.Fprint(stdout, `Latchkey signs people in with Auth0 or any OpenID Connect provider.
-
-  latchkey         serve
-  latchkey help    this text
-
-It is configured by environment variables, and by a .env file in the working
-directory for what the environment does not set. With neither AUTH0_DOMAIN nor
-OIDC_ISSUER it starts a development provider of its own, on loopback only.
-
-`)
-	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	for field := range reflect.TypeFor[Config]().Fields() {
-		name := field.Tag.Get("envconfig")
-		if name == "" {
-			continue
-		}
-		text := field.Tag.Get("desc")
-		if value := field.Tag.Get("default"); value != "" {
-			text += " (default " + value + ")"
-		}
-		fmt.Fprintf(table, "  %s\t%s\n", name, text)
-	}
-	return table.Flush()
 }
 
 // indented sets each fault on a line of its own.

@@ -18,20 +18,29 @@ func (c *Config) keys() (*authn.Keys, error) {
 	if secrets := c.secrets(); len(secrets) > 0 {
 		return authn.NewKeys(secrets...)
 	}
-	secret, err := keptSecret(c.DataDir, "app-secret-key")
+	secret, err := keptSecret(c.DataDir, secretFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: DATA_DIR: %w", errConfiguration, err)
 	}
 	return authn.NewKeys(secret)
 }
 
+// secretFile is the name of the kept secret in DATA_DIR.
+const secretFile = "app-secret-key"
+
 // keptSecret reads a secret from a file, and makes it first where there is none.
 func keptSecret(dir, name string) (authn.Secret, error) {
 	path := filepath.Join(dir, name)
-	raw, err := os.ReadFile(path)
+	secret, err := readSecret(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return makeSecret(dir, path)
 	}
+	return secret, err
+}
+
+// readSecret reads a secret that was kept.
+func readSecret(path string) (authn.Secret, error) {
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -226,7 +226,7 @@ func (e *Examination) checkBackchannelLogout(_ context.Context, m *Metadata) Fin
 	if e.outOfReach() {
 		return ok("offered; it works once the app has an address that the provider reaches")
 	}
-	return ok("offered; it works once the address below is registered")
+	return ok("offered; it works where the provider has been given the app's address for it")
 }
 
 // adopt takes metadata that was fetched and checked elsewhere.

@@ -22,7 +22,7 @@ func (e *Examination) explain(what string, err error, remedy string) Finding {
 	if status, ok := statusOf(err); ok {
 		return failed(SideProvider, fmt.Sprintf("%s answered %d %s", what, status, http.StatusText(status)), joined(remedy, "if it stays, the provider's log says more"))
 	}
-	return failed(SideProvider, fmt.Sprintf("%s: %s", what, plain(err)), remedy)
+	return failed(SideProvider, fmt.Sprintf("%s: %s", what, plain(err)), joined(remedy, "if it stays, the provider's log says more"))
 }
 
 // explainDiscovery says whether there is no provider at an issuer, or one that does not

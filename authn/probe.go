@@ -147,6 +147,9 @@ func (e *Examination) authorize(ctx context.Context, m *Metadata, redirectURI st
 // checkCallback asks whether the provider knows the redirect URI. One that it does not
 // know must not be redirected to (RFC 6749 section 3.1.2.4).
 func (e *Examination) checkCallback(ctx context.Context, m *Metadata) Finding {
+	if e.rp.pushes(m) && m.PushedAuthorizationRequestEndpoint == "" {
+		return skipped("no authorization request can be made: the provider takes none that is pushed")
+	}
 	address := e.rp.cfg.RedirectURL
 	r, err := e.authorize(ctx, m, address)
 	switch {
