@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -72,14 +71,8 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	servers := newServers(quiet)
 	defer func() { err = errors.Join(err, servers.drain()) }()
-	temporary := *c
-	if c.development() {
-		if temporary.DataDir, err = os.MkdirTemp("", "latchkey-doctor-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(temporary.DataDir)) }()
-		temporary.DevProviderAddr = "127.0.0.1:0"
-	}
+	temporary := *c // the development provider keeps nothing, on a port of its own
+	temporary.DataDir, temporary.DevProviderAddr = "", "127.0.0.1:0"
 	provider, err := startProvider(ctx, &temporary, c.Port, servers, quiet)
 	if err != nil {
 		return err
