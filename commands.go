@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 	}
 	call := invocation{env: env, stdout: stdout}
 	for _, arg := range args[1:] {
-		if arg != list[i].flag {
+		if arg == "" || arg != list[i].flag {
 			return fmt.Errorf("%w: %s does not take %q; `latchkey help` explains", errConfiguration, list[i].name, arg)
 		}
 		call.flagged = true

@@ -93,6 +93,19 @@ func unknownTo(parameter, address string, otherwise http.HandlerFunc) http.Handl
 	}
 }
 
+// strict lets a provider, which otherwise takes any address, refuse one.
+func strict(op *scriptedop.Provider) {
+	for e, parameter := range map[scriptedop.Endpoint]string{
+		scriptedop.Authorize: "redirect_uri", scriptedop.PAR: "redirect_uri", scriptedop.EndSession: "post_logout_redirect_uri",
+	} {
+		path := map[bool]string{true: "/signed-out", false: "/callback"}[e == scriptedop.EndSession]
+		op.Answer(e, unknownTo(parameter, "https://unregistered.invalid"+path, op.Correct(e)))
+	}
+}
+
+// lax gives an endpoint back its own answer, to any address.
+func lax(e scriptedop.Endpoint) func(*scriptedop.Provider) { return answers(e, nil) }
+
 // dated lets every endpoint answer with a clock that is ahead.
 func dated(op *scriptedop.Provider, ahead time.Duration) {
 	for _, e := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.JWKS, scriptedop.Token} {
@@ -155,6 +168,7 @@ func TestDoctor(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			op := newScriptedOP(t)
+			strict(op)
 			if tt.change != nil {
 				tt.change(op)
 			}
@@ -269,6 +283,7 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 		}, about: "callback", text: [2]string{"or not the client id", "AUTH0_CLIENT_ID"}},
 		{name: "a page, and none for another address", change: answers(scriptedop.Authorize, unknownTo("redirect_uri", "https://unregistered.invalid/callback", page)), amiss: map[string]string{"authorization_request": "skipped"}, about: "callback", text: [2]string{"refuses another (400)"}},
 		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), amiss: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", ownCallback}},
+		{name: "any redirect URI", change: lax(scriptedop.Authorize), amiss: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
 		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), amiss: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
 		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), amiss: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},
 		{name: "somebody would have to sign in", change: responds("login_required"), about: "authorization_request", text: [2]string{"login_required"}},
@@ -292,6 +307,7 @@ func signOutCases(page http.HandlerFunc) []doctorCase {
 		{name: "an unknown address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, ownSignedOut, page)), amiss: map[string]string{"sign_out": "failed configuration"}, about: "sign_out", text: [2]string{"does not know " + ownSignedOut, "register " + ownSignedOut}},
 		{name: "a known address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, "https://unregistered.invalid/signed-out", page)), about: "sign_out", text: [2]string{"refuses another"}},
 		{name: "a page whatever the address after sign-out", change: answers(scriptedop.EndSession, page), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"answers alike"}},
+		{name: "any address after sign-out", change: lax(scriptedop.EndSession), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"to any address", "register one address alone"}},
 		{name: "no sign-out without a session", change: answers(scriptedop.EndSession, scriptedop.Status(400)), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"without a session (400)"}},
 		{name: "an outage of the end-session endpoint", change: answers(scriptedop.EndSession, scriptedop.Status(500)), amiss: map[string]string{"sign_out": "failed provider"}},
 	}

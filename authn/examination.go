@@ -185,10 +185,10 @@ func (e *Examination) checkKeySet(ctx context.Context, m *Metadata) Finding {
 		}
 	}
 	if fitting == 0 {
-		return failed(SideConfiguration, fmt.Sprintf("none of its %d signature keys is for an algorithm of ID_TOKEN_ALG", len(keys)),
+		return failed(SideConfiguration, fmt.Sprintf("none of %d signature keys fits an algorithm of ID_TOKEN_ALG", len(keys)),
 			"set ID_TOKEN_ALG to what the provider signs this client's ID tokens with")
 	}
-	return ok("%d of its %d signature keys are for these algorithms", fitting, len(keys))
+	return ok("%d of %d signature keys fit", fitting, len(keys))
 }
 
 // checkPKCE (RFC 8414 section 2): a provider that lists nothing may ignore it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -157,11 +158,16 @@ func (e *Examination) checkCallback(ctx context.Context, m *Metadata) Finding {
 		return e.explain("the authorization endpoint", err, "")
 	case r.leadsTo(address):
 		e.response = cmp.Or(r.location.Query().Get("error"), "none")
+		if other, err := e.authorize(ctx, m, unregistered+"/callback"); err == nil && other.leadsTo(unregistered+"/callback") {
+			return warning(SideConfiguration, "the provider sends people, and what signs them in, to any address",
+				"register one address alone, "+address+", as "+e.rp.preset.callbackName())
+		}
 		return ok("the provider knows %s", address)
 	case r.overloaded():
 		return failed(SideProvider, fmt.Sprintf("the authorization endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
 	}
-	remedy := "register " + address + " at the provider, to the letter, as " + e.rp.preset.callbackName()
+	registered := address + " at the provider, to the letter, as " + e.rp.preset.callbackName()
+	remedy := "register " + registered
 	if r.refuses() {
 		found := fmt.Sprintf("the provider does not know %s (it answered %d and did not go there)", address, r.status)
 		if !e.client {
@@ -173,7 +179,7 @@ func (e *Examination) checkCallback(ctx context.Context, m *Metadata) Finding {
 	if other, err := e.authorize(ctx, m, unregistered+"/callback"); err == nil && other.refuses() && !other.overloaded() {
 		return ok("the provider knows %s: it refuses another (%d) and not this one (%d)", address, other.status, r.status)
 	}
-	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "compare what is registered: "+remedy)
+	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
 }
 
 // checkAuthorizationRequest reads the answer to the rest of that request: with nobody
@@ -218,40 +224,48 @@ func (e *Examination) checkSignOut(ctx context.Context, m *Metadata) Finding {
 	switch {
 	case err != nil:
 		return e.explain("the end-session endpoint", err, "")
-	case r.leadsTo(address):
-		return ok("the provider knows %s", address)
 	case r.overloaded():
 		return failed(SideProvider, fmt.Sprintf("the end-session endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
+	case r.refuses():
+		return e.explainSignOutRefusal(ctx, m, r)
 	}
-	remedy := "register " + address + " at the provider, to the letter, as " + e.rp.preset.signOutName()
-	if r.refuses() {
-		// Some refuse whatever brings no ID token along, as this does.
-		if e.acceptsSignOut(ctx, m, "") {
-			return failed(SideConfiguration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status), remedy)
-		}
-		return warning(SideConfiguration, fmt.Sprintf("cannot be told: the provider refuses a sign-out without a session (%d), whatever the address", r.status),
-			"compare what is registered: "+remedy)
+	other := e.signOut(ctx, m, unregistered+"/signed-out")
+	registered := address + " at the provider, to the letter, as " + e.rp.preset.signOutName()
+	switch {
+	case other.leadsTo(unregistered + "/signed-out"):
+		return warning(SideConfiguration, "the provider sends people to any address after a sign-out", "register one address alone, "+address+", as "+e.rp.preset.signOutName())
+	case r.leadsTo(address):
+		return ok("the provider knows %s", address)
+	case other.refuses():
+		return ok("the provider knows %s: it refuses another (%d) and not this one (%d)", address, other.status, r.status)
 	}
-	if !e.acceptsSignOut(ctx, m, unregistered+"/signed-out") {
-		return ok("the provider knows %s: it refuses another and not this one (%d)", address, r.status)
-	}
-	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "compare what is registered: "+remedy)
+	return warning(SideConfiguration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
 }
 
-// acceptsSignOut reports whether the provider accepts a sign-out that comes back to an
-// address, or if that is "", nowhere.
-func (e *Examination) acceptsSignOut(ctx context.Context, m *Metadata, returnTo string) bool {
+// explainSignOutRefusal tells an address that is not known from a provider that refuses
+// whatever brings no ID token along, as an examination does.
+func (e *Examination) explainSignOutRefusal(ctx context.Context, m *Metadata, r reply) Finding {
+	address := e.rp.cfg.PostLogoutRedirectURL
+	registered := address + " at the provider, to the letter, as " + e.rp.preset.signOutName()
+	if nowhere := e.signOut(ctx, m, ""); !nowhere.refuses() {
+		return failed(SideConfiguration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status), "register "+registered)
+	}
+	return warning(SideConfiguration, fmt.Sprintf("cannot be told: the provider refuses a sign-out without a session (%d), whatever the address", r.status), "look for "+registered)
+}
+
+// signOut signs nobody out, to come back to an address, or if that is "", nowhere. No
+// answer counts as a refusal.
+func (e *Examination) signOut(ctx context.Context, m *Metadata, returnTo string) reply {
 	request, _ := e.rp.logoutRequest(m, "", returnTo)
 	if u, err := url.Parse(request); err == nil && returnTo == "" {
 		query := u.Query()
-		for name, values := range query {
-			if slices.Equal(values, []string{""}) {
-				query.Del(name)
-			}
-		}
+		maps.DeleteFunc(query, func(_ string, values []string) bool { return slices.Equal(values, []string{""}) })
 		u.RawQuery = query.Encode()
 		request = u.String()
 	}
 	r, err := e.browse(ctx, request)
-	return err == nil && !r.refuses()
+	if err != nil {
+		return reply{status: http.StatusBadGateway}
+	}
+	return r
 }
