@@ -166,7 +166,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%v: error %v, printed %q", args, err, got)
 		}
 	}
-	if f := diagnose(t, plain...).find(t, "port"); !strings.Contains(f.Found, "an app runs at") {
+	if f := diagnose(t, plain...).find(t, "port"); !strings.Contains(f.Found, "an app has port") {
 		t.Errorf("the doctor says %+v", f)
 	}
 	if _, err := say(t, []string{"health"}, "PORT=x"); !errors.Is(err, errConfiguration) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -92,7 +93,7 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		r.run(ctx, check)
 	}
 	if !c.development() {
-		r.provider = examination.ProviderName()
+		r.provider = cmp.Or(examination.ProviderName(), "the provider")
 		r.registrations = examination.Registrations(c.baseURL(c.Port).String() + "/backchannel-logout")
 	}
 	return nil
@@ -103,5 +104,5 @@ func (c *Config) providerFinding(provider *providerSettings, examination *authn.
 	if c.development() {
 		return good("the development provider, one of its own for as long as this takes")
 	}
-	return good("%s, by its issuer %s", examination.ProviderName(), provider.issuer)
+	return good("%s", strings.TrimPrefix(examination.ProviderName()+": "+provider.issuer, ": "))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,17 +70,17 @@ func (c *Config) checkPort(ctx context.Context) authn.Finding {
 	if c.Port == 0 {
 		return good("any that is free")
 	}
-	address := net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port))
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)))
+	address := fmt.Sprintf("port %d of %s", c.Port, cmp.Or(c.listenHost(), "all interfaces"))
 	switch {
 	case err == nil:
 		_ = listener.Close() // nobody has connected to it
 		return good("%s is free", address)
 	case errors.Is(err, syscall.EADDRINUSE):
 		if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
-			return good("an app runs at %s already", address)
+			return good("an app has %s already", address)
 		}
-		return bad(authn.VerdictFailed, authn.SideMachine, "another program listens on "+address, "stop it, or choose another PORT")
+		return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another PORT")
 	case errors.Is(err, syscall.EACCES):
 		return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a PORT of 1024 or more, or give the program the right to")
 	}

@@ -115,7 +115,7 @@ func (r *report) writeEnd(counts map[authn.Verdict]int) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(r.out, "\n%d ok, %d warnings, %d failed, %d skipped\n",
+	_, err := fmt.Fprintf(r.out, "\n%d ok, %d with a warning, %d failed, %d skipped\n",
 		counts[authn.VerdictOK], counts[authn.VerdictWarning], counts[authn.VerdictFailed], counts[authn.VerdictSkipped])
 	return err
 }

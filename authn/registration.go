@@ -20,8 +20,8 @@ func (p preset) callbackName() string { return cmp.Or(p.callbacks, "redirect_uri
 // signOutName is what it calls the list of addresses that it comes back to after sign-out.
 func (p preset) signOutName() string { return cmp.Or(p.signOuts, "post_logout_redirect_uris") }
 
-// ProviderName is that of a known provider, and "the provider" of any other.
-func (e *Examination) ProviderName() string { return cmp.Or(e.rp.preset.name, "the provider") }
+// ProviderName is that of a known provider, and "" of any other.
+func (e *Examination) ProviderName() string { return e.rp.preset.name }
 
 // Registrations are what has to be registered at the provider, in its own words.
 // backchannelLogout is where this application takes logout tokens.
