@@ -33,11 +33,12 @@ func strict(op *scriptedop.Provider) {
 // lax gives an endpoint back its own answer, to any address.
 func lax(e scriptedop.Endpoint) func(*scriptedop.Provider) { return answers(e, nil) }
 
-// dated lets every endpoint answer with a clock that is ahead.
-func dated(op *scriptedop.Provider, ahead time.Duration) {
+// dated lets every endpoint answer with a clock that is ahead, or from a cache.
+func dated(op *scriptedop.Provider, ahead time.Duration, age string) {
 	for _, e := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.JWKS, scriptedop.Token} {
 		op.Answer(e, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			w.Header().Set("Age", age)
 			op.Correct(e)(w, r)
 		})
 	}
@@ -132,9 +133,10 @@ func discoveryCases() []doctorCase {
 		{name: "no key set", change: answers(scriptedop.JWKS, scriptedop.Status(500)), amiss: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"500"}},
 		{name: "PKCE without S256", change: without("code_challenge_methods_supported", []string{"plain"}), amiss: map[string]string{"pkce": "failed provider"}, about: "pkce", text: [2]string{"without S256"}},
 		{name: "PKCE not said", change: without("code_challenge_methods_supported"), about: "pkce", text: [2]string{"does not say"}},
-		{name: "a clock that is behind", change: func(op *scriptedop.Provider) { dated(op, 5*time.Minute) }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"behind the provider's; beyond 1m0s", "time server"}},
-		{name: "a clock that is ahead", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute) }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"ahead of the provider's; beyond 1m0s"}},
-		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second) }, amiss: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is borne"}},
+		{name: "a clock that is behind", change: func(op *scriptedop.Provider) { dated(op, 5*time.Minute, "0") }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"behind the provider's; beyond 1m0s", "time server"}},
+		{name: "a clock that is ahead", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "0") }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"ahead of the provider's; beyond 1m0s"}},
+		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second, "0") }, amiss: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is borne"}},
+		{name: "answers from a cache", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "300") }, about: "clock", text: [2]string{"agree"}},
 		{name: "no back-channel logout", change: func(op *scriptedop.Provider) {
 			op.Edit(scriptedop.Discovery, func(document map[string]any) {
 				document["backchannel_logout_supported"], document["backchannel_logout_session_supported"] = false, false
@@ -168,7 +170,8 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 	request := map[string]string{"authorization_request": "failed configuration"}
 	return []doctorCase{
 		{name: "an unknown redirect URI", change: answers(scriptedop.Authorize, scriptedop.Body(400, "text/html", "no")), amiss: unknown, about: "callback", text: [2]string{"does not know " + ownCallback + " (", "register " + ownCallback}},
-		{name: "an unknown redirect URI, and a page for errors", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/error?error=redirect_mismatch")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
+		{name: "an unknown redirect URI, and a page for errors", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/signin/error")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
+		{name: "an unknown redirect URI, and a page of another name", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/oops?error=invalid_request")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
 		{name: "an unknown client", env: []string{"AUTH0_CLIENT_ID=another"}, amiss: map[string]string{
 			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped",
 		}, about: "callback", text: [2]string{"or not the client id", "AUTH0_CLIENT_ID"}},

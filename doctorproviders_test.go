@@ -221,3 +221,23 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		})
 	}
 }
+
+// TestDoctorBesideRedis asks a Redis server that is there, and one that does not know us.
+func TestDoctorBesideRedis(t *testing.T) {
+	t.Parallel()
+	_, address := startRedis(t)
+	op := newScriptedOP(t)
+	for name, tt := range map[string]struct{ url, want string }{
+		"a server":           {address, "ok: answers, and can be written to"},
+		"a user it does not": {strings.Replace(address, "unix://", "unix://nobody:secret-of-redis@", 1), "failed configuration: refuses the app"},
+	} {
+		d := diagnose(t, append(knows(op), "SESSION_STORE="+tt.url)...)
+		f := d.find(t, "store")
+		if state, word, _ := strings.Cut(tt.want, ": "); strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
+			t.Errorf("%s: it says %+v", name, f)
+		}
+		if strings.Contains(d.raw, "secret-of-redis") {
+			t.Errorf("SL-06: %s: a secret is shown:\n%s", name, d.raw)
+		}
+	}
+}

@@ -57,8 +57,9 @@ func (r *report) run(ctx context.Context, check authn.Question) {
 	r.add(check.Name, found)
 }
 
-func (r *report) add(check string, f authn.Finding) {
-	r.findings = append(r.findings, finding{check, f.Verdict, f.Side, printable(f.Found), printable(f.Remedy)})
+func (r *report) add(check string, found authn.Finding) {
+	f := finding{check, found.Verdict, found.Side, printable(found.Found), printable(found.Remedy)}
+	r.findings = append(r.findings, f)
 	if r.asJSON {
 		return
 	}
@@ -66,9 +67,9 @@ func (r *report) add(check string, f authn.Finding) {
 	if f.Side != "" {
 		side = " [" + string(f.Side) + "]"
 	}
-	fmt.Fprintf(r.out, "%s  %-22s %s%s\n", marks()[f.Verdict], words(check), printable(f.Found), side)
+	fmt.Fprintf(r.out, "%s  %-22s %s%s\n", marks()[f.Verdict], words(check), f.Found, side)
 	if f.Remedy != "" {
-		fmt.Fprintf(r.out, "      %-22s -> %s\n", "", printable(f.Remedy))
+		fmt.Fprintf(r.out, "      %-22s -> %s\n", "", f.Remedy)
 	}
 }
 
