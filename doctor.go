@@ -90,6 +90,9 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	}
 	r.add("provider", c.providerFinding(provider, examination))
 	for _, check := range examination.Questions() {
+		if ctx.Err() != nil {
+			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault
+		}
 		r.run(ctx, check)
 	}
 	if !c.development() {

@@ -177,6 +177,22 @@ func TestDoctorText(t *testing.T) {
 	}
 }
 
+// TestDoctorInterrupted shows that a doctor who is sent away blames nobody.
+func TestDoctorInterrupted(t *testing.T) {
+	t.Parallel()
+	op := newScriptedOP(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	op.Answer(scriptedop.JWKS, func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	})
+	var out bytes.Buffer
+	err := run(ctx, []string{"doctor"}, append(knows(op), "PORT=0", "DATA_DIR="+t.TempDir()), &out)
+	if !errors.Is(err, context.Canceled) || op.Calls(scriptedop.Token) > 0 {
+		t.Errorf("error %v, printed\n%s", err, &out)
+	}
+}
+
 // TestReportProgress shows that a person at a terminal sees what is waited for, and that a
 // file does not.
 func TestReportProgress(t *testing.T) {
