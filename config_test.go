@@ -32,6 +32,11 @@ func TestConfigurationFaults(t *testing.T) {
 	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	certFile, keyFile := writeCertificate(t)
+	_, otherKey := writeCertificate(t)
+	https := func(changes ...string) []string {
+		return tenant(append(changes, "AUTH0_CALLBACK_URL=https://localhost:3000/callback")...)
+	}
 	ecKey, rsaKey, shortKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA")), writePKCS8(t, newKey(t, "short RSA"))
 	tests := []struct {
 		name string
@@ -47,7 +52,7 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a misspelt variable", tenant("AUTH0_CLIENTID=client"), []string{"AUTH0_CLIENTID: "}},
 		{"a variable with a letter too many", tenant("APP_SECRET_KEYS=x"), []string{"APP_SECRET_KEYS: "}},
 		{"a variable with two letters exchanged", tenant("AUTH0_DOMIAN=x"), []string{"AUTH0_DOMIAN: "}},
-		{"TLS under an http address", tenant("TLS_CERT_FILE="+notPEM, "TLS_KEY_FILE="+notPEM), []string{"AUTH0_CALLBACK_URL: "}},
+		{"TLS under an http address", tenant("TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), []string{"AUTH0_CALLBACK_URL: "}},
 		{"a callback on another port", tenant("AUTH0_CALLBACK_URL=http://localhost:3000/callback", "PORT=4000"), []string{"PORT: "}},
 		{"a variable set to nothing is not set", tenant("AUTH0_CLIENT_ID="), []string{}},
 		{"the development provider off loopback", []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}, []string{"AUTH0_DOMAIN: "}},
@@ -62,8 +67,10 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a port that is no number", tenant("PORT=http"), []string{"PORT: "}},
 		{"a port out of range", tenant("PORT=70000"), []string{"PORT: "}},
 		{"a listen address with a port", tenant("LISTEN_ADDR=localhost:3000"), []string{"LISTEN_ADDR: "}},
-		{"a certificate without its key", tenant("TLS_CERT_FILE="+notPEM, "AUTH0_CALLBACK_URL=https://localhost:3000/callback"), []string{"TLS_KEY_FILE: "}},
-		{"a certificate that is not there", tenant("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+notPEM, "AUTH0_CALLBACK_URL=https://localhost:3000/callback"), []string{"TLS_CERT_FILE: "}},
+		{"a certificate without its key", https("TLS_CERT_FILE=" + certFile), []string{"TLS_KEY_FILE: "}},
+		{"a certificate that is not there", https("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+keyFile), []string{"TLS_CERT_FILE: "}},
+		{"CF-14 a certificate that is none", https("TLS_CERT_FILE="+notPEM, "TLS_KEY_FILE="+keyFile), []string{"TLS_CERT_FILE: "}},
+		{"CF-14 a certificate with another's key", https("TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+otherKey), []string{"TLS_CERT_FILE: "}},
 		{"an unknown store", tenant("SESSION_STORE=postgres"), []string{"SESSION_STORE: "}},
 		{"a store at an unknown kind of URL", tenant("SESSION_STORE=postgres://:" + secret + "@localhost"), []string{"SESSION_STORE: "}},
 		{"CF-11 Redis in plain text", tenant("SESSION_STORE=redis://:" + secret + "@redis.example.com"), []string{"SESSION_STORE: "}},

@@ -257,9 +257,7 @@ func TestServerLimits(t *testing.T) {
 func TestHTTPS(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := writeCertificate(t)
-	port := freePort(t)
-	a := startApp(t, "PORT="+port, "AUTH0_CALLBACK_URL=https://localhost:"+port+"/callback",
-		"TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "RESPONSE_MODE=form_post", "DEV_PROVIDER_ADDR=127.0.0.1:0")
+	a := startHTTPS(t, certFile, keyFile, "RESPONSE_MODE=form_post")
 	v := a.visitor()
 	v.client.Transport = &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the certificate is this test's own

@@ -36,11 +36,14 @@ func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, k
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	if certFile != "" {
+		server.TLSConfig = (&certificate{certFile: certFile, keyFile: keyFile, now: time.Now, log: s.log}).tlsConfig()
+	}
 	s.running = append(s.running, server)
 	go func() {
 		serve := func() error { return server.Serve(listener) }
 		if certFile != "" {
-			serve = func() error { return server.ServeTLS(listener, certFile, keyFile) }
+			serve = func() error { return server.ServeTLS(listener, "", "") } // of TLSConfig
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)

@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,17 +127,19 @@ func (c *Config) validateAddresses(f *faults) {
 	if err == nil && c.CallbackURL != "" && u.Scheme == "http" && authn.IsLoopback(u.Hostname()) && c.Port != 0 && cmp.Or(u.Port(), "80") != strconv.Itoa(c.Port) {
 		f.add("PORT", "is %d, and AUTH0_CALLBACK_URL is %q; people would be sent to a port where nothing listens", c.Port, c.CallbackURL)
 	}
-	for _, file := range []struct{ variable, path, other, otherPath string }{
-		{"TLS_CERT_FILE", c.TLSCertFile, "TLS_KEY_FILE", c.TLSKeyFile},
-		{"TLS_KEY_FILE", c.TLSKeyFile, "TLS_CERT_FILE", c.TLSCertFile},
-	} {
-		if file.path == "" && file.otherPath != "" {
-			f.add(file.variable, "is missing, and %s is set; set both or neither", file.other)
-		}
-		if file.path != "" {
-			if _, err := os.Stat(file.path); err != nil {
-				f.add(file.variable, "cannot be read: %v", err)
-			}
+	c.validateCertificate(f)
+}
+
+func (c *Config) validateCertificate(f *faults) {
+	switch {
+	case c.TLSCertFile == "" && c.TLSKeyFile == "":
+	case c.TLSCertFile == "":
+		f.add("TLS_CERT_FILE", "is missing, and TLS_KEY_FILE is set; set both or neither")
+	case c.TLSKeyFile == "":
+		f.add("TLS_KEY_FILE", "is missing, and TLS_CERT_FILE is set; set both or neither")
+	default:
+		if _, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile); err != nil {
+			f.add("TLS_CERT_FILE", "cannot be used with TLS_KEY_FILE: %v", err)
 		}
 	}
 }
