@@ -91,7 +91,6 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	if got := open.get("/healthz"); got.StatusCode != http.StatusOK || !bytes.Equal(got.TLS.PeerCertificates[0].Raw, old) {
 		t.Errorf("a connection from before answers %d, or was opened anew", got.StatusCode)
 	}
-
 }
 
 // TestCertificateIsGone (CF-14) takes the files away for an hour, and says so once.
