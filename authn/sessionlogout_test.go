@@ -59,11 +59,14 @@ func TestLB08WhatALogoutTokenEnds(t *testing.T) {
 					delete(cookies, who)
 				}
 				for who, value := range cookies {
-					name := "alice"
-					if who == "bob" {
+					site, name := s, "alice"
+					switch who {
+					case "bob":
 						name = who
+					case "alice of another issuer":
+						site = s.with(t, func(c *authn.Config) { c.Issuer = "https://other.example/" })
 					}
-					s.wantPerson(t, value, name)
+					site.wantPerson(t, value, name)
 				}
 			}
 		})

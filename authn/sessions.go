@@ -34,6 +34,7 @@ type Sessions struct {
 	store          Store
 	keys           *Keys
 	cookies        cookies
+	issuer         string
 	idle, absolute time.Duration
 	perPerson      int
 	now            func() time.Time
@@ -51,7 +52,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 		return nil, err
 	}
 	return &Sessions{
-		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure},
+		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure}, issuer: cfg.Issuer,
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, now: cfg.Now, log: cfg.Log,
 		watchers: newWatchers(cfg.Watchers),
 	}, nil
@@ -252,6 +253,11 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 	session, err := decodeSession(format, plain)
 	if err != nil {
 		return nil, err
+	}
+	// Another provider's word counts for nothing here, not even with the same store and
+	// keys: it may be the development provider's, or the one of before a change.
+	if session.Identity.Issuer != s.issuer {
+		return nil, errors.New("the session is of another issuer")
 	}
 	record.Sealed = nil
 	session.record, session.secret, session.stale = record, secret, !current

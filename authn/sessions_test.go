@@ -56,6 +56,23 @@ func TestSE01APlantedCookieIsWorthNothingAfterASignIn(t *testing.T) {
 	}
 }
 
+// TestDV05ASessionOfAnotherIssuerOpensNothing changes the provider and keeps the store and
+// the keys.
+func TestDV05ASessionOfAnotherIssuerOpensNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	_, value := newVisitor(t).signIn(t, s, signInOf("alice"))
+	for name, other := range map[string]string{
+		"another provider": "https://other.example/", "the same without its slash": strings.TrimSuffix(issuer, "/"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.with(t, func(c *authn.Config) { c.Issuer = other }).wantPerson(t, value, "")
+			s.with(t, func(*authn.Config) {}).wantPerson(t, value, "alice")
+		})
+	}
+}
+
 func TestSE02WhatTheStoreDoesNotKnowIsNeverAdopted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
