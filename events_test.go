@@ -140,7 +140,7 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 			const secret = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
 			store := authn.NewMemoryStore()
 			first, clock := assembleWith(t, func(c *authn.Config) { c.Store = store }, secret)
-			second, _ := assembleWith(t, func(c *authn.Config) { c.Store, c.Now = store, clock.Now }, secret)
+			second, _ := assembleWith(t, func(c *authn.Config) { c.Store, c.Now, c.Issuer = store, clock.Now, first.op.Issuer }, secret)
 			return first.app, second.app
 		},
 		"Redis": func(t *testing.T) (one, two *app) {
