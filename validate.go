@@ -48,6 +48,9 @@ func (c *Config) validate() []error {
 }
 
 func (c *Config) validateProvider(f *faults) {
+	if !developmentProviderIncluded && c.DevProviderAddr != "" {
+		f.add("DEV_PROVIDER_ADDR", "is set, and this is a release build, which has no development provider; remove it")
+	}
 	if c.development() {
 		c.validateDevelopment(f)
 		return
