@@ -30,14 +30,13 @@ type process struct {
 // test's to name: a process may follow another.
 func startProcess(t *testing.T, dataDir string, env ...string) *process {
 	t.Helper()
-	return startProgram(t, os.Args[0], dataDir, env...)
+	return startCommand(t, exec.Command(os.Args[0]), dataDir, env...)
 }
 
-// startProgram starts another build of the program.
-func startProgram(t *testing.T, program, dataDir string, env ...string) *process {
+// startCommand starts another build of the program.
+func startCommand(t *testing.T, command *exec.Cmd, dataDir string, env ...string) *process {
 	t.Helper()
-	p := &process{app: &app{t: t, log: newLogBuffer(), dataDir: dataDir}, ended: make(chan error, 1)}
-	p.command = exec.Command(program)
+	p := &process{app: &app{t: t, log: newLogBuffer(), dataDir: dataDir}, command: command, ended: make(chan error, 1)}
 	p.command.Env = append([]string{asProgram + "=1", "PORT=0", "LOG_FORMAT=json", "DATA_DIR=" + dataDir}, env...)
 	p.command.Stdout, p.command.Stderr = p.log, p.log
 	if err := p.command.Start(); err != nil {

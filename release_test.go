@@ -23,6 +23,7 @@ func TestRelease(t *testing.T) {
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
 	t.Run("DV-02 no path of a provider answers", func(t *testing.T) { testReleasePaths(t, release) })
 	t.Run("DV-05 a session of the development build opens nothing", func(t *testing.T) { testDevelopmentSession(t, release) })
+	t.Run("CF-13 it runs as in its image", func(t *testing.T) { testReleaseInItsImage(t, release) })
 }
 
 // buildAsPublished builds the program with the flags that the Containerfile names (DV-08).
@@ -110,7 +111,7 @@ func testReleaseRefuses(t *testing.T, release string) {
 // testReleasePaths asks the app for what providers answer to.
 func testReleasePaths(t *testing.T, release string) {
 	op := newScriptedOP(t)
-	p := startProgram(t, release, t.TempDir(), knows(op)...)
+	p := startCommand(t, exec.Command(release), t.TempDir(), knows(op)...)
 	v := p.visitor()
 	for _, path := range []string{
 		"/dev", "/dev-login", "/.well-known/openid-configuration", "/authorize", "/token", "/jwks", "/sign-in", "/sign-out", "/par",
@@ -146,7 +147,7 @@ func testDevelopmentSession(t *testing.T, release string) {
 		someone := p.visitor()
 		return someone.direct(someone.request(http.MethodGet, "/dashboard", nil, "Cookie", cookie)).StatusCode
 	}
-	published := startProgram(t, release, dataDir, append(knows(newScriptedOP(t)), key)...)
+	published := startCommand(t, exec.Command(release), dataDir, append(knows(newScriptedOP(t)), key)...)
 	if got := dashboard(published); got != http.StatusSeeOther {
 		t.Errorf("the release answers %d, want 303 to its own sign-in", got)
 	}
