@@ -26,16 +26,19 @@ func (a *App) home(c echo.Context) error {
 
 // dashboard shows a person what the app knows of them.
 func (a *App) dashboard(c echo.Context) error {
-	s := current(c)
+	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), a.dashboardProps(current(c))))
+}
+
+func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
 	claims := inOrder(s.Identity.Claims())
-	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), views.DashboardProps{
+	return views.DashboardProps{
 		Profile: a.profileProps(s),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
 		},
 		Claims:     claimRows(claims),
 		ClaimsJSON: claimsJSON(claims),
-	}))
+	}
 }
 
 // profile shows the profile card: to htmx the card alone, to everybody else a page.
@@ -68,12 +71,25 @@ func (a *App) refreshProfile(c echo.Context) error {
 	f := a.describe(err)
 	a.logFailure(c, f, err)
 	f.retryAfter(c)
+	failure := a.refreshFailure(c, f, err)
 	if isHTMX(r) {
-		return a.render(c, f.status, views.RefreshFailure(f.text))
+		return a.render(c, f.status, views.FailureNotice(failure))
 	}
 	props := a.profileProps(s)
-	props.Notice, props.NoticeKind = f.text, "warning"
+	props.Failure = &failure
 	return a.render(c, f.status, views.Profile(a.shell(c, "Profile"), props))
+}
+
+// refreshFailure is said inside the card, beside what was known before. The button that
+// helps is the same one again, except where only a new sign-in does.
+func (a *App) refreshFailure(c echo.Context, f failure, err error) views.FailureProps {
+	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context())}
+	if authn.ReasonOf(err) == authn.ReasonRefreshRefused {
+		props.Actions = []views.Action{{Label: "Sign in again", URL: loginURL(returnPath(c.Request()))}}
+	} else {
+		props.RetryForm = views.RefreshForm
+	}
+	return props
 }
 
 func (a *App) profileProps(s *authn.Session) views.ProfileProps {

@@ -12,9 +12,6 @@ import (
 	"latchkey/views"
 )
 
-// product is the name that pages show. An adopter changes it here.
-const product = "Latchkey"
-
 // buffers are reused: a page is rendered whole before a byte of it is sent, so that a
 // view that fails becomes an error page and not half a page.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -22,8 +19,11 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxPooled keeps a single huge page from being held for ever.
 const maxPooled = 256 << 10
 
+// component is a page or a part of one.
+type component = templ.Component
+
 // render answers with a component: a whole page, or a fragment for htmx to put in place.
-func (a *App) render(c echo.Context, status int, component templ.Component) error {
+func (a *App) render(c echo.Context, status int, page component) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= maxPooled {
@@ -31,7 +31,7 @@ func (a *App) render(c echo.Context, status int, component templ.Component) erro
 		}
 	}()
 	buf.Reset()
-	if err := component.Render(c.Request().Context(), buf); err != nil {
+	if err := page.Render(c.Request().Context(), buf); err != nil {
 		return err
 	}
 	w := c.Response()
@@ -49,8 +49,8 @@ func (a *App) render(c echo.Context, status int, component templ.Component) erro
 // shell is the frame of every page.
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{
-		Assets: a.Assets, Product: product, Title: title, Path: c.Request().URL.Path,
-		Development: a.DevelopmentProvider != "", ProviderURL: a.DevelopmentProvider,
+		Assets: a.Assets, Title: title, Path: c.Request().URL.Path,
+		ProviderURL: a.DevelopmentProvider,
 	}
 	if s := current(c); s != nil {
 		person := a.person(s)

@@ -60,20 +60,27 @@ func claimsOf(c echo.Context) (claims []authn.SourcedClaim, known bool) {
 // forbidden answers a person: with what is needed, what they have of it, and a way to be
 // somebody else.
 func (a *App) forbidden(c echo.Context, f failure, e *claimNeeded) error {
-	props := views.ForbiddenProps{
-		Failure:   views.FailureProps{Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context())},
-		SwitchURL: switchURL(returnPath(c.Request())),
-	}
+	var person views.Person
 	if s := current(c); s != nil {
-		props.Person = a.person(s)
+		person = a.person(s)
 	}
-	for _, need := range e.rule.Needs() {
-		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: need.Value, Held: heldValue(e.claims, need.Claim)})
-	}
+	props := a.forbiddenProps(c, f, e, person)
 	if isHTMX(c.Request()) {
 		return a.render(c, f.status, views.ForbiddenNotice(props))
 	}
 	return a.render(c, f.status, views.Forbidden(a.shell(c, f.heading), props))
+}
+
+func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person views.Person) views.ForbiddenProps {
+	props := views.ForbiddenProps{
+		Failure:   views.FailureProps{Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context())},
+		Person:    person,
+		SwitchURL: switchURL(returnPath(c.Request())),
+	}
+	for _, need := range e.rule.Needs() {
+		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: need.Value, Held: heldValue(e.claims, need.Claim)})
+	}
+	return props
 }
 
 // heldValue is what a person has of a claim: as much of it as helps to see why it is not

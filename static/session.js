@@ -4,8 +4,8 @@
 "use strict";
 
 {
-  const template = document.getElementById("session-warning-template");
-  const { person, returnTo } = template.dataset;
+  const template = (name) => document.getElementById("session-warning-" + name);
+  const { person, returnTo } = template("extend").dataset;
   const others = "BroadcastChannel" in window ? new BroadcastChannel("session") : null;
   const shared = others !== null && "locks" in navigator;
   const firstWait = 1000;
@@ -107,9 +107,8 @@
     if (warning && until === message.until) return;
     hideWarning();
     until = message.until;
-    document.body.append(template.content.cloneNode(true));
+    document.body.append(template(message.extendable ? "extend" : "last").content.cloneNode(true));
     warning = document.getElementById("session-warning");
-    warning.querySelector(message.extendable ? "[data-absolute]" : "[data-idle]").remove();
     warning.querySelector("form")?.addEventListener("submit", extend);
     warning.addEventListener("focusin", ({ relatedTarget }) => {
       if (!warning.contains(relatedTarget)) before = relatedTarget;
@@ -147,7 +146,7 @@
     form.ariaBusy = null;
     if (answer?.ok) {
       tell({ event: "alive", person });
-      return announce(form.parentElement.dataset.done);
+      return announce(form.dataset.done);
     }
     const failed = form.parentElement.querySelector("[data-failed]");
     failed.hidden = false;

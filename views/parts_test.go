@@ -48,13 +48,13 @@ func TestTheCardSaysWhatARefreshDid(t *testing.T) {
 		props           views.ProfileProps
 		announced, seen string
 	}{
-		"not refreshed":  {views.ProfileProps{}, "", ""},
-		"nothing":        {views.ProfileProps{JustRefreshed: true}, "Profile refreshed. Nothing has changed.", "Up to date: nothing has changed."},
-		"one change":     {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change}}, "Profile refreshed. 1 change.", "Ada L."},
-		"two changes":    {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change, change}}, "Profile refreshed. 2 changes.", "Ada L."},
-		"an old change":  {views.ProfileProps{Changes: []views.Change{change}}, "", "Changed at the last refresh"},
-		"claim came":     {views.ProfileProps{Changes: []views.Change{{Claim: "name", After: "Ada"}}}, "", "not there"},
-		"told otherwise": {views.ProfileProps{JustRefreshed: true, Notice: "The provider did not answer."}, "The provider did not answer.", "The provider did not answer."},
+		"not refreshed": {views.ProfileProps{}, "", ""},
+		"nothing":       {views.ProfileProps{JustRefreshed: true}, "Profile refreshed. Nothing has changed.", "Up to date: nothing has changed."},
+		"one change":    {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change}}, "Profile refreshed. 1 change.", "Ada L."},
+		"two changes":   {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change, change}}, "Profile refreshed. 2 changes.", "Ada L."},
+		"an old change": {views.ProfileProps{Changes: []views.Change{change}}, "", "Changed at the last refresh"},
+		"claim came":    {views.ProfileProps{Changes: []views.Change{{Claim: "name", After: "Ada"}}}, "", "not there"},
+		"a failure":     {views.ProfileProps{Failure: &views.FailureProps{Text: "The provider did not answer."}}, "", "The provider did not answer."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +67,7 @@ func TestTheCardSaysWhatARefreshDid(t *testing.T) {
 			}
 		})
 	}
-	if told := render(t, views.ProfileCard(views.ProfileProps{JustRefreshed: true, Notice: "x"})); strings.Contains(told, "Up to date") {
+	if told := render(t, views.ProfileCard(views.ProfileProps{Failure: &views.FailureProps{Text: "x"}})); strings.Contains(told, "Up to date") {
 		t.Error("a refresh that failed is said to be up to date")
 	}
 }

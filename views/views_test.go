@@ -44,7 +44,7 @@ func person(text string) views.Person {
 
 func profile(text string) views.ProfileProps {
 	return views.ProfileProps{
-		Person: person(text), Subject: text, Fetched: noon, JustRefreshed: true, Notice: text, NoticeKind: "warning",
+		Person: person(text), Subject: text, Fetched: noon, JustRefreshed: true, Failure: new(failure(text)),
 		Changes: []views.Change{{Claim: text, Before: text, After: text}, {Claim: text, After: text}, {Claim: text, Before: text}},
 	}
 }
@@ -64,7 +64,7 @@ func dashboard(text string) views.DashboardProps {
 
 func failure(text string) views.FailureProps {
 	return views.FailureProps{
-		Status: 503, Heading: text, Text: text, Reference: text,
+		Status: 503, Heading: text, Text: text, Reference: text, RetryForm: "profile-refresh",
 		Actions: []views.Action{{Label: text, URL: "/", Primary: true}, {Label: text, URL: "/login"}},
 	}
 }
@@ -80,7 +80,7 @@ func notFor(text string) views.ForbiddenProps {
 // under names that begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
-	signedOut := views.Shell{Assets: newAssets(t), Product: "Latchkey", Title: text, Path: text, Development: true, ProviderURL: "http://127.0.0.1:3001/"}
+	signedOut := views.Shell{Assets: newAssets(t), Title: text, Path: text, ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
 	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
 	out := map[string]string{}
@@ -97,7 +97,6 @@ func pages(t *testing.T, text string) map[string]string {
 		"failure inside":   views.Failure(signedIn, failure(text)),
 		"fragment card":    views.ProfileCard(profile(text)),
 		"fragment failure": views.FailureNotice(failure(text)),
-		"fragment refresh": views.RefreshFailure(text),
 	} {
 		out[name] = render(t, c)
 	}
@@ -111,6 +110,7 @@ var (
 	scripts   = regexp.MustCompile(`<script src="/static/[a-z.]+\.[0-9a-f]{16}\.js" defer></script>`)
 	appScript = regexp.MustCompile(`<script src="/static/app\.`)
 	ids       = regexp.MustCompile(`\sid="([^"]*)"`)
+	templates = regexp.MustCompile(`(?s)<template.*?</template>`)
 	addresses = regexp.MustCompile(`(?:src|href|action|hx-post)="([^"]*)"`)
 )
 
@@ -205,7 +205,7 @@ func TestEveryPageStandsInTheLayout(t *testing.T) {
 			t.Errorf("%s has no h1, or several", name)
 		}
 		seen := map[string]bool{}
-		for _, m := range ids.FindAllStringSubmatch(page, -1) {
+		for _, m := range ids.FindAllStringSubmatch(templates.ReplaceAllString(page, ""), -1) {
 			if seen[m[1]] {
 				t.Errorf("%s has the id %q twice", name, m[1])
 			}

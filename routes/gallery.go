@@ -1,0 +1,78 @@
+//go:build !release
+
+package routes
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/views"
+)
+
+// galleryPath is where the gallery is.
+const galleryPath = "/dev/gallery"
+
+// sample is a page or a component in one state. It is shown as a visitor sees it, or, where
+// it has a person, as they do.
+type sample struct {
+	group, name string
+	person      *samplePerson
+	path        string // that the navigation marks
+	title       string
+	page        func(views.Shell) component
+}
+
+// gallery serves every page and component in every state, so that a designer can work
+// without signing in and tests can look at them all. It is there beside the development
+// provider only: with a real one, nothing that looks like the app should be made up.
+func (a *App) gallery() {
+	if a.DevelopmentProvider == "" {
+		return
+	}
+	a.echo.Match(reading, galleryPath, a.galleryIndex)
+	a.echo.Match(reading, galleryPath+"/:group/:name", a.gallerySample)
+}
+
+func (s sample) url() string {
+	return galleryPath + "/" + url.PathEscape(s.group) + "/" + url.PathEscape(s.name)
+}
+
+func (a *App) galleryIndex(c echo.Context) error {
+	var groups []views.GalleryGroup
+	for _, s := range a.samples(c) {
+		if len(groups) == 0 || groups[len(groups)-1].Name != s.group {
+			groups = append(groups, views.GalleryGroup{Name: s.group})
+		}
+		last := &groups[len(groups)-1]
+		last.Pieces = append(last.Pieces, views.GalleryPiece{Name: s.name, URL: s.url()})
+	}
+	groups = append(groups, views.GalleryGroup{Name: "development provider", Pieces: []views.GalleryPiece{
+		{Name: "overview", URL: a.DevelopmentProvider + "/"},
+		{Name: "sign in", URL: switchURL(galleryPath)},
+		{Name: "sign out", URL: a.DevelopmentProvider + "/end_session"},
+		{Name: "not possible", URL: a.DevelopmentProvider + "/authorize"},
+	}})
+	return a.render(c, http.StatusOK, views.Gallery(a.shell(c, "Gallery"), groups))
+}
+
+// gallerySample shows one piece. A failure comes with status 200: the page is there.
+func (a *App) gallerySample(c echo.Context) error {
+	// Echo leaves a path escaped where it was sent so.
+	group, _ := url.PathUnescape(c.Param("group"))
+	name, _ := url.PathUnescape(c.Param("name"))
+	for _, s := range a.samples(c) {
+		if s.group != group || s.name != name {
+			continue
+		}
+		shell := a.shell(c, s.title)
+		shell.Path = s.path
+		if s.person != nil {
+			person := a.person(s.person.session)
+			shell.Person, shell.Admin = &person, s.person.admin()
+		}
+		return a.render(c, http.StatusOK, s.page(shell))
+	}
+	return echo.ErrNotFound
+}

@@ -1,0 +1,99 @@
+//go:build !release
+
+package routes
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"latchkey/authn"
+)
+
+// samplePerson is somebody with a session that nobody began.
+type samplePerson struct {
+	name    string
+	session *authn.Session
+}
+
+func (p *samplePerson) admin() bool { return administrator().Met(p.session.Identity.Claims()) }
+
+// samplePerson finds one of samplePeople.
+func (a *App) samplePerson(name string) samplePerson {
+	for _, p := range a.samplePeople() {
+		if p.name == name {
+			return p
+		}
+	}
+	return samplePerson{}
+}
+
+// samplePeople are ordinary in one case, and otherwise different in the ways that break
+// pages. Those of the development provider are much the same, and can sign in.
+func (a *App) samplePeople() []samplePerson {
+	long := "Maximiliana Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh of the Outer Northern Isles"
+	var roles []string
+	for i := range 60 {
+		roles = append(roles, fmt.Sprintf("team-%02d:editor-of-shared-documents", i))
+	}
+	ada := a.sampleOf("ada", map[string]any{
+		"name": "Ada Lovelace", "given_name": "Ada", "family_name": "Lovelace", "email": "ada@example.test", "email_verified": true,
+		"nickname": "countess", "locale": "en-GB", "website": "https://ada.example.test/notes", "updated_at": a.Now().Add(-48 * time.Hour).Unix(),
+		"address": map[string]any{"locality": "London", "country": "GB"}, "interests": []string{"engines", "poetry"}, "birthdate": "",
+	})
+	ada.session.Changes = []authn.Change{
+		{Name: "nickname", Before: []byte(`"ada"`), After: []byte(`"countess"`)},
+		{Name: "website", After: []byte(`"https://ada.example.test/notes"`)},
+		{Name: "phone_number", Before: []byte(`"+44 20 7946 0000"`)},
+	}
+	return []samplePerson{
+		ada,
+		a.sampleOf("long", map[string]any{
+			"name": long, "email": strings.Repeat("a-very-long-name", 4) + "@" + strings.Repeat("subdomain.", 8) + "example.test",
+			"email_verified": true, "motto": strings.Repeat("All work is done before it is begun. ", 30),
+		}),
+		a.sampleOf("bare", nil),
+		a.sampleOf("unverified", map[string]any{"name": "Uma Verified-Later", "email": "uma@example.test", "email_verified": false}),
+		a.sampleOf("rtl", map[string]any{"name": "ليلى عبد الرحمن", "email": "layla@example.test", "email_verified": true, "locale": "ar"}),
+		a.sampleOf("markup", map[string]any{"name": `Robert "Bob" <script>alert(1)</script> O'Neil & Sons`, "email": "bob+markup@example.test"}),
+		a.sampleOf("roles", map[string]any{
+			"name": "Rosa Ruiz", "email": "rosa@example.test", "email_verified": true,
+			"https://latchkey.example/roles": append([]string{"admin"}, roles...),
+		}),
+	}
+}
+
+// sampleOf makes a person of what userinfo says about them.
+func (a *App) sampleOf(name string, userInfo map[string]any) samplePerson {
+	now := a.Now()
+	subject := "dev|" + name
+	claims := func(values map[string]any) authn.Claims {
+		raw, err := json.Marshal(values)
+		if err != nil {
+			return nil // what stands in this file can be marshalled
+		}
+		return raw
+	}
+	text := func(claim string) string { s, _ := userInfo[claim].(string); return s }
+	verified, _ := userInfo["email_verified"].(bool)
+	picture := ""
+	if name != "bare" {
+		picture = a.DevelopmentProvider + "/picture/" + url.PathEscape(subject)
+	}
+	return samplePerson{name, &authn.Session{
+		Identity: authn.Identity{
+			Issuer: a.DevelopmentProvider, Subject: subject,
+			IDToken: claims(map[string]any{
+				"iss": a.DevelopmentProvider, "sub": subject, "aud": "latchkey-development", "amr": []string{"pwd", "otp"},
+				"auth_time": now.Add(-time.Hour).Unix(), "iat": now.Add(-time.Hour).Unix(), "exp": now.Unix(), "sid": "sample-" + strconv.Itoa(len(name)),
+			}),
+			UserInfo: claims(userInfo),
+			Profile:  authn.Profile{Name: text("name"), Email: text("email"), EmailVerified: verified, Picture: picture},
+		},
+		Started: now.Add(-time.Hour), LastSeen: now, ProfileAt: now.Add(-5 * time.Minute),
+		IdleUntil: now.Add(23*time.Hour + 15*time.Minute), Expires: now.Add(167 * time.Hour),
+	}}
+}

@@ -1,0 +1,148 @@
+//go:build !release
+
+package routes
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/views"
+)
+
+// samples are all pieces of the gallery, group by group.
+func (a *App) samples(c echo.Context) []sample {
+	return slices.Concat(a.visitorSamples(), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
+		a.otherSamples(c), a.failureSamples(c))
+}
+
+func (a *App) visitorSamples() []sample {
+	list := []sample{
+		{group: "home", name: "as ever", title: "Welcome", page: func(s views.Shell) component {
+			return views.Home(s, views.HomeProps{LoginURL: loginURL("")})
+		}},
+		{group: "home", name: "sign-in down", title: "Welcome", page: func(s views.Shell) component {
+			return views.Home(s, views.HomeProps{LoginURL: loginURL(""), SignInDown: true})
+		}},
+	}
+	signedOut := func(name string, props views.SignedOutProps) {
+		props.LoginURL = loginURL("/profile")
+		list = append(list, sample{group: "signed out", name: name, title: "Signed out", page: func(s views.Shell) component {
+			return views.SignedOut(s, props)
+		}})
+	}
+	signedOut("here", views.SignedOutProps{})
+	signedOut("at the provider too", views.SignedOutProps{AtProvider: true})
+	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", otherTab, expired} {
+		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
+	}
+	return append(list, sample{group: "signed out", name: "on the way", title: "Signing out", page: func(s views.Shell) component {
+		return views.SigningOut(s, a.DevelopmentProvider+"/")
+	}})
+}
+
+func (a *App) dashboardSamples() []sample {
+	var list []sample
+	for _, p := range a.samplePeople() {
+		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: "Dashboard", page: func(s views.Shell) component {
+			return views.Dashboard(s, a.dashboardProps(p.session))
+		}})
+	}
+	return list
+}
+
+func (a *App) profileSamples(c echo.Context) []sample {
+	var list []sample
+	add := func(name string, change func(*views.ProfileProps)) {
+		p := a.samplePeople()[0]
+		list = append(list, sample{group: "profile", name: name, person: &p, path: "/profile", title: "Profile", page: func(s views.Shell) component {
+			props := a.profileProps(p.session)
+			change(&props)
+			return views.Profile(s, props)
+		}})
+	}
+	add("after a change", func(*views.ProfileProps) {})
+	add("as ever", func(p *views.ProfileProps) { p.Changes = nil })
+	add("up to date", func(p *views.ProfileProps) { p.Changes, p.JustRefreshed = nil, true })
+	add("without picture and mail", func(p *views.ProfileProps) { p.Changes, p.Person.Picture, p.Person.Email = nil, "", "" })
+	add("mail not verified", func(p *views.ProfileProps) { p.Changes, p.Person.EmailVerified = nil, false })
+	for _, err := range refreshErrors() {
+		f := a.describe(err)
+		add(f.heading, func(p *views.ProfileProps) {
+			failure := a.refreshFailure(c, f, err)
+			p.Changes, p.Failure = nil, &failure
+		})
+	}
+	return list
+}
+
+func (a *App) deviceSamples() []sample {
+	now := a.Now()
+	here := views.OwnSession{Device: "Firefox on Linux", SignedIn: now.Add(-time.Hour), LastSeen: now, Current: true}
+	others := []views.OwnSession{
+		{Device: "Safari on iPhone", SignedIn: now.Add(-50 * time.Hour), LastSeen: now.Add(-3 * time.Hour), EndURL: "/sessions/a/end"},
+		{Device: "Unknown device", SignedIn: now.Add(-150 * time.Hour), LastSeen: now.Add(-100 * time.Hour), EndURL: "/sessions/b/end"},
+	}
+	ada := a.samplePeople()[0]
+	device := func(name string, props views.SessionsProps) sample {
+		return sample{group: "devices", name: name, person: &ada, path: "/sessions", title: "Devices", page: func(s views.Shell) component {
+			return views.Sessions(s, props)
+		}}
+	}
+	return []sample{
+		device("several", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others...)}),
+		device("this one alone", views.SessionsProps{Sessions: []views.OwnSession{here}}),
+	}
+}
+
+func (a *App) otherSamples(c echo.Context) []sample {
+	ada, rosa := a.samplePeople()[0], a.samplePerson("roles")
+	forbidden := &claimNeeded{administrator(), ada.session.Identity.Claims()}
+	return []sample{
+		{group: "session", name: "about to end, to be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
+			return views.Fragment(s, views.SessionWarning(true, "2 minutes"))
+		}},
+		{group: "session", name: "about to end for good", person: &ada, title: "Warning", page: func(s views.Shell) component {
+			return views.Fragment(s, views.SessionWarning(false, "45 seconds"))
+		}},
+		{group: "session", name: "sign out?", person: &ada, title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
+		{group: "session", name: "resume", person: &ada, title: "Go on", page: func(s views.Shell) component {
+			return views.Resume(s, views.ResumeProps{Action: "/sessions/end-others", Form: url.Values{"note": {"kept"}}})
+		}},
+		{group: "admin", name: "all well", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider})
+		}},
+		{group: "admin", name: "nothing answers", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider, ProviderDown: true, StoreDown: true})
+		}},
+		{group: "admin", name: "forbidden", person: &ada, title: "This is not for your account", page: func(s views.Shell) component {
+			return views.Forbidden(s, a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session)))
+		}},
+		{group: "admin", name: "forbidden, inside a page", person: &ada, title: "This is not for your account", page: func(s views.Shell) component {
+			return views.Fragment(s, views.ForbiddenNotice(a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session))))
+		}},
+	}
+}
+
+// failureSamples are the pages of all that errors.go knows, and one inside a page.
+func (a *App) failureSamples(c echo.Context) []sample {
+	var list []sample
+	ada := a.samplePeople()[0]
+	for i, e := range a.sampleErrors() {
+		f := a.describe(e.err)
+		s := sample{group: "failure", name: e.name, title: f.heading, page: func(s views.Shell) component {
+			return views.Failure(s, a.failureProps(c, f, e.err))
+		}}
+		if i%2 == 1 {
+			s.person = &ada // the frame of somebody who is signed in is another
+		}
+		list = append(list, s)
+	}
+	inside := echo.NewHTTPError(http.StatusNotFound)
+	return append(list, sample{group: "failure", name: "inside a page", person: &ada, title: "A failure", page: func(s views.Shell) component {
+		return views.Fragment(s, views.FailureNotice(a.failureProps(c, a.describe(inside), inside)))
+	}})
+}
