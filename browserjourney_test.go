@@ -1,14 +1,11 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
@@ -151,46 +148,5 @@ func TestBrowserPeople(t *testing.T) {
 				t.Errorf("at %d px the dashboard of %s is %d px too wide", width, subject, over)
 			}
 		}
-	}
-}
-
-// TestScreenshot makes the README's picture: SCREENSHOTS=docs go test -run
-// TestScreenshot . It draws only when it is asked to.
-func TestScreenshot(t *testing.T) {
-	dir := os.Getenv("SCREENSHOTS")
-	if dir == "" {
-		t.Skip("SCREENSHOTS names no directory to write to")
-	}
-	a := startApp(t)
-	b := openBrowser(t, a)
-	shoot := func(name string, width, height int64) {
-		b.do(chromedp.EmulateViewport(width, height))
-		picture := get(b, chromedp.CaptureScreenshot())
-		if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, scheme := range []string{"light", "dark"} {
-		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-		})
-		b.open("/")
-		shoot("home-"+scheme, 1280, 800)
-		b.open("/login")
-		shoot("provider-"+scheme, 1280, 1100)
-		b.signIn("/login", ada)
-		shoot("dashboard-"+scheme, 1280, 1000)
-		shoot("dashboard-narrow-"+scheme, 320, 1400)
-		b.open("/profile")
-		shoot("profile-"+scheme, 1280, 800)
-		b.open("/logout")
-		shoot("confirm-"+scheme, 1280, 800)
-		b.expect("404")
-		b.open("/nothing")
-		shoot("failure-"+scheme, 1280, 800)
-		b.open("/dashboard")
-		b.click("#qsLogoutBtn")
-		b.wait("#qsLoginBtn")
-		shoot("signed-out-"+scheme, 1280, 800)
 	}
 }

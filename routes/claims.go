@@ -89,16 +89,38 @@ func withheld(name string) bool {
 	return name == "nonce" || name == "at_hash" || name == "c_hash" || name == "s_hash"
 }
 
-// claimRows makes the claims readable.
-func claimRows(list []authn.SourcedClaim) []views.Claim {
+// claimsProps is all that is known of the person, in the order for reading.
+func claimsProps(s *authn.Session) views.ClaimsProps {
+	list := slices.DeleteFunc(inOrder(s.Identity.Claims()), func(c authn.SourcedClaim) bool { return withheld(c.Name) })
+	return views.ClaimsProps{Claims: claimRows(list, s.Changes), JSON: claimsJSON(list)}
+}
+
+// claimRows makes the claims readable, and says what the last refresh changed about them.
+func claimRows(list []authn.SourcedClaim, changes []authn.Change) []views.Claim {
 	var rows []views.Claim
 	for _, claim := range list {
-		if withheld(claim.Name) {
-			continue
-		}
-		rows = append(rows, views.Claim{
+		row := views.Claim{
 			Name: claim.Name, Label: claimLabel(claim.Name), Value: claimValue(claim.Claim), Source: string(claim.Source),
-		})
+		}
+		for _, change := range changes {
+			switch {
+			case change.Name != claim.Name || !bytes.Equal(change.After, claim.Value):
+				// another claim, or one that the ID token has said anew since
+			case change.Before == nil:
+				row.Change = views.ClaimNew
+			default:
+				row.Change, row.Before = views.ClaimChanged, plainValue(change.Before)
+			}
+		}
+		rows = append(rows, row)
+	}
+	for _, change := range changes {
+		still := slices.ContainsFunc(list, func(c authn.SourcedClaim) bool { return c.Name == change.Name })
+		if change.After == nil && !still {
+			rows = append(rows, views.Claim{
+				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimGone, Before: plainValue(change.Before),
+			})
+		}
 	}
 	return rows
 }
@@ -158,9 +180,6 @@ func claimsJSON(list []authn.SourcedClaim) string {
 	var object bytes.Buffer
 	object.WriteByte('{')
 	for _, claim := range list {
-		if withheld(claim.Name) {
-			continue
-		}
 		if object.Len() > 1 {
 			object.WriteByte(',')
 		}

@@ -30,14 +30,17 @@ func (a *App) dashboard(c echo.Context) error {
 }
 
 func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
-	claims := inOrder(s.Identity.Claims())
+	now, token := a.Now(), a.TokenSource.Facts(s)
 	return views.DashboardProps{
 		Profile: a.profileProps(s),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
+			IdleLeft: s.IdleUntil.Sub(now), Left: s.Expires.Sub(now),
 		},
-		Claims:     claimRows(claims),
-		ClaimsJSON: claimsJSON(claims),
+		Token: views.TokenProps{
+			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: token.Expires.Sub(now), Renewable: token.Renewable,
+		},
+		Claims: claimsProps(s),
 	}
 }
 
@@ -60,6 +63,9 @@ func (a *App) refreshProfile(c echo.Context) error {
 	case err == nil && isHTMX(r):
 		props := a.profileProps(refreshed)
 		props.JustRefreshed = true
+		if len(props.Changes) > 0 {
+			return a.render(c, http.StatusOK, views.RefreshedProfile(props, claimsProps(refreshed)))
+		}
 		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
 		return c.Redirect(http.StatusSeeOther, afterSignIn)

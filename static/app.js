@@ -16,6 +16,41 @@ function localiseTimes(root) {
   }
 }
 
+// How long is left is the server's word when the page comes; from there this clock counts,
+// which may be wrong about the time but not about how it passes.
+const arrived = Date.now();
+
+function inWords(seconds) {
+  const units = [[86400, "day"], [3600, "hour"], [60, "minute"]];
+  const [size, unit] = units.find(([size]) => 2 * seconds > 3 * size) ?? [1, "second"];
+  const format = new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" });
+  return format.format(Math.round(seconds / size));
+}
+
+function countDown() {
+  for (const element of document.querySelectorAll("[data-seconds]")) {
+    const left = Math.round(element.dataset.seconds - (Date.now() - arrived) / 1000);
+    const text = left > 0 ? "in " + inWords(left) : "now";
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+// Buttons that only a script can serve are hidden until there is one.
+function offerCopies(root) {
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+}
+
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (!button) return;
+  const copied = await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(() => true, () => false);
+  const text = copied ? button.dataset.done : "Not copied";
+  announce(text);
+  const label = button.textContent;
+  if (label !== text) setTimeout(() => (button.textContent = label), 2000);
+  button.textContent = text;
+});
+
 // A picture that cannot be shown makes way for the initials beneath it.
 function dropBrokenPictures(root) {
   for (const picture of root.querySelectorAll(".avatar img")) picture.decode().catch(() => picture.remove());
@@ -59,7 +94,8 @@ function keepFocus(content) {
 
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   const content = ctx.sourceElement;
-  localiseTimes(content);
+  localiseTimes(document);
+  offerCopies(document);
   dropBrokenPictures(content);
   announce(content.dataset.announce);
   keepFocus(content);
@@ -76,4 +112,6 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
 });
 
 localiseTimes(document);
+offerCopies(document);
+setInterval(countDown, 1000);
 dropBrokenPictures(document);

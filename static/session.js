@@ -122,9 +122,7 @@
   // and once more when there is little left.
   function count() {
     const left = Math.max(0, Math.round((until - Date.now()) / 1000));
-    const [value, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
-    const format = new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" });
-    warning.querySelector("[data-left]").textContent = format.format(value);
+    warning.querySelector("[data-left]").textContent = inWords(left);
     if (left === 30) announce(warning.querySelector("#session-warning-heading").textContent);
   }
 

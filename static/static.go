@@ -82,6 +82,9 @@ func load(name string) (*asset, error) {
 	if !known {
 		return nil, fmt.Errorf("no content type for %q", ext)
 	}
+	if !strings.HasSuffix(name, ".min"+ext) {
+		body = trimmed(ext, body)
+	}
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:8])
 	f := &asset{

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -255,6 +256,29 @@ func TestOurAssetsCallNobodyElse_HB06(t *testing.T) {
 	for _, name := range []string{"app.css", "app.js"} {
 		if found := elsewhere.FindString(body(t, ask(a, "GET", a.URL(name)))); found != "" {
 			t.Errorf("%s has %q", name, found)
+		}
+	}
+}
+
+func TestOurOwnAssetsAreServedWithoutTheirComments(t *testing.T) {
+	t.Parallel()
+	a := newAssets(t)
+	for _, name := range []string{"app.css", "app.js", "session.js"} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(source), "`") {
+			t.Errorf("%s has a text in backquotes: its lines would be trimmed", name)
+		}
+		served := body(t, ask(a, "GET", a.URL(name)))
+		for line := range strings.Lines(served) {
+			if strings.HasPrefix(line, "//") || strings.Contains(line, "/*") || strings.TrimLeft(line, " \t\n") != line {
+				t.Errorf("%s holds the line %q", name, line)
+			}
+		}
+		if len(served) < len(source)/2 {
+			t.Errorf("of the %d bytes of %s, %d are served", len(source), name, len(served))
 		}
 	}
 }

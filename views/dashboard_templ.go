@@ -12,9 +12,8 @@ import templruntime "github.com/a-h/templ/runtime"
 type DashboardProps struct {
 	Profile ProfileProps
 	Session SessionProps
-	Claims  []Claim
-	// ClaimsJSON is the same claims as indented JSON. It holds no token.
-	ClaimsJSON string
+	Token   TokenProps
+	Claims  ClaimsProps
 }
 
 // Dashboard is the signed-in page: the profile, the session and every claim.
@@ -58,7 +57,7 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 			var templ_7745c5c3_Var3 string
 			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(p.Profile.Person.Name)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/dashboard.templ`, Line: 15, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/dashboard.templ`, Line: 14, Col: 59}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
@@ -76,11 +75,15 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
+			templ_7745c5c3_Err = tokenCard(p.Token).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = claimsCard(p.Claims, p.ClaimsJSON).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = claimsCard(p.Claims, false).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

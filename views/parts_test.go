@@ -102,7 +102,7 @@ func TestTheMailSaysWhetherItIsVerified(t *testing.T) {
 func claimValue(t *testing.T, v views.ClaimValue) string {
 	t.Helper()
 	s := views.Shell{Assets: newAssets(t)}
-	page := render(t, views.Dashboard(s, views.DashboardProps{Claims: []views.Claim{{Name: "claim", Value: v}}}))
+	page := render(t, views.Dashboard(s, views.DashboardProps{Claims: views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: v}}}}))
 	_, rows, _ := strings.Cut(page, `<dl class="rows claims">`)
 	_, value, _ := strings.Cut(rows, "<dd><div>")
 	value, _, _ = strings.Cut(value, "</div></dd>")

@@ -18,6 +18,8 @@ type SessionProps struct {
 	IdleUntil time.Time
 	// Expires is when the session ends in any case.
 	Expires time.Time
+	// IdleLeft and Left are how long these two are off.
+	IdleLeft, Left time.Duration
 	// Issuer is the provider, by its issuer URL.
 	Issuer string
 }
@@ -55,7 +57,7 @@ func sessionCard(p SessionProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = moment(p.IdleUntil).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ending(p.IdleUntil, p.IdleLeft).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -63,7 +65,7 @@ func sessionCard(p SessionProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = moment(p.Expires).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ending(p.Expires, p.Left).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -74,7 +76,7 @@ func sessionCard(p SessionProps) templ.Component {
 		var templ_7745c5c3_Var2 string
 		templ_7745c5c3_Var2, templ_7745c5c3_Err = templ.JoinStringErrs(p.Issuer)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/session.templ`, Line: 43, Col: 23}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/session.templ`, Line: 45, Col: 23}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var2))
 		if templ_7745c5c3_Err != nil {

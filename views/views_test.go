@@ -54,11 +54,15 @@ func dashboard(text string) views.DashboardProps {
 	var claims []views.Claim
 	for kind := views.ClaimText; kind <= views.ClaimJSON; kind++ {
 		value.Kind = kind
+		for change := views.ClaimStands; change <= views.ClaimGone; change++ {
+			claims = append(claims, views.Claim{Name: text, Value: value, Change: change, Before: text})
+		}
 		claims = append(claims, views.Claim{Name: text, Label: text, Source: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
 	}
 	return views.DashboardProps{
-		Profile: profile(text), Claims: claims, ClaimsJSON: text,
+		Profile: profile(text), Claims: views.ClaimsProps{Claims: claims, JSON: text},
 		Session: views.SessionProps{SignedIn: noon, Expires: noon, IdleUntil: noon, Issuer: text},
+		Token:   views.TokenProps{Audience: text, Scopes: []string{text}, Expires: noon},
 	}
 }
 
