@@ -49,7 +49,7 @@ func doctor(ctx context.Context, c invocation) error {
 func reportFaults(r *report, faults error) {
 	for fault := range strings.SplitSeq(faults.Error(), "\n") {
 		found, remedy, _ := strings.Cut(fault, "; ")
-		r.add(variablesCheck, authn.Finding{Verdict: authn.VerdictFailed, Side: authn.SideConfiguration, Found: found, Remedy: remedy})
+		r.add(variablesCheck, bad(authn.VerdictFailed, authn.SideConfiguration, found, cmp.Or(remedy, "`latchkey help` says what it takes")))
 	}
 	for _, name := range []string{"machine", "provider"} {
 		r.add(name, authn.Finding{Verdict: authn.VerdictSkipped, Found: "the program would not start with these variables"})

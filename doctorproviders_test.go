@@ -189,7 +189,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		"a proxy for https":        {public, "https", "ok: a proxy"},
 		"a certificate that ends":  {own, "https", "warning configuration: expires on"},
 		"a certificate of another": {append(own[1:3:3], public...), "https", "failed configuration: not for app.example.com"},
-		"a key of another":         {append(own[:2:2], "TLS_KEY_FILE="+otherKey), "https", "failed configuration: no certificate and its key"},
+		"a key of another":         {append(own[:2:2], "TLS_KEY_FILE="+otherKey), "variables", "failed configuration: TLS_"},
 		"no proxy on loopback":     {nil, "proxies", "ok: none is needed"},
 		"a proxy without a name":   {public, "proxies", "warning configuration: everybody seems to come"},
 		"a proxy with a name":      {append(public[:2:2], "TRUSTED_PROXIES=10.0.0.0/8"), "proxies", "ok: 10.0.0.0/8"},

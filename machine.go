@@ -111,9 +111,9 @@ func (c *Config) checkCertificate(host string) authn.Finding {
 	case leaf.VerifyHostname(host) != nil:
 		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it, and start the app again")
+		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it; the app reads its files anew by itself")
 	case leaf.NotAfter.Sub(now) < expirySoon:
-		return bad(authn.VerdictWarning, authn.SideConfiguration, "the certificate expires on "+until, "renew it, and start the app again")
+		return bad(authn.VerdictWarning, authn.SideConfiguration, "the certificate expires on "+until, "renew it; the app reads its files anew by itself")
 	}
 	return good("the app serves it, with a certificate for %s until %s", host, until)
 }
