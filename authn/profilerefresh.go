@@ -12,8 +12,6 @@ const (
 	// userinfo calls a minute per user; the sign-in's own counts.
 	maxAsked    = 4
 	askedWindow = time.Minute
-	// sharedFor is how long the answer to one request is also that to the next.
-	sharedFor = time.Second
 )
 
 // TooSoonError says that the provider was asked about this person often enough
@@ -35,17 +33,18 @@ func (e *TooSoonError) Error() string { return "authn: the profile was refreshed
 // ReasonRefreshRefused, ReasonRefreshFailed, ReasonUserInfoFailed, ReasonTooLarge or
 // ReasonStoreUnavailable.
 func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {
+	begun := ts.rp.cfg.Now()
 	return ts.once(ctx, &ts.profiles, session, func(ctx context.Context) (*Session, error) {
-		return ts.refreshProfile(ctx, session)
+		return ts.refreshProfile(ctx, session, begun)
 	})
 }
 
-func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session) (*Session, error) {
+func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, begun time.Time) (*Session, error) {
 	m, err := ts.rp.provider.wait(ctx)
 	if err != nil {
 		return nil, err
 	}
-	session, err = ts.admit(ctx, session)
+	session, err = ts.admit(ctx, session, begun)
 	switch {
 	case errors.Is(err, errJustRefreshed):
 		return session, nil
@@ -109,14 +108,14 @@ func (ts *TokenSource) refreshIDToken(ctx context.Context, session *Session) (*S
 }
 
 // errJustRefreshed says that another request has done what this one asks for.
-var errJustRefreshed = errors.New("authn: the profile was refreshed a moment ago")
+var errJustRefreshed = errors.New("authn: the profile was refreshed meanwhile")
 
-// admit counts the request against what the provider bears. One that comes together with
-// others, here or on another node, shares what they were told.
-func (ts *TokenSource) admit(ctx context.Context, session *Session) (*Session, error) {
+// admit counts the request against what the provider bears. One that had begun before the
+// provider last answered, here or on another node, shares that answer.
+func (ts *TokenSource) admit(ctx context.Context, session *Session, begun time.Time) (*Session, error) {
 	return ts.sessions.Update(ctx, session, func(s *Session) error {
 		now := ts.rp.cfg.Now()
-		if s.ProfileAt.After(s.Started) && now.Sub(s.ProfileAt) < sharedFor {
+		if s.ProfileAt.After(begun) {
 			return errJustRefreshed
 		}
 		s.asked = slices.DeleteFunc(s.asked, func(t time.Time) bool { return now.Sub(t) >= askedWindow })

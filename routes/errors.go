@@ -67,9 +67,6 @@ func (a *App) handleError(err error, c echo.Context) {
 	}
 }
 
-// notFound is the handler of every address that has none.
-func notFound(echo.Context) error { return echo.ErrNotFound }
-
 // describe decides what an error means.
 func (a *App) describe(err error) failure {
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {

@@ -66,7 +66,23 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	case isHTMX(r):
 		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
+		if f.status == http.StatusNotFound || f.status == http.StatusMethodNotAllowed {
+			a.recognize(c)
+		}
 		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+	}
+}
+
+// recognize finds out who asks for a page that is not there: the page has the frame of
+// theirs, and no route has looked. (A route for whatever is not there would answer 404
+// where one takes another method.) It is not worth an error.
+func (a *App) recognize(c echo.Context) {
+	if current(c) != nil {
+		return
+	}
+	r := c.Request()
+	if s, err := a.Sessions.Load(r); err == nil && s != nil {
+		c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
 	}
 }
 

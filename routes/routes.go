@@ -106,8 +106,6 @@ func New(cfg Config) *App {
 	e.GET("/resume/:id", a.resume, append(limited, person...)...)
 	e.Match(reading, "/admin", a.admin, admins...)
 
-	// A page that is not there says so inside the frame of whoever asks for it.
-	e.RouteNotFound("/*", notFound, visitor...)
 	a.gallery()
 
 	// An API is for people who are signed in and for programs that have an access token.
