@@ -45,6 +45,7 @@ func arrows() []arrow {
 		{to: "go.etcd.io/bbolt", from: "authn/boltstore"},
 		{to: "github.com/redis/rueidis", from: "authn/redisstore"},
 		{to: "github.com/chromedp", from: "tests"},
+		{to: "go.yaml.in/yaml", from: "tests"},
 	}
 }
 
