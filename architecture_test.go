@@ -126,10 +126,11 @@ type listed struct {
 
 // folder is where the package lives, as the arrows name it.
 func (p listed) folder() string {
-	if p.ImportPath == "latchkey" {
+	const module = "latchkey/"
+	if p.ImportPath+"/" == module {
 		return "main"
 	}
-	return strings.TrimPrefix(p.ImportPath, "latchkey/")
+	return strings.TrimPrefix(p.ImportPath, module)
 }
 
 func list(t *testing.T, args ...string) (packages []listed) {

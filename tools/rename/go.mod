@@ -1,0 +1,3 @@
+module latchkey/tools/rename
+
+go 1.26.0
