@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,6 +208,31 @@ func TestRunRefuses(t *testing.T) {
 	}
 	if out.Len() > 0 {
 		t.Errorf("it printed %q", &out)
+	}
+}
+
+// TestDataDirectory (CF-12) keeps a key in a directory of its own, and none where others
+// can write.
+func TestDataDirectory(t *testing.T) {
+	t.Parallel()
+	own := filepath.Join(t.TempDir(), "data")
+	startApp(t, "DATA_DIR="+own)
+	for path, want := range map[string]os.FileMode{own: os.ModeDir | 0o700, filepath.Join(own, "app-secret-key"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v (%v), want mode %v", path, info, err, want)
+		}
+	}
+
+	everybodys := filepath.Join(t.TempDir(), "data")
+	if err := errors.Join(os.Mkdir(everybodys, 0o700), os.Chmod(everybodys, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	err := run(t.Context(), nil, []string{"PORT=0", "DEV_PROVIDER_ADDR=127.0.0.1:0", "DATA_DIR=" + everybodys}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "DATA_DIR: ") {
+		t.Errorf("run: %v, want a fault of DATA_DIR", err)
+	}
+	if entries, err := os.ReadDir(everybodys); err != nil || len(entries) > 0 {
+		t.Errorf("it was refused, and holds %v (%v)", entries, err)
 	}
 }
 

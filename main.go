@@ -54,15 +54,16 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	defer listener.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
 
-	keys, err := cfg.keys()
-	if err != nil {
-		return err
-	}
+	// The store looks at DATA_DIR first: a key is kept there, too.
 	store, err := cfg.openStore(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	keys, err := cfg.keys()
+	if err != nil {
+		return err
+	}
 
 	servers := newServers(log)
 	provider, err := startProvider(ctx, cfg, port, servers, log)
