@@ -61,3 +61,21 @@ func (p *process) kill() {
 	_ = p.command.Process.Kill() // it may have ended
 	p.ended <- <-p.ended
 }
+
+// in runs a command in a folder and returns what it prints.
+func in(t *testing.T, dir string, command ...string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), command[0], command[1:]...)
+	c.Dir = dir
+	output, err := c.CombinedOutput()
+	return string(output), err
+}
+
+func mustIn(t *testing.T, dir string, command ...string) string {
+	t.Helper()
+	output, err := in(t, dir, command...)
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, output)
+	}
+	return output
+}

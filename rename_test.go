@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,22 +83,4 @@ func copyOfCheckout(t *testing.T) string {
 	mustIn(t, dir, "git", "add", "-A")
 	mustIn(t, dir, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "seed")
 	return dir
-}
-
-// in runs a command in a folder and returns what it prints.
-func in(t *testing.T, dir string, command ...string) (string, error) {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	c.Dir = dir
-	output, err := c.CombinedOutput()
-	return string(output), err
-}
-
-func mustIn(t *testing.T, dir string, command ...string) string {
-	t.Helper()
-	output, err := in(t, dir, command...)
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", command, err, output)
-	}
-	return output
 }
