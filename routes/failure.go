@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -75,12 +76,15 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 
 // recognize finds out who asks for a page that is not there: the page has the frame of
 // theirs, and no route has looked. (A route for whatever is not there would answer 404
-// where one takes another method.) It is not worth an error.
+// where one takes another method.) It is not worth an error. Nobody's frame is around what
+// looks like a file: a cache in between may keep that, whatever the answer says, and show it
+// to others.
 func (a *App) recognize(c echo.Context) {
-	if current(c) != nil {
+	r := c.Request()
+	if current(c) != nil || strings.Contains(r.URL.Path, ".") {
 		return
 	}
-	r := c.Request()
+	c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
 	if s, err := a.Sessions.Load(r); err == nil && s != nil {
 		c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
 	}

@@ -48,7 +48,14 @@ func (a *App) dashboardSamples() []sample {
 	var list []sample
 	for _, p := range a.samplePeople() {
 		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: "Dashboard", page: func(s views.Shell) component {
-			return views.Dashboard(s, a.dashboardProps(p.session))
+			props := a.dashboardProps(p.session)
+			if p.name == "ada" {
+				props.Token = views.TokenProps{
+					Audience: "https://api.example.test/", Scopes: []string{"openid", "profile", "email", "offline_access", "read:notes"},
+					Expires: a.Now().Add(53 * time.Minute), Left: 53 * time.Minute, Renewable: true,
+				}
+			}
+			return views.Dashboard(s, props)
 		}})
 	}
 	return list
