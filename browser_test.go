@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -98,6 +99,8 @@ func (b *browser) hear(event any) {
 		text = "console." + string(e.Type)
 	case *runtime.EventExceptionThrown:
 		text = "an exception: " + e.ExceptionDetails.Text
+	case *page.EventJavascriptDialogOpening: // HB-17
+		text = "a dialog: " + e.Message
 	case *log.EventEntryAdded:
 		text = e.Entry.Text
 	case *network.EventRequestWillBeSent:

@@ -25,7 +25,9 @@ func (a *app) gallery() (pieces []string) {
 	return pieces
 }
 
-// TestGallery opens every piece, and finds one for every reason that authn refuses for.
+var inlineCode = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-vals|<script>|<iframe|<base`)
+
+// TestGallery (HB-01, HB-05) opens every piece, and finds one for every reason that authn refuses for.
 func TestGallery(t *testing.T) {
 	t.Parallel()
 	a := startApp(t)
@@ -37,6 +39,9 @@ func TestGallery(t *testing.T) {
 			t.Errorf("%s is %d", piece, got.StatusCode)
 		}
 		checkHeaders(t, piece, got)
+		if found := inlineCode.FindString(got.body); found != "" {
+			t.Errorf("HB-05: %s has %q", piece, found)
+		}
 		if strings.Contains(got.body, "/static/session.") {
 			t.Errorf("%s asks after a session that is not there", piece)
 		}

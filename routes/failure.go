@@ -67,21 +67,17 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	case isHTMX(r):
 		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
-		if f.status == http.StatusNotFound || f.status == http.StatusMethodNotAllowed {
-			a.recognize(c)
-		}
+		a.whoAsks(c, err)
 		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
 	}
 }
 
-// recognize finds out who asks for a page that is not there: the page has the frame of
-// theirs, and no route has looked. (A route for whatever is not there would answer 404
-// where one takes another method.) It is not worth an error. Nobody's frame is around what
-// looks like a file: a cache in between may keep that, whatever the answer says, and show it
-// to others.
-func (a *App) recognize(c echo.Context) {
+// whoAsks finds out in whose frame to say that there is no such page: the router has
+// refused it before anybody looked at the session. Nobody's frame is around what looks
+// like a file: a cache in between may keep that, whatever the answer says.
+func (a *App) whoAsks(c echo.Context, err error) {
 	r := c.Request()
-	if current(c) != nil || strings.Contains(r.URL.Path, ".") {
+	if _, ok := errors.AsType[*echo.HTTPError](err); !ok || current(c) != nil || strings.Contains(r.URL.Path, ".") {
 		return
 	}
 	c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
