@@ -131,6 +131,13 @@ func New(t testing.TB, cfg Config) *Provider {
 
 	p.Server = httptest.NewUnstartedServer(p)
 	p.Server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that it disappoints
+	// Before it serves: another process may still be asking for whoever had this port.
+	scheme := "http://"
+	if cfg.TLS {
+		scheme = "https://"
+	}
+	p.Issuer = scheme + p.Server.Listener.Addr().String() + cfg.Path
+	p.base = strings.TrimSuffix(p.Issuer, "/")
 	if cfg.TLS {
 		p.Server.StartTLS()
 	} else {
@@ -140,8 +147,6 @@ func New(t testing.TB, cfg Config) *Provider {
 		p.Server.CloseClientConnections()
 		p.Server.Close()
 	})
-	p.Issuer = p.Server.URL + cfg.Path
-	p.base = strings.TrimSuffix(p.Issuer, "/")
 	return p
 }
 
@@ -240,6 +245,7 @@ func (p *Provider) secret(values ...string) {
 // ServeHTTP implements http.Handler.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := p.endpoint(r)
+	w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
 	// What cannot be parsed is for the endpoint to refuse.
 	_ = r.ParseForm()
 	p.secret(r.Form.Get("state"), r.Form.Get("nonce"), r.Form.Get("code_verifier"), r.Form.Get("client_assertion"))
