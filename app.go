@@ -50,7 +50,7 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 		Assets: assets, BaseURL: cfg.baseURL(port),
 		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: settings.FederatedLogout,
 		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
-		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log,
+		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log, Statistics: settings.Statistics,
 	})
 	return &parts{relyingParty, sessions, tokenSource, handler}, nil
 }
@@ -77,6 +77,7 @@ func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, s
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Keys: keys, Store: store, Secure: base.Scheme == "https",
 		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Watchers: openPages, Now: time.Now, Log: log,
+		Statistics: new(authn.Statistics),
 	}
 }
 

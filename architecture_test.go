@@ -34,6 +34,7 @@ func arrows() []arrow {
 		{to: "latchkey/authn/devop", from: "main tests"},
 
 		{to: "github.com/labstack", from: "routes"}, // Echo, and echo-contrib's session.Get
+		{to: "github.com/VictoriaMetrics", from: "routes"},
 		{to: "github.com/a-h/templ", from: "views routes/render.go authn/devop"},
 		{to: "html/template", from: "nobody"}, // templ makes every page
 		{to: "github.com/coreos/go-oidc", from: "authn"},

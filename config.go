@@ -37,6 +37,9 @@ type Config struct {
 	TLSCertFile     string `envconfig:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
 	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
 	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
+	OpsAddr         string `envconfig:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only (default none)"`
+
+	ShutdownGrace *time.Duration `envconfig:"SHUTDOWN_GRACE" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
 
 	SessionStore    authn.Secret  `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
 	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
@@ -117,6 +120,26 @@ func (c *Config) devProviderAddr() string {
 		return "127.0.0.1:0"
 	default:
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port+1))
+	}
+}
+
+// storeKind says in a word where sessions are kept.
+func (c *Config) storeKind() string {
+	if c.parsedRedis != nil {
+		return "redis"
+	}
+	return string(c.SessionStore)
+}
+
+// shutdownGrace is how long the app goes on after it was told to stop.
+func (c *Config) shutdownGrace() time.Duration {
+	switch {
+	case c.ShutdownGrace != nil:
+		return *c.ShutdownGrace
+	case authn.IsLoopback(c.baseURL(c.Port).Hostname()):
+		return 0
+	default:
+		return 2 * time.Second
 	}
 }
 

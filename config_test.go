@@ -46,6 +46,10 @@ func TestConfigurationFaults(t *testing.T) {
 	}{
 		{"a domain with a scheme", tenant("AUTH0_DOMAIN=https://tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
 		{"a domain with a slash", tenant("AUTH0_DOMAIN=tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
+		{"an operators' address without a port", tenant("OPS_ADDR=localhost"), []string{"OPS_ADDR: "}},
+		{"a grace that is no time", tenant("SHUTDOWN_GRACE=long"), []string{"SHUTDOWN_GRACE: "}},
+		{"a grace that is past", tenant("SHUTDOWN_GRACE=-1s"), []string{"SHUTDOWN_GRACE: "}},
+		{"a grace that nobody waits for", tenant("SHUTDOWN_GRACE=1h"), []string{"SHUTDOWN_GRACE: "}},
 		{"two providers", tenant("OIDC_ISSUER=https://id.example.com"), []string{"OIDC_ISSUER: "}},
 		{"an issuer over plain http", []string{"OIDC_ISSUER=http://id.example.com", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=" + secret}, []string{"OIDC_ISSUER: "}},
 		{"a client id without a provider", []string{"AUTH0_CLIENT_ID=client"}, []string{"AUTH0_DOMAIN: "}},
@@ -136,6 +140,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		env  []string
 	}{
 		{"nothing at all", nil},
+		{"an operators' address on all interfaces", tenant("OPS_ADDR=:9090", "SHUTDOWN_GRACE=0s")},
 		{"a tenant on loopback", tenant()},
 		{"a tenant on loopback without a secret of ours", tenant("APP_SECRET_KEY=")},
 		{"a tenant in public", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback")},

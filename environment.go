@@ -106,7 +106,7 @@ func readVariables(variables map[string]string) (*Config, []error) {
 }
 
 func kindOf(typeName string) string {
-	switch typeName {
+	switch strings.TrimPrefix(typeName, "*") {
 	case "int":
 		return "a number, such as 3000"
 	case "time.Duration":

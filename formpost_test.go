@@ -53,18 +53,18 @@ func TestFormPost(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer answer
 		status int
-		reason any
+		reason string
 	}{
-		"CB-13 JSON":                   {v.send("/callback", "application/json", asJSON), http.StatusUnsupportedMediaType, nil},
-		"CB-13 text":                   {v.send("/callback", "text/plain", form.Encode()), http.StatusUnsupportedMediaType, nil},
-		"CB-13 multipart":              {v.send("/callback", "multipart/form-data; boundary=x", multipart), http.StatusUnsupportedMediaType, nil},
-		"CB-13 no type":                {v.send("/callback", "", form.Encode()), http.StatusUnsupportedMediaType, nil},
+		"CB-13 JSON":                   {v.send("/callback", "application/json", asJSON), http.StatusUnsupportedMediaType, "unsupported_media_type"},
+		"CB-13 text":                   {v.send("/callback", "text/plain", form.Encode()), http.StatusUnsupportedMediaType, "unsupported_media_type"},
+		"CB-13 multipart":              {v.send("/callback", "multipart/form-data; boundary=x", multipart), http.StatusUnsupportedMediaType, "unsupported_media_type"},
+		"CB-13 no type":                {v.send("/callback", "", form.Encode()), http.StatusUnsupportedMediaType, "unsupported_media_type"},
 		"CB-12 GET":                    {v.callback("/callback?" + form.Encode()), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
 		"CB-10 all in the query":       {v.send("/callback?"+form.Encode(), formType, ""), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
 		"CB-10 the state in the query": {v.send("/callback?state="+form.Get("state"), formType, "code="+form.Get("code")), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
 		"CB-10 something in the query": {v.send("/callback?state=bad", formType, form.Encode()), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
 		"CB-10 the state twice":        {v.send("/callback", formType, form.Encode()+"&state=bad"), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
-		"CB-13 no form at all":         {v.send("/callback", formType, "%zz"), http.StatusBadRequest, nil},
+		"CB-13 no form at all":         {v.send("/callback", formType, "%zz"), http.StatusBadRequest, "bad_request"},
 	} {
 		if tt.answer.StatusCode != tt.status || len(tt.answer.Cookies()) > 0 {
 			t.Errorf("%s: answered %d with cookies %v", name, tt.answer.StatusCode, tt.answer.Cookies())

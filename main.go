@@ -44,6 +44,7 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 		return refused(err)
 	}
 	log := newLogger(cfg, stdout)
+	cfg.warnOfOpenFiles(log)
 
 	// Everything that can be refused is, before anything is opened to the network:
 	// the store may be held by another process, the port may be taken.
@@ -53,6 +54,12 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	}
 	defer listener.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
+
+	operations, err := openOperations(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer operations.close()
 
 	// The store looks at DATA_DIR first: a key is kept there, too.
 	store, err := cfg.openStore(ctx, log)
@@ -76,19 +83,24 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	app.start(ctx)
+	app.start(background)
+	operations.serve(servers, app.handler.Operations())
 	servers.serve(listener, app.handler, cfg.TLSCertFile, cfg.TLSKeyFile)
-	announce(stdout, log, cfg, port, provider)
+	announce(stdout, log, cfg, port, provider, operations)
 
 	select {
 	case <-ctx.Done():
 	case err := <-servers.failed:
 		return err
 	}
-	log.Info("stopping")
+	log.Info("stopping", "grace_s", cfg.shutdownGrace().Seconds())
 	app.handler.Drain()
+	// Until they have noticed, load balancers send requests.
+	if err := servers.goOn(cfg.shutdownGrace()); err != nil {
+		return err
+	}
 	err = servers.drain()
 	// The store closes after this: a token that was renewed must be in it.
 	app.tokenSource.Wait()

@@ -112,6 +112,14 @@ func (c *Config) validateAddresses(f *faults) {
 	if c.Port == 65535 && c.development() && c.DevProviderAddr == "" {
 		f.add("DEV_PROVIDER_ADDR", "is needed with PORT 65535, which has no next port")
 	}
+	if c.OpsAddr != "" {
+		if _, port, err := net.SplitHostPort(c.OpsAddr); err != nil || port == "" {
+			f.add("OPS_ADDR", "is %q; write a host and a port, such as 127.0.0.1:9090, or :9090 for all interfaces", c.OpsAddr)
+		}
+	}
+	if grace := c.shutdownGrace(); grace < 0 || grace > maxShutdownGrace {
+		f.add("SHUTDOWN_GRACE", "is %s; it can be 0s to %s", grace, maxShutdownGrace)
+	}
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err == nil {
 		f.add("LISTEN_ADDR", "is %q; write the host alone, the port is PORT", c.ListenAddr)
 	}
@@ -146,6 +154,9 @@ func (c *Config) validateCertificate(f *faults) {
 		}
 	}
 }
+
+// maxShutdownGrace is longer than any load balancer takes to notice.
+const maxShutdownGrace = 5 * time.Minute
 
 // weakSecret recognizes what is no secret: a text of few different characters, such
 // as a placeholder that was repeated until it was long enough.

@@ -44,11 +44,22 @@ const maxHintBytes = 512
 func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request AuthorizationRequest) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
+	t := rp.newTransaction(request, FromContext(ctx))
+	location, err := rp.begin(ctx, w, r, request, t)
+	if err != nil {
+		rp.cfg.Statistics.SignInsFailed.Add(ReasonOf(err))
+		return "", withTransaction(err, t)
+	}
+	rp.cfg.Statistics.SignInsBegun.Add(1)
+	rp.cfg.Log.InfoContext(ctx, "sign-in begun", "sign_in", t.logID(), "issuer", rp.cfg.Issuer)
+	return location, nil
+}
+
+func (rp *RelyingParty) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, request AuthorizationRequest, t *transaction) (string, error) {
 	m, err := rp.provider.wait(ctx)
 	if err != nil {
-		return "", withReturn(err, LocalPath(request.ReturnTo))
+		return "", err
 	}
-	t := rp.newTransaction(request, FromContext(ctx))
 	full, err := url.Parse(rp.oauth2Config(m).AuthCodeURL(t.state, rp.requestParameters(m, t, request)...))
 	if err != nil {
 		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
@@ -56,7 +67,7 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Au
 	location := full.String()
 	if rp.pushes(m) {
 		if location, err = rp.push(ctx, m, full.Query()); err != nil {
-			return "", withReturn(err, t.returnTo)
+			return "", err
 		}
 	}
 	if err := rp.keep(w, r, t); err != nil {

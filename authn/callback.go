@@ -29,7 +29,11 @@ type SignIn struct {
 
 	nonce    string
 	previous previousSession
+	logID    string
 }
+
+// LogID names the sign-in in logs, from its beginning to its end.
+func (in *SignIn) LogID() string { return in.logID }
 
 // Complete finishes a sign-in: it takes the transaction that the response belongs
 // to, trades the code for tokens, verifies the ID token and asks userinfo (OpenID
@@ -40,6 +44,16 @@ func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, respons
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callbackTimeout)
 	defer cancel()
 
+	signIn, err := rp.complete(ctx, w, r, response)
+	if err != nil {
+		rp.cfg.Statistics.SignInsFailed.Add(ReasonOf(err))
+		return nil, err
+	}
+	rp.cfg.Statistics.SignInsCompleted.Add(1)
+	return signIn, nil
+}
+
+func (rp *RelyingParty) complete(ctx context.Context, w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
 	if err := checkSingle(response); err != nil {
 		return nil, err
 	}
@@ -49,7 +63,7 @@ func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, respons
 	}
 	signIn, err := rp.redeem(ctx, t, response)
 	if err != nil {
-		return nil, withReturn(err, t.returnTo)
+		return nil, withTransaction(err, t)
 	}
 	return signIn, nil
 }
@@ -138,16 +152,21 @@ func (rp *RelyingParty) identify(ctx context.Context, m *Metadata, t *transactio
 		ReturnTo: LocalPath(t.returnTo),
 		nonce:    t.nonce,
 		previous: t.previous,
+		logID:    t.logID(),
 	}, nil
 }
 
-// withReturn adds to an Error where the person was going.
-func withReturn(err error, returnTo string) error {
+// withTransaction adds to an Error which sign-in it ended, and where the person was going.
+func withTransaction(err error, t *transaction) error {
+	return ofSignIn(err, t.logID(), t.returnTo)
+}
+
+func ofSignIn(err error, logID, returnTo string) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
 	}
 	copied := *e
-	copied.ReturnTo = returnTo
+	copied.SignIn, copied.ReturnTo = logID, returnTo
 	return &copied
 }

@@ -31,10 +31,10 @@ var errResponseTooLarge = errors.New("authn: the provider's response is too larg
 // in time, reads no more than it should, and follows no redirects: a redirected
 // token request would carry the code, the verifier and the client secret to
 // whoever it is redirected to (RFC 9700 section 4.12).
-func newClient() *http.Client {
+func newClient(cfg Config) *http.Client {
 	return &http.Client{
 		Timeout: callTimeout,
-		Transport: boundedTransport{&http.Transport{
+		Transport: boundedTransport{&measuredTransport{statistics: cfg.Statistics, now: cfg.Now, log: cfg.Log, next: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			TLSHandshakeTimeout:    tlsTimeout,
@@ -44,7 +44,7 @@ func newClient() *http.Client {
 			MaxIdleConnsPerHost:    maxConnections,
 			IdleConnTimeout:        90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
-		}},
+		}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

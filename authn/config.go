@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -67,6 +68,8 @@ type Config struct {
 
 	Now func() time.Time
 	Log *slog.Logger
+	// Statistics count what happens; nil counts for nobody.
+	Statistics *Statistics
 }
 
 // validate reports what would only show later, or never.
@@ -119,4 +122,11 @@ func (c Config) validate() error {
 		fault("a person must be allowed a session")
 	}
 	return errors.Join(faults...)
+}
+
+// measured returns the configuration with statistics, and with a store that is timed.
+func (c Config) measured() Config {
+	c.Statistics = cmp.Or(c.Statistics, new(Statistics))
+	c.Store = measuredStore{c.Store, &c.Statistics.StoreCalls}
+	return c
 }

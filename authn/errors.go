@@ -61,6 +61,8 @@ type Error struct {
 	Code string
 	// ReturnTo is where the person was going, so that they can try again.
 	ReturnTo string
+	// SignIn names the sign-in in logs, where there is one.
+	SignIn string
 	// RetryAfter is when to try again, where that is known.
 	RetryAfter time.Duration
 	// Err is what happened underneath.

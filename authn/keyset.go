@@ -5,6 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,7 +181,24 @@ func (k *keySet) update() {
 		k.lastErr = err
 		return
 	}
+	if added, removed := changedKeys(k.keys, keys); k.keys != nil && added+removed != "" {
+		k.log.Info("key set changed", "added", added, "removed", removed)
+	}
 	k.keys, k.fetched, k.lastErr = keys, k.now(), nil
+}
+
+// changedKeys names the keys that one set has and the other has not.
+func changedKeys(before, after []jose.JSONWebKey) (added, removed string) {
+	missing := func(from, in []jose.JSONWebKey) string {
+		var names []string
+		for _, key := range in {
+			if !slices.ContainsFunc(from, func(k jose.JSONWebKey) bool { return k.KeyID == key.KeyID }) {
+				names = append(names, strconv.Quote(key.KeyID))
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	return missing(before, after), missing(after, before)
 }
 
 func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
@@ -186,7 +206,7 @@ func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.JWKSURI, nil)
+	req, err := http.NewRequestWithContext(calling(ctx, "jwks"), http.MethodGet, m.JWKSURI, nil)
 	if err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "key set: %w", err)
 	}

@@ -82,9 +82,19 @@ func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error
 func (s *Sessions) end(ctx context.Context, key Key, cause Cause, until time.Time) error {
 	err := s.store.End(ctx, key, cause, until)
 	if err == nil {
-		s.watchers.wake(key)
+		s.ended(ctx, cause, key)
 	}
 	return err
+}
+
+// ended tells the open pages of sessions, and whoever watches the program, that they were
+// ended.
+func (s *Sessions) ended(ctx context.Context, cause Cause, keys ...Key) {
+	s.watchers.wake(keys...)
+	for _, key := range keys {
+		s.statistics.SessionsEnded.Add(cause)
+		s.log.InfoContext(ctx, "session ended", "session", logID(key), "cause", cause.String())
+	}
 }
 
 // Outlook is what a page can tell its person of the end of their session.

@@ -136,12 +136,15 @@ type LogoutToken struct {
 func (rp *RelyingParty) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	t, err := rp.checkLogoutToken(ctx, raw)
 	if err == nil {
+		rp.cfg.Statistics.LogoutTokensAccepted.Add(1)
 		return t, nil
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return nil, e
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = &Error{Reason: ReasonLogoutTokenInvalid, Err: err}
 	}
-	return nil, &Error{Reason: ReasonLogoutTokenInvalid, Err: err}
+	rp.cfg.Statistics.LogoutTokensRefused.Add(e.Reason)
+	return nil, e
 }
 
 func (rp *RelyingParty) checkLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
@@ -262,10 +265,10 @@ func (s *Sessions) EndAll(ctx context.Context, t *LogoutToken) (int, error) {
 		}
 	}
 	ended, err := s.store.Revoke(ctx, index, t.IssuedAt, s.now().Add(revocationMemory))
+	s.ended(ctx, CauseProvider, ended...) // also where it fails half-way
 	if err != nil {
 		return 0, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
-	s.watchers.wake(ended...)
 	return len(ended), nil
 }
 

@@ -59,6 +59,7 @@ type provider struct {
 	mu        sync.Mutex
 	metadata  *Metadata
 	attempted time.Time
+	fetched   time.Time // the metadata
 	lastErr   error
 }
 
@@ -159,7 +160,7 @@ func (p *provider) update() {
 	if p.metadata == nil || before != nil {
 		p.cfg.Log.Info("provider discovered", "issuer", p.cfg.Issuer)
 	}
-	p.metadata = m
+	p.metadata, p.fetched = m, p.attempted
 }
 
 // discover fetches and validates the discovery document (OpenID Connect Discovery
@@ -178,7 +179,7 @@ func (p *provider) discover(ctx context.Context) (*Metadata, error) {
 // fetch fetches the document and judges nothing of what it says.
 func (p *provider) fetch(ctx context.Context) (*Metadata, error) {
 	address := strings.TrimSuffix(p.cfg.Issuer, "/") + "/.well-known/openid-configuration"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(calling(ctx, "discovery"), http.MethodGet, address, nil)
 	if err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: %w", address, err)
 	}

@@ -27,7 +27,7 @@ func (rp *RelyingParty) push(ctx context.Context, m *Metadata, request url.Value
 	if m.PushedAuthorizationRequestEndpoint == "" {
 		return "", refuse(ReasonProviderMisconfigured, "the provider has no pushed authorization request endpoint")
 	}
-	resp, err := rp.post(ctx, m.PushedAuthorizationRequestEndpoint, request)
+	resp, err := rp.post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, request)
 	if err != nil {
 		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
 	}

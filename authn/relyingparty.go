@@ -34,9 +34,10 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.measured()
 	rp := &RelyingParty{
 		cfg:     cfg,
-		client:  newClient(),
+		client:  newClient(cfg),
 		preset:  cfg.preset(),
 		cookies: cookies{secure: cfg.Secure},
 		binding: NewKey("transaction binding", cfg.Issuer, cfg.ClientID, cfg.RedirectURL),
@@ -87,6 +88,25 @@ func (rp *RelyingParty) Ready() error {
 	_, err := rp.provider.ready()
 	return err
 }
+
+// DiscoveryAge is how long ago the provider's metadata was fetched that is in use; false
+// where there is none.
+func (rp *RelyingParty) DiscoveryAge() (time.Duration, bool) {
+	rp.provider.mu.Lock()
+	defer rp.provider.mu.Unlock()
+	return rp.cfg.Now().Sub(rp.provider.fetched), rp.provider.metadata != nil
+}
+
+// KeySetAge is how long ago the provider's key set was fetched that is in use; false where
+// there is none.
+func (rp *RelyingParty) KeySetAge() (time.Duration, bool) {
+	rp.keySet.mu.Lock()
+	defer rp.keySet.mu.Unlock()
+	return rp.cfg.Now().Sub(rp.keySet.fetched), len(rp.keySet.keys) > 0
+}
+
+// Issuer is the provider's issuer identifier.
+func (rp *RelyingParty) Issuer() string { return rp.cfg.Issuer }
 
 // IsIssuer reports whether an issuer identifier is that of the provider.
 func (rp *RelyingParty) IsIssuer(issuer string) bool { return issuer == rp.cfg.Issuer }

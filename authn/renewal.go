@@ -68,6 +68,8 @@ func (ts *TokenSource) refresh(ctx context.Context, m *Metadata, session *Sessio
 	if err != nil {
 		return ts.notRefreshed(ctx, session, holder, err)
 	}
+	ts.rp.cfg.Statistics.Refreshes.Add(Refreshed)
+	ts.rp.cfg.Log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.rp.cfg.Issuer)
 	fresh := newTokens{
 		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
 		tokens:  tokens, verified: &idToken{claims: session.Identity.IDToken}, holder: holder,
@@ -95,8 +97,10 @@ func (ts *TokenSource) refresh(ctx context.Context, m *Metadata, session *Sessio
 func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
 	e, _ := errors.AsType[*Error](cause)
 	if e != nil && e.Code == "invalid_grant" {
+		ts.rp.cfg.Statistics.Refreshes.Add(RefreshRefused)
 		return ts.refused(ctx, session, holder, cause)
 	}
+	ts.rp.cfg.Statistics.Refreshes.Add(RefreshFailed)
 	// Whatever else it is, a provider that is down or one that no longer knows this
 	// client, it is not the person's fault, and their session stays.
 	var asked time.Duration

@@ -7,7 +7,9 @@ import (
 )
 
 // Secret is a string that must not be seen: it prints, logs and marshals as
-// "[hidden]". Whoever needs the value converts it, string(s), where one can see it.
+// "[hidden]". Whoever needs the value converts it, string(s), where one can see it. Only with
+// a verb that is wrong for every string, %p, and %w outside of Errorf, fmt asks no method;
+// go vet refuses both.
 type Secret string
 
 const hidden = "[hidden]"

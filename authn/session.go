@@ -43,13 +43,15 @@ type Session struct {
 }
 
 // LogID names the session in logs: enough to follow it, too little to find it.
-func (s *Session) LogID() string { return hex.EncodeToString(s.record.Key[:4]) }
+func (s *Session) LogID() string { return logID(s.record.Key) }
+
+func logID(key Key) string { return hex.EncodeToString(key[:4]) }
 
 // Scopes are those of the session's access token, where the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
-// PersonID names the person to their own pages: the same in all of their sessions, another
-// for everybody else.
+// PersonID names the person to their own pages, and in logs: the same in all of their
+// sessions, another for everybody else.
 func (s *Session) PersonID() string { return hex.EncodeToString(s.record.Owner[:8]) }
 
 // endBy moves the absolute end forward to when the provider's session ends, if it says

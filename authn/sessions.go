@@ -40,6 +40,7 @@ type Sessions struct {
 	now            func() time.Time
 	log            *slog.Logger
 	watchers       *watchers
+	statistics     *Statistics
 
 	readiness sync.Mutex
 	readyAt   time.Time
@@ -51,10 +52,12 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.measured()
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure}, issuer: cfg.Issuer,
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, now: cfg.Now, log: cfg.Log,
-		watchers: newWatchers(cfg.Watchers),
+		watchers:   newWatchers(cfg.Watchers),
+		statistics: cfg.Statistics,
 	}, nil
 }
 
@@ -204,6 +207,7 @@ func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 		if n, err := s.store.Sweep(ctx, s.now()); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "expired sessions not swept", "error", err)
 		} else if n > 0 {
+			s.statistics.SessionsExpired.Add(uint64(n))
 			s.log.InfoContext(ctx, "expired sessions swept", "sessions", n)
 		}
 	}

@@ -14,6 +14,16 @@ import (
 // them goes on in the new one. The *Error is of ReasonSessionEnded where the provider
 // has ended that sign-in in the meantime, or of ReasonStoreUnavailable.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
+	session, err := s.start(w, r, in)
+	if err != nil {
+		s.statistics.SignInsFailed.Add(ReasonOf(err))
+		return nil, ofSignIn(err, in.logID, in.ReturnTo)
+	}
+	s.statistics.SessionsStarted.Add(1)
+	return session, nil
+}
+
+func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
 	id, secret := randomToken(), randomToken()
@@ -21,7 +31,7 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	session.record.Device = Device(r.UserAgent())
 	previous := s.previous(r, in.previous)
 	if err := s.inherit(ctx, session, previous); err != nil {
-		return nil, withReturn(err, in.ReturnTo)
+		return nil, err
 	}
 	record, err := s.seal(session)
 	if err != nil {
@@ -29,9 +39,9 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	}
 	if err := s.store.Create(ctx, record); err != nil {
 		if errors.Is(err, ErrEnded) {
-			return nil, &Error{Reason: ReasonSessionEnded, ReturnTo: in.ReturnTo, Err: err}
+			return nil, &Error{Reason: ReasonSessionEnded, Err: err}
 		}
-		return nil, &Error{Reason: ReasonStoreUnavailable, ReturnTo: in.ReturnTo, Err: err}
+		return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
 	}
 	session.record.Version = 1
 	s.endPrevious(ctx, previous)
@@ -73,6 +83,7 @@ func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
 type previousSession struct {
 	key    Key
 	secret []byte
+	lives  bool // it was found in the store
 }
 
 // previous lists the sessions that the browser had: the one of its cookie, and the one
@@ -81,7 +92,7 @@ func (s *Sessions) previous(r *http.Request, begun previousSession) []previousSe
 	var list []previousSession
 	if value, ok := s.cookies.get(r, sessionCookie); ok {
 		if id, secret, ok := splitCookie(value); ok {
-			list = append(list, previousSession{NewKey(sessionPurpose, id), secret})
+			list = append(list, previousSession{key: NewKey(sessionPurpose, id), secret: secret})
 		}
 	}
 	known := func(p previousSession) bool { return p.key == begun.key }
@@ -94,14 +105,15 @@ func (s *Sessions) previous(r *http.Request, begun previousSession) []previousSe
 // inherit takes over what the application kept for the person, and what they were about
 // to do, from the first of their previous sessions. Of another person's it takes nothing.
 func (s *Sessions) inherit(ctx context.Context, session *Session, previous []previousSession) error {
-	for _, p := range previous {
+	inherited := false
+	for i, p := range previous {
 		before, err := s.load(ctx, p.key, p.secret)
 		if err != nil {
 			return err
 		}
-		if before != nil && before.record.Owner == session.record.Owner {
-			session.values, session.held = before.values, before.held
-			return nil
+		previous[i].lives = before != nil
+		if before != nil && !inherited && before.record.Owner == session.record.Owner {
+			session.values, session.held, inherited = before.values, before.held, true
 		}
 	}
 	return nil
@@ -113,8 +125,12 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 // included.
 func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
 	for _, p := range previous {
-		if err := s.end(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
-			s.log.WarnContext(ctx, "the previous session was not ended", "error", err)
+		end := s.end
+		if !p.lives {
+			end = s.store.End // only to make sure: it is not one that was ended
+		}
+		if err := end(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
+			s.log.WarnContext(ctx, "the previous session was not ended", "session", logID(p.key), "error", err)
 		}
 	}
 }

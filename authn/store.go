@@ -77,6 +77,26 @@ const (
 	CauseTooMany                // its person has begun more sessions than one may have
 )
 
+// String is the cause's word in logs and metrics.
+func (c Cause) String() string {
+	switch c {
+	case CauseSignedOut:
+		return "signed_out"
+	case CauseReplaced:
+		return "replaced"
+	case CauseElsewhere:
+		return "elsewhere"
+	case CauseProvider:
+		return "provider"
+	case CauseRefresh:
+		return "refresh_refused"
+	case CauseTooMany:
+		return "too_many"
+	default:
+		return "unknown"
+	}
+}
+
 // EndedError is the ErrNotFound of a session that was ended, as long as that is remembered.
 type EndedError struct{ Cause Cause }
 

@@ -150,7 +150,7 @@ func withoutQuery(err error) error {
 }
 
 func (rp *RelyingParty) withTokenClient(ctx context.Context) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, rp.tokenClient)
+	return context.WithValue(calling(ctx, "token"), oauth2.HTTPClient, rp.tokenClient)
 }
 
 // tokenTransport stands between x/oauth2 and the token endpoint: it authenticates
@@ -295,7 +295,7 @@ func (rp *RelyingParty) post(ctx context.Context, endpoint string, form url.Valu
 
 // revoke withdraws a refresh token (RFC 7009).
 func (rp *RelyingParty) revoke(ctx context.Context, m *Metadata, token Secret) error {
-	resp, err := rp.post(ctx, m.RevocationEndpoint, url.Values{"token": {string(token)}, "token_type_hint": {"refresh_token"}})
+	resp, err := rp.post(calling(ctx, "revocation"), m.RevocationEndpoint, url.Values{"token": {string(token)}, "token_type_hint": {"refresh_token"}})
 	if err != nil {
 		return err
 	}

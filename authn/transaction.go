@@ -58,7 +58,7 @@ func (rp *RelyingParty) newTransaction(request AuthorizationRequest, session *Se
 		binding:      rp.binding,
 	}
 	if session != nil {
-		t.previous = previousSession{session.record.Key, session.secret}
+		t.previous = previousSession{key: session.record.Key, secret: session.secret}
 	}
 	return t
 }
@@ -69,6 +69,9 @@ func randomToken() string {
 	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
 	return base64.RawURLEncoding.EncodeToString(b)
 }
+
+// logID names the sign-in in logs, from its beginning to its end.
+func (t *transaction) logID() string { return logID(NewKey("sign-in", t.state)) }
 
 func (t *transaction) cookieName() string { return transactionCookie + t.state[:8] }
 
@@ -197,10 +200,10 @@ func (rp *RelyingParty) take(w http.ResponseWriter, r *http.Request, state strin
 		return nil, refuse(ReasonTransactionMissing, "the transaction is of another state")
 	}
 	if rp.expired(t) {
-		return nil, &Error{Reason: ReasonTransactionExpired, ReturnTo: t.returnTo}
+		return nil, withTransaction(&Error{Reason: ReasonTransactionExpired}, t)
 	}
 	if t.binding != rp.binding {
-		return nil, &Error{Reason: ReasonConfigurationChanged, ReturnTo: t.returnTo}
+		return nil, withTransaction(&Error{Reason: ReasonConfigurationChanged}, t)
 	}
 	return t, nil
 }

@@ -20,7 +20,7 @@ func (rp *RelyingParty) userInfo(ctx context.Context, m *Metadata, access Secret
 	if m.UserInfoEndpoint == "" {
 		return nil, nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.UserInfoEndpoint, nil)
+	req, err := http.NewRequestWithContext(calling(ctx, "userinfo"), http.MethodGet, m.UserInfoEndpoint, nil)
 	if err != nil {
 		return nil, refuse(ReasonUserInfoFailed, "request: %w", err)
 	}

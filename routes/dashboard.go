@@ -89,7 +89,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 // refreshFailure is said inside the card, beside what was known before. The button that
 // helps is the same one again, except where only a new sign-in does.
 func (a *App) refreshFailure(c echo.Context, f failure, err error) views.FailureProps {
-	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context())}
+	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID}
 	if authn.ReasonOf(err) == authn.ReasonRefreshRefused {
 		props.Actions = []views.Action{{Label: "Sign in again", URL: loginURL(returnPath(c.Request()))}}
 	} else {

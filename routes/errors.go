@@ -1,11 +1,13 @@
 package routes
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -38,7 +40,9 @@ func (e *sessionEnded) Error() string { return "routes: the session was ended: "
 // failure is what becomes of an error: what the person is told and what the operator
 // is. The person's text names what happened and what to do; it quotes no error.
 type failure struct {
-	status        int
+	status int
+	// reason is the failure's word in logs and metrics, where authn gives none.
+	reason        string
 	heading, text string
 	// retry offers to sign in again, and come back to where the person was going.
 	retry bool
@@ -48,15 +52,9 @@ type failure struct {
 	level slog.Level
 }
 
-// handleError is the one place where an error becomes a status, a page and a log
+// handleError, which answers for observe and for Echo, is the one place where an error becomes a status, a page and a log
 // line.
 func (a *App) handleError(err error, c echo.Context) {
-	// Echo hands in the error a second time when the request logger has had it.
-	const handled = "error handled"
-	if c.Get(handled) != nil {
-		return
-	}
-	c.Set(handled, true)
 	f := a.describe(err)
 	a.logFailure(c, f, err)
 	if c.Response().Committed {
@@ -70,7 +68,7 @@ func (a *App) handleError(err error, c echo.Context) {
 // describe decides what an error means.
 func (a *App) describe(err error) failure {
 	if refused, ok := errors.AsType[*logoutRefused](err); ok {
-		f := failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
+		f := failure{reason: "logout_request_malformed", status: http.StatusBadRequest, level: slog.LevelWarn, heading: "Sign-out refused", text: string(authn.ReasonOf(refused))}
 		if authn.ReasonOf(refused) == authn.ReasonStoreUnavailable {
 			f.level = slog.LevelError // somebody who was to be signed out is not
 		}
@@ -84,32 +82,32 @@ func (a *App) describe(err error) failure {
 	}
 	if e, ok := errors.AsType[*authn.TooSoonError](err); ok {
 		return failure{
-			status: http.StatusTooManyRequests, level: slog.LevelInfo, after: e.Wait,
+			reason: "too_soon", status: http.StatusTooManyRequests, level: slog.LevelInfo, after: e.Wait,
 			heading: "Refreshed a moment ago",
 			text:    "The provider limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
 		}
 	}
 	if e, ok := errors.AsType[*tooManyError](err); ok {
 		return failure{
-			status: http.StatusTooManyRequests, level: slog.LevelWarn, after: e.wait,
+			reason: "rate_limited", status: http.StatusTooManyRequests, level: slog.LevelWarn, after: e.wait,
 			heading: "Too many sign-ins from your network",
 			text:    "So many were begun in a short time that this one has to wait. Try again in a moment.",
 		}
 	}
 	if _, ok := errors.AsType[*stepUpNeeded](err); ok {
 		return failure{
-			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in again",
+			reason: "step_up_needed", status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in again",
 			text: "This asks for a sign-in that is more recent, or stronger, than yours.",
 		}
 	}
 	if _, ok := errors.AsType[*claimNeeded](err); ok {
 		return failure{
-			status: http.StatusForbidden, level: slog.LevelInfo, heading: "This is not for your account",
+			reason: "claim_missing", status: http.StatusForbidden, level: slog.LevelInfo, heading: "This is not for your account",
 			text: "You are signed in, but what the sign-in service says about you does not open this.",
 		}
 	}
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
-		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: explanation(e.because)}
+		return failure{reason: "session_ended", status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: explanation(e.because)}
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return describeStatus(e.Code)
@@ -124,33 +122,34 @@ func (a *App) describeOwn(err error) failure {
 		failure
 	}{
 		{errSignInNeeded, failure{
-			status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first",
+			reason: "sign_in_needed", status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first",
 			text: "This needs a session. Sign in and try again.",
 		}},
 		{errWrongHost, failure{
-			status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
+			reason: "wrong_host", status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
 			text: "This app answers at " + a.BaseURL.String() + ". If a proxy stands in front of it, it must pass the Host header on.",
 		}},
+		{errPanic, panicked()},
 		{errNoCookies, failure{
-			status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "Your browser keeps no cookies",
+			reason: "no_cookies", status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "Your browser keeps no cookies",
 			text: "Signing in needs cookies of this site. Allow them, or leave the private window, and try again.",
 		}},
 		{errOtherIssuer, foreignLink()},
 		{errOtherTarget, foreignLink()},
 		{errCrossOrigin, failure{
-			status: http.StatusForbidden, level: slog.LevelWarn, heading: "That came from another site",
+			reason: "cross_origin", status: http.StatusForbidden, level: slog.LevelWarn, heading: "That came from another site",
 			text: "The request was sent by a page of another site, so nothing was done. Go to the app's own page and do it there.",
 		}},
 		{authn.ErrTooManyWatchers, failure{
-			status: http.StatusTooManyRequests, level: slog.LevelInfo, after: time.Minute, heading: "Enough is open",
+			reason: "too_many_streams", status: http.StatusTooManyRequests, level: slog.LevelInfo, after: time.Minute, heading: "Enough is open",
 			text: "As many pages as may listen for the end of their session do so already. This page works without.",
 		}},
 		{errNothingHeld, failure{
-			status: http.StatusNotFound, level: slog.LevelInfo, heading: "Nothing is waiting here",
+			reason: "nothing_held", status: http.StatusNotFound, level: slog.LevelInfo, heading: "Nothing is waiting here",
 			text: "What you were about to do is no longer kept: it was too long ago, or somebody else has signed in since. Do it again.",
 		}},
 		{authn.ErrHeldTooLarge, failure{
-			status: http.StatusForbidden, level: slog.LevelWarn, heading: "Sign in again first",
+			reason: "form_too_large", status: http.StatusForbidden, level: slog.LevelWarn, heading: "Sign in again first",
 			text: "This needs a recent sign-in, and the form is too large to keep meanwhile. Sign out, sign in, and send it then.",
 		}},
 	} {
@@ -161,9 +160,18 @@ func (a *App) describeOwn(err error) failure {
 	return describeStatus(http.StatusInternalServerError)
 }
 
+// word makes a reason of a status text.
+func word(statusText string) string { return strings.ReplaceAll(strings.ToLower(statusText), " ", "_") }
+
+func panicked() failure {
+	f := describeStatus(http.StatusInternalServerError)
+	f.reason = "panic"
+	return f
+}
+
 func foreignLink() failure {
 	return failure{
-		status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
+		reason: "foreign_link", status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
 		text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
 	}
 }
@@ -171,7 +179,7 @@ func foreignLink() failure {
 // describeBearer says why an API refuses a request. What exactly is wrong with a token is
 // in the log.
 func describeBearer(e *bearerError) failure {
-	f := failure{status: e.status, level: slog.LevelInfo}
+	f := failure{reason: cmp.Or(e.code, "no_credentials"), status: e.status, level: slog.LevelInfo}
 	switch e.code {
 	case "":
 		f.heading, f.text = "Sign in first", "This needs an access token in the Authorization header, or a session."
@@ -187,7 +195,7 @@ func describeBearer(e *bearerError) failure {
 
 // describeStatus covers what the router and the server refuse.
 func describeStatus(status int) failure {
-	f := failure{status: status, level: slog.LevelInfo}
+	f := failure{reason: word(http.StatusText(status)), status: status, level: slog.LevelInfo}
 	switch status {
 	case http.StatusNotFound:
 		f.heading, f.text = "There is no such page", "The address may be misspelt, or the page may have moved."
@@ -204,7 +212,7 @@ func describeStatus(status int) failure {
 			f.heading, f.text = http.StatusText(status), "The request was refused. Go back and try again."
 			return f
 		}
-		f.status, f.level = http.StatusInternalServerError, slog.LevelError
+		f.status, f.level, f.reason = http.StatusInternalServerError, slog.LevelError, "internal_error"
 		f.heading, f.text = "Something went wrong on our side", "It has been logged under the reference below. Try again in a moment."
 	}
 	return f

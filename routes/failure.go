@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"math"
@@ -22,14 +23,20 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	if ctx.Err() != nil {
 		f.level = slog.LevelDebug // the client has gone; whatever failed may be only that
 	}
-	attributes := []slog.Attr{slog.Int("status", f.status)}
+	reason := cmp.Or(string(authn.ReasonOf(err)), f.reason)
+	a.counts.refused.Add(reason)
+	attributes := []slog.Attr{slog.String("reason", reason), slog.Int("status", f.status), slog.String("route", c.Path())}
 	if e, ok := errors.AsType[*authn.Error](err); ok {
-		attributes = append(attributes, slog.String("reason", string(e.Reason)))
-		if e.Code != "" {
-			attributes = append(attributes, slog.String("code", e.Code))
+		for _, a := range []slog.Attr{slog.String("code", e.Code), slog.String("sign_in", e.SignIn)} {
+			if a.Value.String() != "" {
+				attributes = append(attributes, a)
+			}
 		}
 	}
-	attributes = append(attributes, slog.String("error", err.Error()))
+	if s := current(c); s != nil {
+		attributes = append(attributes, slog.String("session", s.LogID()))
+	}
+	attributes = append(attributes, slog.String("issuer", a.RelyingParty.Issuer()), slog.String("error", err.Error()))
 	a.Log.LogAttrs(ctx, f.level, "refused", attributes...)
 }
 
@@ -113,13 +120,13 @@ func (a *App) problem(c echo.Context, f failure) error {
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	return c.JSON(f.status, map[string]any{
 		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
-		"instance": RequestID(c.Request().Context()),
+		"instance": RequestOf(c.Request().Context()).ID,
 	})
 }
 
 func (a *App) failureProps(c echo.Context, f failure, err error) views.FailureProps {
 	props := views.FailureProps{
-		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context()),
+		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID,
 	}
 	if f.retry {
 		props.Actions = append(props.Actions, views.Action{Label: "Try again", URL: retryURL(err), Primary: true})

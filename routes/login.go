@@ -107,7 +107,7 @@ func (a *App) callback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Log.InfoContext(r.Context(), "signed in", "session", s.LogID(), "issuer", s.Identity.Issuer)
+	a.Log.InfoContext(r.Context(), "signed in", "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer, "sign_in", in.LogID())
 	return c.Redirect(http.StatusSeeOther, in.ReturnTo)
 }
 
@@ -175,7 +175,7 @@ func (a *App) signOut(c echo.Context) error {
 		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
 			return err
 		}
-		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID())
+		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
 	}
 	a.Sessions.Clear(w)
 	// Not "cookies": that would clear a sign-in that is under way in another tab.

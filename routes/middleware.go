@@ -1,11 +1,8 @@
 package routes
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -20,43 +17,6 @@ import (
 	"latchkey/authn"
 )
 
-type requestIDKey struct{}
-
-// RequestID returns the id of the request that a context belongs to, or "". It is
-// the reference that an error page shows.
-func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
-
-// requestID gives every request an id of ours. One that the client sends is not
-// taken: a log must not hold what a stranger wants it to.
-func (a *App) requestID(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id := rand.Text()[:16]
-		c.Response().Header()[echo.HeaderXRequestID] = []string{id}
-		r := c.Request()
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
-		return next(c)
-	}
-}
-
-// logRequests writes a line per request, with the path and never the query: codes
-// and states are in there.
-func (a *App) logRequests() echo.MiddlewareFunc {
-	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
-		LogMethod: true, LogURIPath: true, LogStatus: true, LogLatency: true, LogRemoteIP: true,
-		// The error handler must have answered before the status is logged.
-		HandleError: true,
-		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
-			a.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
-				slog.String("method", v.Method), slog.String("path", v.URIPath), slog.Int("status", v.Status),
-				slog.Float64("took_ms", float64(v.Latency.Microseconds())/1000), slog.String("client", v.RemoteIP))
-			return nil
-		},
-	})
-}
-
 // recover answers a panic as an error of ours and keeps the process.
 func (a *App) recover() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
@@ -68,7 +28,7 @@ func (a *App) recover() echo.MiddlewareFunc {
 			if e, ok := errors.AsType[runtime.Error](err); ok {
 				text = e.Error()
 			}
-			a.Log.ErrorContext(c.Request().Context(), "panic", "text", text, "type", fmt.Sprintf("%T", err), "stack", string(stack))
+			a.Log.ErrorContext(c.Request().Context(), "handler panicked", "text", text, "type", fmt.Sprintf("%T", err), "stack", string(stack))
 			return errPanic
 		},
 	})

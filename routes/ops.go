@@ -1,12 +1,30 @@
 package routes
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
 )
+
+// Operations answers on an address that is for operators and their machines: health and
+// metrics, and nothing of the app.
+func (a *App) Operations() http.Handler {
+	e := echo.New()
+	e.Use(a.recover(), func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.Response().Header()["Cache-Control"] = []string{"no-store"}
+			c.Response().Header()["X-Content-Type-Options"] = []string{"nosniff"}
+			return next(c)
+		}
+	})
+	e.Match(reading, "/healthz", a.healthz)
+	e.Match(reading, "/readyz", a.readyz)
+	e.Match(reading, "/metrics", a.exposeMetrics)
+	return e
+}
 
 // healthz says that the process is alive and can answer.
 func (a *App) healthz(c echo.Context) error {
@@ -16,19 +34,30 @@ func (a *App) healthz(c echo.Context) error {
 // readyz says whether people can sign in here: the store answers and the provider
 // has been discovered. It names reasons and no details; those are in the log.
 func (a *App) readyz(c echo.Context) error {
-	checks := map[string]string{"store": "ok", "provider": "ok"}
-	status, overall := http.StatusOK, "ready"
-	fail := func(check, reason string) {
-		checks[check], status, overall = reason, http.StatusServiceUnavailable, "not ready"
+	r := a.readiness(c.Request().Context())
+	return c.JSON(r.httpStatus, r)
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	httpStatus int
+	Status     string            `json:"status"`
+	Checks     map[string]string `json:"checks"`
+}
+
+func (a *App) readiness(ctx context.Context) readiness {
+	r := readiness{http.StatusOK, "ready", map[string]string{"store": "ok", "provider": "ok"}}
+	fail := func(check string, err error) {
+		r.Checks[check], r.httpStatus, r.Status = string(authn.ReasonOf(err)), http.StatusServiceUnavailable, "not ready"
 	}
-	if err := a.Sessions.Ready(c.Request().Context()); err != nil {
-		fail("store", string(authn.ReasonOf(err)))
+	if err := a.Sessions.Ready(ctx); err != nil {
+		fail("store", err)
 	}
 	if err := a.RelyingParty.Ready(); err != nil {
-		fail("provider", string(authn.ReasonOf(err)))
+		fail("provider", err)
 	}
 	if a.draining.Load() {
-		status, overall = http.StatusServiceUnavailable, "draining"
+		r.httpStatus, r.Status = http.StatusServiceUnavailable, "draining"
 	}
-	return c.JSON(status, map[string]any{"status": overall, "checks": checks})
+	return r
 }

@@ -73,7 +73,7 @@ func (a *App) forbidden(c echo.Context, f failure, e *claimNeeded) error {
 
 func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person views.Person) views.ForbiddenProps {
 	props := views.ForbiddenProps{
-		Failure:   views.FailureProps{Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestID(c.Request().Context())},
+		Failure:   views.FailureProps{Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID},
 		Person:    person,
 		SwitchURL: switchURL(returnPath(c.Request())),
 	}

@@ -43,6 +43,8 @@ type Config struct {
 
 	Now func() time.Time
 	Log *slog.Logger
+	// Statistics are those of RelyingParty and Sessions.
+	Statistics *authn.Statistics
 }
 
 // App answers requests.
@@ -53,6 +55,7 @@ type App struct {
 	policy      atomic.Pointer[contentPolicy]
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
+	counts      counts
 }
 
 // maxBody bounds a request's body: the largest that anybody has reason to send is a
@@ -66,7 +69,7 @@ func New(cfg Config) *App {
 	e.HTTPErrorHandler = a.handleError
 	e.IPExtractor = a.clientAddress()
 
-	e.Use(a.requestID, a.logRequests(), a.recover(), a.headers, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
+	e.Use(a.identify, a.observe, a.recover(), a.headers, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
@@ -120,6 +123,7 @@ func New(cfg Config) *App {
 	if cfg.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
 	}
+	a.counts.routes = patterns(e)
 	return a
 }
 
