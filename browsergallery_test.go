@@ -94,6 +94,61 @@ func TestBrowserGallery(t *testing.T) {
 	}
 }
 
+// TestBrowserLivePages has axe look at the pages as they are in use, those of the
+// development provider too.
+func TestBrowserLivePages(t *testing.T) {
+	t.Parallel()
+	a := startApp(t)
+	b := openBrowser(t, a)
+	source := axe(t)
+	look := func(where string) {
+		t.Helper()
+		b.inBothColours(source, where)
+	}
+	b.open("/")
+	look("home")
+	b.do(chromedp.Navigate(a.issuer + "/"))
+	look("the provider")
+	b.do(chromedp.Navigate(a.issuer + "/end_session"))
+	look("the provider's sign-out")
+	b.expect("400")
+	b.do(chromedp.Navigate(a.issuer + "/authorize"))
+	look("the provider's refusal")
+	b.open("/login")
+	look("the provider's sign-in")
+	b.expect("422")
+	b.click("#someone-else")
+	b.wait("#email-error")
+	look("the provider's sign-in, filled in wrongly")
+	b.signIn("/login", ada)
+	b.open("/dashboard")
+	b.until(`!document.querySelector("time:not([data-local])")`)
+	b.wantNoShift()
+	b.click("#claims-card .raw summary")
+	look("dashboard")
+	b.click("#profile-refresh-button")
+	b.wait("#profile-card .changes")
+	look("dashboard, refreshed")
+	b.open("/sessions")
+	look("devices")
+	b.click("#qsLogoutBtn")
+	b.wait("#qsLoginBtn")
+	look("signed out")
+}
+
+// wantNoShift checks that nothing on the page at hand has moved since it came.
+func (b *browser) wantNoShift() {
+	b.t.Helper()
+	shift := get(b, chromedp.Evaluate[float64](`new Promise(done => {
+		let sum = 0;
+		new PerformanceObserver(list => { for (const shift of list.getEntries()) sum += shift.value }).observe({type: "layout-shift", buffered: true});
+		requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => done(sum))));
+	})`, chromedp.EvalAwaitPromise))
+	if shift > 0 {
+		b.t.Errorf("%s has shifted by %v", b.path(), shift)
+	}
+}
+
 // narrow opens a page on the narrowest screen.
 func (b *browser) narrow(where string) {
 	b.t.Helper()
