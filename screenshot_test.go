@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -22,6 +23,7 @@ func TestScreenshot(t *testing.T) {
 	a := startApp(t)
 	pieces := append(a.gallery(), "/dev/gallery", "/login")
 	b := openBrowser(t, a)
+	call(b, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})
 	for _, piece := range pieces {
 		if !strings.Contains(piece, os.Getenv("PIECE")) {
 			continue

@@ -152,6 +152,9 @@ func inWords(d time.Duration) string {
 			return fmt.Sprintf("in %d %ss", (d+unit.size/2)/unit.size, unit.name)
 		}
 	}
+	if d < 2*time.Second {
+		return "in 1 second"
+	}
 	return fmt.Sprintf("in %d seconds", d/time.Second)
 }
 

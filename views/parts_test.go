@@ -174,3 +174,43 @@ func TestOnlyAnHTTPSAddressBecomesALink_HB18(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatEndsSaysWhen(t *testing.T) {
+	t.Parallel()
+	s := views.Shell{Assets: newAssets(t)}
+	for left, want := range map[time.Duration]string{
+		-time.Second:                   ">now<",
+		0:                              ">now<",
+		time.Second:                    ">in 1 second<",
+		90 * time.Second:               ">in 90 seconds<",
+		91 * time.Second:               ">in 2 minutes<",
+		90 * time.Minute:               ">in 90 minutes<",
+		91 * time.Minute:               ">in 2 hours<",
+		23*time.Hour + 20*time.Minute:  ">in 23 hours<",
+		36 * time.Hour:                 ">in 36 hours<",
+		7*24*time.Hour - 1*time.Second: ">in 7 days<",
+	} {
+		page := render(t, views.Dashboard(s, views.DashboardProps{Session: views.SessionProps{IdleUntil: noon, IdleLeft: left, Expires: noon, Left: left}}))
+		if strings.Count(page, want) != 2 {
+			t.Errorf("%s before the end the card does not say %q", left, want)
+		}
+	}
+}
+
+func TestARefreshedClaimSaysWhatItWas(t *testing.T) {
+	t.Parallel()
+	for change, want := range map[views.ClaimChange]string{
+		views.ClaimStands:  "",
+		views.ClaimNew:     "<strong>New</strong> at the last refresh",
+		views.ClaimChanged: "<strong>Changed</strong> at the last refresh from <del><bdi>old</bdi></del>",
+		views.ClaimGone:    `<span class="muted">no longer said</span><p class="claim-change"><strong>Gone</strong> at the last refresh: <del><bdi>old</bdi></del>`,
+	} {
+		page := render(t, views.RefreshedProfile(views.ProfileProps{}, views.ClaimsProps{Claims: []views.Claim{{Name: "name", Change: change, Before: "old"}}}))
+		if !strings.Contains(page, want) || strings.Contains(page, "claim-change") != (want != "") {
+			t.Errorf("change %d: %s", change, page)
+		}
+		if !strings.Contains(page, `<section id="claims-card" class="card" aria-labelledby="claims-heading" hx-swap-oob="true">`) {
+			t.Error("htmx would not put the claims in place")
+		}
+	}
+}
