@@ -35,6 +35,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		RedirectURIs:           []string{cfg.callbackURL(port)},
 		PostLogoutRedirectURIs: []string{base + "/signed-out"},
 		BackchannelLogoutURI:   base + "/backchannel-logout",
+		InitiateLoginURI:       base + "/login",
 	}}
 	if cfg.Audience != "" {
 		// For trying the API out from a terminal, as the README says. What it gets is an

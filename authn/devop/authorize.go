@@ -49,17 +49,21 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.answerError(w, r, a, err)
 		return
 	}
+	if err := p.refusal(); err != nil {
+		p.answerError(w, r, a, err)
+		return
+	}
 	signedIn, ok := p.currentSession(r)
 	if ok {
 		_, ok = p.records.person(signedIn.Subject)
 	}
-	switch ok = ok && a.acceptsSession(signedIn, p.cfg.Now()); {
+	switch ok = ok && a.acceptsSession(signedIn, p.now()); {
 	case ok:
 		p.answerCode(w, r, a, signedIn)
 	case slices.Contains(a.prompt, "none"):
 		p.answerError(w, r, a, fail("login_required", "nobody suitable is signed in to the provider in this browser"))
 	default:
-		id := p.records.addRequest(request{Client: a.client.ID, Values: values, Expires: p.cfg.Now().Add(signInTTL)})
+		id := p.records.addRequest(request{Client: a.client.ID, Values: values, Expires: p.now().Add(signInTTL)})
 		p.page(w, r, http.StatusOK, signInPage(p.signInProps(id, a)))
 	}
 }
@@ -211,7 +215,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, a *authorizati
 	if a.responseMode == "form_post" {
 		// OAuth 2.0 Form Post Response Mode section 2. The script is a file of ours.
 		w.Header().Set("Content-Security-Policy", p.csp+"; script-src 'self'")
-		p.page(w, r, http.StatusOK, formPostPage(p.links(), a.redirectURI, values))
+		p.page(w, r, http.StatusOK, formPostPage(p.frame(), a.redirectURI, values))
 		return
 	}
 	// RFC 9700 section 4.12: never 307, which would repeat a POST.

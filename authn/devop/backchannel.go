@@ -84,7 +84,7 @@ func (p *Provider) sendLogoutToken(ctx context.Context, client Client, subject, 
 
 // logoutToken is OpenID Connect Back-Channel Logout 1.0 section 2.4.
 func (p *Provider) logoutToken(audience, subject, sid string) (string, error) {
-	now := p.cfg.Now()
+	now := p.now()
 	claims := map[string]any{
 		"iss": p.cfg.Issuer, "aud": audience, "jti": rand.Text(),
 		"iat": now.Unix(), "exp": now.Add(logoutTTL).Unix(),

@@ -24,7 +24,7 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
 	}
 	current, signedIn := p.currentSession(r)
 	if out.hint.Subject == "" || (signedIn && out.hint.Subject != current.Subject) {
-		p.page(w, r, http.StatusOK, confirmPage(p.links(), out, p.who(r)))
+		p.page(w, r, http.StatusOK, confirmPage(p.frame(), out, p.who(r)))
 		return
 	}
 	p.finishLogout(w, r, out)
@@ -92,7 +92,7 @@ func (p *Provider) finishLogout(w http.ResponseWriter, r *http.Request, out logo
 // leave sends the browser to a registered target, or shows that it is signed out.
 func (p *Provider) leave(w http.ResponseWriter, r *http.Request, target, state string) {
 	if target == "" {
-		p.page(w, r, http.StatusOK, signedOutPage(p.links()))
+		p.page(w, r, http.StatusOK, signedOutPage(p.frame()))
 		return
 	}
 	values := url.Values{}

@@ -4,22 +4,38 @@ import (
 	"net/http"
 )
 
-// links are the URLs that pages need. Paths, as the origin is always the issuer's.
-type links struct {
+// frame is what every page needs: URLs, as paths, since the origin is always the
+// issuer's, and the trouble that is being made.
+type frame struct {
 	Issuer, Base             string
 	Stylesheet, Script, Icon string
+	Trouble                  []string
 }
 
-func (p *Provider) links() links {
-	return links{
+func (p *Provider) frame() frame {
+	return frame{
 		Issuer: p.cfg.Issuer, Base: p.base,
 		Stylesheet: p.base + "/" + p.assets.css, Script: p.base + "/" + p.assets.script, Icon: p.base + "/" + p.assets.icon,
+		Trouble: p.trouble.being(),
 	}
 }
 
-// index says what this is and who is signed in.
+// index is the workbench: what this is, who is signed in, and what can be made of it.
 func (p *Provider) index(w http.ResponseWriter, r *http.Request) {
-	p.page(w, r, http.StatusOK, indexPage(p.links(), p.who(r), p.cfg.Clients, ""))
+	p.page(w, r, http.StatusOK, indexPage(p.indexProps(p.who(r), "")))
+}
+
+// indexProps is what the workbench shows.
+type indexProps struct {
+	Frame   frame
+	Who     Person
+	Clients []Client
+	Notice  string
+	KeyID   string // of the key that signs
+}
+
+func (p *Provider) indexProps(who Person, notice string) indexProps {
+	return indexProps{Frame: p.frame(), Who: who, Clients: p.cfg.Clients, Notice: notice, KeyID: p.records.keys()[0].id}
 }
 
 // signOut ends the provider's session from its own page. With "tell", the clients
@@ -43,5 +59,5 @@ func (p *Provider) signOut(w http.ResponseWriter, r *http.Request) {
 			notice = "Signed out here, but not everywhere: " + err.Error()
 		}
 	}
-	p.page(w, r, http.StatusOK, indexPage(p.links(), Person{}, p.cfg.Clients, notice))
+	p.page(w, r, http.StatusOK, indexPage(p.indexProps(Person{}, notice)))
 }

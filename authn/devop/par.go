@@ -31,7 +31,7 @@ func (p *Provider) pushRequest(w http.ResponseWriter, r *http.Request) {
 		p.writeError(w, r, err)
 		return
 	}
-	id := p.records.addRequest(request{Client: client.ID, Pushed: true, Values: values, Expires: p.cfg.Now().Add(pushedTTL)})
+	id := p.records.addRequest(request{Client: client.ID, Pushed: true, Values: values, Expires: p.now().Add(pushedTTL)})
 	writeJSON(w, http.StatusCreated, map[string]any{
 		"request_uri": requestURIPrefix + id,
 		"expires_in":  int(pushedTTL.Seconds()),

@@ -49,6 +49,8 @@ type Client struct {
 	RedirectURIs, PostLogoutRedirectURIs []string
 	// BackchannelLogoutURI receives logout tokens; empty for none.
 	BackchannelLogoutURI string
+	// InitiateLoginURI starts a sign-in (OpenID Connect Core 1.0 section 4); empty for none.
+	InitiateLoginURI string
 }
 
 const (
@@ -72,6 +74,7 @@ type Provider struct {
 	host    string // the only Host that is answered
 	csp     string // but for its script-src
 	records *records
+	trouble *workbench
 	assets  *assets
 	handler http.Handler
 	calls   *http.Client
@@ -104,11 +107,12 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Provider{
-		cfg:    cfg,
-		origin: issuer.Scheme + "://" + issuer.Host,
-		base:   strings.TrimSuffix(issuer.Path, "/"),
-		host:   bareHost(issuer.Host),
-		assets: newAssets(),
+		cfg:     cfg,
+		origin:  issuer.Scheme + "://" + issuer.Host,
+		base:    strings.TrimSuffix(issuer.Path, "/"),
+		host:    bareHost(issuer.Host),
+		trouble: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
+		assets:  newAssets(),
 		calls: &http.Client{
 			Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
 			Timeout:       callTimeout,
@@ -139,25 +143,27 @@ func (p *Provider) Close() error {
 func (p *Provider) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, h http.HandlerFunc) { mux.Handle(method+" "+p.base+path, h) }
+	called := func(method, path string, h http.HandlerFunc) { handle(method, path, p.unlessDown(h)) }
 	protection := http.NewCrossOriginProtection()
 	form := func(path string, h http.HandlerFunc) { mux.Handle("POST "+p.base+path, protection.Handler(h)) }
 
-	handle("GET", "/.well-known/openid-configuration", p.metadata)
-	handle("GET", "/jwks", p.jwks)
+	called("GET", "/.well-known/openid-configuration", p.metadata)
+	called("GET", "/jwks", p.jwks)
 	handle("GET", "/authorize", p.authorize)
 	handle("POST", "/authorize", p.authorize)
 	form("/sign-in", p.signIn)
-	handle("POST", "/par", p.pushRequest)
-	handle("POST", "/token", p.token)
-	handle("GET", "/userinfo", p.userinfo)
-	handle("POST", "/userinfo", p.userinfo)
-	handle("POST", "/revoke", p.revoke)
+	called("POST", "/par", p.pushRequest)
+	called("POST", "/token", p.token)
+	called("GET", "/userinfo", p.userinfo)
+	called("POST", "/userinfo", p.userinfo)
+	called("POST", "/revoke", p.revoke)
 	handle("GET", "/end_session", p.endSession)
 	handle("POST", "/end_session", p.endSession)
 	form("/end_session/confirm", p.confirmEndSession)
 	handle("GET", "/v2/logout", p.auth0Logout)
 	handle("GET", "/{$}", p.index)
 	form("/sign-out", p.signOut)
+	form("/trouble", p.makeTrouble)
 	handle("GET", "/picture/{sub}", p.picture)
 	for name := range p.assets.files {
 		handle("GET", "/"+name, p.asset)
@@ -174,6 +180,9 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", p.csp)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if p.trouble.is(troubleClock) {
+		h.Set("Date", p.now().UTC().Format(http.TimeFormat))
+	}
 	if !strings.EqualFold(bareHost(r.Host), p.host) {
 		http.Error(w, "This is the development OpenID provider of "+p.origin+" and of no other host.", http.StatusMisdirectedRequest)
 		return
@@ -221,8 +230,10 @@ func (c Client) check() error {
 		return errors.New("devop: a client needs an id and a secret")
 	}
 	uris := append(append([]string{}, c.RedirectURIs...), c.PostLogoutRedirectURIs...)
-	if c.BackchannelLogoutURI != "" {
-		uris = append(uris, c.BackchannelLogoutURI)
+	for _, uri := range []string{c.BackchannelLogoutURI, c.InitiateLoginURI} {
+		if uri != "" {
+			uris = append(uris, uri)
+		}
 	}
 	for _, uri := range uris {
 		u, err := url.Parse(uri)

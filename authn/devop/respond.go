@@ -122,14 +122,14 @@ func (p *Provider) page(w http.ResponseWriter, r *http.Request, status int, page
 // developer: nothing may be sent to a redirect URI that is not registered.
 func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, reason string) {
 	p.cfg.Log.Warn("development provider: refused", "path", r.URL.Path, "reason", reason)
-	p.page(w, r, http.StatusBadRequest, errorPage(p.links(), reason))
+	p.page(w, r, http.StatusBadRequest, errorPage(p.frame(), reason))
 }
 
 // refuseForm is refuse for parameters that readForm could not read.
 func (p *Provider) refuseForm(w http.ResponseWriter, r *http.Request, err error) {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		p.page(w, r, http.StatusRequestEntityTooLarge, errorPage(p.links(), "The form is larger than 64 KiB."))
+		p.page(w, r, http.StatusRequestEntityTooLarge, errorPage(p.frame(), "The form is larger than 64 KiB."))
 		return
 	}
 	p.refuse(w, r, "The parameters of this request cannot be read.")

@@ -150,7 +150,7 @@ func readClaims(raw string) (claims map[string]any, problem string) {
 
 // signInProps is what the sign-in page shows.
 type signInProps struct {
-	Links       links
+	Frame       frame
 	Request     string
 	ClientID    string
 	Scope       []string
@@ -160,7 +160,7 @@ type signInProps struct {
 }
 
 func (p *Provider) signInProps(request string, a *authorization) signInProps {
-	props := signInProps{Links: p.links(), Request: request, ClientID: a.client.ID, Scope: a.scope, People: p.records.everyone()}
+	props := signInProps{Frame: p.frame(), Request: request, ClientID: a.client.ID, Scope: a.scope, People: p.records.everyone()}
 	hint := a.values.Get("login_hint")
 	if hint == "" {
 		return props

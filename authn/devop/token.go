@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // token is the token endpoint (RFC 6749 section 3.2).
@@ -22,7 +23,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	var answer map[string]any
 	switch values.Get("grant_type") {
 	case "authorization_code":
-		answer, err = p.exchangeCode(client, values)
+		answer, err = p.exchangeCode(r, client, values)
 	case "refresh_token":
 		answer, err = p.exchangeRefresh(client, values)
 	case "client_credentials":
@@ -75,7 +76,7 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 
 // exchangeCode gives tokens for an authorization code (RFC 6749 section 4.1.3). A
 // code that fails a check is spent nevertheless.
-func (p *Provider) exchangeCode(client Client, v url.Values) (map[string]any, error) {
+func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (map[string]any, error) {
 	code := v.Get("code")
 	if code == "" {
 		return nil, fail("invalid_request", "code is missing")
@@ -93,7 +94,10 @@ func (p *Provider) exchangeCode(client Client, v url.Values) (map[string]any, er
 			return nil, err
 		}
 	}
-	return p.issue(g, g.Scope, code, refresh, g.Nonce)
+	if p.trouble.happens(troubleSlow) {
+		p.dawdle(r)
+	}
+	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, at: p.now()}))
 }
 
 // checkRedeem compares a token request with the authorization request.
@@ -124,6 +128,9 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
 	}
+	if p.trouble.happens(troubleRefresh) {
+		return nil, errGrant
+	}
 	scope := strings.Fields(v.Get("scope"))
 	g, next, err := p.records.rotateRefresh(v.Get("refresh_token"), client.ID, func(g grant) error {
 		for _, s := range scope {
@@ -140,7 +147,7 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 		scope = g.Scope
 	}
 	// OpenID Connect Core 1.0 section 12.2: no nonce in a refreshed ID token.
-	return p.issue(g, scope, next, next, "")
+	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, at: p.now()})
 }
 
 // clientCredentials gives a client an access token for itself (RFC 6749 section 4.4), for
@@ -165,19 +172,40 @@ func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]an
 	}, nil
 }
 
-// issue makes the token response (OpenID Connect Core 1.0 section 3.1.3.3). source
-// is the code or refresh token whose grant the access token belongs to.
-func (p *Provider) issue(g grant, scope []string, source, refresh, nonce string) (map[string]any, error) {
+// tokens is what a token response is made from.
+type tokens struct {
+	grant  grant
+	scope  []string
+	source string // the code or refresh token whose grant the access token belongs to
+	// refresh and nonce are left out where they are empty.
+	refresh, nonce string
+	at             time.Time // when the ID token is issued
+}
+
+// spoiled puts into tokens what is to be wrong with them on purpose.
+func (p *Provider) spoiled(t tokens) tokens {
+	if p.trouble.happens(troubleNonce) {
+		t.nonce = rand.Text()
+	}
+	if p.trouble.happens(troubleExpired) {
+		t.at = t.at.Add(-p.cfg.IDTokenTTL - time.Hour)
+	}
+	return t
+}
+
+// issue makes the token response (OpenID Connect Core 1.0 section 3.1.3.3).
+func (p *Provider) issue(t tokens) (map[string]any, error) {
+	g, scope := t.grant, t.scope
 	person, ok := p.records.person(g.Subject)
 	if !ok {
 		return nil, errGrant
 	}
-	now := p.cfg.Now()
+	now := p.now()
 	access, err := p.accessToken(g, scope)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
-	if err := p.records.addAccess(source, access, scope, now.Add(p.cfg.AccessTokenTTL)); err != nil {
+	if err := p.records.addAccess(t.source, access, scope, now.Add(p.cfg.AccessTokenTTL)); err != nil {
 		return nil, err
 	}
 	answer := map[string]any{
@@ -186,20 +214,20 @@ func (p *Provider) issue(g grant, scope []string, source, refresh, nonce string)
 		"expires_in":   int(p.cfg.AccessTokenTTL.Seconds()),
 		"scope":        strings.Join(scope, " "),
 	}
-	if refresh != "" {
-		answer["refresh_token"] = refresh
+	if t.refresh != "" {
+		answer["refresh_token"] = t.refresh
 	}
 	if !slices.Contains(scope, "openid") { // a refresh can ask for less
 		return answer, nil
 	}
 	claims := person.claims(scope)
 	claims["iss"], claims["sub"], claims["aud"] = p.cfg.Issuer, g.Subject, g.Client
-	claims["iat"], claims["exp"] = now.Unix(), now.Add(p.cfg.IDTokenTTL).Unix()
+	claims["iat"], claims["exp"] = t.at.Unix(), t.at.Add(p.cfg.IDTokenTTL).Unix()
 	claims["auth_time"], claims["sid"] = g.AuthTime.Unix(), g.SID
 	claims["amr"] = []string{"user"} // RFC 8176 section 2: somebody was there, and proved nothing
 	claims["at_hash"] = leftHalf(access)
-	if nonce != "" {
-		claims["nonce"] = nonce
+	if t.nonce != "" {
+		claims["nonce"] = t.nonce
 	}
 	if g.ACR != "" {
 		claims["acr"] = g.ACR
@@ -228,7 +256,7 @@ func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 	if g.Audience == "" {
 		return rand.Text(), nil
 	}
-	now := p.cfg.Now()
+	now := p.now()
 	claims := map[string]any{
 		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": []string{g.Audience, p.url("/userinfo")}, "client_id": g.Client,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),

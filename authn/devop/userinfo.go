@@ -25,6 +25,10 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, oauthError{"invalid_token", description})
 		return
 	}
+	if p.trouble.happens(troubleUserinfo) {
+		http.Error(w, "failed on purpose", http.StatusInternalServerError)
+		return
+	}
 	if !slices.Contains(scope, "openid") {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="insufficient_scope", scope="openid"`)
 		writeJSON(w, http.StatusForbidden, oauthError{"insufficient_scope", "the access token is not for userinfo"})
