@@ -154,6 +154,12 @@ func (b *browser) narrow(where string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(320, 800))
 	b.open(where)
+	b.fits(where)
+}
+
+// fits looks whether the page at hand is wider than the screen.
+func (b *browser) fits(where string) {
+	b.t.Helper()
 	if over := evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 		b.t.Errorf("%s: at 320 px it is %d px too wide", where, over)
 	}
