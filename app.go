@@ -62,6 +62,19 @@ func (p *parts) start(ctx context.Context) {
 	go p.sessions.Sweep(ctx, sweepInterval)
 }
 
+// stop lets what is under way end.
+func (p *parts) stop(servers *servers, grace time.Duration) error {
+	p.handler.Drain()
+	// Until they have noticed, load balancers send requests.
+	if err := servers.goOn(grace); err != nil {
+		return err
+	}
+	err := servers.drain()
+	// The store closes after this: a token that was renewed must be in it.
+	p.tokenSource.Wait()
+	return err
+}
+
 // authn translates the configuration for package authn.
 func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) authn.Config {
 	base := c.baseURL(port)

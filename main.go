@@ -96,13 +96,5 @@ func run(ctx context.Context, args, env []string, stdout io.Writer) error {
 		return err
 	}
 	log.Info("stopping", "grace_s", cfg.shutdownGrace().Seconds())
-	app.handler.Drain()
-	// Until they have noticed, load balancers send requests.
-	if err := servers.goOn(cfg.shutdownGrace()); err != nil {
-		return err
-	}
-	err = servers.drain()
-	// The store closes after this: a token that was renewed must be in it.
-	app.tokenSource.Wait()
-	return err
+	return app.stop(servers, cfg.shutdownGrace())
 }
