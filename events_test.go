@@ -121,7 +121,11 @@ func TestOpenPagesLeave(t *testing.T) {
 // wantQuietLog checks that streams have ended without an error.
 func (a *app) wantQuietLog() {
 	a.t.Helper()
-	for _, line := range a.logged("request", "") {
+	lines := a.logged("request answered", "")
+	if len(lines) == 0 {
+		a.t.Error("no request is logged")
+	}
+	for _, line := range lines {
 		if line["path"] == "/events" && line["status"] != 200.0 {
 			a.t.Errorf("a stream is logged as %v", line)
 		}

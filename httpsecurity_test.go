@@ -115,7 +115,7 @@ func TestForwardedHeaders(t *testing.T) {
 				req.Header[h[0]] = append(req.Header[h[0]], h[1])
 			}
 			got := v.direct(req)
-			lines := a.logged("request", got.Header.Get("X-Request-Id"))
+			lines := a.logged("request answered", got.Header.Get("X-Request-Id"))
 			if len(lines) != 1 {
 				t.Fatalf("%d lines of the request", len(lines))
 			}
