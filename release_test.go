@@ -114,7 +114,7 @@ func testReleasePaths(t *testing.T, release string) {
 	p := startCommand(t, exec.Command(release), t.TempDir(), knows(op)...)
 	v := p.visitor()
 	for _, path := range []string{
-		"/dev", "/dev-login", "/.well-known/openid-configuration", "/authorize", "/token", "/jwks", "/sign-in", "/sign-out", "/par",
+		"/dev", "/dev/gallery", "/dev/reload", "/dev-login", "/.well-known/openid-configuration", "/authorize", "/token", "/jwks", "/sign-in", "/sign-out", "/par",
 		"/userinfo", "/revoke", "/end_session", "/end_session/confirm", "/v2/logout", "/picture/dev%7Cada", "/oauth/token", "/debug/pprof/",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {

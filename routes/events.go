@@ -59,7 +59,7 @@ func (a *App) events(c echo.Context) error {
 	case r.Method == http.MethodHead:
 		return c.NoContent(http.StatusOK)
 	case s == nil:
-		openStream(c).part(a.Sessions.Ended(r))
+		openStream(c, laterReturn()).part(a.Sessions.Ended(r))
 		return nil
 	}
 	watcher, err := a.Sessions.Watch(s)
@@ -75,7 +75,7 @@ func (a *App) events(c echo.Context) error {
 // begun has no other way to fail than to end.
 func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) error {
 	ctx := c.Request().Context()
-	stream := openStream(c)
+	stream := openStream(c, laterReturn())
 	opened := time.Now()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()

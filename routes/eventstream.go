@@ -32,16 +32,19 @@ type eventStream struct {
 	err     error
 }
 
-// openStream begins the answer. Each write has a deadline of its own, in place of the
+// laterReturn is when a browser comes back whose stream has ended.
+func laterReturn() time.Duration { return firstReturn + rand.N(lastReturn-firstReturn) }
+
+// openStream begins the answer and says when to come back after its end. Each write has a deadline of its own, in place of the
 // server's, which is for pages.
-func openStream(c echo.Context) *eventStream {
+func openStream(c echo.Context, comeBack time.Duration) *eventStream {
 	w := c.Response()
 	h := w.Header()
 	h.Set(echo.HeaderContentType, "text/event-stream; charset=utf-8")
 	h.Set(echo.HeaderCacheControl, "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	s := &eventStream{w: w, control: http.NewResponseController(w)}
-	s.write(fmt.Sprintf("retry: %d\n\n", (firstReturn + rand.N(lastReturn-firstReturn)).Milliseconds()))
+	s.write(fmt.Sprintf("retry: %d\n\n", comeBack.Milliseconds()))
 	return s
 }
 

@@ -50,7 +50,7 @@ func (a *App) render(c echo.Context, status int, page component) error {
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{
 		Assets: a.Assets, Title: title, Path: c.Request().URL.Path,
-		ProviderURL: a.DevelopmentProvider,
+		ProviderURL: a.DevelopmentProvider, Process: a.process,
 	}
 	if s := current(c); s != nil {
 		person := a.person(s)

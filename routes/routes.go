@@ -56,6 +56,7 @@ type App struct {
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	counts      counts
+	process     string // that pages load themselves anew without; "" where they do not
 }
 
 // maxBody bounds a request's body: the largest that anybody has reason to send is a
@@ -110,6 +111,7 @@ func New(cfg Config) *App {
 	e.Match(reading, "/admin", a.admin, admins...)
 
 	a.gallery()
+	a.reload()
 
 	// An API is for people who are signed in and for programs that have an access token.
 	e.Match(reading, "/api/me", a.me, a.api)

@@ -23,7 +23,7 @@ import (
 // Prefix is the path under which the assets are served.
 const Prefix = "/static/"
 
-//go:embed app.css app.js session.js htmx.min.js icon.svg robots.txt
+//go:embed app.css app.js reload.js session.js htmx.min.js icon.svg robots.txt
 var files embed.FS
 
 // contentTypes says what each kind of file is. A kind that is not here is not served.

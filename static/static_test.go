@@ -263,7 +263,7 @@ func TestOurAssetsCallNobodyElse_HB06(t *testing.T) {
 func TestOurOwnAssetsAreServedWithoutTheirComments(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
-	for _, name := range []string{"app.css", "app.js", "session.js"} {
+	for _, name := range []string{"app.css", "app.js", "reload.js", "session.js"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
