@@ -37,7 +37,7 @@ type Config struct {
 	TLSCertFile     string `envconfig:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
 	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
 	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
-	OpsAddr         string `envconfig:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only (default none)"`
+	OpsAddr         string `envconfig:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only"`
 
 	ShutdownGrace *time.Duration `envconfig:"SHUTDOWN_GRACE" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
 
