@@ -31,7 +31,8 @@ func arrows() []arrow {
 		{to: "latchkey/authn/redisstore", from: "main"},
 		{to: "latchkey/authn/storetest", from: "tests"},
 		{to: "latchkey/authn/scriptedop", from: "tests"},
-		{to: "latchkey/authn/devop", from: "main tests"},
+		{to: "latchkey/authn/devop", from: "main tests authn/devop/devoptest"},
+		{to: "latchkey/authn/devop/devoptest", from: "tests"},
 
 		{to: "github.com/labstack", from: "routes"}, // Echo, and echo-contrib's session.Get
 		{to: "github.com/VictoriaMetrics", from: "routes"},
