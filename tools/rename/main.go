@@ -134,6 +134,11 @@ func (n names) in(name string, text []byte) []byte {
 	if strings.HasPrefix(name, "authn/") {
 		return text
 	}
+	// Metrics and alerts, in the characters that Prometheus allows.
+	text = regexp.MustCompile(`\b`+seedModule+`_`).ReplaceAllLiteral(text, []byte(strings.ReplaceAll(n.program, "-", "_")+"_"))
+	alert := regexp.MustCompile(`[^\pL\pN]`).ReplaceAllString(n.product, "")
+	text = regexp.MustCompile(`\b`+seedProduct+`([A-Z])`).ReplaceAll(text, []byte(alert+"${1}"))
+
 	text = regexp.MustCompile(`\b`+seedProduct+`\b`).ReplaceAllLiteral(text, []byte(n.product))
 	return regexp.MustCompile("(`?)\\b"+seedModule+`\b(\.example|:`+"`)?").ReplaceAllFunc(text, func(match []byte) []byte {
 		if bytes.HasSuffix(match, []byte(".example")) || bytes.HasSuffix(match, []byte(":`")) {
