@@ -53,7 +53,7 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 	if a.BaseURL.Scheme == "https" {
 		// From the configuration, not from a header that a client could send.
-		fixed["Strict-Transport-Security"] = []string{"max-age=31536000"}
+		fixed["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
 	}
 	return func(c echo.Context) error {
 		h := c.Response().Header()

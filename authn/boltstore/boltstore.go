@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,8 +42,10 @@ const (
 
 // Store is an authn.Store in one file.
 type Store struct {
-	db   *bbolt.DB
 	path string
+	// mu lets nobody at db while compact replaces it.
+	mu sync.RWMutex
+	db *bbolt.DB
 }
 
 var _ authn.Store = (*Store)(nil)
@@ -62,11 +65,7 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(path, &err)
 
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:      wait,
-		FreelistType: bbolt.FreelistMapType,
-		NoStatistics: true,
-	})
+	db, err := openFile(path, wait)
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("boltstore: %w %s, and still did after %v: stop it, or give each process a file of its own, or a store that they can share: %w", ErrHeld, path, wait, err)
@@ -84,6 +83,29 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &Store{db: db, path: path}, nil
+}
+
+// openFile opens the file and waits for its lock. The process that held it may have
+// replaced it meanwhile (see compact): then the one that was waited for is nobody's any
+// more, and the new one is the one to open.
+func openFile(path string, wait time.Duration) (*bbolt.DB, error) {
+	for {
+		before, err := os.Stat(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		db, err := bbolt.Open(path, 0o600, options(wait))
+		if err != nil || before == nil {
+			return db, err
+		}
+		now, err := os.Stat(path)
+		if err == nil && os.SameFile(before, now) {
+			return db, nil
+		}
+		if err := db.Close(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // checkLength refuses a file that is shorter than it says: bbolt opens one, and the
@@ -127,6 +149,8 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close implements authn.Store. It waits for the transactions under way.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("boltstore: closing %s: %w", s.path, err)
 	}
@@ -139,6 +163,8 @@ func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	defer recoverDamage(s.path, &err)
 	return s.failure("reading", s.db.View(fn))
 }
@@ -166,6 +192,8 @@ func (s *Store) write(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 }
 
 func (s *Store) batch(ctx context.Context, fn func(tx *bbolt.Tx) error) (err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	defer recoverDamage(s.path, &err)
 	var answer error
 	err = s.db.Batch(func(tx *bbolt.Tx) error {

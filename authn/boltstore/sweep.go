@@ -16,28 +16,34 @@ const sweepStep = 1000
 
 // Sweep implements authn.Store. It goes in steps: one that fails leaves the work of
 // those before it done, and counted. What it cannot read it leaves, for a newer
-// program or a person to look at.
+// program or a person to look at. A file that has become much too large for what it
+// holds is written anew.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
-	swept, err := s.sweep(ctx, records, now)
+	var live int64
+	swept, err := s.sweep(ctx, records, now, &live)
 	for _, bucket := range []string{ended, revoked, once} {
 		if err != nil {
 			break
 		}
-		_, err = s.sweep(ctx, bucket, now)
+		_, err = s.sweep(ctx, bucket, now, &live)
+	}
+	if err == nil {
+		err = s.compact(live)
 	}
 	return swept, err
 }
 
 // sweep looks for what has expired without holding the lock of the writers, and
-// takes it for as long as there is something to drop.
-func (s *Store) sweep(ctx context.Context, bucket string, now time.Time) (int, error) {
+// takes it for as long as there is something to drop. It adds what stays to live, in bytes.
+func (s *Store) sweep(ctx context.Context, bucket string, now time.Time, live *int64) (int, error) {
 	swept := 0
 	var from []byte
 	for {
-		found, next, err := s.expired(ctx, bucket, now, from)
+		found, next, kept, err := s.expired(ctx, bucket, now, from)
 		if err != nil {
 			return swept, err
 		}
+		*live += kept
 		if len(found) > 0 {
 			n, err := s.dropExpired(ctx, bucket, now, found)
 			if err != nil {
@@ -53,9 +59,10 @@ func (s *Store) sweep(ctx context.Context, bucket string, now time.Time) (int, e
 }
 
 // expired returns the keys of one step that have expired, and where the next step
-// starts; nil after the last.
-func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from []byte) (found []authn.Key, next []byte, err error) {
+// starts; nil after the last. kept is how many bytes the others take.
+func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from []byte) (found []authn.Key, next []byte, kept int64, err error) {
 	err = s.read(ctx, func(tx *bbolt.Tx) error {
+		kept = 0
 		c := tx.Bucket([]byte(bucket)).Cursor()
 		seen := 0
 		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
@@ -67,11 +74,13 @@ func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from 
 				var key authn.Key
 				copy(key[:], k)
 				found = append(found, key)
+				continue
 			}
+			kept += int64(len(k) + len(value))
 		}
 		return nil
 	})
-	return found, next, err
+	return found, next, kept, err
 }
 
 // dropExpired looks again: a record may have been touched meanwhile.
