@@ -2,7 +2,10 @@ package authn
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -32,6 +35,15 @@ func (s *single) start(fn func()) <-chan struct{} {
 		s.current = nil
 	}()
 	return done
+}
+
+// survive, deferred by what runs beside the requests, lets the process outlive a panic there,
+// where no handler's recovery reaches. What a panic says may quote anything, so its type and
+// the stack must do.
+func survive(log *slog.Logger, work string) {
+	if p := recover(); p != nil {
+		log.Error("work panicked", "work", work, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	}
 }
 
 // running reports whether a run is under way.

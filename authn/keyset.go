@@ -168,6 +168,7 @@ func (k *keySet) run(ctx context.Context) {
 
 // update fetches once, and keeps what it had where that fails.
 func (k *keySet) update() {
+	defer survive(k.log, "key set")
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	keys, err := k.fetch(ctx)

@@ -134,6 +134,7 @@ func (p *provider) run(ctx context.Context) {
 // update discovers once. It goes on when the request that wanted it is gone: the next
 // one wants it too.
 func (p *provider) update() {
+	defer survive(p.cfg.Log, "discovery")
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	m, err := p.discover(ctx)

@@ -156,6 +156,9 @@ func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens Toke
 	ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
 }
 
+// errPanicked says that work that several requests share has panicked.
+var errPanicked = errors.New("authn: a refresh panicked")
+
 // once runs work for a session as long as no other run is under way for it in this
 // process, and gives everybody who asked a copy of its result. It goes on when whoever
 // asked is gone: the tokens may be new by then.
@@ -168,7 +171,9 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, sess
 	// Counted here and not by the work itself: Wait must know of it as soon as whoever
 	// asked can be gone.
 	ts.underway.Go(func() {
-		shared, err, _ := group.Do(string(session.record.Key[:]), func() (any, error) {
+		shared, err, _ := group.Do(string(session.record.Key[:]), func() (shared any, err error) {
+			err = errPanicked // unless work returns
+			defer survive(ts.rp.cfg.Log, "refresh")
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
 			defer cancel()
 			return work(ctx)
