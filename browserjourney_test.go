@@ -41,7 +41,7 @@ func TestBrowserJourney(t *testing.T) {
 				t.Errorf("signing out ends at %s", got)
 			}
 			// HB-03: the browser followed the form's redirect to the provider.
-			if got := b.text("main"); !strings.Contains(got, "here and at the sign-in provider") {
+			if got := b.text("main"); !strings.Contains(got, "here and at the sign-in service") {
 				t.Errorf("the page says: %s", got)
 			}
 			// LR-07: going back shows nothing private.

@@ -100,7 +100,7 @@ func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	b.click("#qsLogoutBtn")
 	other.wantLeft("tab", "/profile", "another tab or window")
 	b.wait("#qsLoginBtn")
-	if got := b.text("main"); !strings.Contains(got, "here and at the sign-in provider") {
+	if got := b.text("main"); !strings.Contains(got, "here and at the sign-in service") {
 		t.Errorf("the tab that signed out says: %s", got)
 	}
 }
@@ -127,6 +127,10 @@ func TestBrowserWarning(t *testing.T) {
 		}
 		tab.until(`document.getElementById("announcer").textContent.includes("2 minutes")`)
 	}
+	cardSays := func(left string) string {
+		return `document.querySelector("[data-idle-end] .countdown").textContent === "` + left + `"`
+	}
+	b.until(cardSays("in 2 minutes"))
 	if got := evaluate[string](b, `document.activeElement.localName`); got != "summary" {
 		t.Errorf("the warning takes the focus away: it is on %q", got)
 	}
@@ -135,6 +139,7 @@ func TestBrowserWarning(t *testing.T) {
 	for _, tab := range []*browser{b, other} {
 		tab.until(`!document.getElementById("session-warning")`)
 	}
+	b.until(cardSays("in 24 hours"))
 	if got := evaluate[string](b, `document.activeElement.localName`); got != "summary" {
 		t.Errorf("after the warning the focus is on %q", got)
 	}

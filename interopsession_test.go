@@ -84,7 +84,7 @@ func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
 		t.Error("signed out at the provider first")
 	}
 	signedOut := i.press(asked, "sign-out")
-	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in provider") {
+	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in service") {
 		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, text(parse(t, signedOut.body)))
 	}
 	i.wantCalls("revocation 200", 1)

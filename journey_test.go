@@ -41,7 +41,7 @@ func TestJourney(t *testing.T) {
 	}
 
 	signedOut := v.press(refreshed, "qsLogoutBtn")
-	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in provider") {
+	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in service") {
 		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, text(parse(t, signedOut.body)))
 	}
 	if back := v.get("/dashboard"); !strings.HasPrefix(back.Request.URL.String(), a.issuer) {

@@ -89,7 +89,7 @@ func TestSignedOutInAnotherTab(t *testing.T) {
 	if other := v.get("/signed-out?because=tab&return_to=%2Fprofile"); !strings.Contains(other.body, "another tab or window") {
 		t.Errorf("the other tab says\n%s", other.body)
 	}
-	if back := v.get(leaving.Header.Get("Location")); !strings.Contains(back.body, "here and at the sign-in provider") {
+	if back := v.get(leaving.Header.Get("Location")); !strings.Contains(back.body, "here and at the sign-in service") {
 		t.Errorf("the first ends at %s with\n%s", back.Request.URL, back.body)
 	}
 }

@@ -28,7 +28,7 @@ func TestSignOutAtTheProvider(t *testing.T) {
 		t.Errorf("LR-03: the provider is asked %v", asked)
 	}
 	back := v.direct(v.request(http.MethodGet, location, nil)).Header.Get("Location")
-	if page := v.get(back); page.StatusCode != http.StatusOK || !strings.Contains(page.body, "here and at the sign-in provider") {
+	if page := v.get(back); page.StatusCode != http.StatusOK || !strings.Contains(page.body, "here and at the sign-in service") {
 		t.Errorf("coming back is answered with %d\n%s", page.StatusCode, text(parse(t, page.body)))
 	}
 	if n := s.op.Calls(scriptedop.Revoke); n != 1 {
@@ -48,7 +48,7 @@ func TestComingBackFromSignOut(t *testing.T) {
 		s.signInNow(v)
 		v.direct(v.request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
 		page := v.direct(v.request(http.MethodGet, "/signed-out"+query, nil))
-		if page.StatusCode != http.StatusOK || page.Header.Get("Refresh") != "" || strings.Contains(page.body, "evil.example") || strings.Contains(page.body, "and at the sign-in provider") {
+		if page.StatusCode != http.StatusOK || page.Header.Get("Refresh") != "" || strings.Contains(page.body, "evil.example") || strings.Contains(page.body, "and at the sign-in service") {
 			t.Errorf("%s is answered with %d\n%s", name, page.StatusCode, page.body)
 		}
 		if find(parse(t, page.body), func(n *node) bool { return n.Data == "meta" && attribute(n, "http-equiv") == "refresh" }) != nil || v.signedIn() {

@@ -39,10 +39,10 @@ func TestTenantSignOut(t *testing.T) {
 	}
 	// Auth0 sends no state back: that the browser comes back is all there is, and it counts
 	// once.
-	if page := v.get("/signed-out"); !strings.Contains(page.body, "ended here and at the sign-in provider") {
+	if page := v.get("/signed-out"); !strings.Contains(page.body, "ended here and at the sign-in service") {
 		t.Error("the page does not say that the provider's session has ended")
 	}
-	if page := v.get("/signed-out"); !strings.Contains(page.body, "You may still be signed in at the sign-in provider") {
+	if page := v.get("/signed-out"); !strings.Contains(page.body, "You may still be signed in at the sign-in service") {
 		t.Error("the page promises more than it knows")
 	}
 }
@@ -78,7 +78,7 @@ func TestBrowserFederatedSignOut(t *testing.T) {
 			if got := b.path(); !strings.HasPrefix(got, "/signed-out") {
 				t.Errorf("signing out ends at %s", got)
 			}
-			if got := b.text("main"); !strings.Contains(got, "here and at the sign-in provider") {
+			if got := b.text("main"); !strings.Contains(got, "here and at the sign-in service") {
 				t.Errorf("the page says: %s", got)
 			}
 		})

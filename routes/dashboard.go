@@ -90,8 +90,8 @@ func (a *App) refreshProfile(c echo.Context) error {
 // helps is the same one again, except where only a new sign-in does.
 func (a *App) refreshFailure(c echo.Context, f failure, err error) views.FailureProps {
 	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID}
-	if authn.ReasonOf(err) == authn.ReasonRefreshRefused {
-		props.Actions = []views.Action{{Label: "Sign in again", URL: loginURL(returnPath(c.Request()))}}
+	if action, ok := f.action(c.Request(), err); ok && f.remedy == signIn {
+		props.Actions = []views.Action{action}
 	} else {
 		props.RetryForm = views.RefreshForm
 	}

@@ -44,13 +44,22 @@ type failure struct {
 	// reason is the failure's word in logs and metrics, where authn gives none.
 	reason        string
 	heading, text string
-	// retry offers to sign in again, and come back to where the person was going.
-	retry bool
+	remedy        remedy
 	// after is when to come back, for the Retry-After header.
 	after time.Duration
 	// level is slog's: what is our fault, or needs an operator, is an error.
 	level slog.Level
 }
+
+// remedy is what the first button of a failure's page does about it.
+type remedy int
+
+const (
+	none      remedy = iota
+	startOver        // begins the sign-in anew that failed, with what was demanded of it
+	signIn           // replaces a session that is missing or has ended
+	reload           // asks for the page again, if it was only to be read
+)
 
 // handleError, which answers for observe and for Echo, is the one place where an error becomes a status, a page and a log
 // line.
@@ -84,12 +93,12 @@ func (a *App) describe(err error) failure {
 		return failure{
 			reason: "too_soon", status: http.StatusTooManyRequests, level: slog.LevelInfo, after: e.Wait,
 			heading: "Refreshed a moment ago",
-			text:    "The provider limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
+			text:    "The sign-in service limits how often it can be asked. Try again in " + strconv.Itoa(int(math.Ceil(e.Wait.Seconds()))) + " seconds.",
 		}
 	}
 	if e, ok := errors.AsType[*tooManyError](err); ok {
 		return failure{
-			reason: "rate_limited", status: http.StatusTooManyRequests, level: slog.LevelWarn, after: e.wait,
+			reason: "rate_limited", status: http.StatusTooManyRequests, level: slog.LevelWarn, after: e.wait, remedy: reload,
 			heading: "Too many sign-ins from your network",
 			text:    "So many were begun in a short time that this one has to wait. Try again in a moment.",
 		}
@@ -122,7 +131,7 @@ func (a *App) describeOwn(err error) failure {
 		failure
 	}{
 		{errSignInNeeded, failure{
-			reason: "sign_in_needed", status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "Sign in first",
+			reason: "sign_in_needed", status: http.StatusUnauthorized, level: slog.LevelInfo, remedy: signIn, heading: "Sign in first",
 			text: "This needs a session. Sign in and try again.",
 		}},
 		{errWrongHost, failure{
@@ -131,7 +140,7 @@ func (a *App) describeOwn(err error) failure {
 		}},
 		{errPanic, panicked()},
 		{errNoCookies, failure{
-			reason: "no_cookies", status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "Your browser keeps no cookies",
+			reason: "no_cookies", status: http.StatusBadRequest, level: slog.LevelWarn, remedy: startOver, heading: "Your browser keeps no cookies",
 			text: "Signing in needs cookies of this site. Allow them, or leave the private window, and try again.",
 		}},
 		{errOtherIssuer, foreignLink()},
@@ -171,7 +180,7 @@ func panicked() failure {
 
 func foreignLink() failure {
 	return failure{
-		reason: "foreign_link", status: http.StatusBadRequest, level: slog.LevelWarn, retry: true, heading: "That link does not lead here",
+		reason: "foreign_link", status: http.StatusBadRequest, level: slog.LevelWarn, remedy: startOver, heading: "That link does not lead here",
 		text: "The site that sent you here named another sign-in service, or a page that is not this app's. Nothing was done.",
 	}
 }
@@ -212,7 +221,7 @@ func describeStatus(status int) failure {
 			f.heading, f.text = http.StatusText(status), "The request was refused. Go back and try again."
 			return f
 		}
-		f.status, f.level, f.reason = http.StatusInternalServerError, slog.LevelError, "internal_error"
+		f.status, f.level, f.reason, f.remedy = http.StatusInternalServerError, slog.LevelError, "internal_error", reload
 		f.heading, f.text = "Something went wrong on our side", "It has been logged under the reference below. Try again in a moment."
 	}
 	return f
@@ -221,7 +230,7 @@ func describeStatus(status int) failure {
 // describeAuthn says each reason of authn's in a person's words.
 func describeAuthn(e *authn.Error) failure {
 	bad := func(heading, text string) failure {
-		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: heading, text: text, retry: true}
+		return failure{status: http.StatusBadRequest, level: slog.LevelWarn, heading: heading, text: text, remedy: startOver}
 	}
 	switch e.Reason {
 	case authn.ReasonResponseMalformed:
@@ -235,17 +244,17 @@ func describeAuthn(e *authn.Error) failure {
 	case authn.ReasonConfigurationChanged:
 		return bad("The sign-in service has changed", "The app was set up anew while you were signing in. Try again.")
 	case authn.ReasonNotNavigation:
-		return failure{status: http.StatusBadRequest, level: slog.LevelInfo, heading: "Signing in needs a page of its own", text: "A sign-in starts when you open it yourself, not as a part of another page.", retry: true}
+		return failure{status: http.StatusBadRequest, level: slog.LevelInfo, heading: "Signing in needs a page of its own", text: "A sign-in starts when you open it yourself, not as a part of another page.", remedy: startOver}
 	case authn.ReasonDeclined:
 		return describeDeclined(e.Code)
 	case authn.ReasonStepUpFailed:
-		return failure{status: http.StatusForbidden, level: slog.LevelWarn, heading: "That sign-in was not enough", text: "What you were doing asks for a sign-in that is recent, or of a certain kind, and the sign-in service did not say that yours was. Nothing was done, and you are signed in as before.", retry: true}
+		return failure{status: http.StatusForbidden, level: slog.LevelWarn, heading: "That sign-in was not enough", text: "What you were doing asks for a sign-in that is recent, or of a certain kind, and the sign-in service did not say that yours was. Nothing was done, and you are signed in as before.", remedy: startOver}
 	case authn.ReasonSessionEnded:
-		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", retry: true}
+		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", remedy: signIn}
 	case authn.ReasonTooLarge:
-		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Its operator can shorten the list of groups or claims.", retry: true}
+		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Its operator can shorten the list of groups or claims.", remedy: startOver}
 	case authn.ReasonRefreshRefused:
-		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", retry: true}
+		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", remedy: signIn}
 	default:
 		f := describeProvider(e.Reason)
 		if e.RetryAfter > 0 {

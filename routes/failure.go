@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,15 +129,29 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 	props := views.FailureProps{
 		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID,
 	}
-	if f.retry {
-		props.Actions = append(props.Actions, views.Action{Label: "Try again", URL: retryURL(err), Primary: true})
+	if action, ok := f.action(c.Request(), err); ok {
+		props.Actions = append(props.Actions, action)
 	}
 	props.Actions = append(props.Actions, views.Action{Label: "Go to the home page", URL: "/"})
 	return props
 }
 
-// retryURL starts the sign-in again that an error ended, with what was demanded of it.
-func retryURL(err error) string {
+// action is the button that most likely helps, or false where none does.
+func (f failure) action(r *http.Request, err error) (views.Action, bool) {
+	switch {
+	case f.remedy == startOver:
+		return views.Action{Label: "Try again", URL: startOverURL(err), Primary: true}, true
+	case f.remedy == signIn:
+		return views.Action{Label: "Sign in", URL: loginURL(returnPath(r)), Primary: true}, true
+	case f.remedy == reload && slices.Contains(reading, r.Method):
+		return views.Action{Label: "Try again", URL: returnPath(r), Primary: true}, true
+	default:
+		return views.Action{}, false
+	}
+}
+
+// startOverURL starts the sign-in again that an error ended, with what was demanded of it.
+func startOverURL(err error) string {
 	e, ok := errors.AsType[*authn.Error](err)
 	switch {
 	case !ok || e.ReturnTo == "":

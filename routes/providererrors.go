@@ -10,7 +10,7 @@ import (
 
 // describeProvider covers what a person can only wait for.
 func describeProvider(reason authn.Reason) failure {
-	f := failure{status: http.StatusBadGateway, level: slog.LevelError, retry: true}
+	f := failure{status: http.StatusBadGateway, level: slog.LevelError, remedy: startOver}
 	switch reason {
 	case authn.ReasonProviderUnreachable:
 		f.status, f.level, f.after = http.StatusServiceUnavailable, slog.LevelWarn, 10*time.Second
@@ -18,7 +18,7 @@ func describeProvider(reason authn.Reason) failure {
 	case authn.ReasonStoreUnavailable:
 		f.status, f.after = http.StatusServiceUnavailable, 5*time.Second
 		f.heading, f.text = "This app is catching its breath", "Its session store does not answer. You are not signed out; wait a little and try again."
-		f.retry = false
+		f.remedy = reload
 	case authn.ReasonUserInfoFailed, authn.ReasonRefreshFailed:
 		f.level = slog.LevelWarn
 		f.heading, f.text = "The profile could not be refreshed", "The sign-in service did not give an answer. What you see is what was known before."
@@ -38,7 +38,7 @@ func describeProvider(reason authn.Reason) failure {
 
 // describeDeclined says the provider's refusals (RFC 6749 section 4.1.2.1).
 func describeDeclined(code string) failure {
-	f := failure{status: http.StatusForbidden, level: slog.LevelInfo, retry: true}
+	f := failure{status: http.StatusForbidden, level: slog.LevelInfo, remedy: startOver}
 	switch code {
 	case "access_denied":
 		f.heading, f.text = "You were not signed in", "The sign-in was cancelled or not allowed. You can try again, with another account if you have one."

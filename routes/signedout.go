@@ -56,7 +56,7 @@ func explanation(because string) string {
 	case "provider":
 		return "The sign-in service ended your session: you signed out there, or its operator did it."
 	case "refresh":
-		return "The sign-in service no longer vouches for this session. Signing in again begins a new one."
+		return "The sign-in service no longer vouches for this session."
 	case "limit":
 		return "You have signed in on so many devices that the session not used for longest was ended."
 	case otherTab:

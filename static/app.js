@@ -111,7 +111,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   keepFocus(card);
 });
 
-localiseTimes(document);
-offerCopies(document);
+// A task each, so that a press is answered in between: the first format of a date alone
+// takes a slow telephone a tenth of a second.
+for (const improve of [offerCopies, dropBrokenPictures, localiseTimes]) setTimeout(improve, 0, document);
 setInterval(countDown, 1000);
-dropBrokenPictures(document);

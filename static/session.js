@@ -21,9 +21,12 @@
       // Somebody else has signed in here since: this page is not theirs.
       if (message.person !== person) return location.reload();
       hideWarning();
+      moveEnd(message.until);
     },
     expiring(message) {
-      if (message.person === person) showWarning(message);
+      if (message.person !== person) return;
+      showWarning(message);
+      moveEnd(message.until);
     },
     "signed-out"(message) {
       source?.close();
@@ -96,6 +99,18 @@
     if (leavingAlready) return setTimeout(leave, 8000, because);
     const query = new URLSearchParams({ because, return_to: returnTo });
     location.replace("/signed-out?" + query);
+  }
+
+  // Another tab has moved the end that the card of this one shows.
+  function moveEnd(until) {
+    const end = document.querySelector("[data-idle-end]");
+    const time = end?.querySelector("time");
+    if (!time || !until || Math.abs(until - new Date(time.dateTime)) < 60000) return;
+    time.dateTime = new Date(until).toISOString();
+    delete time.dataset.local;
+    localiseTimes(end);
+    end.querySelector("[data-seconds]").dataset.seconds = (until - arrived) / 1000;
+    countDown();
   }
 
   let warning = null;

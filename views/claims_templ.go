@@ -156,7 +156,7 @@ func claimsCard(p ClaimsProps, beside bool) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "><div class=\"card-header\"><h2 id=\"claims-heading\">Claims</h2><p class=\"muted\">What the provider says about you</p></div><dl class=\"rows claims\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "><div class=\"card-header\"><h2 id=\"claims-heading\">Claims</h2><p class=\"muted\">What the sign-in service says about you</p></div><dl class=\"rows claims\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -80,7 +80,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p class=\"notice-heading\">Signing in may not work right now</p><p>The sign-in provider does not answer. Wait a moment and try again.</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p class=\"notice-heading\">Signing in may not work right now</p><p>The sign-in service does not answer. Wait a moment and try again.</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -104,7 +104,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>Your password stays away</h2><p>You sign in at your identity provider. This app learns who you are, never your password.</p></section><section><h2>You see what it sees</h2><p>Every detail that the provider passes on, in plain words and as it was sent.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the provider. The back button shows nothing.</p></section></div></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>Your password stays away</h2><p>You sign in at your sign-in service. This app learns who you are, never your password.</p></section><section><h2>You see what it sees</h2><p>Every detail that the sign-in service passes on, in plain words and as it was sent.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the sign-in service. The back button shows nothing.</p></section></div></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -256,7 +256,8 @@ func TestHtmxIsConfiguredBeforeItLoads_HB04(t *testing.T) {
 	}
 }
 
-// The budget is for what crosses the wire at a first visit, compressed.
+// The budget is for what crosses the wire at a first visit, compressed: the assets by the
+// app, the page itself by the proxy in front of it, where that does so.
 func TestPagesStayWithinTheirWeight(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
