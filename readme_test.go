@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -107,5 +108,26 @@ func TestReadmeExamples(t *testing.T) {
 	}
 	if output, err := in(t, ".", "go", "build", "-overlay", file, "./routes"); err != nil {
 		t.Errorf("%v\n%s", err, output)
+	}
+}
+
+// TestReadmeGreeting compares what README.md shows of the start with what a person reads on
+// a terminal.
+func TestReadmeGreeting(t *testing.T) {
+	t.Parallel()
+	log := newLogBuffer()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, nil, []string{"PORT=0", "LOG_FORMAT=text", "DATA_DIR=" + t.TempDir()}, log) }()
+	await(t, "the start", func() bool { return log.count("Ctrl-C.\n") > 0 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	greeting, _, _ := strings.Cut(log.String(), "Ctrl-C.\n")
+	greeting = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(greeting, "localhost:3000")
+	greeting = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(greeting, "127.0.0.1:3001")
+	if !strings.Contains(string(content(t, "README.md")), greeting) {
+		t.Errorf("README.md does not show:\n%s", greeting)
 	}
 }
