@@ -160,6 +160,7 @@ func clientCases() []doctorCase {
 		}, amiss: refused, about: "client", text: [2]string{"client_secret_basic", `CLIENT_AUTH to one of "private_key_jwt"`}},
 		{name: "no code grant", change: answer(400, "unauthorized_client"), amiss: refused, about: "client", text: [2]string{"does not let it redeem", "authorization code grant"}},
 		{name: "a provider that takes every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"took a code that does not exist"}},
+		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told: the provider answered 401", "sign in once"}},
 		{name: "another answer", change: answer(400, "invalid_request"), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told"}},
 		{name: "an outage of the token endpoint", change: answer(502, "server_error"), amiss: map[string]string{"client": "failed provider"}, about: "client", text: [2]string{"502"}},
 	}

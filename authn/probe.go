@@ -50,7 +50,7 @@ func (e *Examination) checkClient(ctx context.Context, m *Metadata) Finding {
 	case code == "unauthorized_client":
 		return failed(SideConfiguration, "the provider knows the client, and does not let it redeem codes ("+said+")",
 			"allow the authorization code grant for the application at the provider")
-	case code == "invalid_client" || status == http.StatusUnauthorized:
+	case code == "invalid_client" || status == http.StatusUnauthorized && answer.Error != "": // Auth0 says access_denied
 		return failed(SideConfiguration, fmt.Sprintf("the provider does not take the client by %s (%s)", e.rp.cfg.ClientAuth, said), e.clientRemedy(m))
 	case status < 300:
 		return warning(SideProvider, fmt.Sprintf("the provider took a code that does not exist (%d), so it would take any client", status),
