@@ -169,9 +169,22 @@ func (b *browser) fits(where string) {
 	}
 }
 
-// inBothColours has axe look at the page at hand.
+// handy looks for a control that a thumb may miss: 44 px each way, but for links within a
+// sentence, and boxes, which their label ticks too (WCAG 2.2, 2.5.5).
+func (b *browser) handy(where string) {
+	b.t.Helper()
+	for _, small := range evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
+		.filter(e => e.getClientRects().length > 0 && getComputedStyle(e).display !== "inline")
+		.filter(e => { const box = e.getBoundingClientRect(); return Math.min(box.width, box.height) < 43.5; })
+		.map(e => e.outerHTML.slice(0, 200))`) {
+		b.t.Errorf("%s: smaller than 44 px: %s", where, small)
+	}
+}
+
+// inBothColours has axe look at the page at hand, and a thumb.
 func (b *browser) inBothColours(axe, where string) {
 	b.t.Helper()
+	b.handy(where)
 	b.colours("light", still)
 	b.accessible(axe, where+" in light", everyRule)
 	b.colours("dark", still)
