@@ -163,7 +163,7 @@ func TestStreamsSayNothingOfAnybody(t *testing.T) {
 // TestStreamsEndAtShutdown (SS-07) stops the program while a hundred streams are open.
 func TestStreamsEndAtShutdown(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
+	a := startApp(t, "LOG_LEVEL=debug")
 	page := parse(t, a.visitor().get("/login").body)
 	var people []string
 	for n := range page.Descendants() {

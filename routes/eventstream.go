@@ -32,6 +32,8 @@ type eventStream struct {
 	err     error
 }
 
+const eventStreamType = "text/event-stream; charset=utf-8"
+
 // laterReturn is when a browser comes back whose stream has ended.
 func laterReturn() time.Duration { return firstReturn + rand.N(lastReturn-firstReturn) }
 
@@ -40,7 +42,7 @@ func laterReturn() time.Duration { return firstReturn + rand.N(lastReturn-firstR
 func openStream(c echo.Context, comeBack time.Duration) *eventStream {
 	w := c.Response()
 	h := w.Header()
-	h.Set(echo.HeaderContentType, "text/event-stream; charset=utf-8")
+	h.Set(echo.HeaderContentType, eventStreamType)
 	h.Set(echo.HeaderCacheControl, "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	s := &eventStream{w: w, control: http.NewResponseController(w)}

@@ -50,7 +50,7 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 // observe answers errors, and then logs and measures the request: with the path and never
 // the query, where codes and states are.
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
-	probes := []string{"/healthz", "/readyz"} // come every few seconds
+	probes := []string{"/healthz", "/readyz"}
 	return func(c echo.Context) error {
 		began := time.Now()
 		if err := next(c); err != nil {
@@ -59,8 +59,8 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		took, status := time.Since(began), c.Response().Status
 		a.measure(c, status, took)
 		r, level := c.Request(), slog.LevelInfo
-		if slices.Contains(probes, c.Path()) {
-			level = slog.LevelDebug
+		if slices.Contains(probes, c.Path()) || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
+			level = slog.LevelDebug // what comes every few seconds, or with every page
 		}
 		attributes := make([]slog.Attr, 0, 5)
 		attributes = append(attributes, slog.String("method", r.Method), slog.String("path", r.URL.Path),
