@@ -194,9 +194,27 @@ func TestDotEnv(t *testing.T) {
 		t.Errorf("issuer %q", cfg.issuer())
 	}
 
-	write("AUTH0_CLIENT_SECRET=\"kept-to-ourselves\n")
-	if _, err := loadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.Contains(err.Error(), ".env") {
-		t.Errorf("error %v, want one that names .env and quotes nothing of it", err)
+	write("\ufeffPORT=4000\r\n")
+	if cfg, err := loadConfig(nil); err != nil || cfg.Port != 4000 {
+		t.Errorf("with a byte order mark: error %v", err)
+	}
+
+	for text, line := range map[string]string{
+		"AUTH0_CLIENT_SECRET=\"kept-to-ourselves\n":                        ".env: line 1 ",
+		"PORT=4000\nkept to ourselves\nLOG_LEVEL=info\n":                   ".env: line 2 ",
+		"# ours\n\nPORT=4000\nAUTH0_CLIENT_SECRET='kept\nLOG_LEVEL=info\n": ".env: line 4 ",
+	} {
+		write(text)
+		if _, err := loadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
+			t.Errorf("error %v, want one that begins with %q and quotes nothing of the file", err, line)
+		}
+	}
+
+	if err := errors.Join(os.Remove(".env"), os.Mkdir(".env", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
+		t.Errorf("error %v of a .env that is a directory", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"latchkey/authn"
 )
@@ -30,6 +31,7 @@ func checkConfig(_ context.Context, c invocation) error {
 func (c *Config) show(w io.Writer, variables map[string]string) error {
 	derived := map[string]string{
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
+		"SHUTDOWN_GRACE": c.shutdownGrace().String(),
 	}
 	if c.development() {
 		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
@@ -65,6 +67,11 @@ func shown(value any) string {
 		return fmt.Sprint(value)
 	case []string:
 		return printable(strings.Join(value, ","))
+	case *time.Duration:
+		if value == nil {
+			return ""
+		}
+		return value.String()
 	default:
 		return printable(fmt.Sprint(value))
 	}

@@ -34,12 +34,9 @@ func loadConfig(env []string) (*Config, error) {
 // withDotEnv merges env over the .env file. A variable that is set to nothing counts
 // as not set: envconfig would let it override a default.
 func withDotEnv(env []string) (map[string]string, error) {
-	variables, err := godotenv.Read(".env")
-	if errors.Is(err, os.ErrNotExist) {
-		variables = make(map[string]string)
-	} else if err != nil {
-		// The library's error quotes the file, which holds secrets.
-		return nil, errors.New(".env: cannot be read; write one NAME=value a line, and values with spaces or $ in single quotes")
+	variables, err := readDotEnv()
+	if err != nil {
+		return nil, err
 	}
 	for name, value := range variables {
 		if strings.TrimSpace(value) == "" {
@@ -58,6 +55,37 @@ func withDotEnv(env []string) (map[string]string, error) {
 		}
 	}
 	return variables, nil
+}
+
+// readDotEnv reads the .env file, if there is one. Some editors begin a file with a byte
+// order mark, which is no part of the first name.
+func readDotEnv() (map[string]string, error) {
+	file, err := os.ReadFile(".env")
+	if errors.Is(err, os.ErrNotExist) {
+		return make(map[string]string), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf(".env: cannot be opened (%w); let the program's user read it, or remove it", errors.Unwrap(err))
+	}
+	text := strings.TrimPrefix(string(file), "\ufeff")
+	variables, err := godotenv.Unmarshal(text)
+	if err != nil {
+		// The library's error quotes the file, which holds secrets.
+		return nil, fmt.Errorf(".env: line %d cannot be read; write one NAME=value a line, and values with spaces or $ in single quotes", unreadableLine(text))
+	}
+	return variables, nil
+}
+
+// unreadableLine is the number of the first line that no reading gets past.
+func unreadableLine(text string) int {
+	read, number, good := "", 0, 0
+	for line := range strings.Lines(text) {
+		read, number = read+line, number+1
+		if _, err := godotenv.Unmarshal(read); err == nil {
+			good = number
+		}
+	}
+	return good + 1
 }
 
 // readVariables fills a Config. envconfig stops at the first value that it cannot read, so
