@@ -60,9 +60,9 @@ func (b *browser) refreshes(script bool) {
 	b.t.Helper()
 	if !script {
 		b.click("#profile-refresh-button")
-		b.wait("#profile-card")
-		if b.path() != "/dashboard" && b.path() != "/dashboard#profile-card" {
-			b.t.Errorf("refreshing ends at %s", b.path())
+		b.wait("#profile-card .changes")
+		if b.path() != "/dashboard?refreshed" || !strings.Contains(b.text("#profile-card .changes"), "nothing has changed") {
+			b.t.Errorf("refreshing ends at %s, which says %s", b.path(), b.text("#profile-card"))
 		}
 		return
 	}

@@ -50,6 +50,9 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 		return fmt.Errorf("%w: there is no command %q; `latchkey` alone serves, `latchkey help` explains", errConfiguration, args[0])
 	}
 	call := invocation{env: env, stdout: stdout}
+	if slices.ContainsFunc(args[1:], func(arg string) bool { return arg == "-h" || arg == "--help" }) {
+		return help(ctx, call)
+	}
 	for _, arg := range args[1:] {
 		if arg == "" || arg != list[i].flag {
 			return fmt.Errorf("%w: %s does not take %q; `latchkey help` explains", errConfiguration, list[i].name, arg)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -32,10 +33,17 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d = diagnose(t, "DATA_DIR="+a.dataDir, "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
+	base, err := url.Parse(a.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = diagnose(t, "DATA_DIR="+a.dataDir, "PORT="+base.Port(), "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
 	d.wantAmiss(t, nil)
 	if !strings.Contains(d.find(t, "store").Found, "in use") || !strings.Contains(d.find(t, "secret_key").Found, "kept in") {
 		t.Errorf("it says\n%s", d.raw)
+	}
+	if f := diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).find(t, "port"); f.Verdict != authn.VerdictFailed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
+		t.Errorf("of the provider's port, which another program has, it says %+v", f)
 	}
 }
 
@@ -182,7 +190,8 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		env         []string
 		check, want string // the verdict, the side and a word of what is found
 	}{
-		"a port that is free":      {[]string{"PORT=" + freePort(t)}, "port", "ok: is free"},
+		"a port that is free":      {[]string{"PORT=" + freePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
+		"a second port taken":      {[]string{"PORT=0", "OPS_ADDR=127.0.0.1:" + takenPort}, "port", "failed machine: another program"},
 		"a port that is taken":     {[]string{"PORT=" + takenPort, "LISTEN_ADDR=127.0.0.1"}, "port", "failed machine: another program"},
 		"an address of another":    {[]string{"PORT=3000", "LISTEN_ADDR=192.0.2.1"}, "port", "failed configuration: cannot listen"},
 		"loopback":                 {nil, "https", "ok: plain http"},

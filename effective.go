@@ -31,7 +31,7 @@ func checkConfig(_ context.Context, c invocation) error {
 func (c *Config) show(w io.Writer, variables map[string]string) error {
 	derived := map[string]string{
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
-		"SHUTDOWN_GRACE": c.shutdownGrace().String(),
+		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
 	}
 	if c.development() {
 		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -105,6 +106,43 @@ func TestReferenceFindsTheStory(t *testing.T) {
 	}
 	if begun := s.logged("sign-in begun", ""); len(begun) != 1 || signIn == "" || begun[0]["sign_in"] != signIn {
 		t.Errorf("its beginning is %v, want that of %q", begun, signIn)
+	}
+}
+
+// TestClientGone has a person leave before their answer is there: it is nobody's failure.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
+	v := s.visitor()
+	s.signInNow(v)
+	asked := make(chan struct{})
+	s.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		scriptedop.Hang(w, r)
+	})
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		leave()
+	}()
+	r := v.request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin").WithContext(ctx)
+	if resp, err := v.client.Do(r); err == nil {
+		resp.Body.Close()
+		t.Fatalf("it is answered %d", resp.StatusCode)
+	}
+	await(t, "the request to be logged", func() bool { return s.log.count(`"path":"/profile/refresh"`) > 0 })
+	for _, line := range s.logged("request answered", "") {
+		if line["path"] == "/profile/refresh" && line["status"] != 499.0 {
+			t.Errorf("it is logged as %v", line)
+		}
+	}
+	if s.log.count(`"level":"WARN"`)+s.log.count(`"level":"ERROR"`) > 0 {
+		t.Errorf("the log says\n%s", s.log)
+	}
+	for name, value := range s.operators().metrics() {
+		if strings.HasPrefix(name, "latchkey_requests_refused_total") && value > 0 {
+			t.Errorf("%s is %v", name, value)
+		}
 	}
 }
 

@@ -65,26 +65,44 @@ func (c *Config) checkSecretKey(context.Context) authn.Finding {
 	return good("kept in %s", path)
 }
 
-// checkPort tries the port, and asks who is there if it is taken.
+// listenAddresses are where the app is to listen, by the variable that says so.
+func (c *Config) listenAddresses() [][2]string {
+	list := [][2]string{{"PORT", net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port))}}
+	if c.OpsAddr != "" {
+		list = append(list, [2]string{"OPS_ADDR", c.OpsAddr})
+	}
+	if c.development() {
+		list = append(list, [2]string{"DEV_PROVIDER_ADDR", c.devProviderAddr()})
+	}
+	return list
+}
+
+// checkPort tries the ports, and asks who is there if the app's is taken.
 func (c *Config) checkPort(ctx context.Context) authn.Finding {
-	if c.Port == 0 {
-		return good("any that is free")
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)))
-	address := fmt.Sprintf("port %d of %s", c.Port, cmp.Or(c.listenHost(), "all interfaces"))
-	switch {
-	case err == nil:
-		_ = listener.Close() // nobody has connected to it
-		return good("%s is free", address)
-	case errors.Is(err, syscall.EADDRINUSE):
-		if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
-			return good("an app has %s already", address)
+	var free []string
+	for _, listen := range c.listenAddresses() {
+		host, port, err := net.SplitHostPort(listen[1])
+		if err == nil && port == "0" {
+			continue
 		}
-		return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another PORT")
-	case errors.Is(err, syscall.EACCES):
-		return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a PORT of 1024 or more, or give the program the right to")
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen[1])
+		address := fmt.Sprintf("port %s of %s", port, cmp.Or(host, "all interfaces"))
+		switch {
+		case err == nil:
+			_ = listener.Close() // nobody has connected to it
+			free = append(free, address+" is free")
+		case errors.Is(err, syscall.EADDRINUSE):
+			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
+				return good("an app has %s already", address)
+			}
+			return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another "+listen[0])
+		case errors.Is(err, syscall.EACCES):
+			return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen[0]+", or give the program the right to")
+		default:
+			return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, strings.Replace(listen[0], "PORT", "LISTEN_ADDR", 1)+" has to be an address of this machine")
+		}
 	}
-	return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, "LISTEN_ADDR has to be an address of this machine")
+	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))
 }
 
 // checkHTTPS looks at how people's connections are protected.
@@ -159,6 +177,8 @@ func (c *Config) checkStore(ctx context.Context) authn.Finding {
 	switch {
 	case errors.Is(err, boltstore.ErrHeld):
 		return good("%s is in use, as it is while the app runs", path)
+	case errors.Is(err, fs.ErrPermission):
+		return bad(authn.VerdictFailed, authn.SideMachine, "this user may not use "+path, "give DATA_DIR and what is in it to the user that the app runs as, or name another directory")
 	case err != nil:
 		found, remedy, _ := strings.Cut(strings.TrimPrefix(err.Error(), "boltstore: "), ": ")
 		return bad(authn.VerdictFailed, authn.SideMachine, found, remedy)

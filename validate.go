@@ -72,6 +72,11 @@ func (c *Config) validateProvider(f *faults) {
 	if c.FederatedLogout == "on" && c.Auth0Domain == "" && !authn.IsAuth0(c.OIDCIssuer) {
 		f.add("FEDERATED_LOGOUT", "is on, and the provider is not Auth0, which alone can be asked for it; remove it, or set AUTH0_DOMAIN for a custom domain of Auth0's")
 	}
+	for name, value := range map[string]string{"AUTH0_CLIENT_ID": c.ClientID, "AUTH0_CLIENT_SECRET": string(c.ClientSecret)} {
+		if placeholder(value) {
+			f.add(name, "still has its placeholder; the provider shows the value where the application is registered")
+		}
+	}
 	if c.ClientID == "" {
 		f.add("AUTH0_CLIENT_ID", "is missing; the provider shows it where the application is registered")
 	}
@@ -155,12 +160,24 @@ func (c *Config) validateCertificate(f *faults) {
 	}
 }
 
+// placeholder recognizes what an example has in place of a value: dots, <angle brackets>, or
+// "your ..." in any spelling.
+func placeholder(value string) bool {
+	return value != "" && (strings.Trim(value, ".…xX*") == "" || strings.HasPrefix(value, "<") || strings.HasPrefix(strings.ToLower(value), "your"))
+}
+
 // maxShutdownGrace is longer than any load balancer takes to notice.
 const maxShutdownGrace = 5 * time.Minute
 
-// weakSecret recognizes what is no secret: a text of few different characters, such
-// as a placeholder that was repeated until it was long enough.
+// weakSecret recognizes what is no secret: a text of words that a random one does not have,
+// or of few different characters, such as a placeholder that was repeated until it was long
+// enough.
 func weakSecret(s authn.Secret) bool {
+	for _, word := range []string{"change", "default", "example", "openssl", "password", "placeholder", "secret"} {
+		if strings.Contains(strings.ToLower(string(s)), word) {
+			return true
+		}
+	}
 	seen := make(map[byte]bool)
 	for i := range len(s) {
 		seen[s[i]] = true

@@ -48,6 +48,9 @@ type idToken struct {
 // verifyIDToken does the checks of OpenID Connect Core 1.0 section 3.1.3.7: those
 // that go-oidc does, and those that it leaves to its caller.
 func (rp *RelyingParty) verifyIDToken(ctx context.Context, raw string, check idTokenCheck) (*idToken, error) {
+	if len(raw) > maxJWTBytes {
+		return nil, refuse(ReasonTooLarge, "an ID token of %d bytes, more than %d", len(raw), maxJWTBytes)
+	}
 	if err := checkForm(raw, true); err != nil {
 		return nil, err
 	}

@@ -156,8 +156,8 @@ func TestIDTokenForm(t *testing.T) {
 		"ID-19 alg twice, in the header": {edit: part(0, func(s string) string { return encode(`{"alg":"none",` + decode(s)[1:]) })},
 
 		"ID-20 31 KiB":             {edit: claim("x", strings.Repeat("x", 22<<10)), accepted: true},
-		"ID-20 more than 32 KiB":   {edit: claim("x", strings.Repeat("x", 32<<10))},
-		"ID-20 a header of 40 KiB": {edit: header("x", strings.Repeat("x", 30<<10))},
+		"ID-20 more than 32 KiB":   {edit: claim("x", strings.Repeat("x", 32<<10)), reason: authn.ReasonTooLarge},
+		"ID-20 a header of 40 KiB": {edit: header("x", strings.Repeat("x", 30<<10)), reason: authn.ReasonTooLarge},
 		"ID-20 nested deep":        {edit: rawClaims(`"x":` + strings.Repeat("[", 10_500) + strings.Repeat("]", 10_500))},
 		"ID-20 nested unclosed":    {edit: rawClaims(`"x":` + strings.Repeat("[", 20_000))},
 	})

@@ -96,7 +96,7 @@ func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	case err != nil:
 		return nil, err
 	case s == nil:
-		return nil, &bearerError{status: http.StatusUnauthorized, err: errSignInNeeded}
+		return nil, &bearerError{status: http.StatusUnauthorized, err: authn.ErrAnonymous}
 	case !slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site")):
 		return nil, errCrossOrigin
 	}
@@ -145,7 +145,7 @@ func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			caller := authn.CallerFrom(c.Request().Context())
 			if caller == nil {
-				return errSignInNeeded
+				return authn.ErrAnonymous
 			}
 			for _, scope := range scopes {
 				if caller.Token != nil && !slices.Contains(caller.Token.Scopes, scope) {

@@ -26,7 +26,9 @@ func (a *App) home(c echo.Context) error {
 
 // dashboard shows a person what the app knows of them.
 func (a *App) dashboard(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), a.dashboardProps(current(c))))
+	props := a.dashboardProps(current(c))
+	props.Profile.JustRefreshed = c.QueryParams().Has("refreshed")
+	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), props))
 }
 
 func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
@@ -68,10 +70,10 @@ func (a *App) refreshProfile(c echo.Context) error {
 		}
 		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
-		return c.Redirect(http.StatusSeeOther, afterSignIn)
+		return c.Redirect(http.StatusSeeOther, "/dashboard?refreshed")
 	case authn.ReasonOf(err) == authn.ReasonSessionEnded:
 		return a.noSession(c)
-	case wantsJSON(r):
+	case wantsJSON(r) || r.Context().Err() != nil:
 		return err
 	}
 	f := a.describe(err)

@@ -16,14 +16,13 @@ import (
 )
 
 var (
-	errSignInNeeded = errors.New("routes: signing in is needed")
-	errWrongHost    = errors.New("routes: the request is for another host")
-	errCrossOrigin  = errors.New("routes: another site sent the request")
-	errPanic        = errors.New("routes: a handler panicked")
-	errNoCookies    = errors.New("routes: the browser keeps no cookies")
-	errOtherIssuer  = errors.New("routes: a sign-in was started for another provider")
-	errOtherTarget  = errors.New("routes: a sign-in was started for a page of another site")
-	errNothingHeld  = errors.New("routes: nothing waits to be gone on with")
+	errWrongHost   = errors.New("routes: the request is for another host")
+	errCrossOrigin = errors.New("routes: another site sent the request")
+	errPanic       = errors.New("routes: a handler panicked")
+	errNoCookies   = errors.New("routes: the browser keeps no cookies")
+	errOtherIssuer = errors.New("routes: a sign-in was started for another provider")
+	errOtherTarget = errors.New("routes: a sign-in was started for a page of another site")
+	errNothingHeld = errors.New("routes: nothing waits to be gone on with")
 )
 
 // logoutRefused is a failed back-channel logout. It is answered as its standard says.
@@ -61,12 +60,22 @@ const (
 	reload           // asks for the page again, if it was only to be read
 )
 
-// handleError, which answers for observe and for Echo, is the one place where an error becomes a status, a page and a log
-// line.
+// clientGone is what proxies log where nobody waits for the answer any more.
+const clientGone = 499
+
+// handleError, which answers for observe and for Echo, is the one place where an error becomes
+// a status, a page and a log line.
 func (a *App) handleError(err error, c echo.Context) {
 	f := a.describe(err)
+	if c.Request().Context().Err() != nil {
+		f.status = clientGone // and whatever failed may be only that
+	}
 	a.logFailure(c, f, err)
 	if c.Response().Committed {
+		return
+	}
+	if f.status == clientGone {
+		c.Response().Status = clientGone
 		return
 	}
 	if writeErr := a.writeFailure(c, f, err); writeErr != nil {
@@ -130,9 +139,9 @@ func (a *App) describeOwn(err error) failure {
 		err error
 		failure
 	}{
-		{errSignInNeeded, failure{
+		{authn.ErrAnonymous, failure{
 			reason: "sign_in_needed", status: http.StatusUnauthorized, level: slog.LevelInfo, remedy: signIn, heading: "Sign in first",
-			text: "This needs a session. Sign in and try again.",
+			text: "This is for people who are signed in. Sign in and try again.",
 		}},
 		{errWrongHost, failure{
 			reason: "wrong_host", status: http.StatusMisdirectedRequest, level: slog.LevelWarn, heading: "This address is not served here",
@@ -150,8 +159,8 @@ func (a *App) describeOwn(err error) failure {
 			text: "The request was sent by a page of another site, so nothing was done. Go to the app's own page and do it there.",
 		}},
 		{authn.ErrTooManyWatchers, failure{
-			reason: "too_many_streams", status: http.StatusTooManyRequests, level: slog.LevelInfo, after: time.Minute, heading: "Enough is open",
-			text: "As many pages as may listen for the end of their session do so already. This page works without.",
+			reason: "too_many_streams", status: http.StatusTooManyRequests, level: slog.LevelInfo, after: time.Minute, heading: "Too many pages are open",
+			text: "You have this app open so often that this page is not told when you are signed out elsewhere. Close some of the others.",
 		}},
 		{errNothingHeld, failure{
 			reason: "nothing_held", status: http.StatusNotFound, level: slog.LevelInfo, heading: "Nothing is waiting here",
@@ -209,11 +218,11 @@ func describeStatus(status int) failure {
 	case http.StatusNotFound:
 		f.heading, f.text = "There is no such page", "The address may be misspelt, or the page may have moved."
 	case http.StatusMethodNotAllowed:
-		f.heading, f.text = "That does not work here", "This address exists, but not for this kind of request."
+		f.heading, f.text = "That does not work here", "This address exists, but not for this kind of request. Go to the home page and begin there."
 	case http.StatusRequestEntityTooLarge:
-		f.heading, f.text = "That was too much", "The request is larger than anything that this app takes."
+		f.heading, f.text = "That was too much", "The request is larger than anything that this app takes. Go back and send less."
 	case http.StatusUnsupportedMediaType:
-		f.heading, f.text = "That was not a form", "This address takes submitted forms only."
+		f.heading, f.text = "That was not a form", "This address takes forms of this app's own pages only. Go back and send the form again."
 	case http.StatusBadRequest:
 		f.heading, f.text = "That was not understood", "The request is malformed. Go back and try again."
 	default:
@@ -252,7 +261,7 @@ func describeAuthn(e *authn.Error) failure {
 	case authn.ReasonSessionEnded:
 		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", remedy: signIn}
 	case authn.ReasonTooLarge:
-		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Its operator can shorten the list of groups or claims.", remedy: startOver}
+		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Tell this app's operator the reference below; a shorter list of groups or roles would help.", remedy: startOver}
 	case authn.ReasonRefreshRefused:
 		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", remedy: signIn}
 	default:

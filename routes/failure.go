@@ -18,14 +18,15 @@ import (
 
 func (a *App) logFailure(c echo.Context, f failure, err error) {
 	ctx := c.Request().Context()
-	if _, stepUp := errors.AsType[*stepUpNeeded](err); stepUp || errors.Is(err, errSignInNeeded) {
+	if _, stepUp := errors.AsType[*stepUpNeeded](err); stepUp || errors.Is(err, authn.ErrAnonymous) {
 		return // the request line says it all
 	}
-	if ctx.Err() != nil {
-		f.level = slog.LevelDebug // the client has gone; whatever failed may be only that
-	}
 	reason := cmp.Or(string(authn.ReasonOf(err)), f.reason)
-	a.counts.refused.Add(reason)
+	if f.status == clientGone {
+		f.level = slog.LevelDebug
+	} else {
+		a.counts.refused.Add(reason)
+	}
 	attributes := []slog.Attr{slog.String("reason", reason), slog.Int("status", f.status), slog.String("route", c.Path())}
 	if e, ok := errors.AsType[*authn.Error](err); ok {
 		for _, a := range []slog.Attr{slog.String("code", e.Code), slog.String("sign_in", e.SignIn)} {
@@ -57,7 +58,7 @@ func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 		}
 		return a.problem(c, f)
 	}
-	if errors.Is(err, errSignInNeeded) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
+	if errors.Is(err, authn.ErrAnonymous) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
 		return a.sendTo(c, f, loginURL(returnPath(r)))
 	}
 	if e, ok := errors.AsType[*stepUpNeeded](err); ok {

@@ -21,7 +21,7 @@ type sampleError struct {
 // sampleErrors is one of every kind that errors.go has a page for.
 func (a *App) sampleErrors() []sampleError {
 	list := []sampleError{
-		{"sign in first", errSignInNeeded},
+		{"sign in first", authn.ErrAnonymous},
 		{"another host", errWrongHost},
 		{"another site", errCrossOrigin},
 		{"no cookies", errNoCookies},

@@ -158,7 +158,7 @@ func (a *App) noSession(c echo.Context) error {
 	if because := because(a.Sessions.Ended(c.Request())); because != "" {
 		return &sessionEnded{because}
 	}
-	return errSignInNeeded
+	return authn.ErrAnonymous
 }
 
 // current returns the session of a request, or nil.

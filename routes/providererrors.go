@@ -17,7 +17,7 @@ func describeProvider(reason authn.Reason) failure {
 		f.heading, f.text = "The sign-in service cannot be reached", "It does not answer at the moment. Wait a little and try again."
 	case authn.ReasonStoreUnavailable:
 		f.status, f.after = http.StatusServiceUnavailable, 5*time.Second
-		f.heading, f.text = "This app is catching its breath", "Its session store does not answer. You are not signed out; wait a little and try again."
+		f.heading, f.text = "This app cannot look up sessions just now", "You are not signed out. Wait a little and try again."
 		f.remedy = reload
 	case authn.ReasonUserInfoFailed, authn.ReasonRefreshFailed:
 		f.level = slog.LevelWarn
@@ -27,11 +27,11 @@ func describeProvider(reason authn.Reason) failure {
 		f.heading, f.text = "Your profile did not arrive", "The sign-in service confirmed who you are and then gave no profile, which this app needs. You are not signed in; try again in a moment."
 	case authn.ReasonProviderMisconfigured:
 		f.status = http.StatusServiceUnavailable
-		f.heading, f.text = "Signing in is not set up right", "The sign-in service and this app do not fit together. Its operator finds the cause in the log, under the reference below."
+		f.heading, f.text = "Signing in is not set up right", "The sign-in service and this app do not fit together. Tell this app's operator the reference below: the cause is in the log."
 	default:
 		// Whatever was wrong with the answer, a token or its signature, the person
 		// can do nothing about it, and an attacker learns nothing from it.
-		f.heading, f.text = "The sign-in could not be verified", "The sign-in service's answer did not pass our checks, so you were not signed in. Try again; if it happens again, tell the app's operator the reference below."
+		f.heading, f.text = "The sign-in could not be verified", "The sign-in service's answer did not pass our checks, so you were not signed in. Try again; if it happens again, tell this app's operator the reference below."
 	}
 	return f
 }
@@ -50,7 +50,7 @@ func describeDeclined(code string) failure {
 		f.heading, f.text = "The sign-in service has a problem", "It answered that it cannot sign anybody in right now. Wait a little and try again."
 	default:
 		f.status, f.level = http.StatusBadGateway, slog.LevelError
-		f.heading, f.text = "The sign-in service refused", "It did not accept this app's request. Its operator finds the cause in the log, under the reference below."
+		f.heading, f.text = "The sign-in service refused", "It did not accept this app's request. Tell this app's operator the reference below: the cause is in the log."
 	}
 	return f
 }

@@ -37,7 +37,7 @@ func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 			claims, known := claimsOf(c)
 			switch {
 			case !known:
-				return errSignInNeeded
+				return authn.ErrAnonymous
 			case !rule.Met(claims):
 				return &claimNeeded{rule, claims}
 			}

@@ -50,7 +50,7 @@ func tokenCard(p TokenProps) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if p.Audience == "" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "The sign-in service’s own answers about you")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "The sign-in service's own answers about you")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -298,7 +298,7 @@ func signedOutPage(f frame) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<section class=\"card narrow\" aria-labelledby=\"out-title\"><h1 id=\"out-title\">Signed out</h1><p>The provider’s session in this browser has ended. You can close this page.</p></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<section class=\"card narrow\" aria-labelledby=\"out-title\"><h1 id=\"out-title\">Signed out</h1><p>The provider's session in this browser has ended. You can close this page.</p></section>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -137,6 +137,9 @@ func readClaims(raw string) (claims map[string]any, problem string) {
 	if _, trailing := decoder.Token(); err == nil && (!errors.Is(trailing, io.EOF) || claims == nil) {
 		err = errors.New("one object is needed, and nothing after it")
 	}
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = errors.New("it is JSON, and no object")
+	}
 	if err != nil {
 		return nil, fmt.Sprintf(`Enter a JSON object, such as {"locale": "de"}. What is there now cannot be read: %v.`, err)
 	}

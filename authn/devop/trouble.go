@@ -94,7 +94,7 @@ func forEverybody() []trouble {
 			act:    (*Provider).RotateKey,
 		},
 		{
-			id: troubleClock, label: "Clock off by two minutes", what: "The provider’s clock is two minutes ahead.", lasts: -1,
+			id: troubleClock, label: "Clock off by two minutes", what: "The provider's clock is two minutes ahead.", lasts: -1,
 			effect: "A sign-in shows “The sign-in could not be verified”; the log compares the clocks.",
 		},
 		{
