@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -78,4 +80,37 @@ func mustIn(t *testing.T, dir string, command ...string) string {
 		t.Fatalf("%v: %v\n%s", command, err, output)
 	}
 	return output
+}
+
+// copyOfCheckout copies what git would commit into a repository of its own.
+func copyOfCheckout(t *testing.T) string {
+	t.Helper()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(here, ".git")); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("this is no git checkout")
+	}
+	dir := t.TempDir()
+	for name := range strings.SplitSeq(strings.TrimRight(mustIn(t, here, "git", "ls-files", "-zco", "--exclude-standard"), "\x00"), "\x00") {
+		info, err := os.Stat(name)
+		if err != nil {
+			continue // deleted, and not yet committed
+		}
+		to := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, content(t, name), info.Mode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustIn(t, dir, "git", "init", "-q")
+	mustIn(t, dir, "git", "add", "-A")
+	mustIn(t, dir, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "seed")
+	return dir
 }

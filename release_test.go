@@ -18,16 +18,20 @@ import (
 // Containerfile.
 func TestRelease(t *testing.T) {
 	t.Parallel()
-	release := buildAsPublished(t)
+	release := buildAsPublished(t, ".")
 	t.Run("DV-01 it holds nothing of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
 	t.Run("DV-02 no path of a provider answers", func(t *testing.T) { testReleasePaths(t, release) })
 	t.Run("DV-05 a session of the development build opens nothing", func(t *testing.T) { testDevelopmentSession(t, release) })
 	t.Run("CF-13 it runs as in its image", func(t *testing.T) { testReleaseInItsImage(t, release) })
+	t.Run("SL-09 a build from another folder is the same", func(t *testing.T) { testReproducible(t, release) })
+	t.Run("SL-09 what it is made of is pinned", func(t *testing.T) { testPinned(t, release) })
+	t.Run("SL-09 a scanner can tell what it calls", func(t *testing.T) { testSymbols(t, release) })
 }
 
-// buildAsPublished builds the program with the flags that the Containerfile names (DV-08).
-func buildAsPublished(t *testing.T) string {
+// buildAsPublished builds the program of a folder with the flags that the Containerfile
+// names (DV-08), but for the name of the commit: folders differ in theirs.
+func buildAsPublished(t *testing.T, folder string) string {
 	t.Helper()
 	containerfile, err := os.ReadFile("Containerfile")
 	if err != nil {
@@ -39,7 +43,8 @@ func buildAsPublished(t *testing.T) string {
 	}
 	program := filepath.Join(t.TempDir(), "latchkey")
 	build := exec.CommandContext(t.Context(), "go", append(strings.Fields(string(command[1])), "-o", program, ".")...)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Dir = folder
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, output)
 	}
