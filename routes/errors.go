@@ -221,6 +221,8 @@ func describeStatus(status int) failure {
 		f.heading, f.text = "That does not work here", "This address exists, but not for this kind of request. Go to the home page and begin there."
 	case http.StatusRequestEntityTooLarge:
 		f.heading, f.text = "That was too much", "The request is larger than anything that this app takes. Go back and send less."
+	case http.StatusRequestURITooLong:
+		f.heading, f.text = "That address is too long", "It is longer than any address of this app. Go back and try again."
 	case http.StatusUnsupportedMediaType:
 		f.heading, f.text = "That was not a form", "This address takes forms of this app's own pages only. Go back and send the form again."
 	case http.StatusBadRequest:

@@ -35,7 +35,7 @@ func (a *App) sampleErrors() []sampleError {
 	}
 	for _, status := range []int{
 		http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusTeapot,
+		http.StatusRequestURITooLong, http.StatusUnsupportedMediaType, http.StatusTeapot,
 	} {
 		list = append(list, sampleError{http.StatusText(status), echo.NewHTTPError(status)})
 	}

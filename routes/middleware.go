@@ -82,6 +82,18 @@ func (a *App) contentPolicy() []string {
 	return p.header
 }
 
+// limitAddress refuses an address that is longer, or has more parameters, than any that is of
+// use: whatever comes after it may read the address more than once.
+func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if len(r.RequestURI) > maxAddress || strings.Count(r.URL.RawQuery, "&") >= maxParameters {
+			return echo.NewHTTPError(http.StatusRequestURITooLong)
+		}
+		return next(c)
+	}
+}
+
 // host serves the configured host and no other: a sign-in that begins on another
 // name could not be finished, since its cookie stays there, and a foreign name that
 // resolves here is a rebinding attack.

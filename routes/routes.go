@@ -59,9 +59,14 @@ type App struct {
 	process     string // that pages load themselves anew without; "" where they do not
 }
 
-// maxBody bounds a request's body: the largest that anybody has reason to send is a
-// logout token.
-const maxBody = "64K"
+const (
+	// maxBody bounds a request's body: the largest that anybody has reason to send is a
+	// logout token.
+	maxBody = "64K"
+	// maxAddress, in bytes, and maxParameters bound a request's path and query: the longest
+	// that anybody has reason to send is an authorization response.
+	maxAddress, maxParameters = 8 << 10, 100
+)
 
 // New returns the app. The middleware order and the route table are all here.
 func New(cfg Config) *App {
@@ -70,7 +75,7 @@ func New(cfg Config) *App {
 	e.HTTPErrorHandler = a.handleError
 	e.IPExtractor = a.clientAddress()
 
-	e.Use(a.identify, a.observe, a.recover(), a.headers, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
+	e.Use(a.identify, a.observe, a.recover(), a.headers, limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
