@@ -13,6 +13,9 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 	if !cfg.readable(stdout) {
 		log.Info("listening", "url", base, "metrics", operations.url(), "issuer", provider.issuer, "development_provider", provider.address != "",
 			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode)
+		if provider.address != "" {
+			log.Warn("development provider in use: anybody on this machine signs in as anybody", "issuer", provider.issuer)
+		}
 		return
 	}
 	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)

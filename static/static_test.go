@@ -239,6 +239,7 @@ func TestURLPanicsOnANameThatIsNotThere(t *testing.T) {
 	newAssets(t).URL("missing.css")
 }
 
+// TestHtmxIsTheReleaseThatWeChose_HB06 (HB-06) is why nobody can slip us another.
 func TestHtmxIsTheReleaseThatWeChose_HB06(t *testing.T) {
 	t.Parallel()
 	const pinned = "Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
@@ -249,11 +250,13 @@ func TestHtmxIsTheReleaseThatWeChose_HB06(t *testing.T) {
 	}
 }
 
+// TestOurAssetsCallNobodyElse_HB06 (HB-06) reads what we wrote ourselves; what pages load
+// is read in TestPagesLoadNothingFromElsewhere.
 func TestOurAssetsCallNobodyElse_HB06(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	elsewhere := regexp.MustCompile(`(?i)https?://|url\(|@import|\beval\(|innerHTML|document\.write|localStorage|sessionStorage`)
-	for _, name := range []string{"app.css", "app.js"} {
+	for _, name := range []string{"app.css", "app.js", "session.js", "reload.js"} {
 		if found := elsewhere.FindString(body(t, ask(a, "GET", a.URL(name)))); found != "" {
 			t.Errorf("%s has %q", name, found)
 		}

@@ -1,0 +1,199 @@
+package devop_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// exchanged redeems a code as the client does, but for what a test changes, and reports
+// whether tokens came of it.
+func (p *idp) exchanged(code string, changes url.Values) bool {
+	p.t.Helper()
+	body := exchange(code)
+	for name, values := range changes {
+		body[name] = values
+	}
+	r, tokens := p.call("/token", body)
+	return r.status == http.StatusOK && tokens["access_token"] != nil
+}
+
+// gets reports whether an authorization request leads to the sign-in page.
+func (p *idp) gets(changes url.Values) bool {
+	p.t.Helper()
+	r := p.authorize(changes)
+	if location := r.header.Get("Location"); location != "" && !strings.HasPrefix(location, redirectURI+"?") {
+		p.t.Errorf("an answer goes to %s", location)
+	}
+	return r.status == http.StatusOK && strings.Contains(r.body, `id="person-dev|ada"`)
+}
+
+// code signs ada in.
+func (p *idp) code() string {
+	p.t.Helper()
+	return p.signIn("dev|ada", url.Values{"prompt": {"login"}}).Get("code")
+}
+
+// as calls an endpoint as a client of a test's choosing.
+func (p *idp) as(id, secret, path string, body url.Values) bool {
+	p.t.Helper()
+	req := p.request(http.MethodPost, path, body)
+	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	return p.do(http.DefaultClient, req).status == http.StatusOK
+}
+
+// TestAttacks (DV-07) is what an application must not be spared by the provider that it is
+// built beside: each attack is refused, and its twin, which differs in that alone, is not.
+// The tests beside this one say how each is refused.
+func TestAttacks(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil)
+	const secret = "app s:cret+%"
+	// pick is the value of the attack, or that of its twin.
+	pick := func(attack bool, bad, good string) []string {
+		if attack {
+			return []string{bad}
+		}
+		return []string{good}
+	}
+	challenge := authorization(nil).Get("code_challenge")
+	authorize := func(name, bad, good string) func(p *idp, attack bool) bool {
+		return func(p *idp, attack bool) bool { return p.gets(url.Values{name: pick(attack, bad, good)}) }
+	}
+	redeem := func(name, bad, good string) func(p *idp, attack bool) bool {
+		return func(p *idp, attack bool) bool {
+			return p.exchanged(p.code(), url.Values{name: pick(attack, bad, good)})
+		}
+	}
+	redirectTo := func(bad string) func(p *idp, attack bool) bool { return authorize("redirect_uri", bad, redirectURI) }
+	// try reports whether the provider gives the attacker, or the twin, what they are after.
+	for name, try := range map[string]func(p *idp, attack bool) bool{
+		"no code challenge":                     authorize("code_challenge", "", challenge),
+		"a plain code challenge":                authorize("code_challenge_method", "plain", "S256"),
+		"a token in the front channel":          authorize("response_type", "code token", "code"),
+		"an ID token in the front channel":      authorize("response_type", "id_token", "code"),
+		"a response in a fragment":              authorize("response_mode", "fragment", "query"),
+		"an unknown client":                     authorize("client_id", "nobody", "app"),
+		"a redirect URI of a stranger":          redirectTo("https://evil.example/callback"),
+		"a redirect URI that begins like it":    redirectTo(redirectURI + ".evil.example"),
+		"a redirect URI below it":               redirectTo(redirectURI + "/../evil"),
+		"a redirect URI with more of a query":   redirectTo(redirectURI + "?evil=1"),
+		"a redirect URI with a fragment":        redirectTo(redirectURI + "#evil"),
+		"a redirect URI with a user":            redirectTo(strings.Replace(redirectURI, "http://", "http://evil.example@", 1)),
+		"a redirect URI on another port":        redirectTo(strings.Replace(redirectURI, ":9/", ":10/", 1)),
+		"a redirect URI of another scheme":      redirectTo(strings.Replace(redirectURI, "http:", "https:", 1)),
+		"a code with no verifier":               redeem("code_verifier", "", verifier),
+		"a code with the wrong verifier":        redeem("code_verifier", strings.Repeat("x", len(verifier)), verifier),
+		"a code with the challenge as verifier": redeem("code_verifier", challenge, verifier),
+		"a code with another redirect URI":      redeem("redirect_uri", redirectURI+"?tenant=1", redirectURI),
+		"a code with no redirect URI":           redeem("redirect_uri", "", redirectURI),
+		"a made-up code":                        func(p *idp, attack bool) bool { return p.exchanged(pick(attack, "made-up", p.code())[0], nil) },
+		"a code twice": func(p *idp, attack bool) bool {
+			code := p.code()
+			p.exchanged(code, nil)
+			return p.exchanged(pick(attack, code, p.code())[0], nil)
+		},
+		"the right verifier after a wrong one": func(p *idp, attack bool) bool {
+			code := p.code()
+			p.exchanged(code, url.Values{"code_verifier": {strings.Repeat("x", 43)}})
+			return p.exchanged(pick(attack, code, p.code())[0], nil)
+		},
+		"a code after a minute": func(p *idp, attack bool) bool {
+			code := p.code()
+			if p.offset.Add(50); attack {
+				p.offset.Add(10)
+			}
+			return p.exchanged(code, nil)
+		},
+		"tokens of a code that was used twice": func(p *idp, attack bool) bool {
+			code := p.code()
+			_, tokens := p.call("/token", exchange(code))
+			if attack {
+				p.exchanged(code, nil)
+			}
+			return p.userinfo(tokens["access_token"]).status == http.StatusOK
+		},
+		"a code at another client": func(p *idp, attack bool) bool {
+			if attack {
+				return p.as("other", "other-secret", "/token", exchange(p.code()))
+			}
+			return p.as("app", secret, "/token", exchange(p.code()))
+		},
+		"a client with the wrong secret": func(p *idp, attack bool) bool {
+			return p.as("app", pick(attack, "other-secret", secret)[0], "/token", exchange(p.code()))
+		},
+		"a client without a secret": func(p *idp, attack bool) bool {
+			body := exchange(p.code())
+			body["client_id"], body["client_secret"] = []string{"app"}, pick(attack, "", secret)
+			return p.do(http.DefaultClient, p.request(http.MethodPost, "/token", body)).status == http.StatusOK
+		},
+		"a secret in the address": func(p *idp, attack bool) bool {
+			body, query := exchange(p.code()), url.Values{}
+			body.Set("client_id", "app")
+			if query.Set("client_secret", secret); !attack {
+				query, body["client_secret"] = nil, []string{secret}
+			}
+			return p.do(http.DefaultClient, p.request(http.MethodPost, "/token?"+query.Encode(), body)).status == http.StatusOK
+		},
+		"a refresh token twice": func(p *idp, attack bool) bool {
+			first := p.tokens(nil)["refresh_token"].(string)
+			_, next := p.refresh(first)
+			r, _ := p.refresh(pick(attack, first, next["refresh_token"].(string))[0])
+			return r.status == http.StatusOK
+		},
+		"the family of a refresh token that was used twice": func(p *idp, attack bool) bool {
+			first := p.tokens(nil)["refresh_token"]
+			_, next := p.refresh(first)
+			if attack {
+				p.refresh(first)
+			}
+			r, _ := p.refresh(next["refresh_token"])
+			return r.status == http.StatusOK
+		},
+		"a refresh token at another client": func(p *idp, attack bool) bool {
+			body := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {p.tokens(nil)["refresh_token"].(string)}}
+			if attack {
+				return p.as("other", "other-secret", "/token", body)
+			}
+			return p.as("app", secret, "/token", body)
+		},
+		"more scope by a refresh": func(p *idp, attack bool) bool {
+			token := p.tokens(url.Values{"scope": {"openid offline_access"}})["refresh_token"].(string)
+			r, _ := p.call("/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "scope": pick(attack, "openid email", "openid")})
+			return r.status == http.StatusOK
+		},
+		"a pushed request twice": func(p *idp, attack bool) bool {
+			_, pushed := p.call("/par", authorization(nil))
+			address := "/authorize?" + url.Values{"client_id": {"app"}, "request_uri": {pushed["request_uri"].(string)}}.Encode()
+			if attack {
+				p.get(address)
+			}
+			return p.get(address).status == http.StatusOK
+		},
+		"a sign-in by a page of another site": func(p *idp, attack bool) bool {
+			req := p.request(http.MethodPost, "/sign-in", url.Values{"request": {p.signInPage(nil)}, "sub": {"dev|ada"}})
+			req.Header["Sec-Fetch-Site"] = pick(attack, "cross-site", "same-origin")
+			return strings.Contains(p.do(p.browser, req).header.Get("Location"), "code=")
+		},
+		"a sign-out that leads elsewhere": func(p *idp, attack bool) bool {
+			hint := p.tokens(nil)["id_token"].(string)
+			r := p.get("/end_session?" + url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": pick(attack, "https://evil.example/", leaveURI)}.Encode())
+			return r.header.Get("Location") != ""
+		},
+	} {
+		t.Run("DV-07 "+name, func(t *testing.T) {
+			somebody := func() *idp {
+				one := *p
+				one.t, one.browser = t, newBrowser(t)
+				return &one
+			}
+			if !try(somebody(), false) {
+				t.Error("the twin is refused, too: the rest shows nothing")
+			}
+			if try(somebody(), true) {
+				t.Error("the attack succeeds")
+			}
+		})
+	}
+}
