@@ -44,8 +44,9 @@ const (
 type Store struct {
 	path string
 	// mu lets nobody at db while compact replaces it.
-	mu sync.RWMutex
-	db *bbolt.DB
+	mu        sync.RWMutex
+	db        *bbolt.DB
+	providing sync.Mutex
 }
 
 var _ authn.Store = (*Store)(nil)
@@ -178,11 +179,26 @@ func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err erro
 // One of authn's three answers is an answer, not a failure, which would roll back
 // the writes of everybody in the transaction: fn decides on it before it writes.
 func (s *Store) write(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	return within(ctx, func() error { return s.batch(ctx, fn) })
+}
+
+// add is write for what makes the file grow.
+func (s *Store) add(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	return within(ctx, func() error {
+		if err := s.provide(); err != nil {
+			return err
+		}
+		return s.batch(ctx, fn)
+	})
+}
+
+// within waits for fn no longer than ctx lasts.
+func within(ctx context.Context, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.batch(ctx, fn) }()
+	go func() { done <- fn() }()
 	select {
 	case err := <-done:
 		return err

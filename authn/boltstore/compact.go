@@ -64,5 +64,5 @@ func (s *Store) copyOf(path string) (*bbolt.DB, error) {
 // options are those of every file. Whoever waits for one may find, when it is free, that
 // another has taken its name: see open.
 func options(wait time.Duration) *bbolt.Options {
-	return &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType, NoStatistics: true}
+	return &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType}
 }

@@ -15,7 +15,7 @@ import (
 func (s *Store) Create(ctx context.Context, r authn.Record) error {
 	r.Version = 1
 	value := encodeRecord(r)
-	return s.write(ctx, func(tx *bbolt.Tx) error {
+	return s.add(ctx, func(tx *bbolt.Tx) error {
 		if get(tx, ended, r.Key) != nil {
 			return authn.ErrEnded
 		}
@@ -58,7 +58,7 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 // Save implements authn.Store.
 func (s *Store) Save(ctx context.Context, r authn.Record) error {
 	r.Sealed = bytes.Clone(r.Sealed)
-	return s.write(ctx, func(tx *bbolt.Tx) error {
+	return s.add(ctx, func(tx *bbolt.Tx) error {
 		stored, ok := decodeRecord(r.Key, get(tx, records, r.Key))
 		if !ok {
 			return authn.ErrNotFound
