@@ -21,16 +21,30 @@ import (
 // startRedis starts a Redis on a socket of this test's own, and ends it with the test.
 func startRedis(t *testing.T) (*os.Process, string) {
 	t.Helper()
+	dir := redisDir(t)
+	return startRedisIn(t, dir), "unix://" + filepath.Join(dir, "s")
+}
+
+// redisDir is a directory for a Redis and its socket, whose path must be short.
+func redisDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// startRedisIn starts a Redis whose socket is the file s of a directory.
+func startRedisIn(t *testing.T, dir string) *os.Process {
+	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("redis-server is missing")
 		}
 		t.Skip("redis-server is missing")
-	}
-	dir, err := os.MkdirTemp("", "r") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")
 	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "")
@@ -40,7 +54,6 @@ func startRedis(t *testing.T) (*os.Process, string) {
 	t.Cleanup(func() {
 		_ = server.Process.Kill()
 		_ = server.Wait()
-		os.RemoveAll(dir)
 	})
 	await(t, "Redis listens", func() bool {
 		conn, err := net.Dial("unix", socket)
@@ -49,7 +62,7 @@ func startRedis(t *testing.T) (*os.Process, string) {
 		}
 		return err == nil
 	})
-	return server.Process, "unix://" + socket
+	return server.Process
 }
 
 // startNodes runs the program twice, with one provider and one Redis.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,6 +42,8 @@ type Sessions struct {
 	log            *slog.Logger
 	watchers       *watchers
 	statistics     *Statistics
+	// unopened is set once the log says that a session could not be opened.
+	unopened atomic.Bool
 
 	readiness sync.Mutex
 	readyAt   time.Time
@@ -94,8 +97,13 @@ func (s *Sessions) find(ctx context.Context, key Key, secret []byte) (*Session, 
 	session, err := s.open(record, secret)
 	if err != nil {
 		// A wrong cookie secret, a replaced application secret, a damaged record:
-		// for the person all of them mean to sign in again.
-		s.log.DebugContext(ctx, "session not opened", "error", err)
+		// for the person all of them mean to sign in again. The operator hears of it once:
+		// with the secret gone, everybody's comes here.
+		level := slog.LevelDebug
+		if s.unopened.CompareAndSwap(false, true) {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, "session not opened", "error", err)
 		return nil, &EndedError{CauseUnknown}
 	}
 	if !s.now().Before(session.IdleUntil) { // which is never after Expires

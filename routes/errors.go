@@ -264,6 +264,14 @@ func describeAuthn(e *authn.Error) failure {
 		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", remedy: signIn}
 	case authn.ReasonTooLarge:
 		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Tell this app's operator the reference below; a shorter list of groups or roles would help.", remedy: startOver}
+	case authn.ReasonTokenRequestFailed:
+		f := describeProvider(e.Reason)
+		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
+			// The client's secret has been replaced, or the client switched off.
+			mend := describeProvider(authn.ReasonProviderMisconfigured)
+			f.heading, f.text = mend.heading, mend.text
+		}
+		return f
 	case authn.ReasonRefreshRefused:
 		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", remedy: signIn}
 	default:
