@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,38 @@ import (
 
 	"latchkey/authn/scriptedop"
 )
+
+// inNoOrder returns a function that holds its callers back and lets them go in another order
+// than they came in, as long as several wait.
+func inNoOrder(t *testing.T) func() {
+	came := make(chan chan struct{}, 1000)
+	go func() {
+		var held []chan struct{}
+		for {
+			if len(held) == 0 {
+				select {
+				case first := <-came:
+					held = append(held, first)
+				case <-t.Context().Done():
+					return
+				}
+			}
+			select {
+			case next := <-came:
+				held = append(held, next)
+			default:
+				i := rand.N(len(held))
+				close(held[i])
+				held = slices.Delete(held, i, i+1)
+			}
+		}
+	}()
+	return func() {
+		turn := make(chan struct{})
+		came <- turn
+		<-turn
+	}
+}
 
 // TestEverybodySeesThemselves (SE-10) has two hundred people refresh their profiles and look
 // at their dashboards at the same time, with a provider that answers in no order.
@@ -31,9 +64,9 @@ func TestEverybodySeesThemselves(t *testing.T) {
 		s.op.SignInAs(name(n))
 		s.signInNow(visitors[n])
 	}
-	correct := s.op.Correct(scriptedop.UserInfo)
+	correct, inTurn := s.op.Correct(scriptedop.UserInfo), inNoOrder(t)
 	s.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(rand.N(10 * time.Millisecond))
+		inTurn()
 		correct(w, r)
 	})
 	var busy atomic.Int64

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -139,7 +140,9 @@ func TestRedisComesLater(t *testing.T) {
 			op := newScriptedOP(t)
 			log := newLogBuffer()
 			env := append(knows(op), "PORT=0", "LOG_FORMAT=json", "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
-			err := run(t.Context(), nil, env, log)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := run(ctx, nil, env, log)
 			if err == nil || !strings.Contains(err.Error(), code) || !strings.Contains(err.Error(), "SESSION_STORE") {
 				t.Errorf("it ends with %v", err)
 			}

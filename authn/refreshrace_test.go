@@ -1,6 +1,7 @@
 package authn_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -70,6 +71,36 @@ func nodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person) {
 	return one, two, b
 }
 
+// watchedStore tells whoever waits for it that somebody looks at a session.
+type watchedStore struct {
+	authn.Store
+	looks chan struct{}
+}
+
+func (s watchedStore) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
+	r, err := s.Store.Load(ctx, key)
+	select {
+	case s.looks <- struct{}{}:
+	default:
+	}
+	return r, err
+}
+
+// watchedNodes are nodes of which each tells when it looks at a session.
+func watchedNodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person, looksOne, looksTwo chan struct{}) {
+	t.Helper()
+	looksOne, looksTwo = make(chan struct{}), make(chan struct{})
+	watched := func(looks chan struct{}) func(*authn.Config) {
+		return func(c *authn.Config) { c.Store = watchedStore{c.Store, looks} }
+	}
+	one = newApp(t, appOptions{op: op, config: watched(looksOne)})
+	two = newApp(t, appOptions{beside: one, config: watched(looksTwo)})
+	one.lives(10 * time.Minute)
+	b = one.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	return one, two, b, looksOne, looksTwo
+}
+
 // TestRefreshOnceOnManyNodes has requests in parallel on two nodes find an access token that
 // is over, a hundred times, with a provider that withdraws everything when a refresh token
 // is used twice (RT-01, RT-02, FM-25).
@@ -121,16 +152,18 @@ func TestSlowRefreshOnTwoNodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			one, two, b := nodes(t, scriptedop.Config{})
+			one, two, b, _, looks := watchedNodes(t, scriptedop.Config{})
 			one.clock.Move(10 * time.Minute)
 			barrier := one.hold(scriptedop.Token)
 			first := b.asks()
 			await(t, barrier.Reached)
 			second := b.at(two).asks()
-			for range 10 {
-				one.clock.Move(takes / 10)
-				time.Sleep(10 * time.Millisecond) // time in which the other node can go wrong
+			for range 5 {
+				await(t, looks) // and finds the first at work
+				one.clock.Move(takes / 5)
 			}
+			await(t, looks)
+			await(t, looks)
 			barrier.Open()
 			got, other := <-first, <-second
 			b.wantToken(got)

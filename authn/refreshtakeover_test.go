@@ -15,21 +15,34 @@ func TestRefreshTakenOver(t *testing.T) {
 	t.Parallel()
 	// takeOver brings the second node to use the refresh token, while the answer to the
 	// first, which is out already, is held back.
-	takeOver := func(t *testing.T, op scriptedop.Config, first, second func(op *scriptedop.Provider) http.HandlerFunc) (b, other *person, barrier *scriptedop.Barrier, got, gotOther <-chan answer) {
+	takeOver := func(t *testing.T, op scriptedop.Config, first, second func(op *scriptedop.Provider) http.HandlerFunc) (b, other *person, barrier *scriptedop.Barrier, got, gotOther <-chan answer, looksOfLate chan struct{}) {
 		t.Helper()
-		one, two, b := nodes(t, op)
+		one, two, b, looksOfLate, looks := watchedNodes(t, op)
 		one.clock.Move(10 * time.Minute)
 		held, barrier := scriptedop.Hold(first(one.op))
-		one.op.Answer(scriptedop.Token, scriptedop.InTurn(held, second(one.op)))
+		asked, answer := make(chan struct{}, 1), second(one.op)
+		one.op.Answer(scriptedop.Token, scriptedop.InTurn(held, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			answer(w, r)
+		}))
 		got = b.asks()
 		await(t, barrier.Reached)
 		other = b.at(two)
 		gotOther = other.asks()
-		for one.op.Calls(scriptedop.Token) < 3 {
-			one.clock.Move(time.Second)
-			time.Sleep(5 * time.Millisecond)
+		for {
+			select {
+			case <-looks: // and finds the first still at work
+				one.clock.Move(2 * time.Second)
+				continue
+			case <-asked:
+			case <-time.After(15 * time.Second):
+				t.Fatal("the other node does not take over")
+			}
+			return b, other, barrier, got, gotOther, looksOfLate
 		}
-		return b, other, barrier, got, gotOther
 	}
 	correct := func(op *scriptedop.Provider) http.HandlerFunc { return op.Correct(scriptedop.Token) }
 	refuses := func(*scriptedop.Provider) http.HandlerFunc {
@@ -37,7 +50,7 @@ func TestRefreshTakenOver(t *testing.T) {
 	}
 	t.Run("RT-03 what the other has saved stays", func(t *testing.T) {
 		t.Parallel()
-		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{Overlap: time.Minute}, correct, correct)
+		b, other, barrier, got, gotOther, _ := takeOver(t, scriptedop.Config{Overlap: time.Minute}, correct, correct)
 		newer := <-gotOther
 		barrier.Open()
 		if late := <-got; late.text != newer.text {
@@ -51,7 +64,7 @@ func TestRefreshTakenOver(t *testing.T) {
 	t.Run("RT-06 what the late one has saved is not ended", func(t *testing.T) {
 		t.Parallel()
 		released := make(chan struct{})
-		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, correct, func(op *scriptedop.Provider) http.HandlerFunc {
+		b, other, barrier, got, gotOther, _ := takeOver(t, scriptedop.Config{}, correct, func(op *scriptedop.Provider) http.HandlerFunc {
 			return scriptedop.After(released, refuses(op))
 		})
 		barrier.Open()
@@ -66,11 +79,13 @@ func TestRefreshTakenOver(t *testing.T) {
 	t.Run("RT-06 what the late one was refused is not the other's", func(t *testing.T) {
 		t.Parallel()
 		released := make(chan struct{})
-		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, refuses, func(op *scriptedop.Provider) http.HandlerFunc {
+		b, other, barrier, got, gotOther, looks := takeOver(t, scriptedop.Config{}, refuses, func(op *scriptedop.Provider) http.HandlerFunc {
 			return scriptedop.After(released, op.Correct(scriptedop.Token))
 		})
 		barrier.Open()
-		time.Sleep(100 * time.Millisecond) // time in which the late one can go wrong
+		for range 3 {
+			await(t, looks) // it has been refused, and waits for the other
+		}
 		close(released)
 		newer := <-gotOther
 		other.wantToken(newer)
@@ -80,7 +95,7 @@ func TestRefreshTakenOver(t *testing.T) {
 	})
 	t.Run("FM-20 without an overlap the session ends, once", func(t *testing.T) {
 		t.Parallel()
-		b, other, barrier, got, gotOther := takeOver(t, scriptedop.Config{}, correct, correct)
+		b, other, barrier, got, gotOther, _ := takeOver(t, scriptedop.Config{}, correct, correct)
 		if ended := <-gotOther; ended.reason != authn.ReasonSessionEnded {
 			t.Errorf("answered %q: %s", ended.reason, ended.text)
 		}

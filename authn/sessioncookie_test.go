@@ -171,6 +171,8 @@ func TestCK07ACookieIsSetOnlyWhenNeededAndNeverCached(t *testing.T) {
 	wantNoCookie(t, header)
 }
 
+// TestCK08AnApplicationSecretIsReplaced (CK-08, CF-10) counts how often a record is sealed
+// anew; TestKeyIsReplaced does the same with the whole program.
 func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
 	t.Parallel()
 	use := func(s *site, secrets ...authn.Secret) *site {

@@ -141,6 +141,10 @@ func wantRefused(t *testing.T, store string, s *site, value string) {
 	wantNoCookie(t, w.Header())
 }
 
+// TestLB18NothingIsLeftOfAnEndedSession (LB-18) looks for the tokens of a session that the
+// provider has ended: the store has none, and nobody gets to use them. They are dropped and
+// not revoked: only the person's cookie opens them, and the provider knows of the end. Where
+// the person ends it, they are revoked (LR-05, RT-12).
 func TestLB18NothingIsLeftOfAnEndedSession(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {

@@ -197,6 +197,7 @@ func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte
 	}
 }
 
+// TestFM15ARecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) hands out one record for another.
 func TestFM15ARecordOpensUnderItsOwnKeyOnly(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -55,6 +55,7 @@ func TestFM19RestartKeepsEverything(t *testing.T) {
 	}
 }
 
+// TestFM26OneProcessHoldsTheFile (FM-26) opens a file twice, and waits for the first to go.
 func TestFM26OneProcessHoldsTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")

@@ -37,7 +37,7 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// TestDO12AFileShrinks begins thousands of short sessions, and one that lasts.
+// TestDO12AFileShrinks (DO-12) begins thousands of short sessions, and one that lasts.
 func TestDO12AFileShrinks(t *testing.T) {
 	t.Parallel()
 	const sessions = 8_000

@@ -47,7 +47,7 @@ func TestUserPasswordDatabaseAndPrefix(t *testing.T) {
 	})
 }
 
-// TestFM10RefusedAtTheStart: what only another configuration mends ends the start, and
+// TestFM10RefusedAtTheStart (FM-10): what only another configuration mends ends the start, and
 // nothing shows the password.
 func TestFM10RefusedAtTheStart(t *testing.T) {
 	t.Parallel()

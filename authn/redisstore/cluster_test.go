@@ -92,7 +92,8 @@ func startCluster(t *testing.T) []*server {
 	return nodes
 }
 
-// TestSentinel lets the sentinel make the replica the primary.
+// TestSentinel (FM-13) lets the sentinel make the replica the primary: an ended session stays
+// ended there.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	first, second := startServerAt(t, freePort(t)), startServerAt(t, freePort(t))

@@ -10,7 +10,7 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// TestDO12FiftyThousandSessionsLeaveNothing creates short sessions of many people, and
+// TestDO12FiftyThousandSessionsLeaveNothing (DO-12) creates short sessions of many people, and
 // ends some, and waits for the server to be as empty as before.
 func TestDO12FiftyThousandSessionsLeaveNothing(t *testing.T) {
 	t.Parallel()

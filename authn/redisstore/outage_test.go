@@ -183,7 +183,7 @@ func TestFM11Gone(t *testing.T) {
 	wantNotFound(t, s, r.Key) // honestly: this server keeps nothing
 }
 
-// TestFM10DownAtTheStart opens the store before its server.
+// TestFM10DownAtTheStart (FM-10) opens the store before its server.
 func TestFM10DownAtTheStart(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -199,6 +199,8 @@ func TestFM10DownAtTheStart(t *testing.T) {
 	wantHealed(t, s)
 }
 
+// TestFM14FullReplicaAndFlushed (FM-14) asks every question of a server that is full, a
+// replica, or empty all at once. What it says for a moment only is in TestRedisComesLater.
 func TestFM14FullReplicaAndFlushed(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -227,7 +229,7 @@ func TestFM14FullReplicaAndFlushed(t *testing.T) {
 	})
 }
 
-// TestFM13FollowsItsAddress: the address leads to another primary, and the old one, now
+// TestFM13FollowsItsAddress (FM-13): the address leads to another primary, and the old one, now
 // a replica, keeps the connection.
 func TestFM13FollowsItsAddress(t *testing.T) {
 	t.Parallel()
@@ -244,6 +246,7 @@ func TestFM13FollowsItsAddress(t *testing.T) {
 	}
 }
 
+// TestFM14WarnsOfEviction (FM-14) starts beside servers that may drop what has not expired.
 func TestFM14WarnsOfEviction(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
