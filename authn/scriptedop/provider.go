@@ -11,9 +11,11 @@
 package scriptedop
 
 import (
+	"cmp"
 	"io"
 	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -58,6 +60,8 @@ type Config struct {
 	Overlap time.Duration
 	// TLS serves https, with a certificate that nobody else trusts.
 	TLS bool
+	// Name is the host in the issuer, for who can resolve it: the loopback address if empty.
+	Name string
 	// Now is the provider's clock: time.Now if nil.
 	Now func() time.Time
 }
@@ -136,7 +140,8 @@ func New(t testing.TB, cfg Config) *Provider {
 	if cfg.TLS {
 		scheme = "https://"
 	}
-	p.Issuer = scheme + p.Server.Listener.Addr().String() + cfg.Path
+	host, port, _ := net.SplitHostPort(p.Server.Listener.Addr().String())
+	p.Issuer = scheme + net.JoinHostPort(cmp.Or(cfg.Name, host), port) + cfg.Path
 	p.base = strings.TrimSuffix(p.Issuer, "/")
 	if cfg.TLS {
 		p.Server.StartTLS()
