@@ -1,6 +1,7 @@
 package devop_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,9 +13,7 @@ import (
 func (p *idp) exchanged(code string, changes url.Values) bool {
 	p.t.Helper()
 	body := exchange(code)
-	for name, values := range changes {
-		body[name] = values
-	}
+	maps.Copy(body, changes)
 	r, tokens := p.call("/token", body)
 	return r.status == http.StatusOK && tokens["access_token"] != nil
 }
