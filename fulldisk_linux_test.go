@@ -79,6 +79,7 @@ func TestFullDisk(t *testing.T) {
 	if !people[0].signedIn() {
 		t.Error("who was signed in all the while is not any more")
 	}
+	await(t, "the log tells it", func() bool { return p.log.count(`"msg":"refused"`) > 0 })
 	if lines := p.logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "store_unavailable" || lines[0]["level"] != "ERROR" {
 		t.Errorf("the log says %v", lines)
 	}

@@ -16,7 +16,7 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// TestFM17AFullDiskKeepsNobodySignedIn (FM-17) lets sessions of every size begin until the
+// TestFM17AFullDiskKeepsNobodySignedIn (FM-17) lets sessions of usual sizes begin until the
 // disk is full, and ends them all; and that again, once it is not. A process of its own does
 // so, whose files may not grow: so much of a full disk can be had without root's rights.
 func TestFM17AFullDiskKeepsNobodySignedIn(t *testing.T) {
@@ -26,7 +26,7 @@ func TestFM17AFullDiskKeepsNobodySignedIn(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	for _, size := range []int{1000, 3000, 60_000} {
+	for _, size := range []int{1000, 3000} {
 		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
 			t.Parallel()
 			child := exec.Command(os.Args[0], "-test.run=^TestFM17AFullDiskKeepsNobodySignedIn$")

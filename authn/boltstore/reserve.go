@@ -5,7 +5,8 @@ import "go.etcd.io/bbolt"
 const (
 	// reserve is how many pages of the file are free when a session begins. A full disk
 	// must keep nobody signed in: to drop an entry, bbolt writes the page that held it
-	// elsewhere.
+	// elsewhere. Next to records of tens of kilobytes that takes as many pages in a row, which
+	// a full file may not have: such a sign-out fails, and says so.
 	reserve = 256
 	// ballast is the bucket that takes the pages up for a moment.
 	ballast = "ballast"
