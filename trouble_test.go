@@ -48,6 +48,7 @@ func TestTrouble(t *testing.T) {
 				t.Skip("waits for a time limit")
 			}
 			a := startApp(t)
+			await(t, "the provider is discovered", func() bool { return a.log.count("provider discovered") > 0 })
 			v := a.visitor()
 			if tt.signedIn {
 				signIn(v)
