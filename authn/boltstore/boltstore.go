@@ -46,6 +46,7 @@ type Store struct {
 	// mu lets nobody at db while compact replaces it.
 	mu        sync.RWMutex
 	db        *bbolt.DB
+	file      os.FileInfo // that of db
 	providing sync.Mutex
 }
 
@@ -76,14 +77,18 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 		return nil, damaged(path, err)
 	}
 	db.MaxBatchDelay = batchDelay
-	err = checkLength(db, path)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("boltstore: looking at %s: %w", path, err), db.Close())
+	}
+	err = checkLength(db, info, path)
 	if err == nil {
 		err = setUp(db, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, path: path}, nil
+	return &Store{db: db, path: path, file: info}, nil
 }
 
 // openFile opens the file and waits for its lock. The process that held it may have
@@ -111,11 +116,7 @@ func openFile(path string, wait time.Duration) (*bbolt.DB, error) {
 
 // checkLength refuses a file that is shorter than it says: bbolt opens one, and the
 // process would die at the first read beyond its end.
-func checkLength(db *bbolt.DB, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("boltstore: looking at %s: %w", path, err)
-	}
+func checkLength(db *bbolt.DB, info os.FileInfo, path string) error {
 	return db.View(func(tx *bbolt.Tx) error {
 		if info.Size() < tx.Size() {
 			return damaged(path, fmt.Errorf("%d of its %d bytes are there", info.Size(), tx.Size()))
@@ -143,9 +144,24 @@ func setUp(db *bbolt.DB, path string) error {
 	return nil
 }
 
-// Ping implements authn.Store: it writes a transaction without a change.
+// Ping implements authn.Store: it writes a transaction without a change, to a file that is
+// still where it was.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	return s.write(ctx, func(*bbolt.Tx) error { return nil })
+}
+
+// inPlace refuses a file that was deleted, or that another has taken the place of: it serves
+// on while it is open, and everything in it is lost when the program ends.
+func (s *Store) inPlace() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(s.file, now) {
+		return fmt.Errorf("boltstore: %s was deleted or replaced while it was in use: restart the program, which signs everybody out", s.path)
+	}
+	return nil
 }
 
 // Close implements authn.Store. It waits for the transactions under way.

@@ -41,7 +41,8 @@ func (s *Store) compact(live int64) error {
 	}
 	large := s.db
 	s.db = small
-	return errors.Join(syncDirectory(s.path), large.Close())
+	s.file, err = os.Stat(s.path)
+	return errors.Join(err, syncDirectory(s.path), large.Close())
 }
 
 // copyOf copies what the file holds into a new one, which it returns open and locked: no

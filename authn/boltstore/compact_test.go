@@ -68,6 +68,7 @@ func TestDO12AFileShrinks(t *testing.T) {
 	swept, err := s.Sweep(t.Context(), lasting.Expires.Add(-time.Minute))
 	must(t, err)
 	stop()
+	must(t, s.Ping(t.Context()))
 	using.Wait()
 	if swept != sessions {
 		t.Errorf("%d swept, want %d", swept, sessions)

@@ -148,3 +148,23 @@ func withContent(content string) func(*testing.T, string) string {
 		return path
 	}
 }
+
+// TestFileTakenAway deletes the file under the store, and puts another in its place: the
+// store serves on, and says that this will not last.
+func TestFileTakenAway(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data", "sessions.db")
+	s := openStore(t, path)
+	must(t, s.Ping(t.Context()))
+	must(t, os.Rename(path, path+".elsewhere"))
+	for _, what := range []string{"deleted", "replaced"} {
+		if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "restart the program") {
+			t.Errorf("%s: error %v", what, err)
+		}
+		must(t, os.WriteFile(path, nil, 0o600))
+	}
+	record := newRecord(1)
+	must(t, s.Create(t.Context(), record))
+	must(t, os.Rename(path+".elsewhere", path))
+	must(t, s.Ping(t.Context()))
+}
