@@ -139,10 +139,12 @@ func TestIDTokenRefused(t *testing.T) {
 		"ID-16 another access token":   claims(map[string]any{"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}),
 		"ID-18 a logout token":         header("typ", "logout+jwt"),
 		"ID-19 a claim in two cases":   claims(map[string]any{"Sub": "mallory"}),
-		"ID-20 33 KiB":                 claims(map[string]any{"x": strings.Repeat("x", 33<<10)}),
 		"ID-24 a session that is over": at("session_expiry", -time.Hour),
 	} {
 		cases[name] = signInCase{provider: provider, status: 502, reason: authn.ReasonIDTokenInvalid, calls: []int{1, 0}}
+	}
+	cases["ID-20 33 KiB"] = signInCase{
+		provider: claims(map[string]any{"x": strings.Repeat("x", 33<<10)}), status: 502, reason: authn.ReasonTooLarge, calls: []int{1, 0},
 	}
 	for name, provider := range map[string]func(*scriptedop.Provider){
 		"ID-06 no kid, one key":     func(op *scriptedop.Provider) { op.SetKeys(scriptedop.NewKey("", "ES256")) },

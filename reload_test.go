@@ -118,7 +118,7 @@ func TestBrowserReloads(t *testing.T) {
 	if err := os.WriteFile(filepath.Join("tmp", "build-failure.txt"), []byte(failure), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	startApp(t, env...)
+	again := startApp(t, env...)
 	b.wait("#build-failure") // which the page from before does not show
 	if after := evaluate[string](b, process); after == before {
 		t.Error("the page is still that of the process that has gone")
@@ -129,4 +129,11 @@ func TestBrowserReloads(t *testing.T) {
 	if got := b.path(); got != "/dashboard" {
 		t.Errorf("the page is %s", got)
 	}
+
+	// A change that builds and does not start leaves nobody to say so.
+	if err := again.stop(); err != nil {
+		t.Fatal(err)
+	}
+	evaluate[bool](b, `(() => { let now = Date.now(); Date.now = () => now += 4000; return true; })()`)
+	b.until(`document.getElementById("build-failure").textContent.startsWith("The program does not answer")`)
 }

@@ -219,7 +219,7 @@ func TestHugeIDTokenIsCheap(t *testing.T) {
 			got := b.get(callback)
 			took := time.Since(started)
 			runtime.ReadMemStats(&after)
-			if got.reason != authn.ReasonIDTokenInvalid {
+			if got.reason != authn.ReasonTooLarge {
 				t.Errorf("answered %d %q", got.status, got.text)
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; took > 2*time.Second || used > 10<<20 {
