@@ -2,6 +2,7 @@ package devop_test
 
 import (
 	"encoding/xml"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/authn/devop"
@@ -261,6 +263,32 @@ func TestStateIsSavedSoon(t *testing.T) {
 		}
 	}
 	t.Error("not saved within 5 s")
+}
+
+// TestNothingIsSavedAfterClose changes the state of a provider that is closed, in a bubble
+// whose clock waits for nobody: the directory is no longer the provider's.
+func TestNothingIsSavedAfterClose(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		p, err := devop.New(devop.Config{Issuer: "http://127.0.0.1:1", DataDir: dir, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.SetPerson(devop.Person{Subject: "dev|before"})
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.SetPerson(devop.Person{Subject: "dev|after"})
+		time.Sleep(time.Minute)
+	})
+	data, err := os.ReadFile(filepath.Join(dir, "devop.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), "dev|before") || strings.Contains(string(data), "dev|after") {
+		t.Errorf("saved is %s", data)
+	}
 }
 
 func TestDataDirCannotBeUsed(t *testing.T) {

@@ -46,6 +46,7 @@ type records struct {
 	timer  *time.Timer
 
 	writing sync.Mutex // held from taking a snapshot to its being in place
+	closed  bool       // guarded by writing
 }
 
 // openRecords reads the state of an earlier provider, if there is one.
@@ -149,6 +150,14 @@ func (s *records) save() error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.closed {
+		return nil
+	}
+	return s.write()
+}
+
+// write is save for who holds writing.
+func (s *records) write() error {
 	s.mu.Lock()
 	if s.timer != nil {
 		s.timer.Stop()
@@ -166,9 +175,16 @@ func (s *records) save() error {
 	return nil
 }
 
-// close writes the state down for the last time; it also waits for a write that
-// has begun.
-func (s *records) close() error { return s.save() }
+// close writes the state down for the last time; it also waits for a write that has begun.
+func (s *records) close() error {
+	if s.file == "" {
+		return nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.closed = true
+	return s.write()
+}
 
 // writeFile replaces the file in one step, readable by its owner only.
 func writeFile(name string, data []byte) error {
