@@ -124,7 +124,8 @@ func TestReadmeGreeting(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	greeting, _, _ := strings.Cut(log.String(), "Ctrl-C.\n")
+	_, greeting, _ := strings.Cut(log.String(), "\n  Latchkey is at ")
+	greeting, _, _ = strings.Cut("\n  Latchkey is at "+greeting, "Ctrl-C.\n")
 	greeting = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(greeting, "localhost:3000")
 	greeting = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(greeting, "127.0.0.1:3001")
 	if !strings.Contains(string(content(t, "README.md")), greeting) {

@@ -146,7 +146,8 @@ func TestFM12ManyWait(t *testing.T) {
 			if _, err := s.Load(ctx, newRecord(0).Key); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Load: got error %v, want %v", err, context.DeadlineExceeded)
 			}
-			if took := time.Since(start); took > requestTime {
+			// So many of them are slower than one, on a busy machine.
+			if took := time.Since(start); took > 5*requestTime {
 				t.Errorf("Load took %v", took)
 			}
 		})
