@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Claims are the members of a JSON object that a provider vouches for, as it sent
@@ -82,24 +82,29 @@ var protocolClaims = []string{
 }
 
 // members reads the top level of a JSON object and refuses a member that comes
-// twice, or that is a protocol claim but for its case.
+// twice, or that is a protocol claim but for its case. What it returns shares the
+// document's memory. It is on the way of every page, and so takes the object apart by
+// itself, where encoding/json has found it to be sound.
 func members(document []byte) ([]Claim, error) {
-	dec := json.NewDecoder(bytes.NewReader(document))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+	if !json.Valid(document) {
+		return nil, errors.New("malformed JSON, or more than one JSON value")
+	}
+	rest := bytes.Trim(document, jsonSpace)
+	if rest[0] != '{' {
 		return nil, errors.New("not a JSON object")
 	}
+	rest = rest[1:]
 	var list []Claim
 	seen := make(map[string]bool)
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, errors.New("malformed JSON")
+	for {
+		rest = bytes.TrimLeft(rest, jsonSpace+",")
+		if rest[0] == '}' {
+			return list, nil
 		}
-		name, _ := t.(string) // a member's name is always a string
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, errors.New("malformed JSON")
-		}
+		end := valueEnd(rest)
+		name := unquote(rest[:end])
+		rest = bytes.TrimLeft(rest[end:], jsonSpace+":")
+		end = valueEnd(rest)
 		if seen[name] {
 			return nil, errors.New("a member appears twice")
 		}
@@ -107,15 +112,48 @@ func members(document []byte) ([]Claim, error) {
 			return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
 		}
 		seen[name] = true
-		list = append(list, Claim{Name: name, Value: value})
+		list = append(list, Claim{Name: name, Value: json.RawMessage(rest[:end:end])})
+		rest = rest[end:]
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("malformed JSON")
+}
+
+// jsonSpace is what may stand between the tokens (RFC 8259 section 2).
+const jsonSpace = " \t\r\n"
+
+// valueEnd is where the value ends that sound JSON begins with.
+func valueEnd(sound []byte) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(sound); i++ {
+		switch c := sound[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			if quoted = !quoted; !quoted && depth == 0 {
+				return i + 1
+			}
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case depth == 0 && (c == '}' || c == ',' || strings.IndexByte(jsonSpace, c) >= 0):
+			return i
+		}
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("there is more than one JSON value")
+	return len(sound)
+}
+
+// unquote reads a string of sound JSON, as encoding/json does.
+func unquote(quoted []byte) string {
+	inside := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inside, '\\') < 0 && utf8.Valid(inside) {
+		return string(inside)
 	}
-	return list, nil
+	var s string
+	_ = json.Unmarshal(quoted, &s) // it is sound
+	return s
 }
 
 // strictClaims are the claims of a token that is being judged: each is read with

@@ -167,6 +167,11 @@ func FuzzClaims(f *testing.F) {
 		if err := json.Unmarshal(document, &plain); err != nil || len(plain) != len(c.Raw()) || len(list) != len(plain) {
 			t.Fatalf("encoding/json reads %d members (%v), List %d, ParseStrict %d", len(plain), err, len(list), len(c.Raw()))
 		}
+		for _, claim := range list {
+			if value, ok := plain[claim.Name]; !ok || string(value) != string(claim.Value) {
+				t.Fatalf("List reads %q as %s, encoding/json as %s", claim.Name, claim.Value, value)
+			}
+		}
 		// Whoever decodes into a struct, case aside, must read the same.
 		var folded struct {
 			Sub json.RawMessage `json:"sub"`
