@@ -122,7 +122,7 @@ func TestClientIsReplaced(t *testing.T) {
 			s.op.Answer(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
 
 			got := next.callback(next.authorizationResponse("/profile"))
-			s.wantRefused(next, got, http.StatusBadGateway, "token_request_failed", 2, 1)
+			s.wantRefused(next, got, http.StatusServiceUnavailable, "token_request_failed", 2, 1)
 			if !strings.Contains(got.body, "<h1>Signing in is not set up right</h1>") {
 				t.Errorf("the page says something else:\n%s", got.body)
 			}

@@ -70,6 +70,7 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a placeholder for a secret", tenant("APP_SECRET_KEY=changemechangemechangemechangeme"), []string{"APP_SECRET_KEY: "}},
 		{"a placeholder with a hint for a secret", tenant("APP_SECRET_KEY=made-with-openssl-rand-hex-32-please"), []string{"APP_SECRET_KEY: "}},
 		{"CF-02 the placeholders of the greeting", tenant("AUTH0_CLIENT_ID=...", "AUTH0_CLIENT_SECRET=..."), []string{"AUTH0_CLIENT_ID: ", "AUTH0_CLIENT_SECRET: "}},
+		{"CF-02 a placeholder in brackets", tenant("AUTH0_CLIENT_ID=<client-id>"), []string{"AUTH0_CLIENT_ID: "}},
 		{"CF-02 a placeholder of other examples", tenant("AUTH0_CLIENT_SECRET=YOUR_CLIENT_SECRET"), []string{"AUTH0_CLIENT_SECRET: "}},
 		{"an old secret that is too short", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,short"), []string{"APP_SECRET_KEY: "}},
 		{"a port that is no number", tenant("PORT=http"), []string{"PORT: "}},
@@ -142,6 +143,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		name string
 		env  []string
 	}{
+		{"CF-02 a client whose name begins as placeholders do", tenant("AUTH0_CLIENT_ID=yourcompany-web", "AUTH0_CLIENT_SECRET=xxx-is-how-it-begins")},
 		{"nothing at all", nil},
 		{"an operators' address on all interfaces", tenant("OPS_ADDR=:9090", "SHUTDOWN_GRACE=0s")},
 		{"a tenant on loopback", tenant()},

@@ -65,14 +65,16 @@ func (c *Config) checkSecretKey(context.Context) authn.Finding {
 	return good("kept in %s", path)
 }
 
-// listenAddresses are where the app is to listen, by the variable that says so.
-func (c *Config) listenAddresses() [][2]string {
-	list := [][2]string{{"PORT", net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port))}}
+// listenAddress is where the program is to listen, and which variables say so.
+type listenAddress struct{ address, host, port string }
+
+func (c *Config) listenAddresses() []listenAddress {
+	list := []listenAddress{{net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)), "LISTEN_ADDR", "PORT"}}
 	if c.OpsAddr != "" {
-		list = append(list, [2]string{"OPS_ADDR", c.OpsAddr})
+		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR"})
 	}
 	if c.development() {
-		list = append(list, [2]string{"DEV_PROVIDER_ADDR", c.devProviderAddr()})
+		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR"})
 	}
 	return list
 }
@@ -81,11 +83,11 @@ func (c *Config) listenAddresses() [][2]string {
 func (c *Config) checkPort(ctx context.Context) authn.Finding {
 	var free []string
 	for _, listen := range c.listenAddresses() {
-		host, port, err := net.SplitHostPort(listen[1])
+		host, port, err := net.SplitHostPort(listen.address)
 		if err == nil && port == "0" {
 			continue
 		}
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen[1])
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen.address)
 		address := fmt.Sprintf("port %s of %s", port, cmp.Or(host, "all interfaces"))
 		switch {
 		case err == nil:
@@ -95,11 +97,11 @@ func (c *Config) checkPort(ctx context.Context) authn.Finding {
 			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
 				return good("an app has %s already", address)
 			}
-			return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another "+listen[0])
+			return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another "+listen.port)
 		case errors.Is(err, syscall.EACCES):
-			return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen[0]+", or give the program the right to")
+			return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
 		default:
-			return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, strings.Replace(listen[0], "PORT", "LISTEN_ADDR", 1)+" has to be an address of this machine")
+			return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, listen.host+" has to be an address of this machine")
 		}
 	}
 	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,7 +16,7 @@ func TestSignInsAreLimited(t *testing.T) {
 	login := func(address string) answer {
 		t.Helper()
 		v := s.visitor()
-		return v.direct(v.request(http.MethodGet, "/login", nil, "X-Forwarded-For", address))
+		return v.direct(v.request(http.MethodGet, "/login?return_to=%2Fprofile", nil, "X-Forwarded-For", address))
 	}
 	// until returns how many sign-ins an address may begin at once.
 	until := func(address func(i int) string) int {
@@ -25,6 +26,9 @@ func TestSignInsAreLimited(t *testing.T) {
 			if got.StatusCode == http.StatusTooManyRequests {
 				if got.Header.Get("Retry-After") != "1" || len(got.Cookies()) > 0 {
 					t.Errorf("refused with Retry-After %q and cookies %v", got.Header.Get("Retry-After"), got.Cookies())
+				}
+				if !strings.Contains(got.body, `href="/profile">Try again<`) {
+					t.Errorf("the way on is lost:\n%s", got.body)
 				}
 				return i
 			}

@@ -72,9 +72,9 @@ func (c *Config) validateProvider(f *faults) {
 	if c.FederatedLogout == "on" && c.Auth0Domain == "" && !authn.IsAuth0(c.OIDCIssuer) {
 		f.add("FEDERATED_LOGOUT", "is on, and the provider is not Auth0, which alone can be asked for it; remove it, or set AUTH0_DOMAIN for a custom domain of Auth0's")
 	}
-	for name, value := range map[string]string{"AUTH0_CLIENT_ID": c.ClientID, "AUTH0_CLIENT_SECRET": string(c.ClientSecret)} {
-		if placeholder(value) {
-			f.add(name, "still has its placeholder; the provider shows the value where the application is registered")
+	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
+		if placeholder(variable[1]) {
+			f.add(variable[0], "still has its placeholder; the provider shows the value where the application is registered")
 		}
 	}
 	if c.ClientID == "" {
@@ -160,10 +160,12 @@ func (c *Config) validateCertificate(f *faults) {
 	}
 }
 
-// placeholder recognizes what an example has in place of a value: dots, <angle brackets>, or
-// "your ..." in any spelling.
+// placeholder recognizes what examples have in place of a client id and a client secret: dots,
+// or the words themselves, in any spelling. Whatever else there is may be real.
 func placeholder(value string) bool {
-	return value != "" && (strings.Trim(value, ".…xX*") == "" || strings.HasPrefix(value, "<") || strings.HasPrefix(strings.ToLower(value), "your"))
+	plain := strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "").Replace(strings.ToLower(value))
+	words := []string{"clientid", "clientsecret", "yourclientid", "yourclientsecret", "yoursecret"}
+	return slices.Contains(words, plain) || (value != "" && strings.Trim(value, ".…") == "")
 }
 
 // maxShutdownGrace is longer than any load balancer takes to notice.

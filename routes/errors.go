@@ -43,7 +43,8 @@ type failure struct {
 	// reason is the failure's word in logs and metrics, where authn gives none.
 	reason        string
 	heading, text string
-	remedy        remedy
+	// remedy is the first button of the page; the zero one is none.
+	remedy remedy
 	// after is when to come back, for the Retry-After header.
 	after time.Duration
 	// level is slog's: what is our fault, or needs an operator, is an error.
@@ -54,10 +55,9 @@ type failure struct {
 type remedy int
 
 const (
-	none      remedy = iota
-	startOver        // begins the sign-in anew that failed, with what was demanded of it
-	signIn           // replaces a session that is missing or has ended
-	reload           // asks for the page again, if it was only to be read
+	startOver remedy = iota + 1 // begins the sign-in anew that failed, with what was demanded of it
+	signIn                      // replaces a session that is missing or has ended
+	reload                      // asks for the page again, if it was only to be read
 )
 
 // clientGone is what proxies log where nobody waits for the answer any more.
@@ -264,18 +264,15 @@ func describeAuthn(e *authn.Error) failure {
 		return failure{status: http.StatusUnauthorized, level: slog.LevelInfo, heading: "You have been signed out", text: "The session was ended in the meantime. Sign in again to go on.", remedy: signIn}
 	case authn.ReasonTooLarge:
 		return failure{status: http.StatusBadGateway, level: slog.LevelError, heading: "Your profile is too large", text: "The sign-in service sent more about you than this app takes. Tell this app's operator the reference below; a shorter list of groups or roles would help.", remedy: startOver}
-	case authn.ReasonTokenRequestFailed:
-		f := describeProvider(e.Reason)
-		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
-			// The client's secret has been replaced, or the client switched off.
-			mend := describeProvider(authn.ReasonProviderMisconfigured)
-			f.heading, f.text = mend.heading, mend.text
-		}
-		return f
 	case authn.ReasonRefreshRefused:
 		return failure{status: http.StatusConflict, level: slog.LevelInfo, heading: "The profile cannot be refreshed", text: "The sign-in service only answers after a new sign-in. Sign in again for the newest data.", remedy: signIn}
 	default:
-		f := describeProvider(e.Reason)
+		reason := e.Reason
+		if reason == authn.ReasonTokenRequestFailed && (e.Code == "invalid_client" || e.Code == "unauthorized_client") {
+			// The client's secret has been replaced, or the client switched off.
+			reason = authn.ReasonProviderMisconfigured
+		}
+		f := describeProvider(reason)
 		if e.RetryAfter > 0 {
 			f.after = e.RetryAfter
 		}

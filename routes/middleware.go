@@ -214,6 +214,8 @@ func returnPath(r *http.Request) string {
 			return localPage(page.RequestURI())
 		}
 		return afterSignIn
+	case r.URL.Path == "/login":
+		return localPage(r.URL.Query().Get("return_to"))
 	case slices.Contains(reading, r.Method):
 		return localPage(r.URL.RequestURI())
 	default:

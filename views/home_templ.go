@@ -104,7 +104,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>Your password stays away</h2><p>You sign in at your sign-in service. This app learns who you are, never your password.</p></section><section><h2>You see what it sees</h2><p>Every detail that the sign-in service passes on, in plain words and as it was sent.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the sign-in service. The back button shows nothing.</p></section></div></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>Your password stays away</h2><p>You type it at the sign-in service alone. This app learns who you are, never your password.</p></section><section><h2>You see what it sees</h2><p>Every detail that the sign-in service passes on, in plain words and as it was sent.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the sign-in service. The back button shows nothing.</p></section></div></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -47,7 +47,7 @@ type Store struct {
 	mu        sync.RWMutex
 	db        *bbolt.DB
 	file      os.FileInfo // that of db
-	providing sync.Mutex
+	providing sync.Mutex  // held by who sees to the reserve
 }
 
 var _ authn.Store = (*Store)(nil)
