@@ -138,7 +138,10 @@ func TestTransientAndPermanent(t *testing.T) {
 		s := startScripted(t, "AUTH0_CLIENT_SECRET=another secret of the client")
 		v := s.visitor()
 		got := v.callback(v.authorizationResponse("/profile"))
-		s.wantRefused(v, got, http.StatusBadGateway, authn.ReasonTokenRequestFailed, 1, 0)
+		s.wantRefused(v, got, http.StatusServiceUnavailable, authn.ReasonTokenRequestFailed, 1, 0)
+		if !strings.Contains(got.body, "not set up right") || got.Header.Get("Retry-After") != "" {
+			t.Errorf("Retry-After %q, and the page says:\n%s", got.Header.Get("Retry-After"), got.body)
+		}
 		lines := s.logged("refused", got.Header.Get("X-Request-Id"))
 		if lines[0]["level"] != "ERROR" || lines[0]["code"] != "invalid_client" {
 			t.Errorf("the log says %v", lines)
