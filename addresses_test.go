@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestAddressesAreBounded (DO-04) sends addresses of every length and with every number of

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // restart stops the program and starts it again on the same port and data, with another

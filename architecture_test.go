@@ -30,7 +30,7 @@ func arrows() []arrow {
 		{to: "latchkey/authn/boltstore", from: "main tests"},
 		{to: "latchkey/authn/redisstore", from: "main"},
 		{to: "latchkey/authn/storetest", from: "tests"},
-		{to: "latchkey/authn/scriptedop", from: "tests"},
+		{to: "latchkey/internal/scriptedop", from: "tests"},
 		{to: "latchkey/authn/devop", from: "main tests authn/devop/devoptest"},
 		{to: "latchkey/authn/devop/devoptest", from: "tests"},
 

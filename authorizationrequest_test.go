@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestRequestsAreFresh starts a few thousand sign-ins. Of 3,000 fair bits between 1,280

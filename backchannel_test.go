@@ -10,7 +10,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestLogoutRequest (LB-01, LB-02) sends the right token in every form, and every token

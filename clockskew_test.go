@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestClockSkewIsTold (FM-24) has the provider's clock be wrong: the log says by how much,

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // say runs a command and returns what it prints.

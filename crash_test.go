@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // crashes is how often the program is killed: CRASHES=200 go test -run

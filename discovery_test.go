@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // wantNoLogin checks that nobody is sent to a provider that cannot be used, and what

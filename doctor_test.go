@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // diagnosis is what the doctor says of a set-up.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // unknownTo lets an endpoint refuse a request whose parameter is an address, and answer

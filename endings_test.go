@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestProviderDropsAPerson (FM-30) has a provider delete somebody who is signed in here: the

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // inTime is how long an open page may take to learn that its session has ended.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestCacheDeception (HB-11) gives a page of a person's an address that looks like a file's,

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestInteroperation signs in, refreshes and signs out with a certified OpenID provider

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestEventsAreLogged (SL-02, SL-03) has each event happen, and reads its line: when, in

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // startRedis starts a Redis on a socket of this test's own, and ends it with the test.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // operators is a visitor of the second address.

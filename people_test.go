@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // inNoOrder returns a function that holds its callers back and lets them go in another order

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestProviderErrorIsNotQuoted (CB-09) has the provider, or whoever made the link, say

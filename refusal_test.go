@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // signInCase is a sign-in that is not quite the usual one, through the whole app.

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/net/html"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 const rolesClaim = "https://latchkey.example/roles"

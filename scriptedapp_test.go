@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // scriptedApp is an app beside a provider that does what its test tells it to, and that

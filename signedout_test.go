@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestWhySignedOut ends a session in each of the ways that its person did not ask for in

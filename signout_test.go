@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestSignOutAtTheProvider (LR-03) looks at what the browser is sent to the provider with,

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestCallbackTakesTenSeconds (CB-23) is at a provider each of whose answers is nearly

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // holdFirst holds the first token request back, and answers the others.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestStreamsOutliveTheServersDeadlines (SS-03) keeps a stream open for longer than the

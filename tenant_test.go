@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // startTenant serves the app with a provider that it takes for an Auth0 tenant. A real one

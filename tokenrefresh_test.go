@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestRefreshRotates presses Refresh at a provider that never says how long an access

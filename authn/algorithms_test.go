@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // listing has metadata list algorithms; nil leaves the list out.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // app is the smallest application that signs people in with this package, on a port

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // newTenant starts an app whose provider behaves as an Auth0 tenant: it is one by the

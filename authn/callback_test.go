@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 func TestCallbackAccepted(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestPrivateKeyJWT authenticates with assertions wherever the client authenticates:

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestCodeIsSentOnce lets the token endpoint fail in every way that there is.

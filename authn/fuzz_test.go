@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // readyApp returns an app whose provider is discovered and whose keys are fetched: no

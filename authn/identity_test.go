@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 func TestWhoAPersonIs(t *testing.T) {

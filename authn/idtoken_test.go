@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // idTokenCase is a sign-in whose ID token is not quite the usual one.

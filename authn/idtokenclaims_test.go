@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 func TestIDTokenParties(t *testing.T) {

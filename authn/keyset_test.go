@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // publish lets the key set hold these keys.

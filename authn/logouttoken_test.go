@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"

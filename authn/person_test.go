@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // person is somebody with a browser of their own, which keeps cookies and follows no redirects.

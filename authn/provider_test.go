@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // wantNoLogin checks that a login does not start, and why.

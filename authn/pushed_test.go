@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 func TestPushedAuthorizationRequest(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestRefreshedIDTokenOfAnother has new tokens come with an ID token that is not the

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // soonOver is when an access token of ten minutes is about to expire, and still good.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // lives says how long the access tokens live that the provider issues from now on: shorter

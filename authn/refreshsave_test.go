@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // fullStore is a store whose disk can be full: what it has can be read.

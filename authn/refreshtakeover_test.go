@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestRefreshTakenOver has a node that is held up for so long while it refreshes that

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestSignedUserInfo (UI-04) answers userinfo with a JWT. One that is refused leaves the

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestDemand lets a provider do what was asked of it, and overlook it.

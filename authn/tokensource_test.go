@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // sessionOf returns a context with the person's session, as a middleware makes it for a

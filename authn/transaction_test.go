@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestForeignState is about callbacks that no transaction of this browser's is for.

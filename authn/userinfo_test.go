@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 func TestUserInfoSubject(t *testing.T) {

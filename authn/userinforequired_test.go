@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestUserInfoRequired (UI-05) is the other policy: without userinfo nobody is signed in.

@@ -14,7 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 	"latchkey/static"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 // TestClientAssertion signs assertions as a client with a key does, and in every way

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn/scriptedop"
+	"latchkey/internal/scriptedop"
 )
 
 const redirectURI = "http://127.0.0.1:1/callback"
