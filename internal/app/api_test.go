@@ -1,0 +1,280 @@
+package app
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/scriptedop"
+)
+
+const apiAudience = "https://api.example"
+
+// api asks for /api/me, as a script does. headers are pairs.
+func (v *visitor) api(headers ...string) answer {
+	v.t.Helper()
+	return v.direct(v.request(http.MethodGet, "/api/me", nil, headers...))
+}
+
+// startAPI runs the program for an audience.
+func startAPI(t *testing.T) *scriptedApp {
+	t.Helper()
+	return startScripted(t, "AUTH0_AUDIENCE="+apiAudience)
+}
+
+// wantProblem checks a refusal: its status, its challenge after the realm, and what every
+// answer of an API has.
+func (s *scriptedApp) wantProblem(got answer, status int, challenge string) {
+	s.t.Helper()
+	want := []string{`Bearer realm="` + s.url + `"` + challenge}
+	if challenge == "none" {
+		want = nil
+	}
+	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
+		s.t.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.body)
+	}
+	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
+		s.t.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+	}
+	s.wantNoSecrets(got)
+}
+
+// wantMe checks who the API says is calling.
+func (s *scriptedApp) wantMe(got answer, by, subject string) (me map[string]any) {
+	s.t.Helper()
+	if err := json.Unmarshal([]byte(got.body), &me); err != nil || got.StatusCode != http.StatusOK {
+		s.t.Fatalf("answered %d %s\n%s", got.StatusCode, got.body, s.log)
+	}
+	if me["authenticated_by"] != by || me["sub"] != subject || me["iss"] != s.op.Issuer {
+		s.t.Errorf("it is %v", me)
+	}
+	if got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Content-Type") != "application/json" || len(got.Cookies()) > 0 {
+		s.t.Errorf("the answer's header is %v", got.Header)
+	}
+	for name := range got.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			s.t.Errorf("other origins are let in: %s", name)
+		}
+	}
+	s.wantNoSecrets(got)
+	return me
+}
+
+// TestMe asks who is calling, with a session and with a token.
+func TestMe(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t)
+	v := s.visitor()
+	s.signInNow(v)
+	me := s.wantMe(v.api(), "session", "alice")
+	if me["name"] != "Alice Example" || me["email"] != "alice@example.com" || me["email_verified"] != true || me["client_id"] != nil {
+		t.Errorf("by session it is %v", me)
+	}
+	if expires, err := time.Parse(time.RFC3339, me["expires_at"].(string)); err != nil || time.Until(expires) < 23*time.Hour || time.Until(expires) > 24*time.Hour {
+		t.Errorf("the session expires at %v", me["expires_at"])
+	}
+	if scopes := me["scopes"].([]any); len(scopes) != 4 || scopes[0] != "openid" {
+		t.Errorf("the session's scopes are %v", scopes)
+	}
+
+	token := s.op.AccessToken(apiAudience)
+	token.Claims["sub"], token.Claims["exp"] = "bob", 4_000_000_000
+	raw := token.Compact()
+	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer   "} {
+		got := s.visitor().api("Authorization", scheme+raw)
+		me = s.wantMe(got, "access_token", "bob")
+		if me["client_id"] != "another client" || me["expires_at"] != "2096-10-02T07:06:40Z" || me["name"] != nil || me["email_verified"] != nil {
+			t.Errorf("by %sit is %v", scheme, me)
+		}
+		if strings.Contains(got.body+s.log.String(), raw) {
+			t.Error("the token is in the answer or in the log")
+		}
+	}
+	token.Claims["email"], token.Claims["scope"] = "bob@example.com", ""
+	me = s.wantMe(s.visitor().api("Authorization", "Bearer "+token.Compact(), "Accept", "text/html", "HX-Request", "true"), "access_token", "bob")
+	if me["email"] != "bob@example.com" || me["email_verified"] != false || len(me["scopes"].([]any)) != 0 {
+		t.Errorf("with an address it is %v", me)
+	}
+	// The token counts, and not the cookie that a browser may add.
+	s.wantMe(v.api("Authorization", "Bearer "+raw), "access_token", "bob")
+	head := v.direct(v.request(http.MethodHead, "/api/me", nil))
+	if head.StatusCode != http.StatusOK || head.body != "" {
+		t.Errorf("HEAD is answered %d %q", head.StatusCode, head.body)
+	}
+}
+
+// TestBearerCredentials sends credentials in each way in which they can be sent.
+func TestBearerCredentials(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t)
+	good := s.op.AccessToken(apiAudience).Compact()
+	const invalidRequest, invalidToken = `, error="invalid_request"`, `, error="invalid_token"`
+	for name, tt := range map[string]struct {
+		path      string
+		headers   []string
+		status    int
+		challenge string
+	}{
+		"none":                       {"/api/me", nil, 401, ""},
+		"none, of a browser":         {"/api/me", []string{"Accept", "text/html"}, 401, ""},
+		"none, of htmx":              {"/api/me", []string{"HX-Request", "true"}, 401, ""},
+		"another scheme":             {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
+		"another scheme with it":     {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
+		"no scheme":                  {"/api/me", []string{"Authorization", good}, 401, ""},
+		"an empty header":            {"/api/me", []string{"Authorization", ""}, 401, ""},
+		"no token":                   {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},
+		"an empty token":             {"/api/me", []string{"Authorization", "Bearer "}, 400, invalidRequest},
+		"padding alone":              {"/api/me", []string{"Authorization", "Bearer =="}, 400, invalidRequest},
+		"two tokens":                 {"/api/me", []string{"Authorization", "Bearer " + good + " " + good}, 400, invalidRequest},
+		"two in a list":              {"/api/me", []string{"Authorization", "Bearer " + good + ", Bearer " + good}, 400, invalidRequest},
+		"a quoted token":             {"/api/me", []string{"Authorization", `Bearer "` + good + `"`}, 400, invalidRequest},
+		"no token at all":            {"/api/me", []string{"Authorization", "Bearer x"}, 401, invalidToken},
+		"in the query":               {"/api/me?access_token=" + good, nil, 400, invalidRequest},
+		"in the query, empty":        {"/api/me?access_token=", nil, 400, invalidRequest},
+		"in the query too":           {"/api/me?access_token=" + good, []string{"Authorization", "Bearer " + good}, 400, invalidRequest},
+		"in a query nobody can read": {"/api/me?a=%zz&access_token=" + good, nil, 400, invalidRequest},
+		"a signature that is wrong":  {"/api/me", []string{"Authorization", "Bearer " + good[:len(good)-8] + "AAAAAAAA"}, 401, invalidToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, v := range []*visitor{s.visitor(), s.visitor()} {
+				got := v.direct(v.request(http.MethodGet, tt.path, nil, tt.headers...))
+				s.wantProblem(got, tt.status, tt.challenge)
+				if strings.Contains(got.body+s.log.String(), good) {
+					t.Error("the token is in the answer or in the log")
+				}
+			}
+		})
+	}
+	for _, second := range []string{"Bearer " + good, "Basic YTpi", ""} {
+		two := s.visitor().request(http.MethodGet, "/api/me", nil)
+		two.Header["Authorization"] = []string{"Bearer " + good, second}
+		s.wantProblem(s.visitor().direct(two), 400, invalidRequest)
+	}
+	huge := s.visitor().api("Authorization", "Bearer "+strings.Repeat("x", 40<<10))
+	if huge.StatusCode != http.StatusRequestHeaderFieldsTooLarge && huge.StatusCode != http.StatusUnauthorized {
+		t.Errorf("40 KiB are answered %d", huge.StatusCode)
+	}
+	s.wantMe(s.visitor().api("Authorization", "Bearer "+good), "access_token", "alice")
+}
+
+// TestBearerAndSession sends a token from a browser in which somebody is signed in.
+func TestBearerAndSession(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t)
+	v := s.visitor()
+	s.signInNow(v)
+	for name, edit := range map[string]func(*scriptedop.JWT){
+		"for another audience": func(t *scriptedop.JWT) { t.Claims["aud"] = "https://other.example" },
+		"of another issuer":    func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
+		"expired":              func(t *scriptedop.JWT) { t.Claims["exp"] = 1 },
+		"not valid yet":        func(t *scriptedop.JWT) { t.Claims["nbf"] = 4_000_000_000 },
+		"unsigned":             func(t *scriptedop.JWT) { t.Key = scriptedop.Key{Algorithm: "none"} },
+		"a logout token":       func(token *scriptedop.JWT) { *token = *s.op.LogoutToken() },
+	} {
+		token := s.op.AccessToken(apiAudience)
+		edit(token)
+		raw := token.Compact()
+		if got := v.api("Authorization", "Bearer "+strings.TrimSuffix(raw, ".")); got.StatusCode == http.StatusOK {
+			t.Errorf("%s: the session stands in for the token: %s", name, got.body)
+		} else if name != "unsigned" {
+			s.wantProblem(got, 401, `, error="invalid_token"`)
+		}
+	}
+	s.wantMe(v.api("Authorization", "Basic YTpi"), "session", "alice") // a proxy's in front of the app
+
+	for name, tt := range map[string]struct {
+		headers []string
+		status  int
+	}{
+		"a page of the app's":       {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, 200},
+		"the address bar":           {[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, 200},
+		"an old browser":            {nil, 200},
+		"another site's page":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"another site's link":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, 403},
+		"a page of a sibling's":     {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"what no browser would say": {[]string{"Sec-Fetch-Site", "x"}, 403},
+	} {
+		got := v.api(append(tt.headers, "Origin", "")...)
+		if got.StatusCode != tt.status {
+			t.Errorf("%s is answered %d", name, got.StatusCode)
+		}
+		if tt.status == 403 {
+			s.wantProblem(got, 403, "none")
+		}
+	}
+	// A token is nobody's by accident: other sites' pages may bring one.
+	s.wantMe(s.visitor().api("Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+s.op.AccessToken(apiAudience).Compact()), "access_token", "alice")
+	if got := v.direct(v.request(http.MethodOptions, "/api/me", nil, "Origin", "https://evil.example", "Access-Control-Request-Headers", "authorization")); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a preflight is answered %d", got.StatusCode)
+	}
+	v.post("/logout", nil)
+	s.wantProblem(v.api(), 401, "")
+}
+
+// TestNoAudience has no API: no token is good, and sessions are.
+func TestNoAudience(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	s.wantMe(v.api(), "session", "alice")
+	for _, audience := range []string{apiAudience, "client", ""} {
+		s.wantProblem(v.api("Authorization", "Bearer "+s.op.AccessToken(audience).Compact()), 401, `, error="invalid_token"`)
+	}
+}
+
+// TestAPIWhenTheProviderIsDown cannot verify a token, which is not the token's fault.
+func TestAPIWhenTheProviderIsDown(t *testing.T) {
+	t.Parallel()
+	s, _ := assembleScripted(t, "AUTH0_AUDIENCE="+apiAudience)
+	s.op.Answer(scriptedop.JWKS, scriptedop.Status(500))
+	s.wantProblem(s.visitor().api("Authorization", "Bearer "+s.op.AccessToken(apiAudience).Compact()), 503, "none")
+	s.op.Answer(scriptedop.JWKS, nil)
+}
+
+// TestAPILeavesTheSessionAlone asks all day long, which keeps nobody signed in.
+func TestAPILeavesTheSessionAlone(t *testing.T) {
+	t.Parallel()
+	s, clock := assembleScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	for range 8 {
+		clock.Move(3 * time.Hour)
+		if got := v.api(); got.StatusCode != http.StatusOK {
+			if clock.Now().Sub(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)) < 24*time.Hour {
+				t.Fatalf("answered %d", got.StatusCode)
+			}
+			return
+		}
+	}
+	t.Error("the session goes on after a day without its person")
+}
+
+// TestDevelopmentAccessToken gets a token of the built-in provider's, as the README says.
+func TestDevelopmentAccessToken(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, "AUTH0_AUDIENCE="+apiAudience)
+	v := a.visitor()
+	req := v.request(http.MethodPost, a.issuer+"/token", url.Values{"grant_type": {"client_credentials"}, "audience": {apiAudience}})
+	req.SetBasicAuth("latchkey-terminal", "development")
+	var response struct {
+		AccessToken string `json:"access_token"`
+	}
+	if got := v.do(req); json.Unmarshal([]byte(got.body), &response) != nil || response.AccessToken == "" {
+		t.Fatalf("the provider answers %d %s", got.StatusCode, got.body)
+	}
+	got := v.api("Authorization", "Bearer "+response.AccessToken)
+	if got.StatusCode != http.StatusOK || !strings.Contains(got.body, `"sub":"latchkey-terminal@clients"`) {
+		t.Errorf("answered %d %s", got.StatusCode, got.body)
+	}
+	v.signIn("/login", ada)
+	if got := v.api(); got.StatusCode != http.StatusOK || !strings.Contains(got.body, `"sub":"`+ada+`"`) {
+		t.Errorf("with a session: answered %d %s", got.StatusCode, got.body)
+	}
+	if lines := a.logged("refused", ""); len(lines) > 0 {
+		t.Errorf("the log says %v", lines)
+	}
+}

@@ -1,0 +1,87 @@
+package app
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificateAge is how long the files of a certificate are not looked at again.
+const certificateAge = time.Second
+
+// certificate is the app's own TLS certificate. Its files are read again when a
+// connection comes, so that one that was renewed is served without a restart.
+type certificate struct {
+	certFile, keyFile string
+	now               func() time.Time
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	// contents are what current was made of, checked when its files were read last, and
+	// faulty says that they could not be used then.
+	contents [2][]byte
+	checked  time.Time
+	faulty   bool
+}
+
+// tlsConfig takes TLS 1.3, and of 1.2 what has forward secrecy and an authenticated
+// cipher (RFC 9325 section 4.2).
+func (c *certificate) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get() },
+	}
+}
+
+// get returns the certificate. While its files cannot be used, as between the writing
+// of the one and of the other, the last good one is served.
+func (c *certificate) get() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil && c.now().Sub(c.checked).Abs() < certificateAge {
+		return c.current, nil
+	}
+	c.checked = c.now()
+	err := c.read()
+	switch {
+	case err == nil:
+		c.faulty = false
+	case c.current == nil:
+		return nil, err
+	case !c.faulty:
+		c.faulty = true
+		c.log.Error("the certificate cannot be read again, the last good one is served", "error", err)
+	}
+	return c.current, nil
+}
+
+// read makes a certificate of the files, if they are not those of the current one.
+func (c *certificate) read() error {
+	var contents [2][]byte
+	for i, name := range []string{c.certFile, c.keyFile} {
+		var err error
+		if contents[i], err = os.ReadFile(name); err != nil {
+			return err
+		}
+	}
+	if c.current != nil && bytes.Equal(contents[0], c.contents[0]) && bytes.Equal(contents[1], c.contents[1]) {
+		return nil
+	}
+	pair, err := tls.X509KeyPair(contents[0], contents[1])
+	if err != nil {
+		return fmt.Errorf("%s with %s: %w", c.certFile, c.keyFile, err)
+	}
+	c.current, c.contents = &pair, contents
+	c.log.Info("certificate", "names", pair.Leaf.DNSNames, "not_after", pair.Leaf.NotAfter)
+	return nil
+}

@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// command is what the program does other than to serve.
+type command struct {
+	name, about string
+	// flag is the one that it takes, "" for none.
+	flag string
+	run  func(ctx context.Context, c invocation) error
+}
+
+// invocation is one call of a command.
+type invocation struct {
+	env    []string
+	stdout io.Writer
+	// flagged says that the command's flag was given.
+	flagged bool
+}
+
+// commands are all of them, in the order of the help text.
+func commands() []command {
+	return []command{
+		{"doctor", "check the set-up against the provider and the store, and say what to mend", "--json", doctor},
+		{"check-config", "read the configuration, show it without its secrets, and end", "", checkConfig},
+		{"health", "ask the running app whether it is alive, or ready for people to sign in", "--ready", health},
+		{"version", "what this program was built from", "", version},
+		{"help", "this text", "", help},
+	}
+}
+
+// runCommand runs the command that the arguments name. help, version and check-config are
+// asked for with two dashes as well, as is the custom.
+func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error {
+	name := args[0]
+	if name == "-h" {
+		name = "--help"
+	}
+	list := commands()
+	i := slices.IndexFunc(list, func(c command) bool { return c.name == strings.TrimPrefix(name, "--") })
+	if i < 0 {
+		return fmt.Errorf("%w: there is no command %q; `latchkey` alone serves, `latchkey help` explains", ErrConfiguration, args[0])
+	}
+	call := invocation{env: env, stdout: stdout}
+	if slices.ContainsFunc(args[1:], func(arg string) bool { return arg == "-h" || arg == "--help" }) {
+		return help(ctx, call)
+	}
+	for _, arg := range args[1:] {
+		if arg == "" || arg != list[i].flag {
+			return fmt.Errorf("%w: %s does not take %q; `latchkey help` explains", ErrConfiguration, list[i].name, arg)
+		}
+		call.flagged = true
+	}
+	return list[i].run(ctx, call)
+}
+
+// help explains the program and lists every command and variable.
+func help(_ context.Context, c invocation) error {
+	fmt.Fprint(c.stdout, "Latchkey signs people in with Auth0 or any OpenID Connect provider.\n\n")
+	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "  latchkey\tserve\n")
+	for _, command := range commands() {
+		usage := command.name
+		if command.flag != "" {
+			usage += " [" + command.flag + "]"
+		}
+		fmt.Fprintf(table, "  latchkey %s\t%s\n", usage, command.about)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(c.stdout, `
+It ends with 0 if all is well, 1 if something is not, and 2 if the configuration
+would not let it start.
+
+It is configured by environment variables, and by a .env file in the working
+directory for what the environment does not set. With neither AUTH0_DOMAIN nor
+OIDC_ISSUER it starts a development provider of its own, on loopback only.
+
+`)
+	for field := range reflect.TypeFor[Config]().Fields() {
+		name := field.Tag.Get("envconfig")
+		if name == "" {
+			continue
+		}
+		text := field.Tag.Get("desc")
+		if value := field.Tag.Get("default"); value != "" {
+			text += " (default " + value + ")"
+		}
+		fmt.Fprintf(table, "  %s\t%s\n", name, text)
+	}
+	return table.Flush()
+}
+
+// refused is the error of a configuration with faults.
+func refused(faults error) error {
+	return fmt.Errorf("%w:\n%s\nNothing was started. `latchkey help` lists every variable", ErrConfiguration, indented(faults))
+}

@@ -1,0 +1,176 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+
+	"latchkey/internal/scriptedop"
+)
+
+// say runs a command and returns what it prints.
+func say(t *testing.T, args []string, env ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := Run(t.Context(), args, env, &out)
+	return out.String(), err
+}
+
+// TestCommands shows how a command is called, and what is none.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		args []string
+		want string // in what is printed; "" for a refusal
+	}{
+		"help":                  {[]string{"help"}, "latchkey doctor [--json]"},
+		"help, for short":       {[]string{"-h"}, "latchkey health [--ready]"},
+		"help with dashes":      {[]string{"--help"}, "latchkey version"},
+		"version with dashes":   {[]string{"--version"}, "commit  "},
+		"CF-09 with dashes":     {[]string{"--check-config"}, "AUTH0_DOMAIN"},
+		"no command":            {[]string{"serv"}, ""},
+		"an unknown flag":       {[]string{"doctor", "--jsom"}, ""},
+		"another's flag":        {[]string{"health", "--json"}, ""},
+		"a flag for a flagless": {[]string{"version", ""}, ""},
+	} {
+		got, err := say(t, tt.args)
+		if tt.want == "" {
+			if !errors.Is(err, ErrConfiguration) || got != "" {
+				t.Errorf("%s: error %v, printed %q", name, err, got)
+			}
+			continue
+		}
+		if err != nil || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: error %v, printed\n%s", name, err, got)
+		}
+	}
+}
+
+// TestREADMENamesCommands holds the front door to what there is.
+func TestREADMENamesCommands(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands() {
+		if !strings.Contains(string(readme), "`"+c.name) {
+			t.Errorf("README.md does not name the command %s", c.name)
+		}
+	}
+	for _, f := range diagnose(t).Findings {
+		if !strings.Contains(string(readme), "`"+f.Check+"`") {
+			t.Errorf("README.md does not name the check %s", f.Check)
+		}
+	}
+}
+
+// TestVersion (CF-09) shows what a build knows of itself.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	got, err := say(t, []string{"version"})
+	if err != nil || !strings.HasPrefix(got, "latchkey ") || !strings.Contains(got, runtime.Version()) || !strings.Contains(got, "development provider  built in\n") {
+		t.Errorf("error %v, printed\n%s", err, got)
+	}
+	setting := func(key, value string) debug.BuildSetting { return debug.BuildSetting{Key: key, Value: value} }
+	built := []debug.BuildSetting{setting("vcs.revision", "abc"), setting("vcs.time", "2026-11-02T12:00:00Z")}
+	for want, settings := range map[string][]debug.BuildSetting{
+		"abc, 2026-11-02T12:00:00Z":              built,
+		"abc with changes, 2026-11-02T12:00:00Z": append(slices.Clone(built), setting("vcs.modified", "true")),
+		"not known":                              nil,
+	} {
+		if got := commit(&debug.BuildInfo{Settings: settings}); got != want {
+			t.Errorf("the commit is %q, want %q", got, want)
+		}
+	}
+}
+
+// TestCheckConfig (CF-09) shows the configuration in effect, without its secrets, and that
+// a faulty one is refused as at the start.
+func TestCheckConfig(t *testing.T) {
+	t.Parallel()
+	const redis = "rediss://:secret-of-redis@redis.example.com"
+	got, err := say(t, []string{"check-config"}, tenant("SESSION_STORE="+redis, "SESSION_IDLE=90m", "ID_TOKEN_ALG=RS256,ES256")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]string)
+	for line := range strings.Lines(got) {
+		name, rest, _ := strings.Cut(line, " ")
+		lines[name] = strings.Join(strings.Fields(rest), " ")
+	}
+	for name, want := range map[string]string{
+		"AUTH0_DOMAIN": "set tenant.eu.auth0.com", "AUTH0_CLIENT_SECRET": "set [hidden]", "APP_SECRET_KEY": "set [hidden]", "SESSION_STORE": "set [hidden]",
+		"SESSION_IDLE": "set 1h30m0s", "SESSION_ABSOLUTE": "default 168h0m0s", "ID_TOKEN_ALG": "set RS256,ES256", "PORT": "default 3000",
+		"AUTH0_CALLBACK_URL": "default http://localhost:3000/callback", "OIDC_ISSUER": "none -", "AUTH0_AUDIENCE": "none -",
+		"SHUTDOWN_GRACE": "default 0s",
+	} {
+		if lines[name] != want {
+			t.Errorf("%s: %q, want %q", name, lines[name], want)
+		}
+	}
+	if len(lines) != len(variableNames()) {
+		t.Errorf("%d lines for %d variables", len(lines), len(variableNames()))
+	}
+	for _, secret := range []string{"kept-to-ourselves", "0123456789abcdef", "secret-of-redis"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("SL-06: it shows %q", secret)
+		}
+	}
+	if got, err := say(t, []string{"check-config"}, tenant("PORT=x")...); !errors.Is(err, ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") || got != "" {
+		t.Errorf("error %v, printed %q", err, got)
+	}
+	if got, err := say(t, []string{"check-config"}, "PORT=4000"); err != nil || !strings.Contains(got, "http://127.0.0.1:4001") {
+		t.Errorf("the development provider: error %v, printed\n%s", err, got)
+	}
+}
+
+// TestHealth asks an app that is alive and not ready, one that is both, and none.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile := writeCertificate(t)
+	otherCert, otherKey := writeCertificate(t)
+	port := freePort(t)
+	env := []string{
+		"PORT=" + port, "AUTH0_CALLBACK_URL=https://localhost:" + port + "/callback", "TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile,
+	}
+	op := newScriptedOP(t)
+	op.Answer(scriptedop.Discovery, scriptedop.Status(503))
+	env = append(knows(op), env...)
+	if got, err := say(t, []string{"health"}, env...); err == nil || errors.Is(err, ErrConfiguration) {
+		t.Errorf("nobody there: error %v, printed %q", err, got)
+	}
+	a := startApp(t, env...)
+	if got, err := say(t, []string{"health"}, env...); err != nil || got != `{"status":"ok"}`+"\n" {
+		t.Errorf("alive: error %v, printed %q", err, got)
+	}
+	if got, err := say(t, []string{"health", "--ready"}, env...); err == nil || !strings.Contains(err.Error(), "provider_unreachable") || got != "" {
+		t.Errorf("not ready: error %v, printed %q", err, got)
+	}
+	other := append(slices.Clone(env), "TLS_CERT_FILE="+otherCert, "TLS_KEY_FILE="+otherKey)
+	if got, err := say(t, []string{"health"}, other...); err == nil {
+		t.Errorf("another's certificate: printed %q", got)
+	}
+	if err := a.stop(); err != nil {
+		t.Error(err)
+	}
+	op.Answer(scriptedop.Discovery, nil)
+	plain := append(knows(op), "PORT="+port)
+	startApp(t, plain...).await("/readyz", 200)
+	for _, args := range [][]string{{"health"}, {"health", "--ready"}} {
+		if got, err := say(t, args, plain...); err != nil || got == "" {
+			t.Errorf("%v: error %v, printed %q", args, err, got)
+		}
+	}
+	if f := diagnose(t, plain...).find(t, "port"); !strings.Contains(f.Found, "an app has port") {
+		t.Errorf("the doctor says %+v", f)
+	}
+	if _, err := say(t, []string{"health"}, "PORT=x"); !errors.Is(err, ErrConfiguration) {
+		t.Errorf("a faulty configuration: error %v", err)
+	}
+}

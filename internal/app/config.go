@@ -1,0 +1,188 @@
+package app
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/redisstore"
+)
+
+// Config is the configuration: one field per environment variable. The desc tag is
+// the text of `latchkey help`.
+type Config struct {
+	Auth0Domain string `envconfig:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
+	OIDCIssuer  string `envconfig:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
+
+	ClientID     string       `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
+	ClientSecret authn.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
+	CallbackURL  string       `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
+	Audience     string       `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
+	Scopes       string       `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
+
+	AppSecretKey authn.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
+
+	Port            int    `envconfig:"PORT" default:"3000" desc:"where the app listens"`
+	ListenAddr      string `envconfig:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
+	TLSCertFile     string `envconfig:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
+	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
+	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
+	OpsAddr         string `envconfig:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only"`
+
+	ShutdownGrace *time.Duration `envconfig:"SHUTDOWN_GRACE" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
+
+	SessionStore    authn.Secret  `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
+	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
+	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
+	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
+	SessionLimit    int           `envconfig:"SESSION_LIMIT" default:"50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
+
+	ClientAuth         string   `envconfig:"CLIENT_AUTH" default:"client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
+	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
+	ClientSigningAlg   string   `envconfig:"CLIENT_SIGNING_ALG" desc:"the algorithm that it signs with (default what the key implies, RS256 for RSA)"`
+	ClientSigningKID   string   `envconfig:"CLIENT_SIGNING_KID" desc:"the key's id at the provider (default its RFC 7638 thumbprint)"`
+	IDTokenAlgorithms  []string `envconfig:"ID_TOKEN_ALG" default:"RS256" desc:"signing algorithms that an ID token may have, a comma list"`
+	ResponseMode       string   `envconfig:"RESPONSE_MODE" default:"query" desc:"query, or form_post on https"`
+	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
+	LogoutTokenType    string   `envconfig:"LOGOUT_TOKEN_TYP" default:"compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
+	FrontchannelLogout string   `envconfig:"FRONTCHANNEL_LOGOUT" default:"off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
+	FederatedLogout    string   `envconfig:"FEDERATED_LOGOUT" default:"off" desc:"on has Auth0 also sign people out at the identity provider that they came from"`
+	UserInfo           string   `envconfig:"USERINFO" default:"optional" desc:"optional, or required to refuse a sign-in when the userinfo endpoint fails"`
+	TrustedProxies     []string `envconfig:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
+	PictureOrigins     []string `envconfig:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
+	LogFormat          string   `envconfig:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
+	LogLevel           string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	parsedSigningKey   crypto.Signer
+	parsedTrustProxies []netip.Prefix
+	parsedRedis        *redisstore.Options
+}
+
+// development reports whether the built-in provider is meant.
+func (c *Config) development() bool { return c.Auth0Domain == "" && c.OIDCIssuer == "" }
+
+// issuer is the issuer of a real provider. An Auth0 issuer ends in a slash.
+func (c *Config) issuer() string {
+	if c.Auth0Domain != "" {
+		return "https://" + c.Auth0Domain + "/"
+	}
+	return c.OIDCIssuer
+}
+
+// callbackURL is the redirect URI when the app listens on a port.
+func (c *Config) callbackURL(port int) string {
+	if c.CallbackURL != "" {
+		return c.CallbackURL
+	}
+	return "http://localhost:" + strconv.Itoa(port) + "/callback"
+}
+
+// baseURL is the origin of the callback URL.
+func (c *Config) baseURL(port int) *url.URL {
+	u, err := url.Parse(c.callbackURL(port))
+	if err != nil {
+		return &url.URL{}
+	}
+	// A browser leaves the default port out of Host and Origin.
+	host := u.Host
+	if port := u.Port(); (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}
+}
+
+// listenHost is where the app listens.
+func (c *Config) listenHost() string {
+	if c.ListenAddr != "" {
+		return c.ListenAddr
+	}
+	if authn.IsLoopback(c.baseURL(c.Port).Hostname()) {
+		return "localhost"
+	}
+	return ""
+}
+
+// devProviderAddr is where the development provider listens.
+func (c *Config) devProviderAddr() string {
+	switch {
+	case c.DevProviderAddr != "":
+		return c.DevProviderAddr
+	case c.Port == 0:
+		return "127.0.0.1:0"
+	default:
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port+1))
+	}
+}
+
+// storeKind says in a word where sessions are kept.
+func (c *Config) storeKind() string {
+	if c.parsedRedis != nil {
+		return "redis"
+	}
+	return string(c.SessionStore)
+}
+
+// shutdownGrace is how long the app goes on after it was told to stop.
+func (c *Config) shutdownGrace() time.Duration {
+	switch {
+	case c.ShutdownGrace != nil:
+		return *c.ShutdownGrace
+	case authn.IsLoopback(c.baseURL(c.Port).Hostname()):
+		return 0
+	default:
+		return 2 * time.Second
+	}
+}
+
+// secrets are the keys of APP_SECRET_KEY, the current one first.
+func (c *Config) secrets() []authn.Secret {
+	var list []authn.Secret
+	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, authn.Secret(part))
+		}
+	}
+	return list
+}
+
+func (c *Config) logLevel() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // validated
+	return level
+}
+
+// signingKey reads a PEM file with a private key, in PKCS #8, PKCS #1 or SEC 1 form.
+// OpenSSL writes the parameters of a curve before its key.
+func signingKey(path string) (crypto.Signer, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := pem.Decode(raw)
+	if block == nil {
+		return nil, errors.New("is not a PEM file")
+	}
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
+			if signer, ok := key.(crypto.Signer); ok {
+				return signer, nil
+			}
+		}
+		if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
+		if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+			return key, nil
+		}
+	}
+	return nil, errors.New("holds no private key that can be read")
+}

@@ -1,0 +1,285 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tenant is a configuration with a real provider that is right.
+func tenant(changes ...string) []string {
+	return append([]string{
+		"AUTH0_DOMAIN=tenant.eu.auth0.com", "AUTH0_CLIENT_ID=client", "AUTH0_CLIENT_SECRET=kept-to-ourselves",
+		"APP_SECRET_KEY=0123456789abcdef0123456789abcdef",
+	}, changes...)
+}
+
+// other is the same with another provider than Auth0, or Auth0 by its issuer.
+func other(issuer string, changes ...string) []string {
+	return append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}, changes...)
+}
+
+// TestConfigurationFaults (CF-01, CF-02, CF-03, CK-10, DV-03, DV-04) shows that each
+// fault stops the program before it listens, and names its variable.
+func TestConfigurationFaults(t *testing.T) {
+	const secret = "kept-to-ourselves"
+	dir := t.TempDir()
+	notPEM := filepath.Join(dir, "not.pem")
+	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile := writeCertificate(t)
+	_, otherKey := writeCertificate(t)
+	https := func(changes ...string) []string {
+		return tenant(append(changes, "AUTH0_CALLBACK_URL=https://localhost:3000/callback")...)
+	}
+	ecKey, rsaKey, shortKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA")), writePKCS8(t, newKey(t, "short RSA"))
+	tests := []struct {
+		name string
+		env  []string
+		want []string // each fault begins a line with its variable
+	}{
+		{"a domain with a scheme", tenant("AUTH0_DOMAIN=https://tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
+		{"a domain with a slash", tenant("AUTH0_DOMAIN=tenant.eu.auth0.com/"), []string{"AUTH0_DOMAIN: "}},
+		{"an operators' address without a port", tenant("OPS_ADDR=localhost"), []string{"OPS_ADDR: "}},
+		{"a grace that is no time", tenant("SHUTDOWN_GRACE=long"), []string{"SHUTDOWN_GRACE: "}},
+		{"a grace that is past", tenant("SHUTDOWN_GRACE=-1s"), []string{"SHUTDOWN_GRACE: "}},
+		{"a grace that nobody waits for", tenant("SHUTDOWN_GRACE=1h"), []string{"SHUTDOWN_GRACE: "}},
+		{"two providers", tenant("OIDC_ISSUER=https://id.example.com"), []string{"OIDC_ISSUER: "}},
+		{"an issuer over plain http", []string{"OIDC_ISSUER=http://id.example.com", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=" + secret}, []string{"OIDC_ISSUER: "}},
+		{"a client id without a provider", []string{"AUTH0_CLIENT_ID=client"}, []string{"AUTH0_DOMAIN: "}},
+		{"a provider without a client", []string{"AUTH0_DOMAIN=tenant.eu.auth0.com"}, []string{"AUTH0_CLIENT_ID: ", "AUTH0_CLIENT_SECRET: "}},
+		{"a misspelt variable", tenant("AUTH0_CLIENTID=client"), []string{"AUTH0_CLIENTID: "}},
+		{"a variable with a letter too many", tenant("APP_SECRET_KEYS=x"), []string{"APP_SECRET_KEYS: "}},
+		{"a variable with two letters exchanged", tenant("AUTH0_DOMIAN=x"), []string{"AUTH0_DOMIAN: "}},
+		{"TLS under an http address", tenant("TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), []string{"AUTH0_CALLBACK_URL: "}},
+		{"a callback on another port", tenant("AUTH0_CALLBACK_URL=http://localhost:3000/callback", "PORT=4000"), []string{"PORT: "}},
+		{"a variable set to nothing is not set", tenant("AUTH0_CLIENT_ID="), []string{}},
+		{"the development provider off loopback", []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}, []string{"AUTH0_DOMAIN: "}},
+		{"the development provider on all interfaces", []string{"LISTEN_ADDR=0.0.0.0"}, []string{"LISTEN_ADDR: "}},
+		{"the development provider's own listener off loopback", []string{"DEV_PROVIDER_ADDR=0.0.0.0:3001"}, []string{"DEV_PROVIDER_ADDR: "}},
+		{"plain http off loopback", tenant("AUTH0_CALLBACK_URL=http://app.example.com/callback"), []string{"AUTH0_CALLBACK_URL: "}},
+		{"a callback elsewhere", tenant("AUTH0_CALLBACK_URL=https://app.example.com/auth"), []string{"AUTH0_CALLBACK_URL: "}},
+		{"no secret off loopback", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY="), []string{"APP_SECRET_KEY: "}},
+		{"a short secret", tenant("APP_SECRET_KEY=" + secret), []string{"APP_SECRET_KEY: "}},
+		{"a placeholder for a secret", tenant("APP_SECRET_KEY=changemechangemechangemechangeme"), []string{"APP_SECRET_KEY: "}},
+		{"a placeholder with a hint for a secret", tenant("APP_SECRET_KEY=made-with-openssl-rand-hex-32-please"), []string{"APP_SECRET_KEY: "}},
+		{"CF-02 the placeholders of the greeting", tenant("AUTH0_CLIENT_ID=...", "AUTH0_CLIENT_SECRET=..."), []string{"AUTH0_CLIENT_ID: ", "AUTH0_CLIENT_SECRET: "}},
+		{"CF-02 a placeholder in brackets", tenant("AUTH0_CLIENT_ID=<client-id>"), []string{"AUTH0_CLIENT_ID: "}},
+		{"CF-02 a placeholder of other examples", tenant("AUTH0_CLIENT_SECRET=YOUR_CLIENT_SECRET"), []string{"AUTH0_CLIENT_SECRET: "}},
+		{"an old secret that is too short", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,short"), []string{"APP_SECRET_KEY: "}},
+		{"a port that is no number", tenant("PORT=http"), []string{"PORT: "}},
+		{"a port out of range", tenant("PORT=70000"), []string{"PORT: "}},
+		{"a listen address with a port", tenant("LISTEN_ADDR=localhost:3000"), []string{"LISTEN_ADDR: "}},
+		{"a certificate without its key", https("TLS_CERT_FILE=" + certFile), []string{"TLS_KEY_FILE: "}},
+		{"a certificate that is not there", https("TLS_CERT_FILE="+dir+"/none", "TLS_KEY_FILE="+keyFile), []string{"TLS_CERT_FILE: "}},
+		{"CF-14 a certificate that is none", https("TLS_CERT_FILE="+notPEM, "TLS_KEY_FILE="+keyFile), []string{"TLS_CERT_FILE: "}},
+		{"CF-14 a certificate with another's key", https("TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+otherKey), []string{"TLS_CERT_FILE: "}},
+		{"an unknown store", tenant("SESSION_STORE=postgres"), []string{"SESSION_STORE: "}},
+		{"a store at an unknown kind of URL", tenant("SESSION_STORE=postgres://:" + secret + "@localhost"), []string{"SESSION_STORE: "}},
+		{"CF-11 Redis in plain text", tenant("SESSION_STORE=redis://:" + secret + "@redis.example.com"), []string{"SESSION_STORE: "}},
+		{"a Redis URL that cannot be read", tenant("SESSION_STORE=redis://:/" + secret + "@localhost"), []string{"SESSION_STORE: "}},
+		{"DV-03 the development provider with a shared Redis", []string{"SESSION_STORE=rediss://:" + secret + "@redis.example.com"}, []string{"SESSION_STORE: "}},
+		{"a duration without a unit", tenant("SESSION_IDLE=24"), []string{"SESSION_IDLE: "}},
+		{"an absolute lifetime below the idle one", tenant("SESSION_IDLE=2h", "SESSION_ABSOLUTE=1h"), []string{"SESSION_ABSOLUTE: "}},
+		{"an unknown client authentication", tenant("CLIENT_AUTH=none"), []string{"CLIENT_AUTH: "}},
+		{"private_key_jwt without a key", tenant("CLIENT_AUTH=private_key_jwt"), []string{"CLIENT_SIGNING_KEY: "}},
+		{"private_key_jwt with something else", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+notPEM), []string{"CLIENT_SIGNING_KEY: "}},
+		{"private_key_jwt with an algorithm of another key", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+ecKey, "CLIENT_SIGNING_ALG=RS256"), []string{"CLIENT_SIGNING_ALG: "}},
+		{"private_key_jwt with an algorithm there is not", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_SIGNING_ALG=HS256"), []string{"CLIENT_SIGNING_ALG: "}},
+		{"private_key_jwt with a short key", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+shortKey), []string{"CLIENT_SIGNING_KEY: "}},
+		{"ID-03 ID tokens signed by nobody", tenant("ID_TOKEN_ALG=none"), []string{"ID_TOKEN_ALG: "}},
+		{"ID-03 ID tokens signed with the secret", tenant("ID_TOKEN_ALG=RS256,HS256"), []string{"ID_TOKEN_ALG: "}},
+		{"ID-08 an Auth0 issuer without its slash", other("https://tenant.eu.auth0.com"), []string{`OIDC_ISSUER: is "https://tenant.eu.auth0.com"; an Auth0 issuer ends in a slash; write https://tenant.eu.auth0.com/`}},
+		{"the issuer of every Microsoft directory", other("https://login.microsoftonline.com/common/v2.0"), []string{"OIDC_ISSUER: "}},
+		{"Google's issuer with a slash", other("https://accounts.google.com/"), []string{"OIDC_ISSUER: "}},
+		{"federated sign-out elsewhere than with Auth0", other("https://id.example.com", "FEDERATED_LOGOUT=on"), []string{"FEDERATED_LOGOUT: "}},
+		{"federated sign-out neither on nor off", tenant("FEDERATED_LOGOUT=yes"), []string{"FEDERATED_LOGOUT: "}},
+		{"UI-05 userinfo neither optional nor required", tenant("USERINFO=always"), []string{"USERINFO: "}},
+		{"form_post on http", tenant("RESPONSE_MODE=form_post"), []string{"RESPONSE_MODE: "}},
+		{"scopes without openid", tenant("AUTH0_SCOPES=profile email"), []string{"AUTH0_SCOPES: "}},
+		{"a proxy that is no CIDR", tenant("TRUSTED_PROXIES=10.0.0.1"), []string{"TRUSTED_PROXIES: "}},
+		{"a wildcard for pictures", tenant("PICTURE_ORIGINS=https://*.example.com"), []string{"PICTURE_ORIGINS: "}},
+		{"an unknown log level", tenant("LOG_LEVEL=loud"), []string{"LOG_LEVEL: "}},
+		{"everything at once", tenant("AUTH0_DOMAIN=https://x", "PORT=x", "SESSION_IDLE=x", "APP_SECRET_KEY=x"), []string{"AUTH0_DOMAIN: ", "PORT: ", "SESSION_IDLE: ", "APP_SECRET_KEY: "}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := loadConfig(test.env)
+			if len(test.want) == 0 {
+				if err == nil || !strings.Contains(err.Error(), "AUTH0_CLIENT_ID: is missing") {
+					t.Fatalf("error %v, want that AUTH0_CLIENT_ID is missing", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("the configuration was accepted")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(test.want) {
+				t.Errorf("%d faults, want %d:\n%v", len(lines), len(test.want), err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains("\n"+err.Error(), "\n"+want) {
+					t.Errorf("no line begins with %q:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("SL-06: the error quotes a secret:\n%v", err)
+			}
+		})
+	}
+}
+
+// TestConfigurationAccepted holds the twins that must be accepted.
+func TestConfigurationAccepted(t *testing.T) {
+	ecKey, rsaKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA"))
+	tests := []struct {
+		name string
+		env  []string
+	}{
+		{"CF-02 a client whose name begins as placeholders do", tenant("AUTH0_CLIENT_ID=yourcompany-web", "AUTH0_CLIENT_SECRET=xxx-is-how-it-begins")},
+		{"nothing at all", nil},
+		{"an operators' address on all interfaces", tenant("OPS_ADDR=:9090", "SHUTDOWN_GRACE=0s")},
+		{"a tenant on loopback", tenant()},
+		{"a tenant on loopback without a secret of ours", tenant("APP_SECRET_KEY=")},
+		{"a tenant in public", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback")},
+		{"a provider with a path", []string{"OIDC_ISSUER=https://id.example.com/realms/acme", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
+		{"a provider on loopback", []string{"OIDC_ISSUER=http://127.0.0.1:9000/", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}},
+		{"two secrets", tenant("APP_SECRET_KEY=0123456789abcdef0123456789abcdef,fedcba9876543210fedcba9876543210")},
+		{"ID-08 an Auth0 issuer", other("https://tenant.eu.auth0.com/")},
+		{"one Microsoft directory", other("https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0")},
+		{"federated sign-out", tenant("FEDERATED_LOGOUT=on")},
+		{"federated sign-out by the issuer", other("https://tenant.eu.auth0.com/", "FEDERATED_LOGOUT=on")},
+		{"UI-05 userinfo required", tenant("USERINFO=required")},
+		{"Redis with TLS", tenant("SESSION_STORE=rediss://:secret@redis.example.com:6379/1?prefix=app:")},
+		{"CF-11 Redis in plain text by intent", tenant("SESSION_STORE=redis://redis.example.com?insecure=true")},
+		{"the development provider with Redis on this machine", []string{"SESSION_STORE=redis://localhost:6379"}},
+		{"several algorithms", tenant("ID_TOKEN_ALG=RS256,ES256,EdDSA")},
+		{"private_key_jwt without a secret", []string{"OIDC_ISSUER=https://id.example.com", "AUTH0_CLIENT_ID=c", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + ecKey}},
+		{"private_key_jwt with an algorithm and a name", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_SIGNING_ALG=PS256", "CLIENT_SIGNING_KID=k")},
+		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
+		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},
+		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
+		{"lists with spaces", tenant("TRUSTED_PROXIES=10.0.0.0/8, 192.168.0.0/16", "ID_TOKEN_ALG=RS256, ES256")},
+		{"https behind a proxy on another port", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "PORT=4000")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := loadConfig(test.env); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestDotEnv shows that .env fills in what the environment does not set, and that a
+// file that cannot be read is not quoted.
+func TestDotEnv(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write := func(text string) {
+		if err := os.WriteFile(".env", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("AUTH0_DOMAIN=from-file.example.com\nAUTH0_CLIENT_ID=from-file\nAUTH0_CLIENT_SECRET='with $dollar and space'\nAUTH0_AUDIENCE=\n")
+	cfg, err := loadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Auth0Domain != "from-file.example.com" || cfg.ClientID != "from-environment" || string(cfg.ClientSecret) != "with $dollar and space" || cfg.Audience != "" {
+		t.Errorf("domain %q, client id %q", cfg.Auth0Domain, cfg.ClientID)
+	}
+	if cfg.issuer() != "https://from-file.example.com/" {
+		t.Errorf("issuer %q", cfg.issuer())
+	}
+
+	write("\ufeffPORT=4000\r\n")
+	if cfg, err := loadConfig(nil); err != nil || cfg.Port != 4000 {
+		t.Errorf("with a byte order mark: error %v", err)
+	}
+
+	for text, line := range map[string]string{
+		"AUTH0_CLIENT_SECRET=\"kept-to-ourselves\n":                        ".env: line 1 ",
+		"PORT=4000\nkept to ourselves\nLOG_LEVEL=info\n":                   ".env: line 2 ",
+		"# ours\n\nPORT=4000\nAUTH0_CLIENT_SECRET='kept\nLOG_LEVEL=info\n": ".env: line 4 ",
+	} {
+		write(text)
+		if _, err := loadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
+			t.Errorf("error %v, want one that begins with %q and quotes nothing of the file", err, line)
+		}
+	}
+
+	if err := errors.Join(os.Remove(".env"), os.Mkdir(".env", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
+		t.Errorf("error %v of a .env that is a directory", err)
+	}
+}
+
+// TestRunRefuses shows what a person sees of a faulty configuration, and the exit
+// code that main gives it.
+func TestRunRefuses(t *testing.T) {
+	var out bytes.Buffer
+	err := Run(context.Background(), nil, []string{"PORT=x"}, &out)
+	if !errors.Is(err, ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") {
+		t.Errorf("error %v", err)
+	}
+	if err := Run(context.Background(), []string{"serv"}, nil, &out); !errors.Is(err, ErrConfiguration) {
+		t.Errorf("error %v for an unknown command", err)
+	}
+	if out.Len() > 0 {
+		t.Errorf("it printed %q", &out)
+	}
+}
+
+// TestDataDirectory (CF-12) keeps a key in a directory of its own, and none where others
+// can write.
+func TestDataDirectory(t *testing.T) {
+	t.Parallel()
+	own := filepath.Join(t.TempDir(), "data")
+	startApp(t, "DATA_DIR="+own)
+	for path, want := range map[string]os.FileMode{own: os.ModeDir | 0o700, filepath.Join(own, "app-secret-key"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v (%v), want mode %v", path, info, err, want)
+		}
+	}
+
+	everybodys := filepath.Join(t.TempDir(), "data")
+	if err := errors.Join(os.Mkdir(everybodys, 0o700), os.Chmod(everybodys, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	err := Run(t.Context(), nil, []string{"PORT=0", "DEV_PROVIDER_ADDR=127.0.0.1:0", "DATA_DIR=" + everybodys}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "DATA_DIR: ") {
+		t.Errorf("run: %v, want a fault of DATA_DIR", err)
+	}
+	if entries, err := os.ReadDir(everybodys); err != nil || len(entries) > 0 {
+		t.Errorf("it was refused, and holds %v (%v)", entries, err)
+	}
+}
+
+// TestHelp shows that help and the README name every variable.
+func TestHelp(t *testing.T) {
+	var out bytes.Buffer
+	if err := Run(context.Background(), []string{"help"}, nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range variableNames() {
+		if !strings.Contains(out.String(), "  "+name+" ") {
+			t.Errorf("help does not name %s", name)
+		}
+		if !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+//go:build !release
+
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+
+	"latchkey/authn"
+	"latchkey/authn/devop"
+)
+
+// developmentProviderIncluded says that this build has a development provider.
+const developmentProviderIncluded = true
+
+// startProvider starts the development provider where no other is configured.
+func startProvider(ctx context.Context, cfg *Config, port int, servers *servers, log *slog.Logger) (*providerSettings, error) {
+	if !cfg.development() {
+		return realProvider(cfg), nil
+	}
+	listener, err := listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
+	if err != nil {
+		return nil, err
+	}
+	base := cfg.baseURL(port).String()
+	settings := &providerSettings{
+		issuer: "http://" + listener.Addr().String(), clientID: "latchkey-development",
+		// Both ends of this secret are in this process; nobody else needs it.
+		clientSecret: authn.Secret(rand.Text()),
+	}
+	clients := []devop.Client{{
+		ID: settings.clientID, Secret: string(settings.clientSecret),
+		RedirectURIs:           []string{cfg.callbackURL(port)},
+		PostLogoutRedirectURIs: []string{base + "/signed-out"},
+		BackchannelLogoutURI:   base + "/backchannel-logout",
+		InitiateLoginURI:       base + "/login",
+	}}
+	if cfg.Audience != "" {
+		// For trying the API out from a terminal, as the README says. What it gets is an
+		// access token for itself, from a provider that serves this machine only.
+		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
+	}
+	provider, err := devop.New(devop.Config{Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients})
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("development provider: %w", err)
+	}
+	settings.address = settings.issuer
+	settings.close = func() { _ = provider.Close() }
+	servers.serve(listener, provider, "", "")
+	return settings, nil
+}

@@ -1,0 +1,16 @@
+//go:build release
+
+package app
+
+import (
+	"context"
+	"log/slog"
+)
+
+// developmentProviderIncluded says that this build has no development provider.
+const developmentProviderIncluded = false
+
+// startProvider has nothing to start.
+func startProvider(_ context.Context, cfg *Config, _ int, _ *servers, _ *slog.Logger) (*providerSettings, error) {
+	return realProvider(cfg), nil
+}

@@ -1,0 +1,252 @@
+package app
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"latchkey/authn"
+	"latchkey/authn/devop"
+)
+
+// TestDoctorDevelopmentProvider examines the set-up of somebody who has just cloned this,
+// before the first start and while the app runs, and finds nothing changed.
+func TestDoctorDevelopmentProvider(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := diagnose(t, "DATA_DIR="+dir)
+	d.wantAmiss(t, nil)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the data directory holds %v, error %v", entries, err)
+	}
+	if !strings.Contains(d.find(t, "provider").Found, "development provider") || len(d.Register) > 0 {
+		t.Errorf("it says\n%s", d.raw)
+	}
+
+	a := startApp(t)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(a.issuer, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := url.Parse(a.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = diagnose(t, "DATA_DIR="+a.dataDir, "PORT="+base.Port(), "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
+	d.wantAmiss(t, nil)
+	if !strings.Contains(d.find(t, "store").Found, "in use") || !strings.Contains(d.find(t, "secret_key").Found, "kept in") {
+		t.Errorf("it says\n%s", d.raw)
+	}
+	if f := diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).find(t, "port"); f.Verdict != authn.VerdictFailed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
+		t.Errorf("of the provider's port, which another program has, it says %+v", f)
+	}
+}
+
+// providerCase is what a provider has been told of an app that the doctor examines.
+type providerCase struct {
+	secret              string
+	callback, signedOut string
+	env                 []string
+	amiss               map[string]string
+}
+
+func providerCases() map[string]providerCase {
+	return map[string]providerCase{
+		"all as it should be": {ownSecret, ownCallback, ownSignedOut, nil, nil},
+		"pushed":              {ownSecret, ownCallback, ownSignedOut, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, nil},
+		"in the form":         {ownSecret, ownCallback, ownSignedOut, []string{"CLIENT_AUTH=client_secret_post"}, nil},
+		"another secret": {"of somebody else's " + ownSecret, ownCallback, ownSignedOut, nil, map[string]string{
+			"client": "failed configuration",
+		}},
+		"another client": {ownSecret, ownCallback, ownSignedOut, []string{"AUTH0_CLIENT_ID=another"}, map[string]string{
+			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped", "sign_out": "warning configuration",
+		}},
+		"another callback": {ownSecret, ownCallback + "/", ownSignedOut, nil, map[string]string{
+			"callback": "failed configuration", "authorization_request": "skipped",
+		}},
+		"another callback, pushed": {ownSecret, ownCallback + "/", ownSignedOut, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, map[string]string{
+			"callback": "failed configuration", "authorization_request": "skipped",
+		}},
+		"another address after sign-out": {ownSecret, ownCallback, ownSignedOut + "/", nil, map[string]string{"sign_out": "failed configuration"}},
+	}
+}
+
+// TestDoctorBesideDevop examines apps that a development provider knows, or not quite.
+func TestDoctorBesideDevop(t *testing.T) {
+	t.Parallel()
+	for name, tt := range providerCases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewUnstartedServer(nil)
+			issuer := "http://" + server.Listener.Addr().String()
+			provider, err := devop.New(devop.Config{Issuer: issuer, Clients: []devop.Client{{
+				ID: "app", Secret: tt.secret, RedirectURIs: []string{tt.callback}, PostLogoutRedirectURIs: []string{tt.signedOut},
+			}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Config.Handler = provider
+			server.Start()
+			t.Cleanup(func() {
+				server.Close()
+				if err := provider.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret}, tt.env...)
+			diagnose(t, env...).wantAmiss(t, tt.amiss)
+		})
+	}
+}
+
+// TestDoctorBesideCertified does so with the certified provider, and with keys in place of
+// secrets.
+func TestDoctorBesideCertified(t *testing.T) {
+	t.Parallel()
+	providers := startCertifiedProviders(t)
+	client := func(tt providerCase) map[string]any {
+		method := "client_secret_basic"
+		for _, variable := range tt.env {
+			if value, ok := strings.CutPrefix(variable, "CLIENT_AUTH="); ok {
+				method = value
+			}
+		}
+		return map[string]any{
+			"client_id": "app", "client_secret": tt.secret, "token_endpoint_auth_method": method,
+			"redirect_uris": []string{tt.callback}, "post_logout_redirect_uris": []string{tt.signedOut},
+			"grant_types": []string{"authorization_code", "refresh_token"},
+		}
+	}
+	for name, tt := range providerCases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			issuer := providers.start(t, wantedProvider{Client: client(tt)})
+			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret}, tt.env...)
+			diagnose(t, env...).wantAmiss(t, tt.amiss)
+		})
+	}
+	// What it says is to be registered is what has to be registered.
+	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + writePKCS8(t, newKey(t, "P-256"))}
+	registered := diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...).publicKey(t)
+	for name, tt := range map[string]struct {
+		key   string
+		amiss map[string]string
+	}{
+		"a key":       {env[2], nil},
+		"another key": {"CLIENT_SIGNING_KEY=" + writePKCS8(t, newKey(t, "P-256")), map[string]string{"client": "failed configuration"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			metadata := client(providerCase{callback: ownCallback, signedOut: ownSignedOut, env: env})
+			delete(metadata, "client_secret")
+			metadata["jwks"] = map[string]any{"keys": []any{registered}}
+			issuer := providers.start(t, wantedProvider{Client: metadata})
+			diagnose(t, append(env[:2:2], tt.key, "OIDC_ISSUER="+issuer)...).wantAmiss(t, tt.amiss)
+		})
+	}
+}
+
+// publicKey returns the key that is to be registered, of which nothing private is shown.
+func (d *diagnosis) publicKey(t *testing.T) (jwk map[string]any) {
+	t.Helper()
+	values := make(map[string]string)
+	for _, registration := range d.Register {
+		values[registration.Name] = registration.Value
+	}
+	if err := json.Unmarshal([]byte(values["public key (jwk)"]), &jwk); err != nil {
+		t.Fatalf("%v: %v", err, values)
+	}
+	if jwk["d"] != nil || jwk["kid"] != values["key id (kid)"] || jwk["alg"] != "ES256" || values["token_endpoint_auth_signing_alg"] != "ES256" {
+		t.Errorf("to be registered are %v", values)
+	}
+	return jwk
+}
+
+// TestDoctorOnThisMachine shows what it says of the port, the certificate, proxies, the
+// kept key and the store.
+func TestDoctorOnThisMachine(t *testing.T) {
+	t.Parallel()
+	op := newScriptedOP(t)
+	taken := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(taken.Close)
+	_, takenPort, _ := strings.Cut(strings.TrimPrefix(taken.URL, "http://"), ":")
+	certFile, keyFile := writeCertificate(t)
+	_, otherKey := writeCertificate(t)
+	public := []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}
+	own := []string{"AUTH0_CALLBACK_URL=https://localhost:3000/callback", "TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile}
+	badKey, open := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(badKey+"/app-secret-key", []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		env         []string
+		check, want string // the verdict, the side and a word of what is found
+	}{
+		"a port that is free":      {[]string{"PORT=" + freePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
+		"a second port taken":      {[]string{"PORT=0", "OPS_ADDR=127.0.0.1:" + takenPort}, "port", "failed machine: another program"},
+		"a port that is taken":     {[]string{"PORT=" + takenPort, "LISTEN_ADDR=127.0.0.1"}, "port", "failed machine: another program"},
+		"an address of another":    {[]string{"PORT=3000", "LISTEN_ADDR=192.0.2.1"}, "port", "failed configuration: cannot listen"},
+		"loopback":                 {nil, "https", "ok: plain http"},
+		"a proxy for https":        {public, "https", "ok: a proxy"},
+		"a certificate that ends":  {own, "https", "warning configuration: expires on"},
+		"a certificate of another": {append(own[1:3:3], public...), "https", "failed configuration: not for app.example.com"},
+		"a key of another":         {append(own[:2:2], "TLS_KEY_FILE="+otherKey), "variables", "failed configuration: TLS_"},
+		"no proxy on loopback":     {nil, "proxies", "ok: none is needed"},
+		"a proxy without a name":   {public, "proxies", "warning configuration: everybody seems to come"},
+		"a proxy with a name":      {append(public[:2:2], "TRUSTED_PROXIES=10.0.0.0/8"), "proxies", "ok: 10.0.0.0/8"},
+		"everybody a proxy":        {append(public[:2:2], "TRUSTED_PROXIES=0.0.0.0/0"), "proxies", "warning configuration: trusts everybody"},
+		"cookies on loopback":      {nil, "cookies", "ok: without Secure"},
+		"cookies in public":        {public, "cookies", "ok: __Host-, Secure, HttpOnly"},
+		"cookies and form_post":    {append(public[:2:2], "RESPONSE_MODE=form_post"), "cookies", "ok: SameSite=None"},
+		"a configured key":         {public, "secret_key", "ok: APP_SECRET_KEY"},
+		"a kept key that is none":  {[]string{"DATA_DIR=" + badKey}, "secret_key", "failed machine: holds no key"},
+		"no store yet":             {nil, "store", "ok: can be made"},
+		"a store in memory":        {[]string{"SESSION_STORE=memory"}, "store", "ok: signed out when the app stops"},
+		"CF-12 a store for all":    {[]string{"DATA_DIR=" + open}, "store", "failed machine: others can write"},
+		"no Redis":                 {[]string{"SESSION_STORE=redis://:secret-of-redis@localhost:1"}, "store", "failed network: cannot be written to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := diagnose(t, append(knows(op), tt.env...)...)
+			f := d.find(t, tt.check)
+			state, word, _ := strings.Cut(tt.want, ": ")
+			if strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
+				t.Errorf("it says %+v, want %q", f, tt.want)
+			}
+			if wrong := f.Verdict != authn.VerdictOK; wrong != (f.Remedy != "") {
+				t.Errorf("the remedy is %q", f.Remedy)
+			}
+			if strings.Contains(d.raw, "secret-of-redis") {
+				t.Errorf("SL-06: a secret is shown:\n%s", d.raw)
+			}
+		})
+	}
+}
+
+// TestDoctorBesideRedis asks a Redis server that is there, and one that does not know us.
+func TestDoctorBesideRedis(t *testing.T) {
+	t.Parallel()
+	_, address := startRedis(t)
+	op := newScriptedOP(t)
+	for name, tt := range map[string]struct{ url, want string }{
+		"a server":           {address, "ok: answers, and can be written to"},
+		"a user it does not": {strings.Replace(address, "unix://", "unix://nobody:secret-of-redis@", 1), "failed configuration: refuses the app"},
+	} {
+		d := diagnose(t, append(knows(op), "SESSION_STORE="+tt.url)...)
+		f := d.find(t, "store")
+		if state, word, _ := strings.Cut(tt.want, ": "); strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
+			t.Errorf("%s: it says %+v", name, f)
+		}
+		if strings.Contains(d.raw, "secret-of-redis") {
+			t.Errorf("SL-06: %s: a secret is shown:\n%s", name, d.raw)
+		}
+	}
+}

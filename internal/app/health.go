@@ -1,0 +1,101 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// healthTimeout is shorter than what container engines wait.
+const healthTimeout = 3 * time.Second
+
+// health asks the app that runs with this configuration on this machine whether it is
+// alive, or with --ready whether people can sign in: a container without a shell has no
+// other way to ask.
+func health(ctx context.Context, c invocation) error {
+	cfg, err := loadConfig(c.env)
+	if err != nil {
+		return refused(err)
+	}
+	path := "/healthz"
+	if c.flagged {
+		path = "/readyz"
+	}
+	answer, err := cfg.askApp(ctx, path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.stdout, answer)
+	return err
+}
+
+// askApp asks the running app and returns what it says. The error says that there is none
+// or that it does not say 200.
+func (c *Config) askApp(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	transport, err := c.appTransport()
+	if err != nil {
+		return "", err
+	}
+	defer transport.CloseIdleConnections()
+	scheme := "http"
+	if c.TLSCertFile != "" {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.appAddress()+path, nil)
+	if err != nil {
+		return "", fmt.Errorf("health: %w", err)
+	}
+	resp, err := transport.RoundTrip(req) // no redirect is followed, no proxy is asked
+	if err != nil {
+		return "", fmt.Errorf("nothing answers at %s: %w", c.appAddress(), err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return "", fmt.Errorf("reading the answer of %s: %w", c.appAddress(), err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %d: %s", path, resp.StatusCode, printable(string(body)))
+	}
+	return printable(string(body)), nil
+}
+
+// appAddress is where this machine reaches the app.
+func (c *Config) appAddress() string {
+	host := cmp.Or(c.listenHost(), "localhost")
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(c.Port))
+}
+
+// appTransport trusts the app's own certificate beside those that this machine trusts,
+// for the name that people use.
+func (c *Config) appTransport() (*http.Transport, error) {
+	if c.TLSCertFile == "" {
+		return &http.Transport{}, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	own, err := os.ReadFile(c.TLSCertFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: TLS_CERT_FILE: %w", ErrConfiguration, err)
+	}
+	if !roots.AppendCertsFromPEM(own) {
+		return nil, fmt.Errorf("%w: TLS_CERT_FILE: %w", ErrConfiguration, errors.New("holds no certificate"))
+	}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.baseURL(c.Port).Hostname()}}, nil
+}

@@ -1,0 +1,255 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"latchkey/internal/scriptedop"
+)
+
+// TestCacheDeception (HB-11) gives a page of a person's an address that looks like a file's,
+// which a cache in between may keep.
+func TestCacheDeception(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	for _, page := range []string{"/profile", "/dashboard", "/sessions", "/api/me"} {
+		for _, ending := range []string{"/x.css", ";.js", "%0a.css", "%2fx.css", "%23.css", "%3f.css", ".css", "/.png", "%00.js", "//x.css"} {
+			got := v.direct(v.request(http.MethodGet, page+ending, nil))
+			if got.StatusCode != http.StatusNotFound && got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s is %d, %q", page+ending, got.StatusCode, got.Header.Get("Cache-Control"))
+			}
+			if strings.Contains(got.body, "Alice") || strings.Contains(got.body, "qsLogoutBtn") {
+				t.Errorf("%s shows who asks", page+ending)
+			}
+		}
+	}
+	if got := v.get("/nothing"); got.StatusCode != http.StatusNotFound || !strings.Contains(got.body, "qsLogoutBtn") {
+		t.Errorf("a page that is not there is %d, without the person's header", got.StatusCode)
+	}
+}
+
+// TestPlantedTokens (HB-13, HB-14, HB-15) sends forms from elsewhere with a cookie and a
+// token that fit each other: nothing here believes in such a pair.
+func TestPlantedTokens(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	for _, page := range []string{"/logout", "/profile/refresh", "/sessions/x/end", "/sessions/end-others", "/session/extend"} {
+		for _, headers := range [][]string{
+			{"Sec-Fetch-Site", "same-site", "Origin", "http://sibling.localhost"},
+			{"Sec-Fetch-Site", "cross-site", "Origin", "null"},
+			{"Origin", "https://" + strings.TrimPrefix(s.url, "http://") + ".evil.example"},
+			{"Origin", "null"},
+		} {
+			for _, token := range []string{"evil", "_echo_csrf_using_sec_fetch_site_"} {
+				req := v.request(http.MethodPost, page, url.Values{"csrf": {token}, "_csrf": {token}}, append(headers, "X-CSRF-Token", token)...)
+				req.AddCookie(&http.Cookie{Name: "_csrf", Value: token})
+				if got := v.direct(req); got.StatusCode != http.StatusForbidden {
+					t.Errorf("%s with %v is answered %d", page, headers, got.StatusCode)
+				}
+			}
+		}
+	}
+	if !v.signedIn() {
+		t.Error("the person was signed out")
+	}
+}
+
+// TestNoOtherOrigins (HB-16, HB-30) asks on behalf of other sites.
+func TestNoOtherOrigins(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	for _, page := range []string{"/", "/dashboard", "/profile", "/api/me", "/events", "/login", "/callback", "/static/x.js", "/healthz", "/backchannel-logout", "/nothing"} {
+		for _, origin := range []string{"https://evil.example", "null", s.url + ".evil.example"} {
+			preflight := v.direct(v.request(http.MethodOptions, page, nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"))
+			if preflight.StatusCode != 403 && preflight.StatusCode != 404 && preflight.StatusCode != 405 {
+				t.Errorf("a preflight of %s from %s is %d", page, origin, preflight.StatusCode)
+			}
+			for _, got := range []answer{preflight, v.direct(v.request(http.MethodHead, page, nil, "Origin", origin))} {
+				for header := range got.Header {
+					if strings.HasPrefix(header, "Access-Control-") {
+						t.Errorf("%s says %s to %s", page, header, origin)
+					}
+				}
+			}
+		}
+	}
+	got := v.get("/api/me?callback=alert&jsonp=alert", "Accept", "application/json")
+	if got.StatusCode != http.StatusOK || !strings.HasPrefix(got.body, "{") || strings.Contains(got.body, "alert") {
+		t.Errorf("HB-30: %d %s", got.StatusCode, got.body)
+	}
+}
+
+// TestForwardedHeaders (HB-24) claims to be somebody else, to an app without a proxy and to
+// one with.
+func TestForwardedHeaders(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		env     []string
+		headers [][2]string
+		want    string
+	}{
+		"no proxy":           {nil, [][2]string{{"X-Forwarded-For", "192.0.2.9"}, {"X-Real-Ip", "192.0.2.9"}, {"Forwarded", "for=192.0.2.9"}}, "loopback"},
+		"a proxy":            {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
+		"a proxy's own word": {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1, 192.0.2.9"}}, "192.0.2.9"},
+		"twice":              {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1"}, {"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
+		"an underscore":      {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X_Forwarded_For", "192.0.2.9"}}, "loopback"},
+		"another proxy":      {[]string{"TRUSTED_PROXIES=198.51.100.0/24"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "loopback"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := startApp(t, c.env...)
+			v := a.visitor()
+			req := v.request(http.MethodGet, "/nothing", nil)
+			for _, h := range c.headers {
+				req.Header[h[0]] = append(req.Header[h[0]], h[1])
+			}
+			got := v.direct(req)
+			lines := a.logged("request answered", got.Header.Get("X-Request-Id"))
+			if len(lines) != 1 {
+				t.Fatalf("%d lines of the request", len(lines))
+			}
+			client := fmt.Sprint(lines[0]["client"])
+			if ip := net.ParseIP(client); client != c.want && !(c.want == "loopback" && ip != nil && ip.IsLoopback()) {
+				t.Errorf("the client is %s, want %s", client, c.want)
+			}
+		})
+	}
+}
+
+// TestContentTypes (HB-27) looks at what every kind of answer says that it is.
+func TestContentTypes(t *testing.T) {
+	t.Parallel()
+	s := startScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	const page, problem = "text/html; charset=UTF-8", "application/problem+json"
+	for _, c := range []struct{ method, path, accept, want string }{
+		{"GET", "/", "text/html", page},
+		{"GET", "/dashboard", "", page},
+		{"GET", "/nothing", "", page},
+		{"GET", "/nothing", "*/*", page},
+		{"GET", "/nothing", "text/html, application/json", page},
+		{"GET", "/nothing", "application/json", problem},
+		{"DELETE", "/dashboard", "text/html", page},
+		{"DELETE", "/dashboard", "application/json", problem},
+		{"GET", "/callback?code=x&state=y", "application/json", problem},
+		{"GET", "/api/me", "text/html", "application/json"},
+		{"POST", "/backchannel-logout", "", "application/json"},
+	} {
+		req := v.request(c.method, c.path, nil)
+		if c.accept != "" {
+			req.Header.Set("Accept", c.accept)
+		}
+		got := v.direct(req)
+		if got.StatusCode >= 300 && got.StatusCode < 400 {
+			continue // no body
+		}
+		if c.method == "DELETE" && got.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s %s is %d", c.method, c.path, got.StatusCode)
+		}
+		if kind := got.Header.Get("Content-Type"); kind != c.want {
+			t.Errorf("%s %s for %q is %q (%d), want %q", c.method, c.path, c.accept, kind, got.StatusCode, c.want)
+		}
+		if strings.Contains(got.body, `{"message"`) {
+			t.Errorf("%s %s shows Echo's own error: %s", c.method, c.path, got.body)
+		}
+	}
+}
+
+// TestNothingElseIsServed (HB-29) looks for what frameworks and servers leave open.
+func TestNothingElseIsServed(t *testing.T) {
+	t.Parallel()
+	v := startApp(t).visitor()
+	for _, path := range []string{
+		"/debug/pprof/", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/.env", "/.git/config", "/go.mod", "/main.go", "/data/sessions.db",
+		"/server-status", "/actuator", "/swagger", "/graphql", "/admin.php", "/static/", "/views/", "/.well-known/security.txt",
+	} {
+		if got := v.get(path); got.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is %d", path, got.StatusCode)
+		}
+	}
+	version := regexp.MustCompile(`(?i)echo|go1\.|htmx/?\d|labstack`)
+	for _, path := range []string{"/", "/nothing", "/callback"} {
+		if got := v.get(path); version.MatchString(got.body) || version.MatchString(fmt.Sprint(got.Header)) {
+			t.Errorf("%s says what it is made of", path)
+		}
+	}
+}
+
+// TestObservatory (HB-31, HB-23) adds up the points of Mozilla's HTTP Observatory for pages
+// and their failures: 100, and what may be earned beside.
+func TestObservatory(t *testing.T) {
+	t.Parallel()
+	a := startApp(t)
+	v := a.visitor()
+	person := a.visitor()
+	person.signIn("/login", ada)
+	for name, got := range map[string]answer{
+		"home": v.get("/"), "a failure": v.get("/nothing"), "the dashboard": person.get("/dashboard"), "the gallery": v.get("/dev/gallery"),
+		"the start of a sign-in": v.direct(v.request(http.MethodGet, "/login", nil)),
+	} {
+		points, h := 100, got.Header
+		policy := h.Get("Content-Security-Policy")
+		for _, earned := range []struct {
+			points int
+			when   bool
+		}{
+			{10, strings.HasPrefix(policy, "default-src 'none'") && !strings.Contains(policy, "unsafe") && !strings.Contains(policy, "data:")},
+			{5, strings.Contains(policy, "frame-ancestors 'none'")},
+			{5, h.Get("Referrer-Policy") == "no-referrer"},
+			{10, h.Get("Cross-Origin-Resource-Policy") == "same-origin"},
+			{-5, h.Get("X-Content-Type-Options") != "nosniff"},
+			{-50, h.Get("Access-Control-Allow-Origin") != ""},
+		} {
+			if earned.when {
+				points += earned.points
+			}
+		}
+		for _, cookie := range got.Cookies() {
+			if !cookie.HttpOnly || cookie.SameSite == http.SameSiteDefaultMode {
+				points -= 20
+			}
+		}
+		if points < 130 {
+			t.Errorf("%s has %d points", name, points)
+		}
+	}
+}
+
+// TestPicturesOfStrangers (HB-19) has a person whose picture is anywhere but at their
+// provider: the page shows none, and nobody fetches it.
+func TestPicturesOfStrangers(t *testing.T) {
+	t.Parallel()
+	for _, picture := range []string{
+		"http://169.254.169.254/latest/meta-data/", "https://evil.example/pixel.png", "data:image/svg+xml,<svg onload=alert(1)>",
+		"javascript:alert(1)", "//evil.example/x.png", "https://user:password@evil.example/x.png", "file:///etc/passwd", "/logout",
+	} {
+		t.Run(picture, func(t *testing.T) {
+			t.Parallel()
+			s := startScripted(t)
+			s.op.Edit(scriptedop.UserInfo, func(document map[string]any) { document["picture"] = picture })
+			v := s.visitor()
+			s.signInNow(v)
+			page := v.get("/profile")
+			for n := range parse(t, page.body).Descendants() {
+				if n.Data == "img" && !strings.HasPrefix(attribute(n, "src"), "/static/") {
+					t.Errorf("the page shows %q", attribute(n, "src"))
+				}
+			}
+			if page.StatusCode != http.StatusOK {
+				t.Errorf("it is %d", page.StatusCode)
+			}
+		})
+	}
+}

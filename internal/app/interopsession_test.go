@@ -1,0 +1,112 @@
+package app
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// What follows a sign-in with a certified provider; interop_test.go runs these.
+
+// testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
+// allowed: the person is then signed in without it.
+func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
+	for algorithms, accepted := range map[string]bool{"RS256,ES256": true, "RS256": false} {
+		t.Run("ES256 for "+algorithms, func(t *testing.T) {
+			t.Parallel()
+			wanted := wantedProvider{Client: map[string]any{"userinfo_signed_response_alg": "ES256"}}
+			i := providers.startInterop(t, wanted, "ID_TOKEN_ALG="+algorithms)
+			dashboard := i.signIn("/login", "ada")
+			if accepted {
+				i.wantDashboard(dashboard)
+				i.wantDashboard(i.press(dashboard, "profile-refresh-button"))
+				return
+			}
+			if shown := text(parse(t, dashboard.body)); !i.signedIn() || strings.Contains(shown, "certified") {
+				t.Errorf("it ends at %s:\n%s", dashboard.Request.URL, shown)
+			}
+		})
+	}
+}
+
+// testRefreshWithRotation presses Refresh with an access token that is worth nothing any
+// more: each time the provider gives out a new refresh token and withdraws the old one, and
+// with it all that came of it if it is used once more.
+func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{AccessTokensOnce: true})
+	page := i.signIn("/login", "ada")
+	i.wantDashboard(page)
+	for n, want := range []string{"asked 2", "asked 3", "asked 4"} {
+		page = i.press(page, "profile-refresh-button")
+		i.wantDashboard(page)
+		if !strings.Contains(page.body, want) {
+			t.Errorf("after refresh %d the dashboard does not show %q", n+1, want)
+		}
+		i.wantCalls("token refresh_token 200", n+1)
+	}
+}
+
+// testStepUp asks for a recent sign-in: this provider says when it was only if max_age
+// asks for it, and its session is recent enough to need no page.
+func testStepUp(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{})
+	i.wantDashboard(i.signIn("/login", "ada"))
+	other := i.otherBrowser()
+	other.wantDashboard(other.signIn("/login", "ada"))
+
+	held := i.press(i.get("/sessions"), "end-others")
+	i.wantCalls("token authorization_code 200", 3)
+	if !other.signedIn() {
+		t.Error("the other session ended before the person said so again")
+	}
+	if done := i.press(held, "resume-button"); done.StatusCode != http.StatusOK || !i.signedIn() || other.signedIn() {
+		t.Errorf("it ends at %s with %d: here %t, there %t", done.Request.URL, done.StatusCode, i.signedIn(), other.signedIn())
+	}
+}
+
+// testRPInitiatedLogout signs out in the app, which ends the provider's session too.
+func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{})
+	dashboard := i.signIn("/login", "ada")
+	i.wantDashboard(dashboard)
+
+	// While the provider has a session it signs people in without its page.
+	i.get("/login")
+	if !i.signedIn() {
+		t.Error("the provider's session does not sign in again")
+	}
+
+	asked := i.press(i.get("/dashboard"), "qsLogoutBtn")
+	if hint := asked.Request.URL.Query(); hint.Get("id_token_hint") == "" || hint.Get("state") == "" {
+		t.Errorf("the provider is asked with %d parameters", len(hint))
+	}
+	if i.signedIn() {
+		t.Error("signed out at the provider first")
+	}
+	signedOut := i.press(asked, "sign-out")
+	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.body, "here and at the sign-in service") {
+		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, text(parse(t, signedOut.body)))
+	}
+	i.wantCalls("revocation 200", 1)
+	if again := i.get("/login"); byID(parse(t, again.body), "person-ada") == nil {
+		t.Errorf("the provider's session is not over: signing in leads to %s", again.Request.URL)
+	}
+}
+
+// testBackchannelLogout signs out at the provider, which tells the app.
+func testBackchannelLogout(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{}, "LOGOUT_TOKEN_TYP=strict")
+	i.wantDashboard(i.signIn("/login", "ada"))
+	other := i.otherBrowser()
+	other.wantDashboard(other.signIn("/login", "ada"))
+	i.press(i.get(i.issuer+"/session/end"), "sign-out")
+	if i.signedIn() {
+		t.Errorf("the app's session goes on:\n%s", i.app.log)
+	}
+	if !other.signedIn() {
+		t.Error("the same person was signed out in another browser")
+	}
+	if i.app.log.count("signed out by the provider") != 1 {
+		t.Errorf("the log does not say so:\n%s", i.app.log)
+	}
+}

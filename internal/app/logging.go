@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"latchkey/authn"
+	"latchkey/routes"
+)
+
+// maxLogged bounds a text in the log, in bytes.
+const maxLogged = 4 << 10
+
+// newLogger logs to the program's output: as text where a person reads it, else as
+// JSON, in UTC.
+func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.logLevel(), ReplaceAttr: tidy}
+	var handler slog.Handler = slog.NewJSONHandler(stdout, options)
+	if cfg.readable(stdout) {
+		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.String(a.Key, a.Value.Time().Format("15:04:05.000"))
+			}
+			return tidy(groups, a)
+		}
+		handler = slog.NewTextHandler(stdout, options)
+	}
+	return slog.New(requestHandler{handler})
+}
+
+// readable reports whether the output is for a person's eyes.
+func (c *Config) readable(stdout io.Writer) bool {
+	if c.LogFormat != "" {
+		return c.LogFormat == "text"
+	}
+	return isTerminal(stdout)
+}
+
+// isTerminal reports whether a person watches.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// tidy keeps strangers' texts from doing anything to whoever reads the log: control
+// characters and those that turn the direction of writing are escaped, and what is long is
+// cut.
+func tidy(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindTime:
+		return slog.Time(a.Key, a.Value.Time().UTC())
+	case slog.KindString:
+		if text := a.Value.String(); !plain(text) {
+			return slog.String(a.Key, harmless(text))
+		}
+	case slog.KindAny:
+		switch value := a.Value.Any().(type) {
+		case time.Time, *slog.Source, slog.Level:
+		case error:
+			return slog.String(a.Key, harmless(value.Error()))
+		case fmt.Stringer:
+			return slog.String(a.Key, harmless(value.String()))
+		}
+	}
+	return a
+}
+
+// plain reports whether a text can be logged as it is; most can.
+func plain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return len(text) <= maxLogged
+}
+
+func harmless(text string) string {
+	cut := ""
+	if len(text) > maxLogged {
+		end := maxLogged
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text, cut = text[:end], "… "+strconv.Itoa(len(text)-end)+" bytes more"
+	}
+	var out strings.Builder
+	for _, r := range text {
+		// Line breaks, which the handlers escape, are left to them: a stack has many.
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
+			out.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		out.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return out.String() + cut
+}
+
+// requestHandler adds to every line the request that it belongs to, so that the reference
+// on an error page finds the whole story.
+type requestHandler struct{ slog.Handler }
+
+func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
+	if request := routes.RequestOf(ctx); request.ID != "" {
+		record.AddAttrs(slog.String("client", request.Client), slog.String("request", request.ID))
+	}
+	if trace := authn.TraceFrom(ctx); trace.ID() != "" {
+		record.AddAttrs(slog.String("trace_id", trace.ID()))
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h requestHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return requestHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h requestHandler) WithGroup(name string) slog.Handler {
+	return requestHandler{h.Handler.WithGroup(name)}
+}

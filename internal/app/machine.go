@@ -1,0 +1,203 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
+	"latchkey/authn/redisstore"
+)
+
+// expirySoon is how long before its end a certificate is worth a word.
+const expirySoon = 14 * 24 * time.Hour
+
+// machineChecks are of what the app needs beside its provider.
+func (c *Config) machineChecks() []authn.Question {
+	return []authn.Question{
+		{Name: "secret_key", Run: c.checkSecretKey},
+		{Name: "port", Run: c.checkPort},
+		{Name: "https", Run: c.checkHTTPS},
+		{Name: "proxies", Run: c.checkProxies},
+		{Name: "cookies", Run: c.checkCookies},
+		{Name: "store", Run: c.checkStore},
+	}
+}
+
+func good(format string, args ...any) authn.Finding {
+	return authn.Finding{Verdict: authn.VerdictOK, Found: fmt.Sprintf(format, args...)}
+}
+
+func bad(verdict authn.Verdict, side authn.Side, found, remedy string) authn.Finding {
+	return authn.Finding{Verdict: verdict, Side: side, Found: found, Remedy: remedy}
+}
+
+// checkSecretKey looks at the kept key without making one. A configured one has been
+// judged with the other variables.
+func (c *Config) checkSecretKey(context.Context) authn.Finding {
+	if secrets := c.secrets(); len(secrets) > 0 {
+		return good("APP_SECRET_KEY: %d of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
+	}
+	path := filepath.Join(c.DataDir, secretFile)
+	_, err := readSecret(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return good("will be made and kept in %s at the first start", path)
+	case err != nil:
+		return bad(authn.VerdictFailed, authn.SideMachine, err.Error(), "let the program read "+path+", or set APP_SECRET_KEY")
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return bad(authn.VerdictWarning, authn.SideMachine, fmt.Sprintf("others can read %s (mode %#o)", path, info.Mode().Perm()), "run chmod 600 on it")
+	}
+	return good("kept in %s", path)
+}
+
+// listenAddress is where the program is to listen, and which variables say so.
+type listenAddress struct{ address, host, port string }
+
+func (c *Config) listenAddresses() []listenAddress {
+	list := []listenAddress{{net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)), "LISTEN_ADDR", "PORT"}}
+	if c.OpsAddr != "" {
+		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR"})
+	}
+	if c.development() {
+		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR"})
+	}
+	return list
+}
+
+// checkPort tries the ports, and asks who is there if the app's is taken.
+func (c *Config) checkPort(ctx context.Context) authn.Finding {
+	var free []string
+	for _, listen := range c.listenAddresses() {
+		host, port, err := net.SplitHostPort(listen.address)
+		if err == nil && port == "0" {
+			continue
+		}
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen.address)
+		address := fmt.Sprintf("port %s of %s", port, cmp.Or(host, "all interfaces"))
+		switch {
+		case err == nil:
+			_ = listener.Close() // nobody has connected to it
+			free = append(free, address+" is free")
+		case errors.Is(err, syscall.EADDRINUSE):
+			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
+				return good("an app has %s already", address)
+			}
+			return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another "+listen.port)
+		case errors.Is(err, syscall.EACCES):
+			return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
+		default:
+			return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, listen.host+" has to be an address of this machine")
+		}
+	}
+	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))
+}
+
+// checkHTTPS looks at how people's connections are protected.
+func (c *Config) checkHTTPS(context.Context) authn.Finding {
+	base := c.baseURL(c.Port)
+	switch {
+	case c.TLSCertFile != "":
+		return c.checkCertificate(base.Hostname())
+	case base.Scheme == "https":
+		return good("a proxy in front of the app has to serve %s", base)
+	}
+	return good("plain http, on this machine only: %s", base)
+}
+
+func (c *Config) checkCertificate(host string) authn.Finding {
+	pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
+	if err != nil {
+		return bad(authn.VerdictFailed, authn.SideConfiguration, "TLS_CERT_FILE and TLS_KEY_FILE are no certificate and its key",
+			"name PEM files: the certificate with those that it rests on, and its own private key")
+	}
+	leaf, until := pair.Leaf, pair.Leaf.NotAfter.Format(time.DateOnly)
+	now := time.Now()
+	switch {
+	case leaf.VerifyHostname(host) != nil:
+		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
+	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
+		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it; the app reads its files anew by itself")
+	case leaf.NotAfter.Sub(now) < expirySoon:
+		return bad(authn.VerdictWarning, authn.SideConfiguration, "the certificate expires on "+until, "renew it; the app reads its files anew by itself")
+	}
+	return good("the app serves it, with a certificate for %s until %s", host, until)
+}
+
+// checkProxies compares whom the app believes with who can stand in front of it.
+func (c *Config) checkProxies(context.Context) authn.Finding {
+	base := c.baseURL(c.Port)
+	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
+	switch {
+	case everybody:
+		return bad(authn.VerdictWarning, authn.SideConfiguration, "TRUSTED_PROXIES trusts everybody: whoever connects can say who they are in X-Forwarded-For",
+			"name the networks of the proxies alone")
+	case len(c.TrustedProxies) > 0:
+		return good("X-Forwarded-For counts from %s", strings.Join(c.TrustedProxies, ", "))
+	case base.Scheme == "https" && c.TLSCertFile == "":
+		return bad(authn.VerdictWarning, authn.SideConfiguration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: everybody seems to come from the proxy",
+			"set TRUSTED_PROXIES to the proxy's network, and have it pass the Host header on; or set TLS_CERT_FILE and TLS_KEY_FILE")
+	}
+	return good("none is trusted, none is needed")
+}
+
+// checkCookies says what follows for cookies from the base URL.
+func (c *Config) checkCookies(context.Context) authn.Finding {
+	if c.baseURL(c.Port).Scheme != "https" {
+		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
+	}
+	if c.ResponseMode == "form_post" {
+		return good("__Host-, Secure, HttpOnly, SameSite=Lax; during a sign-in SameSite=None, for form_post")
+	}
+	return good("__Host-, Secure, HttpOnly, SameSite=Lax")
+}
+
+// checkStore asks whether sessions can be kept.
+func (c *Config) checkStore(ctx context.Context) authn.Finding {
+	switch {
+	case c.parsedRedis != nil:
+		return c.checkRedis(ctx)
+	case c.SessionStore == "memory":
+		return good("memory: everybody is signed out when the app stops")
+	}
+	path := filepath.Join(c.DataDir, "sessions.db")
+	found, err := boltstore.Check(ctx, path)
+	switch {
+	case errors.Is(err, boltstore.ErrHeld):
+		return good("%s is in use, as it is while the app runs", path)
+	case errors.Is(err, fs.ErrPermission):
+		return bad(authn.VerdictFailed, authn.SideMachine, "this user may not use "+path, "give DATA_DIR and what is in it to the user that the app runs as, or name another directory")
+	case err != nil:
+		found, remedy, _ := strings.Cut(strings.TrimPrefix(err.Error(), "boltstore: "), ": ")
+		return bad(authn.VerdictFailed, authn.SideMachine, found, remedy)
+	case !found:
+		return good("%s can be made", path)
+	}
+	return good("%s can be read and written", path)
+}
+
+func (c *Config) checkRedis(ctx context.Context) authn.Finding {
+	store, err := redisstore.Open(ctx, c.parsedRedis, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return bad(authn.VerdictFailed, authn.SideConfiguration, "the Redis server refuses the app: "+err.Error(), "see user, password, database and TLS in SESSION_STORE")
+	}
+	err = errors.Join(store.Ping(ctx), store.Close())
+	if err != nil {
+		return bad(authn.VerdictFailed, authn.SideNetwork, "the Redis server cannot be written to: "+err.Error(), "see whether it runs, and whether SESSION_STORE names its host and port")
+	}
+	return good("the Redis server answers, and can be written to")
+}

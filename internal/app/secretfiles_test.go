@@ -1,0 +1,62 @@
+package app
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestOpenFilesAreTold (SL-06) starts with a key that others can read.
+func TestOpenFilesAreTold(t *testing.T) {
+	t.Parallel()
+	const told = "file with secrets can be read by others"
+	for name, tt := range map[string]struct {
+		mode    os.FileMode
+		baseURL string
+		want    int
+	}{
+		"SL-06 its owner's alone":         {0o600, "https://app.example.com", 0},
+		"SL-06 its group's":               {0o640, "https://app.example.com", 1},
+		"SL-06 everybody's":               {0o604, "https://app.example.com", 1},
+		"SL-06 on a machine of one's own": {0o644, "http://localhost:3000", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key := filepath.Join(t.TempDir(), "key.pem")
+			if err := os.WriteFile(key, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(key, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			a := &app{t: t, log: newLogBuffer()}
+			cfg := &Config{ClientSigningKey: key, CallbackURL: tt.baseURL + "/callback", DataDir: t.TempDir(), LogFormat: "json", LogLevel: "info"}
+			cfg.warnOfOpenFiles(newLogger(cfg, a.log))
+			if lines := a.logged(told, ""); len(lines) != tt.want || tt.want == 1 && (lines[0]["file"] != key || lines[0]["level"] != "WARN") {
+				t.Errorf("the log says %v", lines)
+			}
+		})
+	}
+}
+
+// TestWhatIsWrittenIsTheOwners (SL-08) looks at every file that the program makes.
+func TestWhatIsWrittenIsTheOwners(t *testing.T) {
+	t.Parallel()
+	a := startApp(t)
+	a.visitor().signIn("/login", ada)
+	files := 0
+	err := filepath.WalkDir(a.dataDir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if files++; err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("SL-08: %s has mode %v", entry.Name(), info.Mode())
+		}
+		return err
+	})
+	if err != nil || files < 2 {
+		t.Errorf("%d files were found: %v", files, err)
+	}
+}

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"latchkey/authn"
+)
+
+// keys are the application's secrets: the configured ones, or on loopback one that
+// is made once and kept, so that a restart signs nobody out.
+func (c *Config) keys() (*authn.Keys, error) {
+	if secrets := c.secrets(); len(secrets) > 0 {
+		return authn.NewKeys(secrets...)
+	}
+	secret, err := keptSecret(c.DataDir, secretFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: DATA_DIR: %w", ErrConfiguration, err)
+	}
+	return authn.NewKeys(secret)
+}
+
+// secretFile is the name of the kept secret in DATA_DIR.
+const secretFile = "app-secret-key"
+
+// keptSecret reads a secret from a file, and makes it first where there is none.
+func keptSecret(dir, name string) (authn.Secret, error) {
+	path := filepath.Join(dir, name)
+	secret, err := readSecret(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return makeSecret(dir, path)
+	}
+	return secret, err
+}
+
+// readSecret reads a secret that was kept.
+func readSecret(path string) (authn.Secret, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	secret := authn.Secret(strings.TrimSpace(string(raw)))
+	if len(secret) < authn.MinSecretBytes {
+		return "", fmt.Errorf("%s holds no key; remove it, and everybody signs in anew", path)
+	}
+	return secret, nil
+}
+
+// makeSecret writes a new secret under another name first, so that the file is whole or
+// not there.
+func makeSecret(dir, path string) (authn.Secret, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	secret := hex.EncodeToString(random)
+	if err := os.WriteFile(path+".new", []byte(secret+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	return authn.Secret(secret), os.Rename(path+".new", path)
+}

@@ -1,0 +1,100 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// drainTimeout is how long requests that are under way may take to finish. With the grace
+// before it, a stop takes ten seconds at most: then many supervisors lose patience.
+const drainTimeout = 8 * time.Second
+
+// servers are the HTTP servers of the process.
+type servers struct {
+	log     *slog.Logger
+	running []*http.Server
+	// failed receives the error of a server that stops by itself.
+	failed chan error
+}
+
+func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 3)} }
+
+// serve starts a server on a listener. Its limits are for clients that are slow,
+// broken or hostile; a browser never meets them.
+func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, keyFile string) {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       90 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	if certFile != "" {
+		server.TLSConfig = (&certificate{certFile: certFile, keyFile: keyFile, now: time.Now, log: s.log}).tlsConfig()
+	}
+	s.running = append(s.running, server)
+	go func() {
+		serve := func() error { return server.Serve(listener) }
+		if certFile != "" {
+			serve = func() error { return server.ServeTLS(listener, "", "") } // of TLSConfig
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+		}
+	}()
+}
+
+// goOn serves on for a while. A server that stops by itself meanwhile is an error.
+func (s *servers) goOn(grace time.Duration) error {
+	select {
+	case <-time.After(grace):
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// drain lets the requests that are under way finish. The app goes first: it may
+// still need the development provider.
+func (s *servers) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var faults []error
+	for i := len(s.running) - 1; i >= 0; i-- {
+		if err := s.running[i].Shutdown(ctx); err != nil {
+			faults = append(faults, fmt.Errorf("draining: %w", err), s.running[i].Close())
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// listen opens a port. While a process that is being replaced still holds it, as in
+// a hot reload, it waits a little.
+func listen(ctx context.Context, address, variable string) (net.Listener, error) {
+	deadline := time.Now().Add(3 * time.Second)
+	for {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err == nil {
+			return listener, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%w: %s: cannot listen on %s: %w", ErrConfiguration, variable, address, err)
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %s: another program listens on %s already; stop it, or choose another port", ErrConfiguration, variable, address)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

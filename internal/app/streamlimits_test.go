@@ -1,0 +1,209 @@
+package app
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/internal/scriptedop"
+)
+
+// TestStreamsOutliveTheServersDeadlines (SS-03) keeps a stream open for longer than the
+// server's deadlines are for pages.
+func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
+	t.Parallel()
+	const deadline = 300 * time.Millisecond
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newStepUp(t)
+			strict := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Host = strings.TrimPrefix(p.url, "http://")
+				p.parts.handler.ServeHTTP(w, r)
+			}))
+			strict.Config.ReadTimeout, strict.Config.WriteTimeout = deadline, deadline
+			if strict.EnableHTTP2 = http2; http2 {
+				strict.StartTLS()
+			} else {
+				strict.Start()
+			}
+			t.Cleanup(strict.Close)
+			client := *p.there.client
+			client.Transport = &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+			v := &visitor{t: t, app: &app{t: t, url: strings.Replace(strict.URL, "127.0.0.1", "localhost", 1), log: p.log}, client: &client}
+			open := v.listen()
+			open.want("alive")
+			select {
+			case e := <-open.events:
+				t.Fatalf("%v comes", e)
+			case <-time.After(4 * deadline):
+			}
+			p.endOthers()
+			open.want("signed-out")
+			open.wantEnd()
+			if got := open.resp.Proto; got != strings.Replace(name, "/2", "/2.0", 1) {
+				t.Errorf("this was %s", got)
+			}
+		})
+	}
+}
+
+// TestStreamLimits (SS-05) opens streams until there are enough: of a session, of a person,
+// and of all together.
+func TestStreamLimits(t *testing.T) {
+	t.Parallel()
+	const perSession, perPerson, all = 6, 30, 40
+	s, _ := assembleWith(t, func(c *authn.Config) { c.Watchers = all })
+	refused := func(v *visitor) *http.Response {
+		resp := v.connect()
+		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
+			t.Fatalf("one too many is answered %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+		}
+		return resp
+	}
+	alice := s.visitor()
+	s.signInNow(alice)
+	var open []*listener
+	for range perSession {
+		open = append(open, alice.listen())
+	}
+	for range 1000 - perSession {
+		_ = refused(alice).Body.Close()
+	}
+	open[0].close()
+	s.wantStreams(perSession - 1)
+	open[0] = alice.listen()
+
+	for len(open) < perPerson {
+		device := s.visitor()
+		s.signInNow(device)
+		for range perSession {
+			open = append(open, device.listen())
+		}
+	}
+	device := s.visitor()
+	s.signInNow(device)
+	refused(device)
+
+	s.op.SignInAs("mallory")
+	for len(open) < all {
+		device = s.visitor()
+		s.signInNow(device)
+		for range min(perSession, all-len(open)) {
+			open = append(open, device.listen())
+		}
+	}
+	s.op.SignInAs("carol")
+	carol := s.visitor()
+	s.signInNow(carol)
+	refused(carol)
+	if page := carol.get("/dashboard"); page.StatusCode != http.StatusOK {
+		t.Errorf("without a stream the dashboard is %d", page.StatusCode)
+	}
+	for _, l := range open {
+		l.close()
+	}
+	s.wantStreams(0)
+	carol.listen().want("alive")
+}
+
+// TestStreamHeaders (SS-06) reads how a stream is announced to what lies between.
+func TestStreamHeaders(t *testing.T) {
+	t.Parallel()
+	s, _ := assembleScripted(t)
+	v := s.visitor()
+	s.signInNow(v)
+	open := v.listen("Accept-Encoding", "gzip")
+	for header, want := range map[string]string{
+		"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no",
+		"Content-Encoding": "", "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Set-Cookie": "",
+	} {
+		if got := open.resp.Header.Get(header); got != want {
+			t.Errorf("%s is %q, want %q", header, got, want)
+		}
+	}
+}
+
+// TestStreamsSayNothingOfAnybody (SS-08, HB-17, HB-18) has a person whose claims look like
+// events, and a browser that says that it has seen some.
+func TestStreamsSayNothingOfAnybody(t *testing.T) {
+	t.Parallel()
+	const evil = "x\n\nevent: signed-out\ndata: {\"because\":\"<script>alert(1)</script>\"}\n\n"
+	s, clock := assembleScripted(t)
+	s.op.Edit(scriptedop.UserInfo, func(document map[string]any) {
+		for _, claim := range []string{"name", "email", "picture", "locale", "groups"} {
+			document[claim] = evil
+		}
+	})
+	v := s.visitor()
+	s.signInNow(v)
+	for _, last := range []string{"", "1", strings.Repeat("9", 8<<10), "../../x", "x\tevent: alive"} {
+		open := v.listen("Last-Event-Id", last)
+		got := open.want("alive") // and the listener minds every line that no stream has
+		if len(got) != 3 || got["person"] == "" || strings.ContainsAny(fmt.Sprint(got), "<@\n") {
+			t.Errorf("the event holds %v", got)
+		}
+		open.close()
+	}
+	open := v.listen()
+	open.want("alive")
+	clock.Move(24 * time.Hour)
+	if got := open.want("signed-out"); len(got) != 1 {
+		t.Errorf("the event holds %v", got)
+	}
+}
+
+// TestStreamsEndAtShutdown (SS-07) stops the program while a hundred streams are open.
+func TestStreamsEndAtShutdown(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, "LOG_LEVEL=debug")
+	page := parse(t, a.visitor().get("/login").body)
+	var people []string
+	for n := range page.Descendants() {
+		if subject, ok := strings.CutPrefix(attribute(n, "id"), "person-"); ok && n.Data == "button" {
+			people = append(people, subject)
+		}
+	}
+	var open []*listener
+	var retries []string
+	for len(open) < 100 {
+		v := a.visitor()
+		v.signIn("/login", people[len(open)/24%len(people)])
+		for range 6 {
+			open = append(open, v.listen())
+		}
+	}
+	for _, l := range open {
+		first := <-l.events
+		retries = append(retries, first.retry)
+		if ms, err := strconv.Atoi(first.retry); err != nil || ms < 1000 || ms > 5000 {
+			t.Errorf("a stream begins with %v", first)
+		}
+		l.want("alive")
+	}
+	slices.Sort(retries)
+	if len(slices.Compact(retries)) < 50 {
+		t.Error("all come back at the same time")
+	}
+	began := time.Now()
+	if err := a.stop(); err != nil {
+		t.Errorf("the program ends with %v", err)
+	}
+	if took := time.Since(began); took > drainTimeout/2 {
+		t.Errorf("stopping took %s", took)
+	}
+	for _, l := range open {
+		l.wantEnd()
+	}
+	a.wantQuietLog()
+	if got := a.log.count(`"path":"/events"`); got != len(open) {
+		t.Errorf("%d streams are logged", got)
+	}
+}

@@ -1,0 +1,285 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/authn"
+)
+
+// pipes is a listener whose connections are in memory and hold nothing back: what is not
+// read cannot be written. Time in a bubble passes when everybody waits.
+type pipes struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.connections:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// streaming is an app without a provider, and a person who is signed in.
+type streaming struct {
+	*parts
+	servers *servers
+	store   *failingStore
+	cookie  string
+}
+
+func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
+	t.Helper()
+	log, provider := newLogger(cfg, io.Discard), realProvider(cfg)
+	store := &failingStore{Store: authn.NewMemoryStore()}
+	settings := cfg.authn(cfg.Port, provider, keys, store, log)
+	p, err := assemble(cfg, cfg.Port, provider, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &streaming{parts: p, servers: newServers(log), store: store}
+	s.cookie = s.signIn(t, "alice")
+	return s
+}
+
+// signIn returns the session cookie of somebody who has signed in.
+func (s *streaming) signIn(t testing.TB, subject string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if _, err := s.sessions.Start(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), &authn.SignIn{
+		Identity: authn.Identity{Issuer: "http://127.0.0.1:1/", Subject: subject}, At: time.Now(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return w.Result().Cookies()[0].String()
+}
+
+// ask sends a request for the stream.
+func ask(conn net.Conn, cookie string) net.Conn {
+	cookie, _, _ = strings.Cut(cookie, ";")
+	fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: localhost:3000\r\nCookie: %s\r\n\r\n", cookie)
+	return conn
+}
+
+// streamingConfig is read outside of bubbles, in which nothing may wait for a disk.
+func streamingConfig(t testing.TB) (*Config, *authn.Keys) {
+	t.Helper()
+	cfg, err := loadConfig([]string{
+		"PORT=3000", "OIDC_ISSUER=http://127.0.0.1:1/", "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=secret of the app",
+		"SESSION_STORE=memory", "DATA_DIR=" + t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := cfg.keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg, keys
+}
+
+// inBubble serves the app with the program's own deadlines in a bubble; open sends a
+// request for the stream and returns what answers.
+func inBubble(t *testing.T, test func(t *testing.T, s *streaming, open func() net.Conn)) {
+	t.Helper()
+	cfg, keys := streamingConfig(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newStreaming(t, cfg, keys)
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		s.servers.serve(listener, s.handler, "", "")
+		test(t, s, func() net.Conn {
+			client, server := net.Pipe()
+			listener.connections <- server
+			return ask(client, s.cookie)
+		})
+		s.handler.Drain()
+		if err := s.servers.drain(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// BenchmarkOpenStream says what an open stream costs in memory, its connection included.
+func BenchmarkOpenStream(b *testing.B) {
+	const people, each = 100, 6
+	cfg, keys := streamingConfig(b)
+	s := newStreaming(b, cfg, keys)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.servers.serve(listener, s.handler, "", "")
+	memory := func() uint64 {
+		var m runtime.MemStats
+		for range 3 { // pools are let go at the second, stacks halved at each
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	for b.Loop() {
+		before := memory()
+		var open []net.Conn
+		for person := range people {
+			cookie := s.signIn(b, "person"+strconv.Itoa(person))
+			for range each {
+				conn, err := net.Dial("tcp", listener.Addr().String())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := bufio.NewReaderSize(ask(conn, cookie), 16).ReadString('\n'); err != nil {
+					b.Fatal(err)
+				}
+				open = append(open, conn)
+			}
+		}
+		b.ReportMetric(float64(memory()-before)/(people*each), "B/stream")
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+		for s.sessions.Watching() > 0 {
+			runtime.Gosched()
+		}
+	}
+	s.handler.Drain()
+	if err := s.servers.drain(); err != nil {
+		b.Error(err)
+	}
+}
+
+// TestStreamBeats (SS-05, SS-06) listens to a stream until it is old: something comes at
+// least every 15 seconds, and after a quarter of an hour it ends.
+func TestStreamBeats(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, _ *streaming, open func() net.Conn) {
+		began := time.Now()
+		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, beats := time.Now(), 0
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if silence := time.Since(last); silence > 16*time.Second {
+				t.Errorf("nothing comes for %s", silence)
+			}
+			last = time.Now()
+			if lines.Text() == ":" {
+				beats++
+			}
+		}
+		if age := time.Since(began); age < 15*time.Minute || age > 15*time.Minute+2*time.Second {
+			t.Errorf("the stream ends after %s", age)
+		}
+		if beats < 55 {
+			t.Errorf("%d heartbeats", beats)
+		}
+	})
+}
+
+// TestStreamIsWoken (SS-02) ends a session in the stream's own process: its page is told at
+// once. A store that does not answer meanwhile ends nothing.
+func TestStreamIsWoken(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", s.cookie)
+		session, err := s.sessions.Load(r)
+		if err != nil || session == nil {
+			t.Fatalf("the session is not there: %v", err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []byte
+		read := make(chan error)
+		go func() {
+			var err error
+			said, err = io.ReadAll(resp.Body)
+			read <- err
+		}()
+		time.Sleep(500 * time.Millisecond) // between two looks
+		s.store.down.Store(true)
+		time.Sleep(5 * time.Second)
+		s.store.down.Store(false)
+		ended := time.Now()
+		if err := s.sessions.End(t.Context(), session, authn.CauseElsewhere); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err != nil || !strings.HasSuffix(string(said), "event: signed-out\ndata: {\"because\":\"elsewhere\"}\n\n") {
+			t.Errorf("the page is told %q, %v", said, err)
+		}
+		if took := time.Since(ended); took > 0 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// failingStore does not answer while it is down.
+type failingStore struct {
+	authn.Store
+	down atomic.Bool
+}
+
+func (s *failingStore) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
+	if s.down.Load() {
+		return authn.Record{}, errors.New("the store is down")
+	}
+	return s.Store.Load(ctx, key)
+}
+
+// TestSlowReaders (SS-04, DO-13) has readers that never read: each of them is given up
+// within seconds, and nothing is left of it (a bubble fails with what still runs in it).
+func TestSlowReaders(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
+		for range 100 {
+			var clients []net.Conn
+			for range 6 {
+				clients = append(clients, open())
+			}
+			synctest.Wait()
+			if got := s.sessions.Watching(); got != 6 {
+				t.Fatalf("%d streams are open", got)
+			}
+			time.Sleep(8 * time.Second) // in the bubble, where it takes no time
+			synctest.Wait()
+			if got := s.sessions.Watching(); got != 0 {
+				t.Fatalf("%d readers that do not read are waited for", got)
+			}
+			for _, client := range clients {
+				_ = client.Close()
+			}
+		}
+	})
+}
+
+// TestNoStreamWhileStopping (SS-07) asks for a stream of a program that is about to end.
+func TestNoStreamWhileStopping(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
+		s.handler.Drain()
+		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("it answers %v, %v", resp, err)
+		}
+	})
+}
