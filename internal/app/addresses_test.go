@@ -177,7 +177,7 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 					w := httptest.NewRecorder()
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
-					s.parts.handler.ServeHTTP(w, r)
+					s.parts.Handler.ServeHTTP(w, r)
 					runtime.ReadMemStats(&after)
 					if used := after.TotalAlloc - before.TotalAlloc; least == 0 || used < least {
 						least = used
@@ -198,7 +198,7 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := address("/", "/../")(10_000 * 4)
 	r.Host = strings.TrimPrefix(s.url, "http://")
-	if s.parts.handler.ServeHTTP(w, r); w.Code != http.StatusRequestURITooLong {
+	if s.parts.Handler.ServeHTTP(w, r); w.Code != http.StatusRequestURITooLong {
 		body, _ := io.ReadAll(w.Result().Body)
 		t.Errorf("/../ ten thousand times is answered %d\n%s", w.Code, body)
 	}

@@ -1,5 +1,5 @@
-// Package app is the program: it reads the configuration, runs the commands, and puts the
-// app together and serves it.
+// Package app is the program: it reads the configuration, runs the commands, puts the app
+// together and serves it.
 package app
 
 import (
@@ -31,13 +31,14 @@ const openPages = 5_000
 // ErrConfiguration marks an error that only a change of the configuration mends.
 var ErrConfiguration = errors.New("the configuration is not right")
 
-// Run is the program. Without arguments it serves until ctx ends, and then drains; the first
-// argument can name another command.
+// Run is the program. Without arguments it serves until ctx ends, and then drains; an
+// argument names another command, such as doctor. env is a list of NAME=value, as
+// [os.Environ] returns it.
 func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if len(args) > 0 {
 		return runCommand(ctx, args, env, stdout)
 	}
-	cfg, err := loadConfig(env)
+	cfg, err := LoadConfig(env)
 	if err != nil {
 		return refused(err)
 	}
@@ -84,8 +85,8 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	app.start(background)
-	operations.serve(servers, app.handler.Operations())
-	servers.serve(listener, app.handler, cfg.TLSCertFile, cfg.TLSKeyFile)
+	operations.serve(servers, app.Handler.Operations())
+	servers.serve(listener, app.Handler, cfg.TLSCertFile, cfg.TLSKeyFile)
 	announce(stdout, log, cfg, port, provider, operations)
 
 	select {
@@ -97,16 +98,35 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	return app.stop(servers, cfg.shutdownGrace())
 }
 
-// parts are what the program is put together from, beside its servers.
-type parts struct {
-	relyingParty *authn.RelyingParty
-	sessions     *authn.Sessions
-	tokenSource  *authn.TokenSource
-	handler      *routes.App
+// App is the app without its servers.
+type App struct {
+	RelyingParty *authn.RelyingParty
+	Sessions     *authn.Sessions
+	TokenSource  *authn.TokenSource
+	Handler      *routes.App
+}
+
+// New puts an app together for a test that serves it itself. It logs to stdout, and starts
+// nothing: no server, no provider, and nothing in the background. change has the last word
+// on the settings of package authn, the clock among them.
+func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*authn.Config)) (*App, error) {
+	log := newLogger(cfg, stdout)
+	store, err := cfg.openStore(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := cfg.keys()
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	provider := realProvider(cfg)
+	settings := cfg.authn(cfg.Port, provider, keys, store, log)
+	change(&settings)
+	return assemble(cfg, cfg.Port, provider, settings)
 }
 
 // assemble puts the app together. Nothing runs yet.
-func assemble(cfg *Config, port int, provider *providerSettings, settings authn.Config) (*parts, error) {
+func assemble(cfg *Config, port int, provider *providerSettings, settings authn.Config) (*App, error) {
 	relyingParty, err := authn.NewRelyingParty(settings)
 	if err != nil {
 		return nil, err
@@ -122,37 +142,37 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 	tokenSource := authn.NewTokenSource(relyingParty, sessions)
 	handler := routes.New(routes.Config{
 		RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
-		Assets: assets, BaseURL: cfg.baseURL(port),
+		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: settings.FederatedLogout,
 		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
 		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log, Statistics: settings.Statistics,
 	})
-	return &parts{relyingParty, sessions, tokenSource, handler}, nil
+	return &App{relyingParty, sessions, tokenSource, handler}, nil
 }
 
 // start starts what runs beside the servers, until ctx ends.
-func (p *parts) start(ctx context.Context) {
-	go p.relyingParty.Run(ctx)
-	go p.tokenSource.Run(ctx)
-	go p.sessions.Sweep(ctx, sweepInterval)
+func (a *App) start(ctx context.Context) {
+	go a.RelyingParty.Run(ctx)
+	go a.TokenSource.Run(ctx)
+	go a.Sessions.Sweep(ctx, sweepInterval)
 }
 
-// stop lets what is under way end.
-func (p *parts) stop(servers *servers, grace time.Duration) error {
-	p.handler.Drain()
+// stop ends the app once the requests under way are done.
+func (a *App) stop(servers *servers, grace time.Duration) error {
+	a.Handler.Drain()
 	// Until they have noticed, load balancers send requests.
 	if err := servers.goOn(grace); err != nil {
 		return err
 	}
 	err := servers.drain()
 	// The store closes after this: a token that was renewed must be in it.
-	p.tokenSource.Wait()
+	a.TokenSource.Wait()
 	return err
 }
 
 // authn translates the configuration for package authn.
 func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) authn.Config {
-	base := c.baseURL(port)
+	base := c.BaseURL(port)
 	return authn.Config{
 		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
@@ -186,4 +206,55 @@ func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, 
 		return nil, fmt.Errorf("%w: DATA_DIR: %w", ErrConfiguration, err)
 	}
 	return store, nil
+}
+
+// providerSettings is what the app needs to know about its provider.
+type providerSettings struct {
+	issuer       string
+	clientID     string
+	clientSecret authn.Secret
+	// address is where people find the development provider; "" with a real one.
+	address string
+	close   func()
+}
+
+// realProvider is the one that the configuration names.
+func realProvider(cfg *Config) *providerSettings {
+	return &providerSettings{
+		issuer: cfg.issuer(), clientID: cfg.ClientID, clientSecret: cfg.ClientSecret, close: func() {},
+	}
+}
+
+// announce says where the app is, and where people sign in.
+func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations *operations) {
+	base := cfg.BaseURL(port).String()
+	if !cfg.readable(stdout) {
+		log.Info("listening", "url", base, "metrics", operations.url(), "issuer", provider.issuer, "development_provider", provider.address != "",
+			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode)
+		if provider.address != "" {
+			log.Warn("development provider in use: anybody on this machine signs in as anybody", "issuer", provider.issuer)
+		}
+		return
+	}
+	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)
+	if address := operations.url(); address != "" {
+		fmt.Fprintf(stdout, "  Metrics are at      %s\n", address)
+	}
+	if provider.address == "" {
+		fmt.Fprintf(stdout, "  People sign in at   %s\n\n", provider.issuer)
+		return
+	}
+	fmt.Fprintf(stdout, `  People sign in at   %s   (the built-in development provider: sample people, no account needed)
+
+  To use an Auth0 tenant instead, put these into .env and start again:
+    AUTH0_DOMAIN=tenant.eu.auth0.com
+    AUTH0_CLIENT_ID=...
+    AUTH0_CLIENT_SECRET=...
+    APP_SECRET_KEY=...            made with: openssl rand -hex 32
+  and register at the tenant
+    %s     as Allowed Callback URL
+    %s   as Allowed Logout URL
+  Any other OpenID provider: OIDC_ISSUER in place of AUTH0_DOMAIN. Stop with Ctrl-C.
+
+`, provider.address, cfg.callbackURL(port), base+"/signed-out")
 }

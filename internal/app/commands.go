@@ -1,13 +1,19 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
+
+	"latchkey/authn"
 )
 
 // command is what the program does other than to serve.
@@ -100,7 +106,108 @@ OIDC_ISSUER it starts a development provider of its own, on loopback only.
 	return table.Flush()
 }
 
+// checkConfig judges the configuration, shows what of it is in effect, and ends.
+func checkConfig(_ context.Context, c invocation) error {
+	cfg, err := LoadConfig(c.env)
+	if err != nil {
+		return refused(err)
+	}
+	variables, err := withDotEnv(c.env)
+	if err != nil {
+		return refused(err)
+	}
+	return cfg.show(c.stdout, variables)
+}
+
+// show lists every variable with the value that is in effect, but of a secret only
+// whether there is one.
+func (c *Config) show(w io.Writer, variables map[string]string) error {
+	derived := map[string]string{
+		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
+		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
+	}
+	if c.development() {
+		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for field, value := range reflect.ValueOf(c).Elem().Fields() {
+		name := field.Tag.Get("envconfig")
+		if name == "" {
+			continue
+		}
+		text, origin := shown(value.Interface()), "default"
+		if _, set := variables[name]; set {
+			origin = "set"
+		} else if text == "" {
+			text = derived[name]
+		}
+		if text == "" {
+			text, origin = "-", "none"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", name, origin, text)
+	}
+	return table.Flush()
+}
+
+// shown is a value as it may be seen. The names of the stores that are no URL are no
+// secrets.
+func shown(value any) string {
+	switch value := value.(type) {
+	case authn.Secret:
+		if value == "" || value == "file" || value == "memory" {
+			return string(value)
+		}
+		return fmt.Sprint(value)
+	case []string:
+		return printable(strings.Join(value, ","))
+	case *time.Duration:
+		if value == nil {
+			return ""
+		}
+		return value.String()
+	default:
+		return printable(fmt.Sprint(value))
+	}
+}
+
+// version says what the program was built from.
+func version(_ context.Context, c invocation) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = new(debug.BuildInfo)
+	}
+	provider := "none (built with -tags release)"
+	if developmentProviderIncluded {
+		provider = "built in"
+	}
+	_, err := fmt.Fprintf(c.stdout, "latchkey %s\ncommit                %s\nGo                    %s %s/%s\ndevelopment provider  %s\n",
+		cmp.Or(info.Main.Version, "(devel)"), commit(info), runtime.Version(), runtime.GOOS, runtime.GOARCH, provider)
+	return err
+}
+
+// commit is the commit of the checkout that the program was built in, as far as the
+// toolchain noted it: `go run` notes nothing.
+func commit(info *debug.BuildInfo) string {
+	settings := make(map[string]string)
+	for _, setting := range info.Settings {
+		settings[setting.Key] = setting.Value
+	}
+	revision := settings["vcs.revision"]
+	if revision == "" {
+		return "not known"
+	}
+	if settings["vcs.modified"] == "true" {
+		return revision + " with changes, " + settings["vcs.time"]
+	}
+	return revision + ", " + settings["vcs.time"]
+}
+
 // refused is the error of a configuration with faults.
 func refused(faults error) error {
 	return fmt.Errorf("%w:\n%s\nNothing was started. `latchkey help` lists every variable", ErrConfiguration, indented(faults))
+}
+
+// indented sets each fault on a line of its own.
+func indented(err error) string {
+	return "  " + strings.ReplaceAll(err.Error(), "\n", "\n  ")
 }

@@ -86,8 +86,8 @@ func (c *Config) callbackURL(port int) string {
 	return "http://localhost:" + strconv.Itoa(port) + "/callback"
 }
 
-// baseURL is the origin of the callback URL.
-func (c *Config) baseURL(port int) *url.URL {
+// BaseURL is the origin of the callback URL.
+func (c *Config) BaseURL(port int) *url.URL {
 	u, err := url.Parse(c.callbackURL(port))
 	if err != nil {
 		return &url.URL{}
@@ -105,7 +105,7 @@ func (c *Config) listenHost() string {
 	if c.ListenAddr != "" {
 		return c.ListenAddr
 	}
-	if authn.IsLoopback(c.baseURL(c.Port).Hostname()) {
+	if authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		return "localhost"
 	}
 	return ""
@@ -136,7 +136,7 @@ func (c *Config) shutdownGrace() time.Duration {
 	switch {
 	case c.ShutdownGrace != nil:
 		return *c.ShutdownGrace
-	case authn.IsLoopback(c.baseURL(c.Port).Hostname()):
+	case authn.IsLoopback(c.BaseURL(c.Port).Hostname()):
 		return 0
 	default:
 		return 2 * time.Second

@@ -110,7 +110,7 @@ func TestConfigurationFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := loadConfig(test.env)
+			_, err := LoadConfig(test.env)
 			if len(test.want) == 0 {
 				if err == nil || !strings.Contains(err.Error(), "AUTH0_CLIENT_ID: is missing") {
 					t.Fatalf("error %v, want that AUTH0_CLIENT_ID is missing", err)
@@ -171,7 +171,7 @@ func TestConfigurationAccepted(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := loadConfig(test.env); err != nil {
+			if _, err := LoadConfig(test.env); err != nil {
 				t.Error(err)
 			}
 		})
@@ -188,7 +188,7 @@ func TestDotEnv(t *testing.T) {
 		}
 	}
 	write("AUTH0_DOMAIN=from-file.example.com\nAUTH0_CLIENT_ID=from-file\nAUTH0_CLIENT_SECRET='with $dollar and space'\nAUTH0_AUDIENCE=\n")
-	cfg, err := loadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
+	cfg, err := LoadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestDotEnv(t *testing.T) {
 	}
 
 	write("\ufeffPORT=4000\r\n")
-	if cfg, err := loadConfig(nil); err != nil || cfg.Port != 4000 {
+	if cfg, err := LoadConfig(nil); err != nil || cfg.Port != 4000 {
 		t.Errorf("with a byte order mark: error %v", err)
 	}
 
@@ -210,7 +210,7 @@ func TestDotEnv(t *testing.T) {
 		"# ours\n\nPORT=4000\nAUTH0_CLIENT_SECRET='kept\nLOG_LEVEL=info\n": ".env: line 4 ",
 	} {
 		write(text)
-		if _, err := loadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
+		if _, err := LoadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
 			t.Errorf("error %v, want one that begins with %q and quotes nothing of the file", err, line)
 		}
 	}
@@ -218,7 +218,7 @@ func TestDotEnv(t *testing.T) {
 	if err := errors.Join(os.Remove(".env"), os.Mkdir(".env", 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
+	if _, err := LoadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
 		t.Errorf("error %v of a .env that is a directory", err)
 	}
 }

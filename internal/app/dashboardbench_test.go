@@ -18,7 +18,7 @@ func BenchmarkDashboard(b *testing.B) {
 	w := httptest.NewRecorder()
 	claims := authn.Claims(`{"iss":"http://127.0.0.1:1/","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
 	info := authn.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
-	if _, err := s.sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{
+	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{
 		Identity: authn.Identity{Issuer: "http://127.0.0.1:1/", Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: authn.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}}, At: time.Now(),
 	}); err != nil {
 		b.Fatal(err)
@@ -29,7 +29,7 @@ func BenchmarkDashboard(b *testing.B) {
 		r := httptest.NewRequest("GET", "http://localhost:3000/dashboard", nil)
 		r.Header.Set("Cookie", cookie)
 		w := httptest.NewRecorder()
-		s.handler.ServeHTTP(w, r)
+		s.Handler.ServeHTTP(w, r)
 		if w.Code != 200 {
 			b.Fatal(w.Code, w.Body.String())
 		}

@@ -24,7 +24,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	if err != nil {
 		return nil, err
 	}
-	base := cfg.baseURL(port).String()
+	base := cfg.BaseURL(port).String()
 	settings := &providerSettings{
 		issuer: "http://" + listener.Addr().String(), clientID: "latchkey-development",
 		// Both ends of this secret are in this process; nobody else needs it.

@@ -13,14 +13,14 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// environment guards the process's environment while loadConfig lends it to
+// environment guards the process's environment while LoadConfig lends it to
 // envconfig, which reads from nowhere else.
 var environment sync.Mutex
 
-// loadConfig reads the configuration from env, a list of NAME=value as of
+// LoadConfig reads the configuration from env, a list of NAME=value as of
 // os.Environ, and from a .env file in the working directory for what env does not
 // set. The error joins every fault that it finds; none of them quotes a secret.
-func loadConfig(env []string) (*Config, error) {
+func LoadConfig(env []string) (*Config, error) {
 	variables, err := withDotEnv(env)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func (b *browser) wantLeft(because, from, says string) {
 // wantStreams waits until so many streams are open.
 func (s *scriptedApp) wantStreams(want int) {
 	s.t.Helper()
-	await(s.t, strconv.Itoa(want)+" open streams", func() bool { return s.parts.sessions.Watching() == want })
+	await(s.t, strconv.Itoa(want)+" open streams", func() bool { return s.parts.Sessions.Watching() == want })
 }
 
 // TestBrowserTabsLeave (LR-06) has three tabs on one device and one on another: they hold

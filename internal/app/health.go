@@ -22,7 +22,7 @@ const healthTimeout = 3 * time.Second
 // alive, or with --ready whether people can sign in: a container without a shell has no
 // other way to ask.
 func health(ctx context.Context, c invocation) error {
-	cfg, err := loadConfig(c.env)
+	cfg, err := LoadConfig(c.env)
 	if err != nil {
 		return refused(err)
 	}
@@ -97,5 +97,5 @@ func (c *Config) appTransport() (*http.Transport, error) {
 	if !roots.AppendCertsFromPEM(own) {
 		return nil, fmt.Errorf("%w: TLS_CERT_FILE: %w", ErrConfiguration, errors.New("holds no certificate"))
 	}
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.baseURL(c.Port).Hostname()}}, nil
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.BaseURL(c.Port).Hostname()}}, nil
 }

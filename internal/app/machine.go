@@ -109,7 +109,7 @@ func (c *Config) checkPort(ctx context.Context) authn.Finding {
 
 // checkHTTPS looks at how people's connections are protected.
 func (c *Config) checkHTTPS(context.Context) authn.Finding {
-	base := c.baseURL(c.Port)
+	base := c.BaseURL(c.Port)
 	switch {
 	case c.TLSCertFile != "":
 		return c.checkCertificate(base.Hostname())
@@ -140,7 +140,7 @@ func (c *Config) checkCertificate(host string) authn.Finding {
 
 // checkProxies compares whom the app believes with who can stand in front of it.
 func (c *Config) checkProxies(context.Context) authn.Finding {
-	base := c.baseURL(c.Port)
+	base := c.BaseURL(c.Port)
 	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
 	case everybody:
@@ -157,7 +157,7 @@ func (c *Config) checkProxies(context.Context) authn.Finding {
 
 // checkCookies says what follows for cookies from the base URL.
 func (c *Config) checkCookies(context.Context) authn.Finding {
-	if c.baseURL(c.Port).Scheme != "https" {
+	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
 	}
 	if c.ResponseMode == "form_post" {

@@ -142,7 +142,7 @@ func TestRefreshesAreCounted(t *testing.T) {
 			clock.Move(2 * time.Hour)
 			s.op.Answer(scriptedop.Token, answer)
 			v.refreshProfile()
-			server := httptest.NewServer(s.parts.handler.Operations())
+			server := httptest.NewServer(s.parts.Handler.Operations())
 			defer server.Close()
 			got := (&app{t: t, url: server.URL, log: s.log}).visitor().metrics()
 			for _, o := range []string{"refreshed", "refused", "failed"} {

@@ -22,7 +22,7 @@ type scriptedApp struct {
 	*app
 	op *scriptedop.Provider
 	// parts and server are what it was assembled from, if it was.
-	parts  *parts
+	parts  *App
 	server *httptest.Server
 }
 
@@ -71,7 +71,7 @@ func assembleWith(t *testing.T, change func(*authn.Config), env ...string) (*scr
 	a := &app{t: t, log: newLogBuffer(), dataDir: t.TempDir(), issuer: op.Issuer}
 	server := httptest.NewUnstartedServer(nil)
 	_, port, _ := strings.Cut(server.Listener.Addr().String(), ":")
-	cfg, err := loadConfig(append(append(knows(op), "PORT="+port, "LOG_FORMAT=json", "DATA_DIR="+a.dataDir, "SESSION_STORE=memory"), env...))
+	cfg, err := LoadConfig(append(append(knows(op), "PORT="+port, "LOG_FORMAT=json", "DATA_DIR="+a.dataDir, "SESSION_STORE=memory"), env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +92,10 @@ func assembleWith(t *testing.T, change func(*authn.Config), env ...string) (*scr
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = p.handler
+	server.Config.Handler = p.Handler
 	server.Start()
 	t.Cleanup(server.Close)
-	a.url = cfg.baseURL(cfg.Port).String()
+	a.url = cfg.BaseURL(cfg.Port).String()
 	return &scriptedApp{a, op, p, server}, c
 }
 

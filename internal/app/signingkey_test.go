@@ -98,7 +98,7 @@ func TestSigningKeyForms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg, err := loadConfig(tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+tt.file))
+			cfg, err := LoadConfig(tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+tt.file))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,7 +26,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 			p := newStepUp(t)
 			strict := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r.Host = strings.TrimPrefix(p.url, "http://")
-				p.parts.handler.ServeHTTP(w, r)
+				p.parts.Handler.ServeHTTP(w, r)
 			}))
 			strict.Config.ReadTimeout, strict.Config.WriteTimeout = deadline, deadline
 			if strict.EnableHTTP2 = http2; http2 {

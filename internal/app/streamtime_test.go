@@ -40,7 +40,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // streaming is an app without a provider, and a person who is signed in.
 type streaming struct {
-	*parts
+	*App
 	servers *servers
 	store   *failingStore
 	cookie  string
@@ -55,7 +55,7 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &streaming{parts: p, servers: newServers(log), store: store}
+	s := &streaming{App: p, servers: newServers(log), store: store}
 	s.cookie = s.signIn(t, "alice")
 	return s
 }
@@ -64,7 +64,7 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 func (s *streaming) signIn(t testing.TB, subject string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	if _, err := s.sessions.Start(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), &authn.SignIn{
+	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), &authn.SignIn{
 		Identity: authn.Identity{Issuer: "http://127.0.0.1:1/", Subject: subject}, At: time.Now(),
 	}); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func ask(conn net.Conn, cookie string) net.Conn {
 // streamingConfig is read outside of bubbles, in which nothing may wait for a disk.
 func streamingConfig(t testing.TB) (*Config, *authn.Keys) {
 	t.Helper()
-	cfg, err := loadConfig([]string{
+	cfg, err := LoadConfig([]string{
 		"PORT=3000", "OIDC_ISSUER=http://127.0.0.1:1/", "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=secret of the app",
 		"SESSION_STORE=memory", "DATA_DIR=" + t.TempDir(),
 	})
@@ -104,13 +104,13 @@ func inBubble(t *testing.T, test func(t *testing.T, s *streaming, open func() ne
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreaming(t, cfg, keys)
 		listener := &pipes{make(chan net.Conn), make(chan struct{})}
-		s.servers.serve(listener, s.handler, "", "")
+		s.servers.serve(listener, s.Handler, "", "")
 		test(t, s, func() net.Conn {
 			client, server := net.Pipe()
 			listener.connections <- server
 			return ask(client, s.cookie)
 		})
-		s.handler.Drain()
+		s.Handler.Drain()
 		if err := s.servers.drain(); err != nil {
 			t.Error(err)
 		}
@@ -126,7 +126,7 @@ func BenchmarkOpenStream(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.servers.serve(listener, s.handler, "", "")
+	s.servers.serve(listener, s.Handler, "", "")
 	memory := func() uint64 {
 		var m runtime.MemStats
 		for range 3 { // pools are let go at the second, stacks halved at each
@@ -155,11 +155,11 @@ func BenchmarkOpenStream(b *testing.B) {
 		for _, conn := range open {
 			_ = conn.Close()
 		}
-		for s.sessions.Watching() > 0 {
+		for s.Sessions.Watching() > 0 {
 			runtime.Gosched()
 		}
 	}
-	s.handler.Drain()
+	s.Handler.Drain()
 	if err := s.servers.drain(); err != nil {
 		b.Error(err)
 	}
@@ -201,7 +201,7 @@ func TestStreamIsWoken(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", s.cookie)
-		session, err := s.sessions.Load(r)
+		session, err := s.Sessions.Load(r)
 		if err != nil || session == nil {
 			t.Fatalf("the session is not there: %v", err)
 		}
@@ -221,7 +221,7 @@ func TestStreamIsWoken(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		s.store.down.Store(false)
 		ended := time.Now()
-		if err := s.sessions.End(t.Context(), session, authn.CauseElsewhere); err != nil {
+		if err := s.Sessions.End(t.Context(), session, authn.CauseElsewhere); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-read; err != nil || !strings.HasSuffix(string(said), "event: signed-out\ndata: {\"because\":\"elsewhere\"}\n\n") {
@@ -257,12 +257,12 @@ func TestSlowReaders(t *testing.T) {
 				clients = append(clients, open())
 			}
 			synctest.Wait()
-			if got := s.sessions.Watching(); got != 6 {
+			if got := s.Sessions.Watching(); got != 6 {
 				t.Fatalf("%d streams are open", got)
 			}
 			time.Sleep(8 * time.Second) // in the bubble, where it takes no time
 			synctest.Wait()
-			if got := s.sessions.Watching(); got != 0 {
+			if got := s.Sessions.Watching(); got != 0 {
 				t.Fatalf("%d readers that do not read are waited for", got)
 			}
 			for _, client := range clients {
@@ -276,7 +276,7 @@ func TestSlowReaders(t *testing.T) {
 func TestNoStreamWhileStopping(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
-		s.handler.Drain()
+		s.Handler.Drain()
 		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("it answers %v, %v", resp, err)

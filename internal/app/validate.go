@@ -96,7 +96,7 @@ func (c *Config) validateDevelopment(f *faults) {
 		f.add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER; this is a release build, which has no development provider")
 		return
 	}
-	if base := c.baseURL(c.Port); !authn.IsLoopback(base.Hostname()) {
+	if base := c.BaseURL(c.Port); !authn.IsLoopback(base.Hostname()) {
 		f.add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER; the development provider serves loopback only, and the base URL is %s", base)
 	}
 	if host, _, err := net.SplitHostPort(c.devProviderAddr()); err != nil || !authn.IsLoopback(host) {
@@ -189,7 +189,7 @@ func weakSecret(s authn.Secret) bool {
 
 func (c *Config) validateSessions(f *faults) {
 	const remedy = "make one with: openssl rand -hex 32"
-	if c.AppSecretKey == "" && !authn.IsLoopback(c.baseURL(c.Port).Hostname()) {
+	if c.AppSecretKey == "" && !authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		f.add("APP_SECRET_KEY", "is missing; %s", remedy)
 	}
 	for i, secret := range c.secrets() {
@@ -240,7 +240,7 @@ func (c *Config) validateProtocol(f *faults) {
 	f.oneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.oneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.oneOf("USERINFO", c.UserInfo, "optional", "required")
-	if c.ResponseMode == "form_post" && c.baseURL(c.Port).Scheme != "https" {
+	if c.ResponseMode == "form_post" && c.BaseURL(c.Port).Scheme != "https" {
 		f.add("RESPONSE_MODE", "is form_post, which needs an https AUTH0_CALLBACK_URL: its cookie must be Secure")
 	}
 	if !slices.Contains(strings.Fields(c.Scopes), "openid") {

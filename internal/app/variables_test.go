@@ -106,7 +106,7 @@ func TestDeployedConfiguration(t *testing.T) {
 	for variable, value := range parsed.Services["node-2"].Environment {
 		env = append(env, variable+"="+strings.NewReplacer("${APP_HOST:?}", "app.example.com", "${VALKEY_PASSWORD:?}", "p").Replace(value))
 	}
-	cfg, err := loadConfig(env)
+	cfg, err := LoadConfig(env)
 	if err != nil {
 		t.Fatal(err)
 	}
