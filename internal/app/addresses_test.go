@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -20,8 +21,8 @@ import (
 // parameters. What is refused is refused before anything is done about it.
 func TestAddressesAreBounded(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
 	filled := func(address string, length int) string { return address + strings.Repeat("x", length-len(address)) }
 	for name, c := range map[string]struct {
 		address string
@@ -39,24 +40,24 @@ func TestAddressesAreBounded(t *testing.T) {
 		"30,000 parameters":     {"/?" + strings.Repeat("&", 30_000), http.StatusRequestURITooLong},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := v.direct(v.request(http.MethodGet, c.address, nil))
+			got := v.Direct(v.Request(http.MethodGet, c.address, nil))
 			if got.StatusCode != c.want {
 				t.Errorf("answered %d, want %d", got.StatusCode, c.want)
 			}
-			if c.want == http.StatusRequestURITooLong && (len(got.Cookies()) > 0 || !strings.Contains(got.body, "<h1>That address is too long</h1>")) {
-				t.Errorf("it sets cookies %v, or says something else:\n%s", got.Cookies(), got.body)
+			if c.want == http.StatusRequestURITooLong && (len(got.Cookies()) > 0 || !strings.Contains(got.Body, "<h1>That address is too long</h1>")) {
+				t.Errorf("it sets cookies %v, or says something else:\n%s", got.Cookies(), got.Body)
 			}
-			checkHeaders(t, name, got)
+			apptest.CheckHeaders(t, name, got)
 		})
 	}
 
 	// A million is not even read: the answer comes while most of it has yet to be sent.
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(apptest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "GET /?%s", strings.Repeat("&", 64<<10)) // and 900,000 more to come
@@ -65,9 +66,9 @@ func TestAddressesAreBounded(t *testing.T) {
 	}
 
 	// The twin is as long as an authorization response may be.
-	callback := s.visitor()
-	response := withQuery(t, callback.authorizationResponse("/profile"), func(values url.Values) { values.Set("session_state", strings.Repeat("x", 7<<10)) })
-	s.wantSignedIn(callback, callback.callback(response), "alice", "/profile")
+	callback := s.Visitor()
+	response := apptest.WithQuery(t, callback.AuthorizationResponse("/profile"), func(values url.Values) { values.Set("session_state", strings.Repeat("x", 7<<10)) })
+	s.WantSignedIn(callback, callback.Callback(response), "alice", "/profile")
 }
 
 // TestFloodOfCallbacks (DO-06) brings callbacks that nobody has begun, from browsers with no
@@ -75,17 +76,17 @@ func TestAddressesAreBounded(t *testing.T) {
 // session's cookie and for nothing else. A sign-in that was under way goes on.
 func TestFloodOfCallbacks(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	v := s.visitor()
-	response := v.authorizationResponse("/profile")
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	v := s.Visitor()
+	response := v.AuthorizationResponse("/profile")
 	asked := func() (n int) {
 		for _, e := range []scriptedop.Endpoint{scriptedop.JWKS, scriptedop.Token, scriptedop.UserInfo, scriptedop.PAR, scriptedop.Revoke, scriptedop.Other} {
-			n += s.op.Calls(e)
+			n += s.OP.Calls(e)
 		}
 		return n
 	}
 	reads := func() (n float64) {
-		for name, value := range s.operators().metrics() {
+		for name, value := range s.Operators().Metrics() {
 			if strings.HasPrefix(name, "latchkey_store_call_duration_seconds_count") && !strings.Contains(name, `"ping"`) {
 				n += value
 			}
@@ -108,8 +109,8 @@ func TestFloodOfCallbacks(t *testing.T) {
 		before := reads()
 		for i := range flood {
 			state := fmt.Sprintf("%043d", i)
-			bot := s.visitor()
-			got := bot.direct(bot.request(http.MethodGet, "/callback?code=x&state="+state, nil, "Cookie", strings.ReplaceAll(c.cookies, "%s", state)))
+			bot := s.Visitor()
+			got := bot.Direct(bot.Request(http.MethodGet, "/callback?code=x&state="+state, nil, "Cookie", strings.ReplaceAll(c.cookies, "%s", state)))
 			if got.StatusCode != http.StatusSeeOther && got.StatusCode != http.StatusBadRequest {
 				t.Fatalf("%s: answered %d", name, got.StatusCode)
 			}
@@ -122,7 +123,7 @@ func TestFloodOfCallbacks(t *testing.T) {
 		t.Errorf("the provider was asked %d times", n)
 	}
 	before := reads()
-	s.wantSignedIn(v, v.callback(response), "alice", "/profile")
+	s.WantSignedIn(v, v.Callback(response), "alice", "/profile")
 	if asked() == calls || reads() == before {
 		t.Error("neither is seen when somebody does sign in: the rest shows nothing")
 	}
@@ -132,7 +133,7 @@ func TestFloodOfCallbacks(t *testing.T) {
 // as much of it must not cost much more than twice the memory. It runs alone: it counts what
 // is allocated. (TestArrows sees to it that a stranger's text meets no regular expression.)
 func TestStrangeRequestsAreCheap(t *testing.T) {
-	s, _ := assembleScripted(t, "LOG_LEVEL=error")
+	s, _ := apptest.Assemble(t, "LOG_LEVEL=error")
 	address := func(prefix, piece string) func(n int) *http.Request {
 		return func(n int) *http.Request {
 			return httptest.NewRequest(http.MethodGet, prefix+strings.Repeat(piece, n/len(piece)), nil)
@@ -173,11 +174,11 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 			cost := func(n int) (least uint64) {
 				for range 3 {
 					r := request(n)
-					r.Host = strings.TrimPrefix(s.url, "http://")
+					r.Host = strings.TrimPrefix(s.URL, "http://")
 					w := httptest.NewRecorder()
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
-					s.parts.Handler.ServeHTTP(w, r)
+					s.Assembled.Handler.ServeHTTP(w, r)
 					runtime.ReadMemStats(&after)
 					if used := after.TotalAlloc - before.TotalAlloc; least == 0 || used < least {
 						least = used
@@ -197,8 +198,8 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	r := address("/", "/../")(10_000 * 4)
-	r.Host = strings.TrimPrefix(s.url, "http://")
-	if s.parts.Handler.ServeHTTP(w, r); w.Code != http.StatusRequestURITooLong {
+	r.Host = strings.TrimPrefix(s.URL, "http://")
+	if s.Assembled.Handler.ServeHTTP(w, r); w.Code != http.StatusRequestURITooLong {
 		body, _ := io.ReadAll(w.Result().Body)
 		t.Errorf("/../ ten thousand times is answered %d\n%s", w.Code, body)
 	}

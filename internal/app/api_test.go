@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"encoding/json"
@@ -8,58 +8,59 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
 const apiAudience = "https://api.example"
 
-// api asks for /api/me, as a script does. headers are pairs.
-func (v *visitor) api(headers ...string) answer {
-	v.t.Helper()
-	return v.direct(v.request(http.MethodGet, "/api/me", nil, headers...))
+// callAPI asks for /api/me, as a script does. headers are pairs.
+func callAPI(v *apptest.Visitor, headers ...string) apptest.Answer {
+	v.T.Helper()
+	return v.Direct(v.Request(http.MethodGet, "/api/me", nil, headers...))
 }
 
 // startAPI runs the program for an audience.
-func startAPI(t *testing.T) *scriptedApp {
+func startAPI(t *testing.T) *apptest.Scripted {
 	t.Helper()
-	return startScripted(t, "AUTH0_AUDIENCE="+apiAudience)
+	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
 // wantProblem checks a refusal: its status, its challenge after the realm, and what every
 // answer of an API has.
-func (s *scriptedApp) wantProblem(got answer, status int, challenge string) {
-	s.t.Helper()
-	want := []string{`Bearer realm="` + s.url + `"` + challenge}
+func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
+	s.T.Helper()
+	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
 	if challenge == "none" {
 		want = nil
 	}
 	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
-		s.t.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.body)
+		s.T.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
 	}
 	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
-		s.t.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+		s.T.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
 	}
-	s.wantNoSecrets(got)
+	s.WantNoSecrets(got)
 }
 
 // wantMe checks who the API says is calling.
-func (s *scriptedApp) wantMe(got answer, by, subject string) (me map[string]any) {
-	s.t.Helper()
-	if err := json.Unmarshal([]byte(got.body), &me); err != nil || got.StatusCode != http.StatusOK {
-		s.t.Fatalf("answered %d %s\n%s", got.StatusCode, got.body, s.log)
+func wantMe(s *apptest.Scripted, got apptest.Answer, by, subject string) (me map[string]any) {
+	s.T.Helper()
+	if err := json.Unmarshal([]byte(got.Body), &me); err != nil || got.StatusCode != http.StatusOK {
+		s.T.Fatalf("answered %d %s\n%s", got.StatusCode, got.Body, s.Log)
 	}
-	if me["authenticated_by"] != by || me["sub"] != subject || me["iss"] != s.op.Issuer {
-		s.t.Errorf("it is %v", me)
+	if me["authenticated_by"] != by || me["sub"] != subject || me["iss"] != s.OP.Issuer {
+		s.T.Errorf("it is %v", me)
 	}
 	if got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Content-Type") != "application/json" || len(got.Cookies()) > 0 {
-		s.t.Errorf("the answer's header is %v", got.Header)
+		s.T.Errorf("the answer's header is %v", got.Header)
 	}
 	for name := range got.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
-			s.t.Errorf("other origins are let in: %s", name)
+			s.T.Errorf("other origins are let in: %s", name)
 		}
 	}
-	s.wantNoSecrets(got)
+	s.WantNoSecrets(got)
 	return me
 }
 
@@ -67,9 +68,9 @@ func (s *scriptedApp) wantMe(got answer, by, subject string) (me map[string]any)
 func TestMe(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
-	v := s.visitor()
-	s.signInNow(v)
-	me := s.wantMe(v.api(), "session", "alice")
+	v := s.Visitor()
+	s.SignIn(v)
+	me := wantMe(s, callAPI(v), "session", "alice")
 	if me["name"] != "Alice Example" || me["email"] != "alice@example.com" || me["email_verified"] != true || me["client_id"] != nil {
 		t.Errorf("by session it is %v", me)
 	}
@@ -80,29 +81,29 @@ func TestMe(t *testing.T) {
 		t.Errorf("the session's scopes are %v", scopes)
 	}
 
-	token := s.op.AccessToken(apiAudience)
+	token := s.OP.AccessToken(apiAudience)
 	token.Claims["sub"], token.Claims["exp"] = "bob", 4_000_000_000
 	raw := token.Compact()
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer   "} {
-		got := s.visitor().api("Authorization", scheme+raw)
-		me = s.wantMe(got, "access_token", "bob")
+		got := callAPI(s.Visitor(), "Authorization", scheme+raw)
+		me = wantMe(s, got, "access_token", "bob")
 		if me["client_id"] != "another client" || me["expires_at"] != "2096-10-02T07:06:40Z" || me["name"] != nil || me["email_verified"] != nil {
 			t.Errorf("by %sit is %v", scheme, me)
 		}
-		if strings.Contains(got.body+s.log.String(), raw) {
+		if strings.Contains(got.Body+s.Log.String(), raw) {
 			t.Error("the token is in the answer or in the log")
 		}
 	}
 	token.Claims["email"], token.Claims["scope"] = "bob@example.com", ""
-	me = s.wantMe(s.visitor().api("Authorization", "Bearer "+token.Compact(), "Accept", "text/html", "HX-Request", "true"), "access_token", "bob")
+	me = wantMe(s, callAPI(s.Visitor(), "Authorization", "Bearer "+token.Compact(), "Accept", "text/html", "HX-Request", "true"), "access_token", "bob")
 	if me["email"] != "bob@example.com" || me["email_verified"] != false || len(me["scopes"].([]any)) != 0 {
 		t.Errorf("with an address it is %v", me)
 	}
 	// The token counts, and not the cookie that a browser may add.
-	s.wantMe(v.api("Authorization", "Bearer "+raw), "access_token", "bob")
-	head := v.direct(v.request(http.MethodHead, "/api/me", nil))
-	if head.StatusCode != http.StatusOK || head.body != "" {
-		t.Errorf("HEAD is answered %d %q", head.StatusCode, head.body)
+	wantMe(s, callAPI(v, "Authorization", "Bearer "+raw), "access_token", "bob")
+	head := v.Direct(v.Request(http.MethodHead, "/api/me", nil))
+	if head.StatusCode != http.StatusOK || head.Body != "" {
+		t.Errorf("HEAD is answered %d %q", head.StatusCode, head.Body)
 	}
 }
 
@@ -110,7 +111,7 @@ func TestMe(t *testing.T) {
 func TestBearerCredentials(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
-	good := s.op.AccessToken(apiAudience).Compact()
+	good := s.OP.AccessToken(apiAudience).Compact()
 	const invalidRequest, invalidToken = `, error="invalid_request"`, `, error="invalid_token"`
 	for name, tt := range map[string]struct {
 		path      string
@@ -139,51 +140,51 @@ func TestBearerCredentials(t *testing.T) {
 		"a signature that is wrong":  {"/api/me", []string{"Authorization", "Bearer " + good[:len(good)-8] + "AAAAAAAA"}, 401, invalidToken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, v := range []*visitor{s.visitor(), s.visitor()} {
-				got := v.direct(v.request(http.MethodGet, tt.path, nil, tt.headers...))
-				s.wantProblem(got, tt.status, tt.challenge)
-				if strings.Contains(got.body+s.log.String(), good) {
+			for _, v := range []*apptest.Visitor{s.Visitor(), s.Visitor()} {
+				got := v.Direct(v.Request(http.MethodGet, tt.path, nil, tt.headers...))
+				wantProblem(s, got, tt.status, tt.challenge)
+				if strings.Contains(got.Body+s.Log.String(), good) {
 					t.Error("the token is in the answer or in the log")
 				}
 			}
 		})
 	}
 	for _, second := range []string{"Bearer " + good, "Basic YTpi", ""} {
-		two := s.visitor().request(http.MethodGet, "/api/me", nil)
+		two := s.Visitor().Request(http.MethodGet, "/api/me", nil)
 		two.Header["Authorization"] = []string{"Bearer " + good, second}
-		s.wantProblem(s.visitor().direct(two), 400, invalidRequest)
+		wantProblem(s, s.Visitor().Direct(two), 400, invalidRequest)
 	}
-	huge := s.visitor().api("Authorization", "Bearer "+strings.Repeat("x", 40<<10))
+	huge := callAPI(s.Visitor(), "Authorization", "Bearer "+strings.Repeat("x", 40<<10))
 	if huge.StatusCode != http.StatusRequestHeaderFieldsTooLarge && huge.StatusCode != http.StatusUnauthorized {
 		t.Errorf("40 KiB are answered %d", huge.StatusCode)
 	}
-	s.wantMe(s.visitor().api("Authorization", "Bearer "+good), "access_token", "alice")
+	wantMe(s, callAPI(s.Visitor(), "Authorization", "Bearer "+good), "access_token", "alice")
 }
 
 // TestBearerAndSession sends a token from a browser in which somebody is signed in.
 func TestBearerAndSession(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
-	v := s.visitor()
-	s.signInNow(v)
+	v := s.Visitor()
+	s.SignIn(v)
 	for name, edit := range map[string]func(*scriptedop.JWT){
 		"for another audience": func(t *scriptedop.JWT) { t.Claims["aud"] = "https://other.example" },
 		"of another issuer":    func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
 		"expired":              func(t *scriptedop.JWT) { t.Claims["exp"] = 1 },
 		"not valid yet":        func(t *scriptedop.JWT) { t.Claims["nbf"] = 4_000_000_000 },
 		"unsigned":             func(t *scriptedop.JWT) { t.Key = scriptedop.Key{Algorithm: "none"} },
-		"a logout token":       func(token *scriptedop.JWT) { *token = *s.op.LogoutToken() },
+		"a logout token":       func(token *scriptedop.JWT) { *token = *s.OP.LogoutToken() },
 	} {
-		token := s.op.AccessToken(apiAudience)
+		token := s.OP.AccessToken(apiAudience)
 		edit(token)
 		raw := token.Compact()
-		if got := v.api("Authorization", "Bearer "+strings.TrimSuffix(raw, ".")); got.StatusCode == http.StatusOK {
-			t.Errorf("%s: the session stands in for the token: %s", name, got.body)
+		if got := callAPI(v, "Authorization", "Bearer "+strings.TrimSuffix(raw, ".")); got.StatusCode == http.StatusOK {
+			t.Errorf("%s: the session stands in for the token: %s", name, got.Body)
 		} else if name != "unsigned" {
-			s.wantProblem(got, 401, `, error="invalid_token"`)
+			wantProblem(s, got, 401, `, error="invalid_token"`)
 		}
 	}
-	s.wantMe(v.api("Authorization", "Basic YTpi"), "session", "alice") // a proxy's in front of the app
+	wantMe(s, callAPI(v, "Authorization", "Basic YTpi"), "session", "alice") // a proxy's in front of the app
 
 	for name, tt := range map[string]struct {
 		headers []string
@@ -197,53 +198,53 @@ func TestBearerAndSession(t *testing.T) {
 		"a page of a sibling's":     {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
 		"what no browser would say": {[]string{"Sec-Fetch-Site", "x"}, 403},
 	} {
-		got := v.api(append(tt.headers, "Origin", "")...)
+		got := callAPI(v, append(tt.headers, "Origin", "")...)
 		if got.StatusCode != tt.status {
 			t.Errorf("%s is answered %d", name, got.StatusCode)
 		}
 		if tt.status == 403 {
-			s.wantProblem(got, 403, "none")
+			wantProblem(s, got, 403, "none")
 		}
 	}
 	// A token is nobody's by accident: other sites' pages may bring one.
-	s.wantMe(s.visitor().api("Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+s.op.AccessToken(apiAudience).Compact()), "access_token", "alice")
-	if got := v.direct(v.request(http.MethodOptions, "/api/me", nil, "Origin", "https://evil.example", "Access-Control-Request-Headers", "authorization")); got.StatusCode != http.StatusMethodNotAllowed {
+	wantMe(s, callAPI(s.Visitor(), "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), "access_token", "alice")
+	if got := v.Direct(v.Request(http.MethodOptions, "/api/me", nil, "Origin", "https://evil.example", "Access-Control-Request-Headers", "authorization")); got.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("a preflight is answered %d", got.StatusCode)
 	}
-	v.post("/logout", nil)
-	s.wantProblem(v.api(), 401, "")
+	v.Post("/logout", nil)
+	wantProblem(s, callAPI(v), 401, "")
 }
 
 // TestNoAudience has no API: no token is good, and sessions are.
 func TestNoAudience(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
-	s.wantMe(v.api(), "session", "alice")
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	wantMe(s, callAPI(v), "session", "alice")
 	for _, audience := range []string{apiAudience, "client", ""} {
-		s.wantProblem(v.api("Authorization", "Bearer "+s.op.AccessToken(audience).Compact()), 401, `, error="invalid_token"`)
+		wantProblem(s, callAPI(v, "Authorization", "Bearer "+s.OP.AccessToken(audience).Compact()), 401, `, error="invalid_token"`)
 	}
 }
 
 // TestAPIWhenTheProviderIsDown cannot verify a token, which is not the token's fault.
 func TestAPIWhenTheProviderIsDown(t *testing.T) {
 	t.Parallel()
-	s, _ := assembleScripted(t, "AUTH0_AUDIENCE="+apiAudience)
-	s.op.Answer(scriptedop.JWKS, scriptedop.Status(500))
-	s.wantProblem(s.visitor().api("Authorization", "Bearer "+s.op.AccessToken(apiAudience).Compact()), 503, "none")
-	s.op.Answer(scriptedop.JWKS, nil)
+	s, _ := apptest.Assemble(t, "AUTH0_AUDIENCE="+apiAudience)
+	s.OP.Answer(scriptedop.JWKS, scriptedop.Status(500))
+	wantProblem(s, callAPI(s.Visitor(), "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), 503, "none")
+	s.OP.Answer(scriptedop.JWKS, nil)
 }
 
 // TestAPILeavesTheSessionAlone asks all day long, which keeps nobody signed in.
 func TestAPILeavesTheSessionAlone(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s, clock := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	for range 8 {
 		clock.Move(3 * time.Hour)
-		if got := v.api(); got.StatusCode != http.StatusOK {
+		if got := callAPI(v); got.StatusCode != http.StatusOK {
 			if clock.Now().Sub(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)) < 24*time.Hour {
 				t.Fatalf("answered %d", got.StatusCode)
 			}
@@ -256,25 +257,25 @@ func TestAPILeavesTheSessionAlone(t *testing.T) {
 // TestDevelopmentAccessToken gets a token of the built-in provider's, as the README says.
 func TestDevelopmentAccessToken(t *testing.T) {
 	t.Parallel()
-	a := startApp(t, "AUTH0_AUDIENCE="+apiAudience)
-	v := a.visitor()
-	req := v.request(http.MethodPost, a.issuer+"/token", url.Values{"grant_type": {"client_credentials"}, "audience": {apiAudience}})
+	a := apptest.Start(t, "AUTH0_AUDIENCE="+apiAudience)
+	v := a.Visitor()
+	req := v.Request(http.MethodPost, a.Issuer+"/token", url.Values{"grant_type": {"client_credentials"}, "audience": {apiAudience}})
 	req.SetBasicAuth("latchkey-terminal", "development")
 	var response struct {
 		AccessToken string `json:"access_token"`
 	}
-	if got := v.do(req); json.Unmarshal([]byte(got.body), &response) != nil || response.AccessToken == "" {
-		t.Fatalf("the provider answers %d %s", got.StatusCode, got.body)
+	if got := v.Do(req); json.Unmarshal([]byte(got.Body), &response) != nil || response.AccessToken == "" {
+		t.Fatalf("the provider answers %d %s", got.StatusCode, got.Body)
 	}
-	got := v.api("Authorization", "Bearer "+response.AccessToken)
-	if got.StatusCode != http.StatusOK || !strings.Contains(got.body, `"sub":"latchkey-terminal@clients"`) {
-		t.Errorf("answered %d %s", got.StatusCode, got.body)
+	got := callAPI(v, "Authorization", "Bearer "+response.AccessToken)
+	if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"sub":"latchkey-terminal@clients"`) {
+		t.Errorf("answered %d %s", got.StatusCode, got.Body)
 	}
-	v.signIn("/login", ada)
-	if got := v.api(); got.StatusCode != http.StatusOK || !strings.Contains(got.body, `"sub":"`+ada+`"`) {
-		t.Errorf("with a session: answered %d %s", got.StatusCode, got.body)
+	v.SignIn("/login", apptest.Ada)
+	if got := callAPI(v); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"sub":"`+apptest.Ada+`"`) {
+		t.Errorf("with a session: answered %d %s", got.StatusCode, got.Body)
 	}
-	if lines := a.logged("refused", ""); len(lines) > 0 {
+	if lines := a.Logged("refused", ""); len(lines) > 0 {
 		t.Errorf("the log says %v", lines)
 	}
 }

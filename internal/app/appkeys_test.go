@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -6,19 +6,20 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
 // restart stops the program and starts it again on the same port and data, with another
 // configuration.
-func (s *scriptedApp) restart(env ...string) *scriptedApp {
-	s.t.Helper()
-	if err := s.stop(); err != nil {
-		s.t.Fatal(err)
+func restart(s *apptest.Scripted, env ...string) *apptest.Scripted {
+	s.T.Helper()
+	if err := s.Stop(); err != nil {
+		s.T.Fatal(err)
 	}
-	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
-	again := startBeside(s.t, s.op, append([]string{"PORT=" + port, "DATA_DIR=" + s.dataDir}, env...)...)
-	again.dataDir = s.dataDir
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
+	again := apptest.StartBeside(s.T, s.OP, append([]string{"PORT=" + port, "DATA_DIR=" + s.DataDir}, env...)...)
+	again.DataDir = s.DataDir
 	return again
 }
 
@@ -31,27 +32,27 @@ const (
 // between, nor is a sign-in lost that was under way.
 func TestKeyIsReplaced(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "APP_SECRET_KEY="+firstKey)
-	comes, staysAway, signingIn := s.visitor(), s.visitor(), s.visitor()
-	s.signInNow(comes)
-	s.signInNow(staysAway)
-	response := signingIn.authorizationResponse("/profile")
+	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
+	comes, staysAway, signingIn := s.Visitor(), s.Visitor(), s.Visitor()
+	s.SignIn(comes)
+	s.SignIn(staysAway)
+	response := signingIn.AuthorizationResponse("/profile")
 
-	s = s.restart("APP_SECRET_KEY=" + secondKey + "," + firstKey)
-	late := s.visitor()
-	s.signInNow(late)
-	if !comes.at(s).signedIn() {
+	s = restart(s, "APP_SECRET_KEY="+secondKey+","+firstKey)
+	late := s.Visitor()
+	s.SignIn(late)
+	if !comes.At(s.App).SignedIn() {
 		t.Error("with both secrets, who is signed in is signed out")
 	}
-	s.wantSignedIn(signingIn.at(s), signingIn.at(s).callback(response), "alice", "/profile")
+	s.WantSignedIn(signingIn.At(s.App), signingIn.At(s.App).Callback(response), "alice", "/profile")
 
-	s = s.restart("APP_SECRET_KEY=" + secondKey)
-	for name, v := range map[string]*visitor{"who came by": comes, "who signed in then": late, "who was signing in": signingIn} {
-		if !v.at(s).signedIn() {
+	s = restart(s, "APP_SECRET_KEY="+secondKey)
+	for name, v := range map[string]*apptest.Visitor{"who came by": comes, "who signed in then": late, "who was signing in": signingIn} {
+		if !v.At(s.App).SignedIn() {
 			t.Errorf("with the new secret alone, %s is signed out", name)
 		}
 	}
-	if staysAway.at(s).signedIn() {
+	if staysAway.At(s.App).SignedIn() {
 		t.Error("who never came by is still signed in: the old secret is still in use")
 	}
 	for document, want := range map[string]string{"README.md": "replaces a key without signing anybody out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
@@ -66,42 +67,42 @@ func TestKeyIsReplaced(t *testing.T) {
 // secret behind it all are back.
 func TestKeyIsLost(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "APP_SECRET_KEY="+firstKey)
-	people, signingIn := []*visitor{s.visitor(), s.visitor()}, s.visitor()
+	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
+	people, signingIn := []*apptest.Visitor{s.Visitor(), s.Visitor()}, s.Visitor()
 	for _, v := range people {
-		s.signInNow(v)
+		s.SignIn(v)
 	}
-	response := signingIn.authorizationResponse("/profile")
-	s = s.restart("APP_SECRET_KEY=" + secondKey)
+	response := signingIn.AuthorizationResponse("/profile")
+	s = restart(s, "APP_SECRET_KEY="+secondKey)
 	for range 2 {
 		for _, v := range people {
 			for path, want := range map[string]int{"/": http.StatusOK, "/dashboard": http.StatusSeeOther, "/api/me": http.StatusUnauthorized} {
-				got := v.at(s).direct(v.at(s).request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty")) // which leaves the cookie
+				got := v.At(s.App).Direct(v.At(s.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty")) // which leaves the cookie
 				if got.StatusCode != want {
 					t.Errorf("%s is answered %d, want %d", path, got.StatusCode, want)
 				}
 			}
 		}
 	}
-	if got := signingIn.at(s).callback(response); got.StatusCode >= 500 {
+	if got := signingIn.At(s.App).Callback(response); got.StatusCode >= 500 {
 		t.Errorf("a sign-in that was under way is answered %d", got.StatusCode)
 	}
 	said := map[any]int{}
-	for _, line := range s.logged("session not opened", "") {
+	for _, line := range s.Logged("session not opened", "") {
 		said[line["level"]]++
 	}
 	if said["WARN"] != 1 || said["DEBUG"] < 5 {
 		t.Errorf("the log says so %v", said)
 	}
-	page := people[0].at(s)
-	if got := page.direct(page.request(http.MethodGet, "/", nil)); len(got.Cookies()) != 1 || got.Cookies()[0].MaxAge >= 0 {
+	page := people[0].At(s.App)
+	if got := page.Direct(page.Request(http.MethodGet, "/", nil)); len(got.Cookies()) != 1 || got.Cookies()[0].MaxAge >= 0 {
 		t.Errorf("the dead cookie is not taken back: %v", got.Cookies())
 	}
-	s.signInNow(page)
+	s.SignIn(page)
 
-	s = s.restart("APP_SECRET_KEY=" + secondKey + "," + firstKey)
+	s = restart(s, "APP_SECRET_KEY="+secondKey+","+firstKey)
 	for i, v := range people {
-		if !v.at(s).signedIn() {
+		if !v.At(s.App).SignedIn() {
 			t.Errorf("with the old secret behind it, person %d is not back", i)
 		}
 	}
@@ -115,38 +116,38 @@ func TestClientIsReplaced(t *testing.T) {
 	for code, status := range map[string]int{"invalid_client": http.StatusUnauthorized, "unauthorized_client": http.StatusBadRequest} {
 		t.Run("FM-29 "+code, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
-			person, next := s.visitor(), s.visitor()
-			s.signInNow(person)
-			s.op.Answer(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			person, next := s.Visitor(), s.Visitor()
+			s.SignIn(person)
+			s.OP.Answer(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
 
-			got := next.callback(next.authorizationResponse("/profile"))
-			s.wantRefused(next, got, http.StatusServiceUnavailable, "token_request_failed", 2, 1)
-			if !strings.Contains(got.body, "<h1>Signing in is not set up right</h1>") {
-				t.Errorf("the page says something else:\n%s", got.body)
+			got := next.Callback(next.AuthorizationResponse("/profile"))
+			s.WantRefused(next, got, http.StatusServiceUnavailable, "token_request_failed", 2, 1)
+			if !strings.Contains(got.Body, "<h1>Signing in is not set up right</h1>") {
+				t.Errorf("the page says something else:\n%s", got.Body)
 			}
-			if lines := s.logged("refused", got.Header.Get("X-Request-Id")); lines[0]["level"] != "ERROR" || lines[0]["code"] != code {
+			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); lines[0]["level"] != "ERROR" || lines[0]["code"] != code {
 				t.Errorf("the log says %v", lines)
 			}
-			if got := person.refreshProfile(); got.StatusCode != http.StatusBadGateway {
+			if got := person.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
 				t.Errorf("refreshing is answered %d", got.StatusCode)
 			}
-			alarms := s.logged("the provider refuses this client: nobody's tokens can be refreshed", "")
-			if len(alarms) != 1 || alarms[0]["level"] != "ERROR" || !person.signedIn() {
-				t.Errorf("the alarms are %v; signed in: %t", alarms, person.signedIn())
+			alarms := s.Logged("the provider refuses this client: nobody's tokens can be refreshed", "")
+			if len(alarms) != 1 || alarms[0]["level"] != "ERROR" || !person.SignedIn() {
+				t.Errorf("the alarms are %v; signed in: %t", alarms, person.SignedIn())
 			}
-			s.op.Answer(scriptedop.Token, nil)
-			s.signInNow(next)
+			s.OP.Answer(scriptedop.Token, nil)
+			s.SignIn(next)
 		})
 	}
 	t.Run("FM-29 another refusal is no fault of the set-up", func(t *testing.T) {
 		t.Parallel()
-		s := startScripted(t)
-		s.op.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
-		v := s.visitor()
-		if got := v.callback(v.authorizationResponse("/profile")); !strings.Contains(got.body, "<h1>The sign-in could not be verified</h1>") {
-			t.Errorf("the page says something else:\n%s", got.body)
+		s := apptest.StartScripted(t)
+		s.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
+		v := s.Visitor()
+		if got := v.Callback(v.AuthorizationResponse("/profile")); !strings.Contains(got.Body, "<h1>The sign-in could not be verified</h1>") {
+			t.Errorf("the page says something else:\n%s", got.Body)
 		}
 	})
 }

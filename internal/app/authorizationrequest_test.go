@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"encoding/base64"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -21,16 +22,16 @@ import (
 func TestRequestsAreFresh(t *testing.T) {
 	t.Parallel()
 	const logins, workers = 3000, 4
-	s := startScripted(t)
+	s := apptest.StartScripted(t)
 	var requests [logins]url.Values
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			v := s.visitor()
-			v.client.Jar = nil // each of them is a browser of its own
+			v := s.Visitor()
+			v.Client.Jar = nil // each of them is a browser of its own
 			for i := worker; i < logins; i += workers {
-				got := v.direct(v.request(http.MethodGet, "/login?return_to=%2Forders%2F4711", nil))
-				requests[i] = query(t, got.Header.Get("Location"))
+				got := v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Forders%2F4711", nil))
+				requests[i] = apptest.Query(t, got.Header.Get("Location"))
 			}
 		})
 	}
@@ -60,7 +61,7 @@ func TestRequestsAreFresh(t *testing.T) {
 			}
 		})
 	}
-	if n := s.op.Calls(scriptedop.Discovery); n > 1 {
+	if n := s.OP.Calls(scriptedop.Discovery); n > 1 {
 		t.Errorf("DO-05: the provider was asked %d times", n)
 	}
 }
@@ -69,18 +70,18 @@ func TestRequestsAreFresh(t *testing.T) {
 // that would make it another authorization request.
 func TestLinksChangeNothing(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
+	s := apptest.StartScripted(t)
 	request := func(t *testing.T, address string, headers ...string) url.Values {
 		t.Helper()
-		v := s.visitor()
-		got := v.direct(v.request(http.MethodGet, address, nil, headers...))
-		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), s.op.URL(scriptedop.Authorize)+"?") {
+		v := s.Visitor()
+		got := v.Direct(v.Request(http.MethodGet, address, nil, headers...))
+		if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), s.OP.URL(scriptedop.Authorize)+"?") {
 			t.Fatalf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
 		}
-		return query(t, got.Header.Get("Location"))
+		return apptest.Query(t, got.Header.Get("Location"))
 	}
 	usual := request(t, "/login")
-	if usual.Get("redirect_uri") != s.url+"/callback" || usual.Get("response_type") != "code" || usual.Get("code_challenge_method") != "S256" {
+	if usual.Get("redirect_uri") != s.URL+"/callback" || usual.Get("response_type") != "code" || usual.Get("code_challenge_method") != "S256" {
 		t.Fatalf("AR-01, AR-02, AR-06: the request is %v", usual)
 	}
 	for name, tt := range map[string]struct {
@@ -117,16 +118,16 @@ func TestLinksChangeNothing(t *testing.T) {
 	}
 	t.Run("AR-07 the return path is a path all the same", func(t *testing.T) {
 		t.Parallel()
-		v := s.visitor()
-		got := v.callback(v.authorizationResponse("/login?return_to=%2Fa%26scope%3Dx"))
-		s.wantSignedIn(v, got, "alice", "/a&scope=x")
+		v := s.Visitor()
+		got := v.Callback(v.AuthorizationResponse("/login?return_to=%2Fa%26scope%3Dx"))
+		s.WantSignedIn(v, got, "alice", "/a&scope=x")
 	})
 	t.Run("AR-06 another host", func(t *testing.T) {
 		t.Parallel()
-		v := s.visitor()
-		req := v.request(http.MethodGet, "/login", nil)
+		v := s.Visitor()
+		req := v.Request(http.MethodGet, "/login", nil)
 		req.Host = "evil.example"
-		if got := v.direct(req); got.StatusCode != http.StatusMisdirectedRequest || len(got.Cookies()) > 0 {
+		if got := v.Direct(req); got.StatusCode != http.StatusMisdirectedRequest || len(got.Cookies()) > 0 {
 			t.Errorf("answered %d with cookies %v", got.StatusCode, got.Cookies())
 		}
 	})
@@ -146,15 +147,15 @@ func TestScopes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			op := newScriptedOP(t)
+			op := apptest.NewOP(t)
 			op.Edit(scriptedop.Discovery, func(m map[string]any) { m["scopes_supported"] = tt.offered })
-			s := startBeside(t, op, tt.env...)
-			s.await("/readyz", http.StatusOK)
-			v := s.visitor()
-			if got := query(t, v.authorizationRequest("/login"))["scope"]; !slices.Equal(got, []string{tt.want}) {
+			s := apptest.StartBeside(t, op, tt.env...)
+			s.Await("/readyz", http.StatusOK)
+			v := s.Visitor()
+			if got := apptest.Query(t, v.AuthorizationRequest("/login"))["scope"]; !slices.Equal(got, []string{tt.want}) {
 				t.Errorf("the scope is %q, want %q", got, tt.want)
 			}
-			s.wantSignedIn(v, v.callback(v.authorizationResponse("/login")), "alice", "/dashboard")
+			s.WantSignedIn(v, v.Callback(v.AuthorizationResponse("/login")), "alice", "/dashboard")
 		})
 	}
 }
@@ -163,7 +164,7 @@ func TestScopes(t *testing.T) {
 // anywhere. A request that is pushed would show at the provider.
 func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "PUSHED_AUTHORIZATION_REQUESTS=always")
+	s := apptest.StartScripted(t, "PUSHED_AUTHORIZATION_REQUESTS=always")
 	refused := map[string][]string{
 		"a prefetch":     {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
 		"a prerender":    {"Sec-Purpose", "prefetch;prerender", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
@@ -177,18 +178,18 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 		refused[part] = []string{"Sec-Fetch-Dest", part, "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Site", "cross-site"}
 	}
 	for name, headers := range refused {
-		v := s.visitor()
-		if got := v.direct(v.request(http.MethodGet, "/login", nil, headers...)); got.StatusCode < 400 || got.StatusCode >= 500 || len(got.Cookies()) > 0 {
+		v := s.Visitor()
+		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...)); got.StatusCode < 400 || got.StatusCode >= 500 || len(got.Cookies()) > 0 {
 			t.Errorf("AR-11: %s gets %d and cookies %v", name, got.StatusCode, got.Cookies())
 		}
 	}
 	for _, method := range []string{http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions} {
-		v := s.visitor()
-		if got := v.direct(v.request(method, "/login", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusMethodNotAllowed || len(got.Cookies()) > 0 {
+		v := s.Visitor()
+		if got := v.Direct(v.Request(method, "/login", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusMethodNotAllowed || len(got.Cookies()) > 0 {
 			t.Errorf("AR-11, AR-18: %s is answered with %d", method, got.StatusCode)
 		}
 	}
-	if n := s.op.Calls(scriptedop.PAR); n != 0 {
+	if n := s.OP.Calls(scriptedop.PAR); n != 0 {
 		t.Errorf("AR-11: the provider was asked %d times", n)
 	}
 	for name, headers := range map[string][]string{
@@ -196,13 +197,13 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 		"a link of another site":   {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"},
 		"a browser that says none": nil,
 	} {
-		v := s.visitor()
-		before := s.op.Calls(scriptedop.PAR)
-		got := v.direct(v.request(http.MethodGet, "/login", nil, headers...))
+		v := s.Visitor()
+		before := s.OP.Calls(scriptedop.PAR)
+		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
 		if got.StatusCode != http.StatusSeeOther || got.Header.Get("Cache-Control") != "no-store" || len(got.Cookies()) != 1 {
 			t.Errorf("AR-18: %s gets %d, Cache-Control %q, cookies %v", name, got.StatusCode, got.Header.Get("Cache-Control"), got.Cookies())
 		}
-		if n := s.op.Calls(scriptedop.PAR) - before; n != 1 {
+		if n := s.OP.Calls(scriptedop.PAR) - before; n != 1 {
 			t.Errorf("AR-14: for %s the request is pushed %d times", name, n)
 		}
 	}
@@ -221,25 +222,25 @@ func TestGivenUpSignIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := assembleScripted(t, "SESSION_IDLE=1h")
-			v := s.visitor()
-			s.wantSignedIn(v, v.callback(v.authorizationResponse("/login")), "alice", "/dashboard")
+			s, clock := apptest.Assemble(t, "SESSION_IDLE=1h")
+			v := s.Visitor()
+			s.WantSignedIn(v, v.Callback(v.AuthorizationResponse("/login")), "alice", "/dashboard")
 			clock.Move(50 * time.Minute)
-			v.direct(v.request(http.MethodGet, tt.page, nil))
+			v.Direct(v.Request(http.MethodGet, tt.page, nil))
 			clock.Move(11 * time.Minute)
-			if got := v.signedIn(); got != tt.alive {
+			if got := v.SignedIn(); got != tt.alive {
 				t.Errorf("signed in: %t, want %t", got, tt.alive)
 			}
 		})
 	}
 	t.Run("AR-12 it signs nobody out", func(t *testing.T) {
 		t.Parallel()
-		s := startScripted(t)
-		v := s.visitor()
-		s.wantSignedIn(v, v.callback(v.authorizationResponse("/login")), "alice", "/dashboard")
-		s.op.SignInAs("bob")
-		v.authorizationResponse("/login")
-		if dashboard := v.get("/dashboard"); !strings.Contains(dashboard.body, "Alice Example") {
+		s := apptest.StartScripted(t)
+		v := s.Visitor()
+		s.WantSignedIn(v, v.Callback(v.AuthorizationResponse("/login")), "alice", "/dashboard")
+		s.OP.SignInAs("bob")
+		v.AuthorizationResponse("/login")
+		if dashboard := v.Get("/dashboard"); !strings.Contains(dashboard.Body, "Alice Example") {
 			t.Errorf("the dashboard is %d", dashboard.StatusCode)
 		}
 	})
@@ -248,17 +249,17 @@ func TestGivenUpSignIn(t *testing.T) {
 // TestSignInsSideBySide (AR-13) finishes three sign-ins of one browser in another order.
 func TestSignInsSideBySide(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
 	type tab struct{ subject, page, response string }
 	var tabs []tab
 	for _, one := range []tab{{"alice", "/profile?a=1", ""}, {"bob", "/dashboard?b=2", ""}, {"carol", "/dashboard", ""}} {
-		s.op.SignInAs(one.subject)
-		one.response = v.authorizationResponse("/login?" + url.Values{"return_to": {one.page}}.Encode())
+		s.OP.SignInAs(one.subject)
+		one.response = v.AuthorizationResponse("/login?" + url.Values{"return_to": {one.page}}.Encode())
 		tabs = append(tabs, one)
 	}
 	for _, i := range []int{1, 2, 0} {
-		s.wantSignedIn(v, v.callback(tabs[i].response), tabs[i].subject, tabs[i].page)
+		s.WantSignedIn(v, v.Callback(tabs[i].response), tabs[i].subject, tabs[i].page)
 	}
 }
 
@@ -266,22 +267,22 @@ func TestSignInsSideBySide(t *testing.T) {
 // asking them.
 func TestSilenceIsNotAskedFor(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.op.Edit(scriptedop.Authorize, func(response map[string]any) {
+	s := apptest.StartScripted(t)
+	s.OP.Edit(scriptedop.Authorize, func(response map[string]any) {
 		delete(response, "code")
 		response["error"] = "login_required"
 	})
-	v := s.visitor()
-	end := v.get("/profile") // and on, wherever it leads
-	s.wantRefused(v, end, http.StatusBadRequest, authn.ReasonDeclined, 0, 0)
-	if n := s.op.Calls(scriptedop.Authorize); n != 1 {
+	v := s.Visitor()
+	end := v.Get("/profile") // and on, wherever it leads
+	s.WantRefused(v, end, http.StatusBadRequest, authn.ReasonDeclined, 0, 0)
+	if n := s.OP.Calls(scriptedop.Authorize); n != 1 {
 		t.Errorf("AR-16: the browser was sent to the provider %d times", n)
 	}
-	if asked := s.op.Last(scriptedop.Authorize).Query; asked.Has("prompt") {
+	if asked := s.OP.Last(scriptedop.Authorize).Query; asked.Has("prompt") {
 		t.Errorf("AR-16: the prompt is %q", asked.Get("prompt"))
 	}
-	s.op.Edit(scriptedop.Authorize, nil)
-	if end := v.get("/login?return_to=%2Fprofile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
+	s.OP.Edit(scriptedop.Authorize, nil)
+	if end := v.Get("/login?return_to=%2Fprofile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
 		t.Errorf("trying again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -10,6 +10,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -20,45 +21,45 @@ func TestLogoutRequest(t *testing.T) {
 	const refused = http.StatusBadRequest
 	for name, tt := range map[string]struct {
 		// request makes the request of a token that is good.
-		request func(v *visitor, token string) *http.Request
+		request func(v *apptest.Visitor, token string) *http.Request
 		status  int
 	}{
-		"LB-01 as it should be":              {posted(formType, "logout_token=TOKEN"), http.StatusOK},
-		"LB-01 beside what is ignored":       {posted(formType, "ignored_parameter=1&logout_token=TOKEN&state=x"), http.StatusOK},
-		"LB-01 with a charset":               {posted(formType+"; charset=utf-8", "logout_token=TOKEN"), http.StatusOK},
-		"LB-01 from a page":                  {posted(formType, "logout_token=TOKEN", "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example"), http.StatusOK},
-		"LB-01 with a cookie":                {posted(formType, "logout_token=TOKEN", "Cookie", "session=x.y; txn_x=y"), http.StatusOK},
+		"LB-01 as it should be":              {posted(apptest.FormType, "logout_token=TOKEN"), http.StatusOK},
+		"LB-01 beside what is ignored":       {posted(apptest.FormType, "ignored_parameter=1&logout_token=TOKEN&state=x"), http.StatusOK},
+		"LB-01 with a charset":               {posted(apptest.FormType+"; charset=utf-8", "logout_token=TOKEN"), http.StatusOK},
+		"LB-01 from a page":                  {posted(apptest.FormType, "logout_token=TOKEN", "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example"), http.StatusOK},
+		"LB-01 with a cookie":                {posted(apptest.FormType, "logout_token=TOKEN", "Cookie", "session=x.y; txn_x=y"), http.StatusOK},
 		"LB-01 JSON":                         {posted("application/json", `{"logout_token":"TOKEN"}`), refused},
 		"LB-01 multipart":                    {posted("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\nTOKEN\r\n--x--\r\n"), refused},
 		"LB-01 text":                         {posted("text/plain", "logout_token=TOKEN"), refused},
 		"LB-01 no type":                      {posted("", "logout_token=TOKEN"), refused},
 		"LB-01 the token itself":             {posted("application/logout+jwt", "TOKEN"), refused},
-		"LB-01 twice":                        {posted(formType, "logout_token=TOKEN&logout_token=TOKEN"), refused},
-		"LB-01 missing":                      {posted(formType, "token=TOKEN"), refused},
-		"LB-01 empty":                        {posted(formType, "logout_token="), refused},
-		"LB-01 nothing":                      {posted(formType, ""), refused},
+		"LB-01 twice":                        {posted(apptest.FormType, "logout_token=TOKEN&logout_token=TOKEN"), refused},
+		"LB-01 missing":                      {posted(apptest.FormType, "token=TOKEN"), refused},
+		"LB-01 empty":                        {posted(apptest.FormType, "logout_token="), refused},
+		"LB-01 nothing":                      {posted(apptest.FormType, ""), refused},
 		"LB-01 in the query":                 {method(http.MethodPost, "?logout_token=TOKEN"), refused},
 		"LB-01 GET":                          {method(http.MethodGet, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
 		"LB-01 HEAD":                         {method(http.MethodHead, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
 		"LB-01 PUT":                          {method(http.MethodPut, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
 		"LB-01 DELETE":                       {method(http.MethodDelete, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
 		"LB-01 OPTIONS":                      {method(http.MethodOptions, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 more than anybody has to say": {posted(formType, "logout_token=TOKEN&x="+strings.Repeat("x", 70<<10)), http.StatusRequestEntityTooLarge},
+		"LB-01 more than anybody has to say": {posted(apptest.FormType, "logout_token=TOKEN&x="+strings.Repeat("x", 70<<10)), http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			person, provider := s.visitor(), s.visitor()
-			s.signInNow(person)
-			token := s.op.LogoutToken().Compact()
-			got := provider.direct(tt.request(provider, token))
+			s := apptest.StartScripted(t)
+			person, provider := s.Visitor(), s.Visitor()
+			s.SignIn(person)
+			token := s.OP.LogoutToken().Compact()
+			got := provider.Direct(tt.request(provider, token))
 			if got.StatusCode != tt.status || got.Header.Get("Cache-Control") != "no-store" || len(got.Cookies()) > 0 || got.Header.Get("Location") != "" {
 				t.Errorf("LB-02: answered %d, Cache-Control %q, cookies %v", got.StatusCode, got.Header.Get("Cache-Control"), got.Cookies())
 			}
-			if person.signedIn() != (tt.status != http.StatusOK) {
-				t.Errorf("signed in: %t", person.signedIn())
+			if person.SignedIn() != (tt.status != http.StatusOK) {
+				t.Errorf("signed in: %t", person.SignedIn())
 			}
-			if strings.Contains(got.body+s.log.String(), token) {
+			if strings.Contains(got.Body+s.Log.String(), token) {
 				t.Error("the token is quoted")
 			}
 		})
@@ -66,9 +67,9 @@ func TestLogoutRequest(t *testing.T) {
 }
 
 // posted makes a POST whose body holds a token where it says TOKEN. headers are pairs.
-func posted(contentType, body string, headers ...string) func(*visitor, string) *http.Request {
-	return func(v *visitor, token string) *http.Request {
-		req := v.raw(http.MethodPost, "/backchannel-logout", contentType, strings.ReplaceAll(body, "TOKEN", token))
+func posted(contentType, body string, headers ...string) func(*apptest.Visitor, string) *http.Request {
+	return func(v *apptest.Visitor, token string) *http.Request {
+		req := v.Raw(http.MethodPost, "/backchannel-logout", contentType, strings.ReplaceAll(body, "TOKEN", token))
 		for i := 0; i+1 < len(headers); i += 2 {
 			req.Header.Set(headers[i], headers[i+1])
 		}
@@ -76,9 +77,9 @@ func posted(contentType, body string, headers ...string) func(*visitor, string) 
 	}
 }
 
-func method(method, query string) func(*visitor, string) *http.Request {
-	return func(v *visitor, token string) *http.Request {
-		return v.raw(method, "/backchannel-logout"+strings.ReplaceAll(query, "TOKEN", token), formType, "")
+func method(method, query string) func(*apptest.Visitor, string) *http.Request {
+	return func(v *apptest.Visitor, token string) *http.Request {
+		return v.Raw(method, "/backchannel-logout"+strings.ReplaceAll(query, "TOKEN", token), apptest.FormType, "")
 	}
 }
 
@@ -132,20 +133,20 @@ func TestLogoutTokenRefused(t *testing.T) {
 			if tt.env != "" {
 				env = []string{tt.env}
 			}
-			s := startScripted(t, env...)
-			person, provider := s.visitor(), s.visitor()
-			s.signInNow(person)
-			token := s.op.LogoutToken()
+			s := apptest.StartScripted(t, env...)
+			person, provider := s.Visitor(), s.Visitor()
+			s.SignIn(person)
+			token := s.OP.LogoutToken()
 			tt.edit(token)
-			got := provider.post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}})
+			got := provider.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}})
 			if got.StatusCode != tt.status || got.Header.Get("Cache-Control") != "no-store" || len(got.Cookies()) > 0 {
-				t.Errorf("answered %d %s", got.StatusCode, got.body)
+				t.Errorf("answered %d %s", got.StatusCode, got.Body)
 			}
-			if person.signedIn() != (tt.status != http.StatusOK) {
-				t.Errorf("signed in: %t", person.signedIn())
+			if person.SignedIn() != (tt.status != http.StatusOK) {
+				t.Errorf("signed in: %t", person.SignedIn())
 			}
 			if tt.status != http.StatusOK {
-				if lines := s.logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != "logout_token_invalid" {
+				if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != "logout_token_invalid" {
 					t.Errorf("the log says %v", lines)
 				}
 			}
@@ -157,55 +158,55 @@ func TestLogoutTokenRefused(t *testing.T) {
 // logout token that has done its work.
 func TestLogoutTokenOfAnotherKind(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t)
-	v := s.visitor()
+	s, clock := apptest.Assemble(t)
+	v := s.Visitor()
 	var idToken, accessToken string
-	s.op.Edit(scriptedop.Token, func(response map[string]any) {
+	s.OP.Edit(scriptedop.Token, func(response map[string]any) {
 		idToken, accessToken = response["id_token"].(string), response["access_token"].(string)
 	})
-	s.signInNow(v)
+	s.SignIn(v)
 	for name, token := range map[string]string{"an ID token": idToken, "an access token": accessToken} {
-		if got := v.post("/backchannel-logout", url.Values{"logout_token": {token}}); got.StatusCode != http.StatusBadRequest || !v.signedIn() {
+		if got := v.Post("/backchannel-logout", url.Values{"logout_token": {token}}); got.StatusCode != http.StatusBadRequest || !v.SignedIn() {
 			t.Errorf("LB-09: %s is answered with %d", name, got.StatusCode)
 		}
 	}
-	token := s.op.LogoutToken()
+	token := s.OP.LogoutToken()
 	delete(token.Claims, "sid")
 	form := url.Values{"logout_token": {token.Compact()}}
-	if got := v.post("/backchannel-logout", form); got.StatusCode != http.StatusOK || v.signedIn() {
+	if got := v.Post("/backchannel-logout", form); got.StatusCode != http.StatusOK || v.SignedIn() {
 		t.Fatalf("answered %d", got.StatusCode)
 	}
 	clock.Move(time.Second)
-	s.signInNow(v)
-	if got := v.post("/backchannel-logout", form); !v.signedIn() {
+	s.SignIn(v)
+	if got := v.Post("/backchannel-logout", form); !v.SignedIn() {
 		t.Errorf("LB-10: sent again it is answered with %d and ends the next session", got.StatusCode)
 	}
-	token = s.op.LogoutToken() // another one, of before
+	token = s.OP.LogoutToken() // another one, of before
 	token.Claims["iat"] = clock.Now().Add(-time.Second).Unix()
-	if got := v.post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK || !v.signedIn() {
-		t.Errorf("LB-10: one of before is answered with %d; signed in: %t", got.StatusCode, v.signedIn())
+	if got := v.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK || !v.SignedIn() {
+		t.Errorf("LB-10: one of before is answered with %d; signed in: %t", got.StatusCode, v.SignedIn())
 	}
 }
 
 // TestLogoutIsAnsweredInTime (LB-02, LB-17) has a key set that does not come.
 func TestLogoutIsAnsweredInTime(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
-	s.op.Answer(scriptedop.JWKS, scriptedop.Hang)
-	forged := s.op.LogoutToken()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	s.OP.Answer(scriptedop.JWKS, scriptedop.Hang)
+	forged := s.OP.LogoutToken()
 	forged.Key = scriptedop.NewKey("key-2", "ES256")
 	started := time.Now()
-	got := v.post("/backchannel-logout", url.Values{"logout_token": {forged.Compact()}})
+	got := v.Post("/backchannel-logout", url.Values{"logout_token": {forged.Compact()}})
 	if took := time.Since(started); got.StatusCode != http.StatusBadRequest || took > 3*time.Second {
 		t.Errorf("LB-02: answered %d after %s", got.StatusCode, took)
 	}
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("the person is signed out")
 	}
 	// FM-31: the key that is known needs no key set.
-	if got := v.post("/backchannel-logout", url.Values{"logout_token": {s.op.LogoutToken().Compact()}}); got.StatusCode != http.StatusOK || v.signedIn() {
+	if got := v.Post("/backchannel-logout", url.Values{"logout_token": {s.OP.LogoutToken().Compact()}}); got.StatusCode != http.StatusOK || v.SignedIn() {
 		t.Errorf("answered %d", got.StatusCode)
 	}
 }
@@ -219,20 +220,20 @@ func TestLogoutTokenWithoutAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	s, _ := assembleWith(t, func(c *authn.Config) { c.Store = store })
-	v := s.visitor()
-	s.signInNow(v)
-	token := s.op.LogoutToken().Compact()
+	s, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Store = store })
+	v := s.Visitor()
+	s.SignIn(v)
+	token := s.OP.LogoutToken().Compact()
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got := v.send("/backchannel-logout", formType, "logout_token="+token)
+	got := v.Send("/backchannel-logout", apptest.FormType, "logout_token="+token)
 	if got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" || len(got.Cookies()) > 0 {
 		t.Errorf("answered %d with %v", got.StatusCode, got.Header)
 	}
-	lines := s.logged("refused", got.Header.Get("X-Request-Id"))
+	lines := s.Logged("refused", got.Header.Get("X-Request-Id"))
 	if len(lines) != 1 || lines[0]["level"] != "ERROR" || lines[0]["reason"] != string(authn.ReasonStoreUnavailable) {
 		t.Errorf("the log says %v", lines)
 	}
-	s.wantNoSecrets(got)
+	s.WantNoSecrets(got)
 }

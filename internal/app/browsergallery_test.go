@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"crypto/sha512"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"latchkey/internal/apptest"
 )
 
 // axeHash pins testdata/axe/axe.min.js: axe-core 4.14.1 as its makers published it, under
@@ -43,30 +45,30 @@ type violation struct {
 }
 
 // accessible runs axe on the page at hand, and fails the test for what it finds.
-func (b *browser) accessible(axe, where, rules string) {
-	b.t.Helper()
-	found, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](
+func accessible(b *apptest.Browser, axe, where, rules string) {
+	b.T.Helper()
+	found, err := chromedp.Run(b.Context, chromedp.Evaluate[string](
 		`(window.axe ? Promise.resolve() : new Promise(done => { `+axe+`; done(); })).then(() =>
 			axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"]})).then(r => JSON.stringify(r.violations))`,
 		chromedp.EvalAwaitPromise))
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	var violations []violation
 	if err := json.Unmarshal([]byte(found), &violations); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	for _, v := range violations {
 		for _, n := range v.Nodes {
-			b.t.Errorf("%s: %s (%s)\n\t%.300s\n\t%s", where, v.ID, v.Help, n.HTML, strings.ReplaceAll(n.FailureSummary, "\n", "\n\t"))
+			b.T.Errorf("%s: %s (%s)\n\t%.300s\n\t%s", where, v.ID, v.Help, n.HTML, strings.ReplaceAll(n.FailureSummary, "\n", "\n\t"))
 		}
 	}
 }
 
-// colours chooses the light or the dark ones.
-func (b *browser) colours(scheme string, others ...*emulation.MediaFeature) {
-	b.t.Helper()
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+// setColours chooses the light or the dark ones.
+func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFeature) {
+	b.T.Helper()
+	apptest.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: append(others, &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}),
 	})
 }
@@ -79,17 +81,17 @@ var still = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "redu
 // narrowest screen.
 func TestBrowserGallery(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	b := openBrowser(t, a)
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
 	source := axe(t)
 	seen := map[string]bool{}
-	for _, piece := range append(a.gallery(), "/dev/gallery") {
-		b.narrow(piece)
+	for _, piece := range append(a.Gallery(), "/dev/gallery") {
+		narrow(b, piece)
 		// What has the same elements differs in words alone, of which axe has no opinion.
-		elements := evaluate[string](b, `[...document.querySelectorAll("*")].map(e => e.localName + "." + e.className + "#" + e.id).join(" ")`)
+		elements := apptest.Evaluate[string](b, `[...document.querySelectorAll("*")].map(e => e.localName + "." + e.className + "#" + e.id).join(" ")`)
 		if !seen[elements] {
 			seen[elements] = true
-			b.inBothColours(source, piece)
+			inBothColours(b, source, piece)
 		}
 	}
 	if len(seen) < 20 {
@@ -102,91 +104,91 @@ func TestBrowserGallery(t *testing.T) {
 // development provider too.
 func TestBrowserLivePages(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	b := openBrowser(t, a)
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
 	source := axe(t)
 	look := func(where string) {
 		t.Helper()
-		b.inBothColours(source, where)
+		inBothColours(b, source, where)
 	}
-	b.open("/")
+	b.Open("/")
 	look("home")
-	b.do(chromedp.Navigate(a.issuer + "/"))
+	b.Do(chromedp.Navigate(a.Issuer + "/"))
 	look("the provider")
-	b.do(chromedp.Navigate(a.issuer + "/end_session"))
+	b.Do(chromedp.Navigate(a.Issuer + "/end_session"))
 	look("the provider's sign-out")
-	b.expect("400")
-	b.do(chromedp.Navigate(a.issuer + "/authorize"))
+	b.Expect("400")
+	b.Do(chromedp.Navigate(a.Issuer + "/authorize"))
 	look("the provider's refusal")
-	b.open("/login")
+	b.Open("/login")
 	look("the provider's sign-in")
-	b.expect("422")
-	b.click("#someone-else")
-	b.wait("#email-error")
+	b.Expect("422")
+	b.Click("#someone-else")
+	b.Wait("#email-error")
 	look("the provider's sign-in, filled in wrongly")
-	b.signIn("/login", ada)
-	b.open("/dashboard")
-	b.until(`!document.querySelector("time:not([data-local])")`)
-	b.wantNoShift()
-	b.click("#claims-card .raw summary")
+	b.SignIn("/login", apptest.Ada)
+	b.Open("/dashboard")
+	b.Until(`!document.querySelector("time:not([data-local])")`)
+	wantNoShift(b)
+	b.Click("#claims-card .raw summary")
 	look("dashboard")
-	b.click("#profile-refresh-button")
-	b.wait("#profile-card .changes")
+	b.Click("#profile-refresh-button")
+	b.Wait("#profile-card .changes")
 	look("dashboard, refreshed")
-	b.open("/sessions")
+	b.Open("/sessions")
 	look("devices")
-	b.click("#qsLogoutBtn")
-	b.wait("#qsLoginBtn")
+	b.Click("#qsLogoutBtn")
+	b.Wait("#qsLoginBtn")
 	look("signed out")
 }
 
 // wantNoShift checks that nothing on the page at hand has moved since it came.
-func (b *browser) wantNoShift() {
-	b.t.Helper()
-	shift := get(b, chromedp.Evaluate[float64](`new Promise(done => {
+func wantNoShift(b *apptest.Browser) {
+	b.T.Helper()
+	shift := apptest.Value(b, chromedp.Evaluate[float64](`new Promise(done => {
 		let sum = 0;
 		new PerformanceObserver(list => { for (const shift of list.getEntries()) sum += shift.value }).observe({type: "layout-shift", buffered: true});
 		requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => done(sum))));
 	})`, chromedp.EvalAwaitPromise))
 	if shift > 0 {
-		b.t.Errorf("%s has shifted by %v", b.path(), shift)
+		b.T.Errorf("%s has shifted by %v", b.Path(), shift)
 	}
 }
 
 // narrow opens a page on the narrowest screen.
-func (b *browser) narrow(where string) {
-	b.t.Helper()
-	b.do(chromedp.EmulateViewport(320, 800))
-	b.open(where)
-	b.fits(where)
+func narrow(b *apptest.Browser, where string) {
+	b.T.Helper()
+	b.Do(chromedp.EmulateViewport(320, 800))
+	b.Open(where)
+	fits(b, where)
 }
 
 // fits looks whether the page at hand is wider than the screen.
-func (b *browser) fits(where string) {
-	b.t.Helper()
-	if over := evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
-		b.t.Errorf("%s: at 320 px it is %d px too wide", where, over)
+func fits(b *apptest.Browser, where string) {
+	b.T.Helper()
+	if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+		b.T.Errorf("%s: at 320 px it is %d px too wide", where, over)
 	}
 }
 
 // handy looks for a control that a thumb may miss: 44 px each way, but for links within a
 // sentence, and boxes, which their label ticks too (WCAG 2.2, 2.5.5).
-func (b *browser) handy(where string) {
-	b.t.Helper()
-	for _, small := range evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
+func handy(b *apptest.Browser, where string) {
+	b.T.Helper()
+	for _, small := range apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
 		.filter(e => e.getClientRects().length > 0 && getComputedStyle(e).display !== "inline")
 		.filter(e => { const box = e.getBoundingClientRect(); return Math.min(box.width, box.height) < 43.5; })
 		.map(e => e.outerHTML.slice(0, 200))`) {
-		b.t.Errorf("%s: smaller than 44 px: %s", where, small)
+		b.T.Errorf("%s: smaller than 44 px: %s", where, small)
 	}
 }
 
 // inBothColours has axe look at the page at hand, and a thumb.
-func (b *browser) inBothColours(axe, where string) {
-	b.t.Helper()
-	b.handy(where)
-	b.colours("light", still)
-	b.accessible(axe, where+" in light", everyRule)
-	b.colours("dark", still)
-	b.accessible(axe, where+" in dark", colourRules)
+func inBothColours(b *apptest.Browser, axe, where string) {
+	b.T.Helper()
+	handy(b, where)
+	setColours(b, "light", still)
+	accessible(b, axe, where+" in light", everyRule)
+	setColours(b, "dark", still)
+	accessible(b, axe, where+" in dark", colourRules)
 }

@@ -1,10 +1,12 @@
-package app
+package app_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"latchkey/internal/apptest"
 )
 
 // The keys that the test presses.
@@ -17,63 +19,63 @@ const (
 // the keyboard. Wherever the focus goes it can be seen (WCAG 2.2, 2.4.7).
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	b := openBrowser(t, a)
-	b.open("/")
-	b.tabTo("#qsLoginBtn")
-	b.press(enterKey)
-	b.wait(`button[id="person-` + ada + `"]`)
-	b.tabTo(`button[id="person-` + ada + `"]`)
-	b.press(enterKey)
-	b.wait("#profile-card")
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.Open("/")
+	tabTo(b, "#qsLoginBtn")
+	pressKey(b, enterKey)
+	b.Wait(`button[id="person-` + apptest.Ada + `"]`)
+	tabTo(b, `button[id="person-`+apptest.Ada+`"]`)
+	pressKey(b, enterKey)
+	b.Wait("#profile-card")
 
-	b.press(tabKey)
-	if got := evaluate[string](b, `document.activeElement.className`); got != "skip" {
+	pressKey(b, tabKey)
+	if got := apptest.Evaluate[string](b, `document.activeElement.className`); got != "skip" {
 		t.Errorf("the first stop is %q, not the link that skips the header", got)
 	}
-	b.press(enterKey)
-	b.until(`document.activeElement.id === "main"`)
-	b.tabTo("#profile-refresh-button")
-	b.press(enterKey)
-	b.wait("#profile-card .changes")
-	b.until(`document.activeElement.id === "profile-refresh-button"`)
-	b.until(`document.getElementById("announcer").textContent.includes("Nothing has changed")`)
+	pressKey(b, enterKey)
+	b.Until(`document.activeElement.id === "main"`)
+	tabTo(b, "#profile-refresh-button")
+	pressKey(b, enterKey)
+	b.Wait("#profile-card .changes")
+	b.Until(`document.activeElement.id === "profile-refresh-button"`)
+	b.Until(`document.getElementById("announcer").textContent.includes("Nothing has changed")`)
 
-	b.tabTo("#claims-card .raw summary")
-	b.press(enterKey)
-	b.wait("#claims-json")
-	b.tabTo("[data-copy]")
-	b.press(enterKey)
-	b.until(`/Copied|Not copied/.test(document.querySelector("[data-copy]").textContent)`)
+	tabTo(b, "#claims-card .raw summary")
+	pressKey(b, enterKey)
+	b.Wait("#claims-json")
+	tabTo(b, "[data-copy]")
+	pressKey(b, enterKey)
+	b.Until(`/Copied|Not copied/.test(document.querySelector("[data-copy]").textContent)`)
 
-	b.open("/sessions")
-	b.tabTo(`.navigation a[href="/dashboard"]`)
-	b.press(enterKey)
-	b.wait("#claims-card")
-	b.tabTo("#qsLogoutBtn")
-	b.press(enterKey)
-	b.wait("#qsLoginBtn")
-	if got := b.path(); !strings.HasPrefix(got, "/signed-out") {
+	b.Open("/sessions")
+	tabTo(b, `.navigation a[href="/dashboard"]`)
+	pressKey(b, enterKey)
+	b.Wait("#claims-card")
+	tabTo(b, "#qsLogoutBtn")
+	pressKey(b, enterKey)
+	b.Wait("#qsLoginBtn")
+	if got := b.Path(); !strings.HasPrefix(got, "/signed-out") {
 		t.Errorf("signing out ends at %s", got)
 	}
 }
 
-func (b *browser) press(key string) {
-	b.t.Helper()
-	b.do(chromedp.KeyEvent(key))
+func pressKey(b *apptest.Browser, key string) {
+	b.T.Helper()
+	b.Do(chromedp.KeyEvent(key))
 }
 
 // tabTo presses Tab until an element has the focus, which can be seen at every stop.
-func (b *browser) tabTo(selector string) {
-	b.t.Helper()
+func tabTo(b *apptest.Browser, selector string) {
+	b.T.Helper()
 	for range 60 {
-		b.press(tabKey)
-		if bare := evaluate[string](b, `(e => getComputedStyle(e).outlineStyle === "none" && e !== document.body ? e.outerHTML.slice(0, 200) : "")(document.activeElement)`); bare != "" {
-			b.t.Errorf("the focus cannot be seen on %s", bare)
+		pressKey(b, tabKey)
+		if bare := apptest.Evaluate[string](b, `(e => getComputedStyle(e).outlineStyle === "none" && e !== document.body ? e.outerHTML.slice(0, 200) : "")(document.activeElement)`); bare != "" {
+			b.T.Errorf("the focus cannot be seen on %s", bare)
 		}
-		if evaluate[bool](b, "document.activeElement.matches(`"+selector+"`)") {
+		if apptest.Evaluate[bool](b, "document.activeElement.matches(`"+selector+"`)") {
 			return
 		}
 	}
-	b.t.Fatalf("at %s no Tab leads to %s", b.path(), selector)
+	b.T.Fatalf("at %s no Tab leads to %s", b.Path(), selector)
 }

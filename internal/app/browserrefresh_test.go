@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -6,37 +6,38 @@ import (
 	"testing"
 
 	"latchkey/authn/devop"
+	"latchkey/internal/apptest"
 )
 
 // TestBrowserRefreshChanges changes what the provider says under an open dashboard: the card
 // and the claims say so in place, and what has been opened for reading is there still.
 func TestBrowserRefreshChanges(t *testing.T) {
 	t.Parallel()
-	p := startOwnProvider(t, false)
-	b := openBrowser(t, p.app)
-	b.signIn("/login", ada)
-	p.SetPerson(devop.Person{Subject: ada, Name: "Ada King", Email: "ada@example.test", EmailVerified: true, Claims: map[string]any{"locale": "fr"}})
+	p := apptest.StartDevProvider(t, false)
+	b := apptest.OpenBrowser(t, p.App)
+	b.SignIn("/login", apptest.Ada)
+	p.SetPerson(devop.Person{Subject: apptest.Ada, Name: "Ada King", Email: "ada@example.test", EmailVerified: true, Claims: map[string]any{"locale": "fr"}})
 	// Two presses are one request.
-	evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
-	b.wait("#claims-card .claim-change")
-	claims := b.text("#claims-card")
+	apptest.Evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
+	b.Wait("#claims-card .claim-change")
+	claims := b.Text("#claims-card")
 	for _, want := range []string{"Changed at the last refresh from Ada Lovelace", "Changed at the last refresh from en-GB", "Gone at the last refresh", "Ada King"} {
 		if !strings.Contains(claims, want) {
 			t.Errorf("the claims do not say %q:\n%s", want, claims)
 		}
 	}
-	b.until(`document.getElementById("announcer").textContent.includes("changes")`)
-	b.until(`!document.querySelector("time:not([data-local])")`)
-	if n := p.app.log.count(`"path":"/profile/refresh"`); n != 1 {
+	b.Until(`document.getElementById("announcer").textContent.includes("changes")`)
+	b.Until(`!document.querySelector("time:not([data-local])")`)
+	if n := p.App.Log.Count(`"path":"/profile/refresh"`); n != 1 {
 		t.Errorf("%d requests", n)
 	}
-	if evaluate[bool](b, `document.querySelector("[data-copy]").hidden`) {
+	if apptest.Evaluate[bool](b, `document.querySelector("[data-copy]").hidden`) {
 		t.Error("the new claims cannot be copied")
 	}
 	// Neither is a sign-out sent twice.
-	evaluate[bool](b, `(form => { form.requestSubmit(); form.requestSubmit(); return true })(document.querySelector(".account form"))`)
-	b.wait("#qsLoginBtn")
-	if n := len(p.app.logged("signed out", "")); n != 1 {
+	apptest.Evaluate[bool](b, `(form => { form.requestSubmit(); form.requestSubmit(); return true })(document.querySelector(".account form"))`)
+	b.Wait("#qsLoginBtn")
+	if n := len(p.App.Logged("signed out", "")); n != 1 {
 		t.Errorf("%d sign-outs", n)
 	}
 }
@@ -45,20 +46,20 @@ func TestBrowserRefreshChanges(t *testing.T) {
 // so, and offers to try again.
 func TestBrowserNoAnswer(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	b := openBrowser(t, a)
-	b.signIn("/profile", ada)
-	b.expect("ERR_")
-	b.expect("console.error") // htmx says so too
-	if err := a.stop(); err != nil {
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.SignIn("/profile", apptest.Ada)
+	b.Expect("ERR_")
+	b.Expect("console.error") // htmx says so too
+	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	b.click("#profile-refresh-button")
-	b.wait("#profile-message .notice")
-	if got := b.text("#profile-card"); !strings.Contains(got, "No answer came") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
+	b.Click("#profile-refresh-button")
+	b.Wait("#profile-message .notice")
+	if got := b.Text("#profile-card"); !strings.Contains(got, "No answer came") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
 		t.Errorf("the card says: %s", got)
 	}
-	if evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
+	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
 		t.Error("the form is busy still")
 	}
 }
@@ -67,18 +68,18 @@ func TestBrowserNoAnswer(t *testing.T) {
 // nothing of it.
 func TestTokensAreNotShown(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "AUTH0_AUDIENCE=https://api.example.test/")
-	v := s.visitor()
-	s.signInNow(v)
-	dashboard := v.get("/dashboard")
+	s := apptest.StartScripted(t, "AUTH0_AUDIENCE=https://api.example.test/")
+	v := s.Visitor()
+	s.SignIn(v)
+	dashboard := v.Get("/dashboard")
 	if dashboard.StatusCode != http.StatusOK {
 		t.Fatalf("the dashboard is %d", dashboard.StatusCode)
 	}
-	shown := text(parse(t, dashboard.body))
+	shown := apptest.Text(apptest.Parse(t, dashboard.Body))
 	for _, want := range []string{"For https://api.example.test/ Allows", "Expires", "Renewed by itself Yes"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the dashboard does not say %q:\n%s", want, shown)
 		}
 	}
-	s.wantNoSecrets(dashboard)
+	s.WantNoSecrets(dashboard)
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -9,22 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
-// startHTTPS runs the program so that it serves HTTPS itself.
-func startHTTPS(t *testing.T, certFile, keyFile string, env ...string) *app {
-	t.Helper()
-	port := freePort(t)
-	return startApp(t, append([]string{
-		"PORT=" + port, "AUTH0_CALLBACK_URL=https://localhost:" + port + "/callback",
-		"TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile, "DEV_PROVIDER_ADDR=127.0.0.1:0",
-	}, env...)...)
-}
-
 // handshake connects with an offer of versions and cipher suites.
-func (a *app) handshake(offer *tls.Config) (tls.ConnectionState, error) {
+func handshake(a *apptest.App, offer *tls.Config) (tls.ConnectionState, error) {
 	offer.InsecureSkipVerify = true // the certificate is the test's own
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(a.url, "https://"), offer)
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(a.URL, "https://"), offer)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
@@ -33,8 +26,8 @@ func (a *app) handshake(offer *tls.Config) (tls.ConnectionState, error) {
 
 func TestTLSVersionsAndCiphers(t *testing.T) {
 	t.Parallel()
-	certFile, keyFile := writeCertificate(t)
-	a := startHTTPS(t, certFile, keyFile)
+	certFile, keyFile := apptest.WriteCertificate(t)
+	a := apptest.StartHTTPS(t, certFile, keyFile)
 	only := func(version uint16, suites ...uint16) *tls.Config {
 		return &tls.Config{MinVersion: version, MaxVersion: version, CipherSuites: suites}
 	}
@@ -56,7 +49,7 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			state, err := a.handshake(tt.offer)
+			state, err := handshake(a, tt.offer)
 			if taken := err == nil; taken != tt.taken {
 				t.Errorf("taken: %t (%v), want %t", taken, err, tt.taken)
 			}
@@ -71,24 +64,24 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 // the other.
 func TestCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()
-	certFile, keyFile := writeCertificate(t)
-	newCert, newKey := writeCertificate(t)
-	a := startHTTPS(t, certFile, keyFile)
-	old := a.leaf()
-	open := a.visitor()
-	open.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	open.get("/healthz")
+	certFile, keyFile := apptest.WriteCertificate(t)
+	newCert, newKey := apptest.WriteCertificate(t)
+	a := apptest.StartHTTPS(t, certFile, keyFile)
+	old := leaf(a)
+	open := a.Visitor()
+	open.Client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	open.Get("/healthz")
 
 	replace(t, newCert, certFile)
 	const between = "the last good one is served"
-	a.handshakeUntil("the app has seen that the files do not fit", func() bool { return a.log.count(between) > 0 })
-	if !bytes.Equal(a.leaf(), old) {
+	handshakeUntil(a, "the app has seen that the files do not fit", func() bool { return a.Log.Count(between) > 0 })
+	if !bytes.Equal(leaf(a), old) {
 		t.Error("between the writing of the two files another certificate is served")
 	}
 
 	replace(t, newKey, keyFile)
-	a.handshakeUntil("the new certificate is served", func() bool { return !bytes.Equal(a.leaf(), old) })
-	if got := open.get("/healthz"); got.StatusCode != http.StatusOK || !bytes.Equal(got.TLS.PeerCertificates[0].Raw, old) {
+	handshakeUntil(a, "the new certificate is served", func() bool { return !bytes.Equal(leaf(a), old) })
+	if got := open.Get("/healthz"); got.StatusCode != http.StatusOK || !bytes.Equal(got.TLS.PeerCertificates[0].Raw, old) {
 		t.Errorf("a connection from before answers %d, or was opened anew", got.StatusCode)
 	}
 }
@@ -96,10 +89,10 @@ func TestCertificateIsReadAgain(t *testing.T) {
 // TestCertificateIsGone (CF-14) takes the files away for an hour, and says so once.
 func TestCertificateIsGone(t *testing.T) {
 	t.Parallel()
-	certFile, keyFile := writeCertificate(t)
-	log, now := newLogBuffer(), &clock{now: time.Now()}
-	c := certificate{certFile: certFile, keyFile: keyFile, now: now.Now, log: slog.New(slog.NewJSONHandler(log, nil))}
-	first, err := c.get()
+	certFile, keyFile := apptest.WriteCertificate(t)
+	log, now := apptest.NewLog(), apptest.NewClock(time.Now())
+	c := app.NewCertificate(certFile, keyFile, now.Now, slog.New(slog.NewJSONHandler(log, nil)))
+	first, err := c.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,45 +106,40 @@ func TestCertificateIsGone(t *testing.T) {
 		}
 		for range 60 {
 			now.Move(time.Minute)
-			if got, err := c.get(); err != nil || got != first {
+			if got, err := c.Get(); err != nil || got != first {
 				t.Fatalf("got %v, %v, want the certificate of before", got, err)
 			}
 		}
-		if n := log.count("the last good one is served"); n != round+1 {
+		if n := log.Count("the last good one is served"); n != round+1 {
 			t.Errorf("round %d: the log says %d times that a file is gone, want once a round", round, n)
 		}
 		if err := os.WriteFile(keyFile, key, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		now.Move(time.Minute)
-		if got, err := c.get(); err != nil || got != first {
+		if got, err := c.Get(); err != nil || got != first {
 			t.Fatalf("got %v, %v, want the certificate of before", got, err)
 		}
 	}
 }
 
 // leaf is the certificate that the app shows now.
-func (a *app) leaf() []byte {
-	a.t.Helper()
-	state, err := a.handshake(new(tls.Config))
+func leaf(a *apptest.App) []byte {
+	a.T.Helper()
+	state, err := handshake(a, new(tls.Config))
 	if err != nil {
-		a.t.Fatal(err)
+		a.T.Fatal(err)
 	}
 	return state.PeerCertificates[0].Raw
 }
 
 // handshakeUntil connects until a condition holds.
-func (a *app) handshakeUntil(what string, holds func() bool) {
-	a.t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for a.leaf(); !holds(); a.leaf() {
-		if time.Now().After(deadline) {
-			a.t.Fatalf("it does not happen that %s", what)
-		}
-		<-tick.C
-	}
+func handshakeUntil(a *apptest.App, what string, holds func() bool) {
+	a.T.Helper()
+	apptest.Eventually(a.T, what, func() bool {
+		leaf(a)
+		return holds()
+	})
 }
 
 // replace puts a file in another's place, as what renews certificates does.

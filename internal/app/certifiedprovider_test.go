@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 )
 
 // certifiedProviders is a process that starts certified OpenID providers as tests want
@@ -26,7 +27,7 @@ type certifiedProviders struct {
 	mu    sync.Mutex
 	in    io.Writer
 	out   *bufio.Scanner
-	notes *logBuffer
+	notes *apptest.Log
 }
 
 // wantedProvider is what a test wants of a provider.
@@ -63,14 +64,14 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &certifiedProviders{in: in, out: bufio.NewScanner(out), notes: newLogBuffer()}
+	p := &certifiedProviders{in: in, out: bufio.NewScanner(out), notes: apptest.NewLog()}
 	cmd.Stderr = p.notes
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		// It ends when there is nothing more to read; this is for one that hangs.
-		killer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		killer := time.AfterFunc(apptest.Patience, func() { _ = cmd.Process.Kill() })
 		defer killer.Stop()
 		if err := in.Close(); err != nil {
 			t.Error(err)
@@ -126,7 +127,7 @@ func (p *certifiedProviders) start(t *testing.T, wanted wantedProvider) (issuer 
 
 // interop is an app, a certified provider that it was registered with, and a person.
 type interop struct {
-	*visitor
+	*apptest.Visitor
 	issuer string
 }
 
@@ -134,7 +135,7 @@ type interop struct {
 // TLS_CERT_FILE among it the app serves https.
 func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, env ...string) *interop {
 	t.Helper()
-	port, scheme := freePort(t), "http"
+	port, scheme := apptest.FreePort(t), "http"
 	certificates := x509.NewCertPool()
 	for _, variable := range env {
 		if file, ok := strings.CutPrefix(variable, "TLS_CERT_FILE="); ok {
@@ -147,7 +148,7 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 	}
 	base := scheme + "://localhost:" + port
 	client := map[string]any{
-		"client_id": "app", "client_secret": ownSecret, "redirect_uris": []string{base + "/callback"},
+		"client_id": "app", "client_secret": apptest.ClientSecret, "redirect_uris": []string{base + "/callback"},
 		"post_logout_redirect_uris": []string{base + "/signed-out"}, "grant_types": []string{"authorization_code", "refresh_token"},
 		"backchannel_logout_uri": base + "/backchannel-logout", "backchannel_logout_session_required": true,
 	}
@@ -158,59 +159,59 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 	}
 	wanted.Client = client
 	i := &interop{issuer: p.start(t, wanted)}
-	a := startApp(t, append([]string{
-		"PORT=" + port, "OIDC_ISSUER=" + i.issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret,
+	a := apptest.Start(t, append([]string{
+		"PORT=" + port, "OIDC_ISSUER=" + i.issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret,
 		"AUTH0_CALLBACK_URL=" + base + "/callback",
 	}, env...)...)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: certificates}}
 	t.Cleanup(transport.CloseIdleConnections)
-	i.visitor = a.visitor()
-	i.client.Transport = transport
+	i.Visitor = a.Visitor()
+	i.Client.Transport = transport
 	return i
 }
 
 // otherBrowser is another browser of the same person.
 func (i *interop) otherBrowser() *interop {
-	other := &interop{visitor: i.app.visitor(), issuer: i.issuer}
-	other.client.Transport = i.client.Transport
+	other := &interop{Visitor: i.App.Visitor(), issuer: i.issuer}
+	other.Client.Transport = i.Client.Transport
 	return other
 }
 
 // calls returns what the provider was asked so far, each with the grant type, where
 // there is one, and the status of the answer.
 func (i *interop) calls() (list []string) {
-	i.t.Helper()
-	if err := json.Unmarshal([]byte(i.get(i.issuer+"/calls").body), &list); err != nil {
-		i.t.Fatal(err)
+	i.T.Helper()
+	if err := json.Unmarshal([]byte(i.Get(i.issuer+"/calls").Body), &list); err != nil {
+		i.T.Fatal(err)
 	}
 	return list
 }
 
 // wantCalls checks how often the provider answered a call.
 func (i *interop) wantCalls(call string, want int) {
-	i.t.Helper()
+	i.T.Helper()
 	list := i.calls()
 	got := len(slices.DeleteFunc(slices.Clone(list), func(c string) bool { return c != call }))
 	if got != want {
-		i.t.Errorf("%q was answered %d times, want %d: %q\n%s", call, got, want, list, i.app.log)
+		i.T.Errorf("%q was answered %d times, want %d: %q\n%s", call, got, want, list, i.App.Log)
 	}
 }
 
 // wantDashboard checks that a sign-in ended well, on a page with what the provider says
 // of the person.
-func (i *interop) wantDashboard(page answer) {
-	i.t.Helper()
-	shown := text(parse(i.t, page.body))
+func (i *interop) wantDashboard(page apptest.Answer) {
+	i.T.Helper()
+	shown := apptest.Text(apptest.Parse(i.T, page.Body))
 	if page.StatusCode != http.StatusOK || page.Request.URL.Path != "/dashboard" || !strings.Contains(shown, "Ada of the certified provider") {
-		i.t.Fatalf("it ends at %s with %d:\n%s\n%s", page.Request.URL, page.StatusCode, shown, i.app.log)
+		i.T.Fatalf("it ends at %s with %d:\n%s\n%s", page.Request.URL, page.StatusCode, shown, i.App.Log)
 	}
 }
 
 // wantRefused checks that a sign-in ended with a page of the app's that signs nobody in,
 // for a reason that the log gives.
-func (i *interop) wantRefused(page answer, reason authn.Reason) {
-	i.t.Helper()
-	if page.StatusCode < 400 || i.signedIn() || i.app.log.count(`"reason":"`+string(reason)+`"`) != 1 {
-		i.t.Errorf("it ends at %s with %d, not refused for %s:\n%s", page.Request.URL, page.StatusCode, reason, i.app.log)
+func (i *interop) wantRefused(page apptest.Answer, reason authn.Reason) {
+	i.T.Helper()
+	if page.StatusCode < 400 || i.SignedIn() || i.App.Log.Count(`"reason":"`+string(reason)+`"`) != 1 {
+		i.T.Errorf("it ends at %s with %d, not refused for %s:\n%s", page.Request.URL, page.StatusCode, reason, i.App.Log)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -29,24 +30,24 @@ func TestClockSkewIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := assembleScripted(t)
+			s, clock := apptest.Assemble(t)
 			ask := func(ahead time.Duration, more ...string) {
-				s.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+				s.OP.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("Date", clock.Now().Add(ahead).Format(http.TimeFormat))
 					for i := 0; i+1 < len(more); i += 2 {
 						w.Header().Set(more[i], more[i+1])
 					}
-					s.op.Correct(scriptedop.UserInfo)(w, r)
+					s.OP.Correct(scriptedop.UserInfo)(w, r)
 				})
-				s.signInNow(s.visitor())
+				s.SignIn(s.Visitor())
 			}
 			ask(-time.Hour, "Age", strconv.Itoa(3600)) // what a cache answers is old, and no clock is wrong
-			if lines := s.logged(noticed, ""); len(lines) > 0 {
+			if lines := s.Logged(noticed, ""); len(lines) > 0 {
 				t.Errorf("the log says %v of a cache", lines)
 			}
 			ask(tt.ahead)
 			ask(tt.ahead)
-			lines := s.logged(noticed, "")
+			lines := s.Logged(noticed, "")
 			if !tt.told {
 				if len(lines) > 0 {
 					t.Errorf("the log says %v", lines)
@@ -60,24 +61,24 @@ func TestClockSkewIsTold(t *testing.T) {
 	}
 	t.Run("it is told once", func(t *testing.T) {
 		t.Parallel()
-		s, clock := assembleScripted(t)
+		s, clock := apptest.Assemble(t)
 		var ahead atomic.Int64
 		ahead.Store(int64(2 * time.Minute))
 		for _, e := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.JWKS, scriptedop.Token, scriptedop.UserInfo} {
-			s.op.Answer(e, func(w http.ResponseWriter, r *http.Request) {
+			s.OP.Answer(e, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Date", clock.Now().Add(time.Duration(ahead.Load())).Format(http.TimeFormat))
-				s.op.Correct(e)(w, r)
+				s.OP.Correct(e)(w, r)
 			})
 		}
 		for range 3 {
-			s.signInNow(s.visitor())
+			s.SignIn(s.Visitor())
 		}
-		if a, b := len(s.logged(noticed, "")), len(s.logged(gone, "")); a != 1 || b != 0 {
+		if a, b := len(s.Logged(noticed, "")), len(s.Logged(gone, "")); a != 1 || b != 0 {
 			t.Errorf("it is told %d times, and gone %d times", a, b)
 		}
 		ahead.Store(0)
-		s.signInNow(s.visitor())
-		if n := len(s.logged(gone, "")); n != 1 {
+		s.SignIn(s.Visitor())
+		if n := len(s.Logged(gone, "")); n != 1 {
 			t.Errorf("it is gone %d times", n)
 		}
 	})

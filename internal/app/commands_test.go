@@ -1,15 +1,16 @@
-package app
+package app_test
 
 import (
 	"bytes"
 	"errors"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -17,7 +18,7 @@ import (
 func say(t *testing.T, args []string, env ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := Run(t.Context(), args, env, &out)
+	err := app.Run(t.Context(), args, env, &out)
 	return out.String(), err
 }
 
@@ -40,7 +41,7 @@ func TestCommands(t *testing.T) {
 	} {
 		got, err := say(t, tt.args)
 		if tt.want == "" {
-			if !errors.Is(err, ErrConfiguration) || got != "" {
+			if !errors.Is(err, app.ErrConfiguration) || got != "" {
 				t.Errorf("%s: error %v, printed %q", name, err, got)
 			}
 			continue
@@ -54,16 +55,13 @@ func TestCommands(t *testing.T) {
 // TestREADMENamesCommands holds the front door to what there is.
 func TestREADMENamesCommands(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range commands() {
-		if !strings.Contains(string(readme), "`"+c.name) {
-			t.Errorf("README.md does not name the command %s", c.name)
+	readme := apptest.ReadFile(t, "README.md")
+	for _, name := range app.CommandNames() {
+		if !strings.Contains(string(readme), "`"+name) {
+			t.Errorf("README.md does not name the command %s", name)
 		}
 	}
-	for _, f := range diagnose(t).Findings {
+	for _, f := range apptest.Diagnose(t).Findings {
 		if !strings.Contains(string(readme), "`"+f.Check+"`") {
 			t.Errorf("README.md does not name the check %s", f.Check)
 		}
@@ -84,7 +82,7 @@ func TestVersion(t *testing.T) {
 		"abc with changes, 2026-11-02T12:00:00Z": append(slices.Clone(built), setting("vcs.modified", "true")),
 		"not known":                              nil,
 	} {
-		if got := commit(&debug.BuildInfo{Settings: settings}); got != want {
+		if got := app.Commit(&debug.BuildInfo{Settings: settings}); got != want {
 			t.Errorf("the commit is %q, want %q", got, want)
 		}
 	}
@@ -114,15 +112,15 @@ func TestCheckConfig(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, lines[name], want)
 		}
 	}
-	if len(lines) != len(variableNames()) {
-		t.Errorf("%d lines for %d variables", len(lines), len(variableNames()))
+	if len(lines) != len(app.VariableNames()) {
+		t.Errorf("%d lines for %d variables", len(lines), len(app.VariableNames()))
 	}
 	for _, secret := range []string{"kept-to-ourselves", "0123456789abcdef", "secret-of-redis"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("SL-06: it shows %q", secret)
 		}
 	}
-	if got, err := say(t, []string{"check-config"}, tenant("PORT=x")...); !errors.Is(err, ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") || got != "" {
+	if got, err := say(t, []string{"check-config"}, tenant("PORT=x")...); !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") || got != "" {
 		t.Errorf("error %v, printed %q", err, got)
 	}
 	if got, err := say(t, []string{"check-config"}, "PORT=4000"); err != nil || !strings.Contains(got, "http://127.0.0.1:4001") {
@@ -133,19 +131,19 @@ func TestCheckConfig(t *testing.T) {
 // TestHealth asks an app that is alive and not ready, one that is both, and none.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	certFile, keyFile := writeCertificate(t)
-	otherCert, otherKey := writeCertificate(t)
-	port := freePort(t)
+	certFile, keyFile := apptest.WriteCertificate(t)
+	otherCert, otherKey := apptest.WriteCertificate(t)
+	port := apptest.FreePort(t)
 	env := []string{
 		"PORT=" + port, "AUTH0_CALLBACK_URL=https://localhost:" + port + "/callback", "TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile,
 	}
-	op := newScriptedOP(t)
+	op := apptest.NewOP(t)
 	op.Answer(scriptedop.Discovery, scriptedop.Status(503))
-	env = append(knows(op), env...)
-	if got, err := say(t, []string{"health"}, env...); err == nil || errors.Is(err, ErrConfiguration) {
+	env = append(apptest.Env(op), env...)
+	if got, err := say(t, []string{"health"}, env...); err == nil || errors.Is(err, app.ErrConfiguration) {
 		t.Errorf("nobody there: error %v, printed %q", err, got)
 	}
-	a := startApp(t, env...)
+	a := apptest.Start(t, env...)
 	if got, err := say(t, []string{"health"}, env...); err != nil || got != `{"status":"ok"}`+"\n" {
 		t.Errorf("alive: error %v, printed %q", err, got)
 	}
@@ -156,21 +154,21 @@ func TestHealth(t *testing.T) {
 	if got, err := say(t, []string{"health"}, other...); err == nil {
 		t.Errorf("another's certificate: printed %q", got)
 	}
-	if err := a.stop(); err != nil {
+	if err := a.Stop(); err != nil {
 		t.Error(err)
 	}
 	op.Answer(scriptedop.Discovery, nil)
-	plain := append(knows(op), "PORT="+port)
-	startApp(t, plain...).await("/readyz", 200)
+	plain := append(apptest.Env(op), "PORT="+port)
+	apptest.Start(t, plain...).Await("/readyz", 200)
 	for _, args := range [][]string{{"health"}, {"health", "--ready"}} {
 		if got, err := say(t, args, plain...); err != nil || got == "" {
 			t.Errorf("%v: error %v, printed %q", args, err, got)
 		}
 	}
-	if f := diagnose(t, plain...).find(t, "port"); !strings.Contains(f.Found, "an app has port") {
+	if f := apptest.Diagnose(t, plain...).Find(t, "port"); !strings.Contains(f.Found, "an app has port") {
 		t.Errorf("the doctor says %+v", f)
 	}
-	if _, err := say(t, []string{"health"}, "PORT=x"); !errors.Is(err, ErrConfiguration) {
+	if _, err := say(t, []string{"health"}, "PORT=x"); !errors.Is(err, app.ErrConfiguration) {
 		t.Errorf("a faulty configuration: error %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
 // tenant is a configuration with a real provider that is right.
@@ -33,12 +36,12 @@ func TestConfigurationFaults(t *testing.T) {
 	if err := os.WriteFile(notPEM, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	certFile, keyFile := writeCertificate(t)
-	_, otherKey := writeCertificate(t)
+	certFile, keyFile := apptest.WriteCertificate(t)
+	_, otherKey := apptest.WriteCertificate(t)
 	https := func(changes ...string) []string {
 		return tenant(append(changes, "AUTH0_CALLBACK_URL=https://localhost:3000/callback")...)
 	}
-	ecKey, rsaKey, shortKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA")), writePKCS8(t, newKey(t, "short RSA"))
+	ecKey, rsaKey, shortKey := apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), apptest.WritePKCS8(t, apptest.NewKey(t, "RSA")), apptest.WritePKCS8(t, apptest.NewKey(t, "short RSA"))
 	tests := []struct {
 		name string
 		env  []string
@@ -110,7 +113,7 @@ func TestConfigurationFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := LoadConfig(test.env)
+			_, err := app.LoadConfig(test.env)
 			if len(test.want) == 0 {
 				if err == nil || !strings.Contains(err.Error(), "AUTH0_CLIENT_ID: is missing") {
 					t.Fatalf("error %v, want that AUTH0_CLIENT_ID is missing", err)
@@ -138,7 +141,7 @@ func TestConfigurationFaults(t *testing.T) {
 
 // TestConfigurationAccepted holds the twins that must be accepted.
 func TestConfigurationAccepted(t *testing.T) {
-	ecKey, rsaKey := writePKCS8(t, newKey(t, "P-256")), writePKCS8(t, newKey(t, "RSA"))
+	ecKey, rsaKey := apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), apptest.WritePKCS8(t, apptest.NewKey(t, "RSA"))
 	tests := []struct {
 		name string
 		env  []string
@@ -171,7 +174,7 @@ func TestConfigurationAccepted(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := LoadConfig(test.env); err != nil {
+			if _, err := app.LoadConfig(test.env); err != nil {
 				t.Error(err)
 			}
 		})
@@ -188,19 +191,19 @@ func TestDotEnv(t *testing.T) {
 		}
 	}
 	write("AUTH0_DOMAIN=from-file.example.com\nAUTH0_CLIENT_ID=from-file\nAUTH0_CLIENT_SECRET='with $dollar and space'\nAUTH0_AUDIENCE=\n")
-	cfg, err := LoadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
+	cfg, err := app.LoadConfig([]string{"AUTH0_CLIENT_ID=from-environment"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Auth0Domain != "from-file.example.com" || cfg.ClientID != "from-environment" || string(cfg.ClientSecret) != "with $dollar and space" || cfg.Audience != "" {
 		t.Errorf("domain %q, client id %q", cfg.Auth0Domain, cfg.ClientID)
 	}
-	if cfg.issuer() != "https://from-file.example.com/" {
-		t.Errorf("issuer %q", cfg.issuer())
+	if cfg.Issuer() != "https://from-file.example.com/" {
+		t.Errorf("issuer %q", cfg.Issuer())
 	}
 
 	write("\ufeffPORT=4000\r\n")
-	if cfg, err := LoadConfig(nil); err != nil || cfg.Port != 4000 {
+	if cfg, err := app.LoadConfig(nil); err != nil || cfg.Port != 4000 {
 		t.Errorf("with a byte order mark: error %v", err)
 	}
 
@@ -210,7 +213,7 @@ func TestDotEnv(t *testing.T) {
 		"# ours\n\nPORT=4000\nAUTH0_CLIENT_SECRET='kept\nLOG_LEVEL=info\n": ".env: line 4 ",
 	} {
 		write(text)
-		if _, err := LoadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
+		if _, err := app.LoadConfig(nil); err == nil || strings.Contains(err.Error(), "kept") || !strings.HasPrefix(err.Error(), line) {
 			t.Errorf("error %v, want one that begins with %q and quotes nothing of the file", err, line)
 		}
 	}
@@ -218,7 +221,7 @@ func TestDotEnv(t *testing.T) {
 	if err := errors.Join(os.Remove(".env"), os.Mkdir(".env", 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
+	if _, err := app.LoadConfig(nil); err == nil || !strings.Contains(err.Error(), "cannot be opened (is a directory)") {
 		t.Errorf("error %v of a .env that is a directory", err)
 	}
 }
@@ -227,11 +230,11 @@ func TestDotEnv(t *testing.T) {
 // code that main gives it.
 func TestRunRefuses(t *testing.T) {
 	var out bytes.Buffer
-	err := Run(context.Background(), nil, []string{"PORT=x"}, &out)
-	if !errors.Is(err, ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") {
+	err := app.Run(context.Background(), nil, []string{"PORT=x"}, &out)
+	if !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") {
 		t.Errorf("error %v", err)
 	}
-	if err := Run(context.Background(), []string{"serv"}, nil, &out); !errors.Is(err, ErrConfiguration) {
+	if err := app.Run(context.Background(), []string{"serv"}, nil, &out); !errors.Is(err, app.ErrConfiguration) {
 		t.Errorf("error %v for an unknown command", err)
 	}
 	if out.Len() > 0 {
@@ -244,7 +247,7 @@ func TestRunRefuses(t *testing.T) {
 func TestDataDirectory(t *testing.T) {
 	t.Parallel()
 	own := filepath.Join(t.TempDir(), "data")
-	startApp(t, "DATA_DIR="+own)
+	apptest.Start(t, "DATA_DIR="+own)
 	for path, want := range map[string]os.FileMode{own: os.ModeDir | 0o700, filepath.Join(own, "app-secret-key"): 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v (%v), want mode %v", path, info, err, want)
@@ -255,7 +258,7 @@ func TestDataDirectory(t *testing.T) {
 	if err := errors.Join(os.Mkdir(everybodys, 0o700), os.Chmod(everybodys, 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	err := Run(t.Context(), nil, []string{"PORT=0", "DEV_PROVIDER_ADDR=127.0.0.1:0", "DATA_DIR=" + everybodys}, io.Discard)
+	err := app.Run(t.Context(), nil, []string{"PORT=0", "DEV_PROVIDER_ADDR=127.0.0.1:0", "DATA_DIR=" + everybodys}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "DATA_DIR: ") {
 		t.Errorf("run: %v, want a fault of DATA_DIR", err)
 	}
@@ -267,14 +270,11 @@ func TestDataDirectory(t *testing.T) {
 // TestHelp shows that help and the README name every variable.
 func TestHelp(t *testing.T) {
 	var out bytes.Buffer
-	if err := Run(context.Background(), []string{"help"}, nil, &out); err != nil {
+	if err := app.Run(context.Background(), []string{"help"}, nil, &out); err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range variableNames() {
+	readme := apptest.ReadFile(t, "README.md")
+	for _, name := range app.VariableNames() {
 		if !strings.Contains(out.String(), "  "+name+" ") {
 			t.Errorf("help does not name %s", name)
 		}

@@ -7,16 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestConformanceIsShown holds docs/conformance.md to what it says: each test that it
 // names is there, and each requirement that it lists is borne by a test.
 func TestConformanceIsShown(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/conformance.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := apptest.ReadFile(t, "docs/conformance.md")
 	sources := testSources(t)
 	named := regexp.MustCompile("`(Test\\w+)`(?:\\]\\(\\.\\./([\\w/]+_test\\.go)\\))?").FindAllStringSubmatch(string(page), -1)
 	if len(named) < 60 {

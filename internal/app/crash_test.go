@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"math/rand/v2"
@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -33,19 +34,19 @@ func crashes(t *testing.T) int {
 // Whoever was told that they are signed in still is, and nobody meets an error of ours.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	op := newScriptedOP(t)
-	env := append(knows(op), "PORT="+freePort(t), "SESSION_LIMIT=1000000")
+	op := apptest.NewOP(t)
+	env := append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SESSION_LIMIT=1000000")
 	dataDir := t.TempDir()
 	var signedIn []*cookiejar.Jar
 	checked := 0
 	for range crashes(t) {
-		p := startProcess(t, dataDir, env...)
+		p := apptest.StartProcess(t, dataDir, env...)
 		// All of the last round's, and some of those before.
 		for i := len(signedIn) - 1; i >= max(0, len(signedIn)-60); i-- {
-			v := &visitor{t: t, app: p.app, client: &http.Client{Jar: signedIn[i], Timeout: patience}}
-			got := v.direct(v.request(http.MethodGet, "/dashboard", nil))
+			v := &apptest.Visitor{T: t, App: p.App, Client: &http.Client{Jar: signedIn[i], Timeout: apptest.Patience}}
+			got := v.Direct(v.Request(http.MethodGet, "/dashboard", nil))
 			if checked++; got.StatusCode != http.StatusOK {
-				t.Fatalf("after a crash the dashboard of one who was signed in answers %d\n%s", got.StatusCode, p.log)
+				t.Fatalf("after a crash the dashboard of one who was signed in answers %d\n%s", got.StatusCode, p.Log)
 			}
 		}
 		signedIn = append(signedIn, signInUntilKilled(t, p, op, 4+rand.IntN(12))...)
@@ -58,7 +59,7 @@ func TestKilledUnderLoad(t *testing.T) {
 
 // signInUntilKilled lets people sign in, several at a time, kills the program once so many
 // have, and returns the browsers of all who were told so.
-func signInUntilKilled(t *testing.T, p *process, op *scriptedop.Provider, enough int) []*cookiejar.Jar {
+func signInUntilKilled(t *testing.T, p *apptest.Process, op *scriptedop.Provider, enough int) []*cookiejar.Jar {
 	t.Helper()
 	var mu sync.Mutex
 	var told []*cookiejar.Jar
@@ -66,20 +67,20 @@ func signInUntilKilled(t *testing.T, p *process, op *scriptedop.Provider, enough
 	for range 4 {
 		people.Go(func() {
 			for {
-				jar, ok := signInOnce(p.url, op.Issuer)
+				jar, ok := signInOnce(p.URL, op.Issuer)
 				if !ok {
 					return
 				}
 				mu.Lock()
 				if told = append(told, jar); len(told) == enough {
-					go p.kill()
+					go p.Kill()
 				}
 				mu.Unlock()
 			}
 		})
 	}
 	people.Wait()
-	p.kill()
+	p.Kill()
 	return told
 }
 
@@ -90,7 +91,7 @@ func signInOnce(address, issuer string) (*cookiejar.Jar, bool) {
 		return nil, false
 	}
 	client := &http.Client{
-		Jar: jar, Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true},
+		Jar: jar, Timeout: apptest.Patience, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for next := address + "/login"; ; {

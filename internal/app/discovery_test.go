@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -14,32 +14,34 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
 // wantNoLogin checks that nobody is sent to a provider that cannot be used, and what
 // works all the same.
-func (s *scriptedApp) wantNoLogin(reason authn.Reason, retryAfter bool) {
-	s.t.Helper()
-	v := s.visitor()
-	got := v.direct(v.request(http.MethodGet, "/login?return_to=%2Fprofile", nil))
-	s.wantRefused(v, got, http.StatusServiceUnavailable, reason, 0, 0)
+func wantNoLogin(s *apptest.Scripted, reason authn.Reason, retryAfter bool) {
+	s.T.Helper()
+	v := s.Visitor()
+	got := v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil))
+	s.WantRefused(v, got, http.StatusServiceUnavailable, reason, 0, 0)
 	if got.Header.Get("Location") != "" || len(got.Cookies()) > 0 || (got.Header.Get("Retry-After") != "") != retryAfter {
-		s.t.Errorf("sent to %q with cookies %v, Retry-After %q", got.Header.Get("Location"), got.Cookies(), got.Header.Get("Retry-After"))
+		s.T.Errorf("sent to %q with cookies %v, Retry-After %q", got.Header.Get("Location"), got.Cookies(), got.Header.Get("Retry-After"))
 	}
-	if !strings.Contains(got.body, `href="/login?return_to=%2Fprofile"`) {
-		s.t.Errorf("the way back is lost:\n%s", got.body)
+	if !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile"`) {
+		s.T.Errorf("the way back is lost:\n%s", got.Body)
 	}
-	ready := v.get("/readyz")
-	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.body, `"provider":"`+string(reason)+`"`) || !strings.Contains(ready.body, `"store":"ok"`) {
-		s.t.Errorf("CF-06: /readyz is %d %s", ready.StatusCode, ready.body)
+	ready := v.Get("/readyz")
+	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.Body, `"provider":"`+string(reason)+`"`) || !strings.Contains(ready.Body, `"store":"ok"`) {
+		s.T.Errorf("CF-06: /readyz is %d %s", ready.StatusCode, ready.Body)
 	}
-	if strings.Contains(ready.body, s.op.ClientID) || strings.Contains(ready.body, s.op.Issuer) {
-		s.t.Errorf("CF-06: /readyz tells too much: %s", ready.body)
+	if strings.Contains(ready.Body, s.OP.ClientID) || strings.Contains(ready.Body, s.OP.Issuer) {
+		s.T.Errorf("CF-06: /readyz tells too much: %s", ready.Body)
 	}
 	for _, path := range []string{"/healthz", "/", "/robots.txt"} {
-		if got := v.get(path); got.StatusCode != http.StatusOK {
-			s.t.Errorf("CF-07: %s is %d", path, got.StatusCode)
+		if got := v.Get(path); got.StatusCode != http.StatusOK {
+			s.T.Errorf("CF-07: %s is %d", path, got.StatusCode)
 		}
 	}
 }
@@ -79,13 +81,13 @@ func TestMetadataRefused(t *testing.T) {
 				}
 				maps.DeleteFunc(m, func(_ string, value any) bool { return value == nil })
 			})
-			s := startBeside(t, op)
+			s := apptest.StartBeside(t, op)
 			if tt.accepted {
-				s.signInNow(s.visitor())
+				s.SignIn(s.Visitor())
 				return
 			}
-			s.wantNoLogin(authn.ReasonProviderMisconfigured, false)
-			lines := s.logged("provider not usable, trying again", "")
+			wantNoLogin(s, authn.ReasonProviderMisconfigured, false)
+			lines := s.Logged("provider not usable, trying again", "")
 			if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.Contains(fmt.Sprint(lines[0]["error"]), tt.told) {
 				t.Errorf("the log says %v, want once what is wrong with %s", lines, tt.told)
 			}
@@ -115,19 +117,19 @@ func TestTransientAndPermanent(t *testing.T) {
 			t.Parallel()
 			op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
 			op.Answer(scriptedop.Discovery, tt.answer)
-			s := startBeside(t, op)
-			s.wantNoLogin(tt.reason, tt.reason == authn.ReasonProviderUnreachable)
-			if page := s.visitor().get("/login"); !strings.Contains(page.body, tt.told) {
-				t.Errorf("the page does not say %q:\n%s", tt.told, page.body)
+			s := apptest.StartBeside(t, op)
+			wantNoLogin(s, tt.reason, tt.reason == authn.ReasonProviderUnreachable)
+			if page := s.Visitor().Get("/login"); !strings.Contains(page.Body, tt.told) {
+				t.Errorf("the page does not say %q:\n%s", tt.told, page.Body)
 			}
-			lines := s.logged("provider not usable, trying again", "")
+			lines := s.Logged("provider not usable, trying again", "")
 			if len(lines) == 0 || lines[0]["level"] != tt.level || lines[0]["reason"] != string(tt.reason) {
 				t.Errorf("the log says %v", lines)
 			}
 			// CF-07: it recovers by itself, whatever it was.
 			op.Answer(scriptedop.Discovery, nil)
-			s.await("/readyz", http.StatusOK)
-			s.signInNow(s.visitor())
+			s.Await("/readyz", http.StatusOK)
+			s.SignIn(s.Visitor())
 			if n := op.Calls(scriptedop.Discovery); n > 8 {
 				t.Errorf("CF-07: the provider was asked %d times", n)
 			}
@@ -135,14 +137,14 @@ func TestTransientAndPermanent(t *testing.T) {
 	}
 	t.Run("CF-08 the client is not the provider's", func(t *testing.T) {
 		t.Parallel()
-		s := startScripted(t, "AUTH0_CLIENT_SECRET=another secret of the client")
-		v := s.visitor()
-		got := v.callback(v.authorizationResponse("/profile"))
-		s.wantRefused(v, got, http.StatusServiceUnavailable, authn.ReasonTokenRequestFailed, 1, 0)
-		if !strings.Contains(got.body, "not set up right") || got.Header.Get("Retry-After") != "" {
-			t.Errorf("Retry-After %q, and the page says:\n%s", got.Header.Get("Retry-After"), got.body)
+		s := apptest.StartScripted(t, "AUTH0_CLIENT_SECRET=another secret of the client")
+		v := s.Visitor()
+		got := v.Callback(v.AuthorizationResponse("/profile"))
+		s.WantRefused(v, got, http.StatusServiceUnavailable, authn.ReasonTokenRequestFailed, 1, 0)
+		if !strings.Contains(got.Body, "not set up right") || got.Header.Get("Retry-After") != "" {
+			t.Errorf("Retry-After %q, and the page says:\n%s", got.Header.Get("Retry-After"), got.Body)
 		}
-		lines := s.logged("refused", got.Header.Get("X-Request-Id"))
+		lines := s.Logged("refused", got.Header.Get("X-Request-Id"))
 		if lines[0]["level"] != "ERROR" || lines[0]["code"] != "invalid_client" {
 			t.Errorf("the log says %v", lines)
 		}
@@ -153,23 +155,23 @@ func TestTransientAndPermanent(t *testing.T) {
 // down since: nobody is signed out, and Refresh says so.
 func TestKnownProviderGoesAway(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	for _, e := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.JWKS, scriptedop.Token, scriptedop.UserInfo} {
-		s.op.Answer(e, scriptedop.Reset)
+		s.OP.Answer(e, scriptedop.Reset)
 	}
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("the dashboard does not open")
 	}
-	if got := v.refreshProfile(); got.StatusCode < 500 || !strings.Contains(got.body, `role="alert"`) {
+	if got := v.RefreshProfile(); got.StatusCode < 500 || !strings.Contains(got.Body, `role="alert"`) {
 		t.Errorf("refreshing answers %d", got.StatusCode)
 	}
-	other := s.visitor()
-	got := other.callback(other.authorizationResponse("/login"))
-	s.wantRefused(other, got, http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, 2, s.op.Calls(scriptedop.UserInfo))
-	if ready := other.get("/readyz"); ready.StatusCode != http.StatusOK {
-		t.Errorf("CF-06: seen once is enough, but /readyz is %d %s", ready.StatusCode, ready.body)
+	other := s.Visitor()
+	got := other.Callback(other.AuthorizationResponse("/login"))
+	s.WantRefused(other, got, http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, 2, s.OP.Calls(scriptedop.UserInfo))
+	if ready := other.Get("/readyz"); ready.StatusCode != http.StatusOK {
+		t.Errorf("CF-06: seen once is enough, but /readyz is %d %s", ready.StatusCode, ready.Body)
 	}
 }
 
@@ -178,11 +180,11 @@ func TestKnownProviderGoesAway(t *testing.T) {
 func TestNothingListensBeforeItIsRight(t *testing.T) {
 	t.Parallel()
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
-	port := freePort(t)
-	env := append(knows(op), "PORT="+port, "DATA_DIR="+t.TempDir(), "SESSION_IDLE=never")
-	ctx, stop := context.WithTimeout(t.Context(), patience)
+	port := apptest.FreePort(t)
+	env := append(apptest.Env(op), "PORT="+port, "DATA_DIR="+t.TempDir(), "SESSION_IDLE=never")
+	ctx, stop := context.WithTimeout(t.Context(), apptest.Patience)
 	defer stop()
-	if err := Run(ctx, nil, env, io.Discard); !errors.Is(err, ErrConfiguration) || !strings.Contains(err.Error(), "SESSION_IDLE") {
+	if err := app.Run(ctx, nil, env, io.Discard); !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), "SESSION_IDLE") {
 		t.Errorf("it ends with %v", err)
 	}
 	if conn, err := net.Dial("tcp", "localhost:"+port); err == nil {
@@ -199,25 +201,25 @@ func TestNothingListensBeforeItIsRight(t *testing.T) {
 // not kept from it.
 func TestKeySetIsSpared(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s, clock := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	signInAgain := func(when string) {
 		t.Helper()
-		other := s.visitor()
-		if got := other.callback(other.authorizationResponse("/profile")); got.Header.Get("Location") != "/profile" {
+		other := s.Visitor()
+		if got := other.Callback(other.AuthorizationResponse("/profile")); got.Header.Get("Location") != "/profile" {
 			t.Errorf("%s: answered %d to %q", when, got.StatusCode, got.Header.Get("Location"))
 		}
 	}
-	before := s.op.Calls(scriptedop.JWKS)
-	forged := s.op.LogoutToken()
+	before := s.OP.Calls(scriptedop.JWKS)
+	forged := s.OP.LogoutToken()
 	for i := range 200 {
 		forged.Key = scriptedop.Key{ID: "stranger" + string(rune('A'+i)), Algorithm: "ES256", Private: forged.Key.Private}
-		if got := v.post("/backchannel-logout", url.Values{"logout_token": {forged.Compact()}}); got.StatusCode != http.StatusBadRequest {
+		if got := v.Post("/backchannel-logout", url.Values{"logout_token": {forged.Compact()}}); got.StatusCode != http.StatusBadRequest {
 			t.Fatalf("DO-08: answered %d", got.StatusCode)
 		}
 	}
-	if n := s.op.Calls(scriptedop.JWKS) - before; n > 1 {
+	if n := s.OP.Calls(scriptedop.JWKS) - before; n > 1 {
 		t.Errorf("DO-08: 200 strange tokens fetch the key set %d times", n)
 	}
 	signInAgain("DO-08: during a flood")
@@ -225,22 +227,22 @@ func TestKeySetIsSpared(t *testing.T) {
 		"DO-09 no answer": scriptedop.Hang, "DO-10 an empty object": scriptedop.Status(200), "DO-10 an empty set": scriptedop.Body(200, "application/json", `{"keys":[]}`),
 		"DO-10 500": scriptedop.Status(500), "DO-10 a page": scriptedop.Body(200, "text/html", "<p>"),
 	} {
-		s.op.Answer(scriptedop.JWKS, answer)
+		s.OP.Answer(scriptedop.JWKS, answer)
 		clock.Move(time.Minute)
 		signInAgain(name)
 	}
-	s.op.Answer(scriptedop.JWKS, nil)
+	s.OP.Answer(scriptedop.JWKS, nil)
 	old := scriptedop.NewKey("key-2", "ES256")
-	s.op.SetKeys(old)
+	s.OP.SetKeys(old)
 	clock.Move(time.Minute)
 	signInAgain("FM-05: a new key")
-	s.op.SetKeys(scriptedop.NewKey("key-3", "ES256"))
-	s.op.SignWith(old)
+	s.OP.SetKeys(scriptedop.NewKey("key-3", "ES256"))
+	s.OP.SignWith(old)
 	clock.Move(16 * time.Minute)
-	other := s.visitor()
-	if got := other.callback(other.authorizationResponse("/profile")); got.StatusCode != http.StatusBadGateway {
+	other := s.Visitor()
+	if got := other.Callback(other.AuthorizationResponse("/profile")); got.StatusCode != http.StatusBadGateway {
 		t.Errorf("DO-10: a key that was removed is answered with %d", got.StatusCode)
 	}
-	s.op.SetKeys(scriptedop.NewKey("key-3", "ES256"))
+	s.OP.SetKeys(scriptedop.NewKey("key-3", "ES256"))
 	signInAgain("DO-10: the key that is published")
 }

@@ -1,10 +1,11 @@
-package app
+package app_test
 
 import (
 	"maps"
 	"net/http"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -69,11 +70,6 @@ func responds(code string) func(*scriptedop.Provider) {
 func answers(e scriptedop.Endpoint, answer http.HandlerFunc) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) { op.Answer(e, answer) }
 }
-
-const (
-	ownCallback  = "http://localhost:0/callback"
-	ownSignedOut = "http://localhost:0/signed-out"
-)
 
 // doctorCase is something about a set-up, and what the doctor says of it.
 type doctorCase struct {
@@ -170,14 +166,14 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 	unknown := map[string]string{"callback": "failed configuration", "authorization_request": "skipped"}
 	request := map[string]string{"authorization_request": "failed configuration"}
 	return []doctorCase{
-		{name: "an unknown redirect URI", change: answers(scriptedop.Authorize, scriptedop.Body(400, "text/html", "no")), amiss: unknown, about: "callback", text: [2]string{"does not know " + ownCallback + " (", "register " + ownCallback}},
+		{name: "an unknown redirect URI", change: answers(scriptedop.Authorize, scriptedop.Body(400, "text/html", "no")), amiss: unknown, about: "callback", text: [2]string{"does not know " + apptest.CallbackURL + " (", "register " + apptest.CallbackURL}},
 		{name: "an unknown redirect URI, and a page for errors", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/signin/error")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
 		{name: "an unknown redirect URI, and a page of another name", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/oops?error=invalid_request")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
 		{name: "an unknown client", env: []string{"AUTH0_CLIENT_ID=another"}, amiss: map[string]string{
 			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped",
 		}, about: "callback", text: [2]string{"or not the client id", "AUTH0_CLIENT_ID"}},
 		{name: "a page, and none for another address", change: answers(scriptedop.Authorize, unknownTo("redirect_uri", "https://unregistered.invalid/callback", page)), amiss: map[string]string{"authorization_request": "skipped"}, about: "callback", text: [2]string{"refuses another (400)"}},
-		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), amiss: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", ownCallback}},
+		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), amiss: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", apptest.CallbackURL}},
 		{name: "any redirect URI", change: lax(scriptedop.Authorize), amiss: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
 		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), amiss: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
 		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), amiss: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},
@@ -199,7 +195,7 @@ func signOutCases(page http.HandlerFunc) []doctorCase {
 	const parameter = "post_logout_redirect_uri"
 	return []doctorCase{
 		{name: "no sign-out", change: without("end_session_endpoint"), amiss: map[string]string{"sign_out": "warning provider"}, about: "sign_out", text: [2]string{"stay signed in there"}},
-		{name: "an unknown address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, ownSignedOut, page)), amiss: map[string]string{"sign_out": "failed configuration"}, about: "sign_out", text: [2]string{"does not know " + ownSignedOut, "register " + ownSignedOut}},
+		{name: "an unknown address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, apptest.SignedOutURL, page)), amiss: map[string]string{"sign_out": "failed configuration"}, about: "sign_out", text: [2]string{"does not know " + apptest.SignedOutURL, "register " + apptest.SignedOutURL}},
 		{name: "a known address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, "https://unregistered.invalid/signed-out", page)), about: "sign_out", text: [2]string{"refuses another"}},
 		{name: "a page whatever the address after sign-out", change: answers(scriptedop.EndSession, page), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"answers alike"}},
 		{name: "any address after sign-out", change: lax(scriptedop.EndSession), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"to any address", "register one address alone"}},

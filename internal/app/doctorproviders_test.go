@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/devop"
+	"latchkey/internal/apptest"
 )
 
 // TestDoctorDevelopmentProvider examines the set-up of somebody who has just cloned this,
@@ -19,30 +20,30 @@ import (
 func TestDoctorDevelopmentProvider(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d := diagnose(t, "DATA_DIR="+dir)
-	d.wantAmiss(t, nil)
+	d := apptest.Diagnose(t, "DATA_DIR="+dir)
+	d.WantAmiss(t, nil)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the data directory holds %v, error %v", entries, err)
 	}
-	if !strings.Contains(d.find(t, "provider").Found, "development provider") || len(d.Register) > 0 {
-		t.Errorf("it says\n%s", d.raw)
+	if !strings.Contains(d.Find(t, "provider").Found, "development provider") || len(d.Register) > 0 {
+		t.Errorf("it says\n%s", d.Raw)
 	}
 
-	a := startApp(t)
-	_, port, err := net.SplitHostPort(strings.TrimPrefix(a.issuer, "http://"))
+	a := apptest.Start(t)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(a.Issuer, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := url.Parse(a.url)
+	base, err := url.Parse(a.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d = diagnose(t, "DATA_DIR="+a.dataDir, "PORT="+base.Port(), "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
-	d.wantAmiss(t, nil)
-	if !strings.Contains(d.find(t, "store").Found, "in use") || !strings.Contains(d.find(t, "secret_key").Found, "kept in") {
-		t.Errorf("it says\n%s", d.raw)
+	d = apptest.Diagnose(t, "DATA_DIR="+a.DataDir, "PORT="+base.Port(), "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
+	d.WantAmiss(t, nil)
+	if !strings.Contains(d.Find(t, "store").Found, "in use") || !strings.Contains(d.Find(t, "secret_key").Found, "kept in") {
+		t.Errorf("it says\n%s", d.Raw)
 	}
-	if f := diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).find(t, "port"); f.Verdict != authn.VerdictFailed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
+	if f := apptest.Diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).Find(t, "port"); f.Verdict != authn.VerdictFailed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
 		t.Errorf("of the provider's port, which another program has, it says %+v", f)
 	}
 }
@@ -57,22 +58,22 @@ type providerCase struct {
 
 func providerCases() map[string]providerCase {
 	return map[string]providerCase{
-		"all as it should be": {ownSecret, ownCallback, ownSignedOut, nil, nil},
-		"pushed":              {ownSecret, ownCallback, ownSignedOut, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, nil},
-		"in the form":         {ownSecret, ownCallback, ownSignedOut, []string{"CLIENT_AUTH=client_secret_post"}, nil},
-		"another secret": {"of somebody else's " + ownSecret, ownCallback, ownSignedOut, nil, map[string]string{
+		"all as it should be": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, nil},
+		"pushed":              {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, nil},
+		"in the form":         {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"CLIENT_AUTH=client_secret_post"}, nil},
+		"another secret": {"of somebody else's " + apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, map[string]string{
 			"client": "failed configuration",
 		}},
-		"another client": {ownSecret, ownCallback, ownSignedOut, []string{"AUTH0_CLIENT_ID=another"}, map[string]string{
+		"another client": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"AUTH0_CLIENT_ID=another"}, map[string]string{
 			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped", "sign_out": "warning configuration",
 		}},
-		"another callback": {ownSecret, ownCallback + "/", ownSignedOut, nil, map[string]string{
+		"another callback": {apptest.ClientSecret, apptest.CallbackURL + "/", apptest.SignedOutURL, nil, map[string]string{
 			"callback": "failed configuration", "authorization_request": "skipped",
 		}},
-		"another callback, pushed": {ownSecret, ownCallback + "/", ownSignedOut, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, map[string]string{
+		"another callback, pushed": {apptest.ClientSecret, apptest.CallbackURL + "/", apptest.SignedOutURL, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, map[string]string{
 			"callback": "failed configuration", "authorization_request": "skipped",
 		}},
-		"another address after sign-out": {ownSecret, ownCallback, ownSignedOut + "/", nil, map[string]string{"sign_out": "failed configuration"}},
+		"another address after sign-out": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL + "/", nil, map[string]string{"sign_out": "failed configuration"}},
 	}
 }
 
@@ -98,8 +99,8 @@ func TestDoctorBesideDevop(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret}, tt.env...)
-			diagnose(t, env...).wantAmiss(t, tt.amiss)
+			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret}, tt.env...)
+			apptest.Diagnose(t, env...).WantAmiss(t, tt.amiss)
 		})
 	}
 }
@@ -126,33 +127,33 @@ func TestDoctorBesideCertified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			issuer := providers.start(t, wantedProvider{Client: client(tt)})
-			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ownSecret}, tt.env...)
-			diagnose(t, env...).wantAmiss(t, tt.amiss)
+			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret}, tt.env...)
+			apptest.Diagnose(t, env...).WantAmiss(t, tt.amiss)
 		})
 	}
 	// What it says is to be registered is what has to be registered.
-	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + writePKCS8(t, newKey(t, "P-256"))}
-	registered := diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...).publicKey(t)
+	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
+	registered := publicKey(apptest.Diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...), t)
 	for name, tt := range map[string]struct {
 		key   string
 		amiss map[string]string
 	}{
 		"a key":       {env[2], nil},
-		"another key": {"CLIENT_SIGNING_KEY=" + writePKCS8(t, newKey(t, "P-256")), map[string]string{"client": "failed configuration"}},
+		"another key": {"CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), map[string]string{"client": "failed configuration"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			metadata := client(providerCase{callback: ownCallback, signedOut: ownSignedOut, env: env})
+			metadata := client(providerCase{callback: apptest.CallbackURL, signedOut: apptest.SignedOutURL, env: env})
 			delete(metadata, "client_secret")
 			metadata["jwks"] = map[string]any{"keys": []any{registered}}
 			issuer := providers.start(t, wantedProvider{Client: metadata})
-			diagnose(t, append(env[:2:2], tt.key, "OIDC_ISSUER="+issuer)...).wantAmiss(t, tt.amiss)
+			apptest.Diagnose(t, append(env[:2:2], tt.key, "OIDC_ISSUER="+issuer)...).WantAmiss(t, tt.amiss)
 		})
 	}
 }
 
 // publicKey returns the key that is to be registered, of which nothing private is shown.
-func (d *diagnosis) publicKey(t *testing.T) (jwk map[string]any) {
+func publicKey(d *apptest.Diagnosis, t *testing.T) (jwk map[string]any) {
 	t.Helper()
 	values := make(map[string]string)
 	for _, registration := range d.Register {
@@ -171,12 +172,12 @@ func (d *diagnosis) publicKey(t *testing.T) (jwk map[string]any) {
 // kept key and the store.
 func TestDoctorOnThisMachine(t *testing.T) {
 	t.Parallel()
-	op := newScriptedOP(t)
+	op := apptest.NewOP(t)
 	taken := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(taken.Close)
 	_, takenPort, _ := strings.Cut(strings.TrimPrefix(taken.URL, "http://"), ":")
-	certFile, keyFile := writeCertificate(t)
-	_, otherKey := writeCertificate(t)
+	certFile, keyFile := apptest.WriteCertificate(t)
+	_, otherKey := apptest.WriteCertificate(t)
 	public := []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}
 	own := []string{"AUTH0_CALLBACK_URL=https://localhost:3000/callback", "TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile}
 	badKey, open := t.TempDir(), t.TempDir()
@@ -190,7 +191,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		env         []string
 		check, want string // the verdict, the side and a word of what is found
 	}{
-		"a port that is free":      {[]string{"PORT=" + freePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
+		"a port that is free":      {[]string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
 		"a second port taken":      {[]string{"PORT=0", "OPS_ADDR=127.0.0.1:" + takenPort}, "port", "failed machine: another program"},
 		"a port that is taken":     {[]string{"PORT=" + takenPort, "LISTEN_ADDR=127.0.0.1"}, "port", "failed machine: another program"},
 		"an address of another":    {[]string{"PORT=3000", "LISTEN_ADDR=192.0.2.1"}, "port", "failed configuration: cannot listen"},
@@ -215,8 +216,8 @@ func TestDoctorOnThisMachine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := diagnose(t, append(knows(op), tt.env...)...)
-			f := d.find(t, tt.check)
+			d := apptest.Diagnose(t, append(apptest.Env(op), tt.env...)...)
+			f := d.Find(t, tt.check)
 			state, word, _ := strings.Cut(tt.want, ": ")
 			if strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
 				t.Errorf("it says %+v, want %q", f, tt.want)
@@ -224,8 +225,8 @@ func TestDoctorOnThisMachine(t *testing.T) {
 			if wrong := f.Verdict != authn.VerdictOK; wrong != (f.Remedy != "") {
 				t.Errorf("the remedy is %q", f.Remedy)
 			}
-			if strings.Contains(d.raw, "secret-of-redis") {
-				t.Errorf("SL-06: a secret is shown:\n%s", d.raw)
+			if strings.Contains(d.Raw, "secret-of-redis") {
+				t.Errorf("SL-06: a secret is shown:\n%s", d.Raw)
 			}
 		})
 	}
@@ -234,19 +235,19 @@ func TestDoctorOnThisMachine(t *testing.T) {
 // TestDoctorBesideRedis asks a Redis server that is there, and one that does not know us.
 func TestDoctorBesideRedis(t *testing.T) {
 	t.Parallel()
-	_, address := startRedis(t)
-	op := newScriptedOP(t)
+	address := apptest.StartRedis(t).URL
+	op := apptest.NewOP(t)
 	for name, tt := range map[string]struct{ url, want string }{
 		"a server":           {address, "ok: answers, and can be written to"},
 		"a user it does not": {strings.Replace(address, "unix://", "unix://nobody:secret-of-redis@", 1), "failed configuration: refuses the app"},
 	} {
-		d := diagnose(t, append(knows(op), "SESSION_STORE="+tt.url)...)
-		f := d.find(t, "store")
+		d := apptest.Diagnose(t, append(apptest.Env(op), "SESSION_STORE="+tt.url)...)
+		f := d.Find(t, "store")
 		if state, word, _ := strings.Cut(tt.want, ": "); strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
 			t.Errorf("%s: it says %+v", name, f)
 		}
-		if strings.Contains(d.raw, "secret-of-redis") {
-			t.Errorf("SL-06: %s: a secret is shown:\n%s", name, d.raw)
+		if strings.Contains(d.Raw, "secret-of-redis") {
+			t.Errorf("SL-06: %s: a secret is shown:\n%s", name, d.Raw)
 		}
 	}
 }

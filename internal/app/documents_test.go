@@ -1,34 +1,28 @@
-package app
+package app_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestOperationsPage reads docs/operations.md against the code: each event that it lists
 // is logged somewhere, and each reason that is given is explained.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := apptest.ReadFile(t, "docs/operations.md")
 	var source strings.Builder
-	for _, pattern := range []string{"*.go", "authn/*.go", "routes/*.go"} {
-		files, err := filepath.Glob(pattern)
+	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "routes/*.go"} {
+		files, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
 			if !strings.HasSuffix(file, "_test.go") {
-				source.Write(text)
+				source.Write(apptest.ReadFile(t, file))
 			}
 		}
 	}

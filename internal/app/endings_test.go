@@ -1,16 +1,16 @@
-package app
+package app_test
 
 import (
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -20,26 +20,26 @@ import (
 func TestProviderDropsAPerson(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		drop func(s *scriptedApp, c *clock, v *visitor)
+		drop func(s *apptest.Scripted, c *apptest.Clock, v *apptest.Visitor)
 	}{
-		"FM-30 it refuses the refresh token": {func(s *scriptedApp, c *clock, v *visitor) {
-			s.op.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
+		"FM-30 it refuses the refresh token": {func(s *apptest.Scripted, c *apptest.Clock, v *apptest.Visitor) {
+			s.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
 			c.Move(time.Hour)
-			v.refreshProfile()
-			s.op.Answer(scriptedop.Token, nil)
+			v.RefreshProfile()
+			s.OP.Answer(scriptedop.Token, nil)
 		}},
-		"FM-30 it says so": {func(s *scriptedApp, _ *clock, _ *visitor) {
-			token := s.op.LogoutToken()
-			got := s.visitor().send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode())
+		"FM-30 it says so": {func(s *apptest.Scripted, _ *apptest.Clock, _ *apptest.Visitor) {
+			token := s.OP.LogoutToken()
+			got := s.Visitor().Send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode())
 			if got.StatusCode != http.StatusOK {
-				s.t.Errorf("the logout token is answered %d", got.StatusCode)
+				s.T.Errorf("the logout token is answered %d", got.StatusCode)
 			}
 		}},
-		"FM-30 it says nothing": {func(s *scriptedApp, c *clock, v *visitor) {
+		"FM-30 it says nothing": {func(s *apptest.Scripted, c *apptest.Clock, v *apptest.Visitor) {
 			for range 27 {
 				c.Move(6 * time.Hour)
-				if !v.signedIn() {
-					s.t.Fatal("the session ends before its time")
+				if !v.SignedIn() {
+					s.T.Fatal("the session ends before its time")
 				}
 			}
 			c.Move(6 * time.Hour)
@@ -47,21 +47,21 @@ func TestProviderDropsAPerson(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, c := assembleScripted(t, "SESSION_IDLE=24h", "SESSION_ABSOLUTE=168h")
-			other, v := s.visitor(), s.visitor()
-			s.op.SignInAs("bob")
-			s.signInNow(other)
-			s.op.SignInAs("alice")
-			s.signInNow(v)
+			s, c := apptest.Assemble(t, "SESSION_IDLE=24h", "SESSION_ABSOLUTE=168h")
+			other, v := s.Visitor(), s.Visitor()
+			s.OP.SignInAs("bob")
+			s.SignIn(other)
+			s.OP.SignInAs("alice")
+			s.SignIn(v)
 			began := c.Now()
 			tt.drop(s, c, v)
-			if v.signedIn() {
+			if v.SignedIn() {
 				t.Error("they are still signed in")
 			}
-			if got := v.direct(v.request(http.MethodGet, "/api/me", nil)); got.StatusCode != http.StatusUnauthorized || strings.Contains(got.body, "alice") {
-				t.Errorf("the API answers %d %s", got.StatusCode, got.body)
+			if got := v.Direct(v.Request(http.MethodGet, "/api/me", nil)); got.StatusCode != http.StatusUnauthorized || strings.Contains(got.Body, "alice") {
+				t.Errorf("the API answers %d %s", got.StatusCode, got.Body)
 			}
-			if c.Now().Sub(began) < 24*time.Hour && !other.signedIn() {
+			if c.Now().Sub(began) < 24*time.Hour && !other.SignedIn() {
 				t.Error("somebody else is signed out")
 			}
 		})
@@ -73,12 +73,12 @@ func TestProviderDropsAPerson(t *testing.T) {
 func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	op := newScriptedOP(t)
-	first := &scriptedApp{app: startProcess(t, dir, knows(op)...).app, op: op}
-	v := first.visitor()
-	first.signInNow(v)
-	second := exec.CommandContext(t.Context(), os.Args[0])
-	second.Env = append([]string{asProgram + "=1", "PORT=0", "DATA_DIR=" + dir}, knows(op)...)
+	op := apptest.NewOP(t)
+	first := &apptest.Scripted{App: apptest.StartProcess(t, dir, apptest.Env(op)...).App, OP: op}
+	v := first.Visitor()
+	first.SignIn(v)
+	second := exec.CommandContext(t.Context(), apptest.Build(t))
+	second.Env = append([]string{"PORT=0", "DATA_DIR=" + dir}, apptest.Env(op)...)
 	output, err := second.CombinedOutput()
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.ExitCode() != 2 {
@@ -92,7 +92,7 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	if strings.Contains(string(output), "listening") {
 		t.Errorf("it has listened: %s", output)
 	}
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("the first has suffered")
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"errors"
@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"latchkey/internal/apptest"
 )
 
 // entropyEnds names the file whose being there ends the random numbers of the program as a
@@ -34,25 +35,20 @@ func (e *failingEntropy) Read(p []byte) (int, error) {
 func TestNoRandomNumbers(t *testing.T) {
 	t.Parallel()
 	sign := filepath.Join(t.TempDir(), "sign")
-	op := newScriptedOP(t)
-	p := startProcess(t, t.TempDir(), append(knows(op), entropyEnds+"="+sign)...)
-	s := &scriptedApp{app: p.app, op: op}
-	v := s.visitor()
-	s.signInNow(v)
+	op := apptest.NewOP(t)
+	p := apptest.StartProcess(t, t.TempDir(), append(apptest.Env(op), entropyEnds+"="+sign)...)
+	s := &apptest.Scripted{App: p.App, OP: op}
+	v := s.Visitor()
+	s.SignIn(v)
 	if err := os.WriteFile(sign, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := v.client.Do(v.request(http.MethodGet, "/login", nil)); err == nil {
+	if resp, err := v.Client.Do(v.Request(http.MethodGet, "/login", nil)); err == nil {
 		resp.Body.Close()
 		t.Errorf("a sign-in is answered %d", resp.StatusCode)
 	}
-	select {
-	case err := <-p.ended:
-		p.ended <- err
-		if err == nil || !strings.Contains(p.log.String(), "fatal error: crypto/rand: failed to read random data") {
-			t.Errorf("it ends with %v\n%s", err, p.log)
-		}
-	case <-time.After(patience):
-		t.Error("the program goes on")
+	err := p.WaitEnd(apptest.Patience)
+	if err == nil || !strings.Contains(p.Log.String(), "fatal error: crypto/rand: failed to read random data") {
+		t.Errorf("it ends with %v\n%s", err, p.Log)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -8,16 +8,18 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"latchkey/internal/apptest"
 )
 
 // limitFiles lets a process write no file beyond a size, as a full disk or a quota does. Over
 // a process of one's own that takes no rights.
-func (p *process) limitFiles(size uint64) {
-	p.t.Helper()
+func limitFiles(p *apptest.Process, size uint64) {
+	p.T.Helper()
 	limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.command.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.Command.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
 	if errno != 0 {
-		p.t.Fatalf("prlimit: %v", errno)
+		p.T.Fatalf("prlimit: %v", errno)
 	}
 }
 
@@ -29,14 +31,14 @@ func (p *process) limitFiles(size uint64) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	op := newScriptedOP(t)
-	p := startProcess(t, dir, knows(op)...)
-	s := &scriptedApp{app: p.app, op: op}
-	var people []*visitor
-	signIn := func() answer {
+	op := apptest.NewOP(t)
+	p := apptest.StartProcess(t, dir, apptest.Env(op)...)
+	s := &apptest.Scripted{App: p.App, OP: op}
+	var people []*apptest.Visitor
+	signIn := func() apptest.Answer {
 		t.Helper()
-		v := s.visitor()
-		got := v.callback(v.authorizationResponse("/profile"))
+		v := s.Visitor()
+		got := v.Callback(v.AuthorizationResponse("/profile"))
 		if got.StatusCode == http.StatusSeeOther {
 			people = append(people, v)
 		}
@@ -49,13 +51,13 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.limitFiles(uint64(file.Size()))
+	limitFiles(p, uint64(file.Size()))
 	got := signIn()
 	for got.StatusCode == http.StatusSeeOther && len(people) < 2000 {
 		got = signIn()
 	}
-	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.body, "Try again") {
-		t.Errorf("with %d people signed in the next is answered %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.body)
+	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "Try again") {
+		t.Errorf("with %d people signed in the next is answered %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.Body)
 	}
 	for _, cookie := range got.Cookies() {
 		if cookie.Name == "session" && cookie.Value != "" {
@@ -63,24 +65,24 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	for i, v := range people {
-		if !v.signedIn() {
-			t.Fatalf("person %d of %d is not signed in any more\n%s", i, len(people), p.log)
+		if !v.SignedIn() {
+			t.Fatalf("person %d of %d is not signed in any more\n%s", i, len(people), p.Log)
 		}
 	}
 	for i, v := range people[1:] {
-		got := v.direct(v.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
-		if got.StatusCode != http.StatusSeeOther || v.signedIn() {
-			t.Fatalf("person %d of %d does not get out: answered %d\n%s", i+1, len(people), got.StatusCode, p.log)
+		got := v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+		if got.StatusCode != http.StatusSeeOther || v.SignedIn() {
+			t.Fatalf("person %d of %d does not get out: answered %d\n%s", i+1, len(people), got.StatusCode, p.Log)
 		}
 	}
-	p.limitFiles(^uint64(0))
-	s.signInNow(s.visitor())
-	s.signInNow(s.visitor())
-	if !people[0].signedIn() {
+	limitFiles(p, ^uint64(0))
+	s.SignIn(s.Visitor())
+	s.SignIn(s.Visitor())
+	if !people[0].SignedIn() {
 		t.Error("who was signed in all the while is not any more")
 	}
-	await(t, "the log tells it", func() bool { return p.log.count(`"msg":"refused"`) > 0 })
-	if lines := p.logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "store_unavailable" || lines[0]["level"] != "ERROR" {
+	apptest.Eventually(t, "the log tells it", func() bool { return p.Log.Count(`"msg":"refused"`) > 0 })
+	if lines := p.Logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "store_unavailable" || lines[0]["level"] != "ERROR" {
 		t.Errorf("the log says %v", lines)
 	}
 }

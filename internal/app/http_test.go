@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -11,88 +11,57 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/apptest"
 )
 
 // TestHeaders (HB-01, HB-02, HB-08, HB-09) looks at every kind of answer, the
 // refusals too.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	person := a.visitor()
-	person.signIn("/login", ada)
+	a := apptest.Start(t)
+	v := a.Visitor()
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
 	requests := map[string]*http.Request{
-		"a page":             v.request(http.MethodGet, "/", nil),
-		"HEAD of a page":     v.request(http.MethodHead, "/", nil),
-		"a redirect":         v.request(http.MethodGet, "/dashboard", nil),
-		"to the provider":    v.request(http.MethodGet, "/login", nil),
-		"no such page":       v.request(http.MethodGet, "/nothing", nil),
-		"another method":     v.request(http.MethodDelete, "/dashboard", nil),
-		"a bad callback":     v.request(http.MethodGet, "/callback?state=x&code=y", nil),
-		"another site":       v.request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site"),
-		"too much":           v.request(http.MethodPost, "/logout", url.Values{"x": {strings.Repeat("x", 70<<10)}}),
-		"no such asset":      v.request(http.MethodGet, "/static/app.css", nil),
-		"a bad logout token": v.request(http.MethodPost, "/backchannel-logout", url.Values{"logout_token": {"x"}}),
-		"health":             v.request(http.MethodGet, "/healthz", nil),
-		"readiness":          v.request(http.MethodGet, "/readyz", nil),
+		"a page":             v.Request(http.MethodGet, "/", nil),
+		"HEAD of a page":     v.Request(http.MethodHead, "/", nil),
+		"a redirect":         v.Request(http.MethodGet, "/dashboard", nil),
+		"to the provider":    v.Request(http.MethodGet, "/login", nil),
+		"no such page":       v.Request(http.MethodGet, "/nothing", nil),
+		"another method":     v.Request(http.MethodDelete, "/dashboard", nil),
+		"a bad callback":     v.Request(http.MethodGet, "/callback?state=x&code=y", nil),
+		"another site":       v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site"),
+		"too much":           v.Request(http.MethodPost, "/logout", url.Values{"x": {strings.Repeat("x", 70<<10)}}),
+		"no such asset":      v.Request(http.MethodGet, "/static/app.css", nil),
+		"a bad logout token": v.Request(http.MethodPost, "/backchannel-logout", url.Values{"logout_token": {"x"}}),
+		"health":             v.Request(http.MethodGet, "/healthz", nil),
+		"readiness":          v.Request(http.MethodGet, "/readyz", nil),
 	}
 	for name, req := range requests {
-		checkHeaders(t, name, v.direct(req))
+		apptest.CheckHeaders(t, name, v.Direct(req))
 	}
-	checkHeaders(t, "the dashboard", person.direct(person.request(http.MethodGet, "/dashboard", nil)))
-}
-
-func checkHeaders(t *testing.T, name string, got answer) {
-	t.Helper()
-	for header, want := range map[string]string{
-		"X-Content-Type-Options":       "nosniff",
-		"Referrer-Policy":              "no-referrer",
-		"X-Frame-Options":              "DENY",
-		"Cross-Origin-Opener-Policy":   "same-origin",
-		"Cross-Origin-Resource-Policy": "same-origin",
-		"Cache-Control":                "no-store",
-	} {
-		if value := got.Header.Get(header); value != want {
-			t.Errorf("%s (%d): %s is %q, want %q", name, got.StatusCode, header, value, want)
-		}
-	}
-	if got.Header.Get("Permissions-Policy") == "" || got.Header.Get("X-Request-Id") == "" {
-		t.Errorf("%s: no permissions policy or no request id", name)
-	}
-	for _, header := range []string{"Server", "X-Powered-By", "Access-Control-Allow-Origin", "Strict-Transport-Security"} {
-		if value := got.Header.Get(header); value != "" {
-			t.Errorf("%s: %s is %q", name, header, value)
-		}
-	}
-	policy := got.Header.Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "base-uri 'none'", "frame-ancestors 'none'", "object-src 'none'", "form-action 'self' http://127.0.0.1:"} {
-		if !strings.Contains(policy, want) {
-			t.Errorf("%s: the policy lacks %q: %s", name, want, policy)
-		}
-	}
-	if strings.Contains(policy, "unsafe-") || strings.Contains(policy, "*") {
-		t.Errorf("%s: the policy is loose: %s", name, policy)
-	}
+	apptest.CheckHeaders(t, "the dashboard", person.Direct(person.Request(http.MethodGet, "/dashboard", nil)))
 }
 
 // TestAssets (HB-28) loads what the pages link and nothing else.
 func TestAssets(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	dashboard := v.signIn("/login", ada)
+	a := apptest.Start(t)
+	v := a.Visitor()
+	dashboard := v.SignIn("/login", apptest.Ada)
 	links := 0
-	for n := range parse(t, dashboard.body).Descendants() {
+	for n := range apptest.Parse(t, dashboard.Body).Descendants() {
 		for _, name := range []string{"src", "href"} {
-			address := attribute(n, name)
+			address := apptest.Attribute(n, name)
 			if n.Data != "script" && n.Data != "link" && n.Data != "img" || address == "" {
 				continue
 			}
 			links++
-			if !strings.HasPrefix(address, "/static/") && !strings.HasPrefix(address, a.issuer) {
+			if !strings.HasPrefix(address, "/static/") && !strings.HasPrefix(address, a.Issuer) {
 				t.Errorf("the dashboard loads %s", address)
 			}
-			got := v.get(address)
+			got := v.Get(address)
 			if got.StatusCode != http.StatusOK {
 				t.Errorf("%s is %d", address, got.StatusCode)
 			}
@@ -108,11 +77,11 @@ func TestAssets(t *testing.T) {
 		t.Errorf("the dashboard links %d assets", links)
 	}
 	for _, address := range []string{"/static/", "/static/app.css", "/static/..%2fmain.go", "/static/%2e%2e/main.go", "/static//app.css", "/static/%5c..%5cmain.go", "/static/.git/config"} {
-		if got := v.get(address); got.StatusCode != http.StatusNotFound {
+		if got := v.Get(address); got.StatusCode != http.StatusNotFound {
 			t.Errorf("%s is %d", address, got.StatusCode)
 		}
 	}
-	if icon := v.get("/favicon.ico"); icon.StatusCode != http.StatusOK || !strings.HasPrefix(icon.Header.Get("Content-Type"), "image/svg+xml") {
+	if icon := v.Get("/favicon.ico"); icon.StatusCode != http.StatusOK || !strings.HasPrefix(icon.Header.Get("Content-Type"), "image/svg+xml") {
 		t.Errorf("/favicon.ico is %d %s", icon.StatusCode, icon.Header.Get("Content-Type"))
 	}
 }
@@ -120,29 +89,29 @@ func TestAssets(t *testing.T) {
 // TestErrorsFitTheClient shows one refusal as a page, as a fragment and as JSON.
 func TestErrorsFitTheClient(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
+	a := apptest.Start(t)
+	v := a.Visitor()
 
-	page := v.get("/nothing")
+	page := v.Get("/nothing")
 	reference := page.Header.Get("X-Request-Id")
-	if page.StatusCode != http.StatusNotFound || !strings.Contains(page.body, "<html") || !strings.Contains(page.body, reference) {
-		t.Errorf("a browser gets %d:\n%s", page.StatusCode, page.body)
+	if page.StatusCode != http.StatusNotFound || !strings.Contains(page.Body, "<html") || !strings.Contains(page.Body, reference) {
+		t.Errorf("a browser gets %d:\n%s", page.StatusCode, page.Body)
 	}
-	fragment := v.get("/nothing", "HX-Request", "true")
-	if fragment.StatusCode != http.StatusNotFound || strings.Contains(fragment.body, "<html") || !strings.Contains(fragment.body, `role="alert"`) {
-		t.Errorf("htmx gets %d:\n%s", fragment.StatusCode, fragment.body)
+	fragment := v.Get("/nothing", "HX-Request", "true")
+	if fragment.StatusCode != http.StatusNotFound || strings.Contains(fragment.Body, "<html") || !strings.Contains(fragment.Body, `role="alert"`) {
+		t.Errorf("htmx gets %d:\n%s", fragment.StatusCode, fragment.Body)
 	}
-	problem := v.get("/dashboard", "Accept", "application/json")
+	problem := v.Get("/dashboard", "Accept", "application/json")
 	var details struct {
 		Status   int
 		Title    string
 		Instance string
 	}
-	if err := json.Unmarshal([]byte(problem.body), &details); err != nil || details.Status != http.StatusUnauthorized || details.Title == "" || details.Instance == "" ||
+	if err := json.Unmarshal([]byte(problem.Body), &details); err != nil || details.Status != http.StatusUnauthorized || details.Title == "" || details.Instance == "" ||
 		problem.StatusCode != http.StatusUnauthorized || problem.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("a program gets %d %s:\n%s", problem.StatusCode, problem.Header.Get("Content-Type"), problem.body)
+		t.Errorf("a program gets %d %s:\n%s", problem.StatusCode, problem.Header.Get("Content-Type"), problem.Body)
 	}
-	if line := `"request":"` + reference + `"`; !strings.Contains(a.log.String(), line) {
+	if line := `"request":"` + reference + `"`; !strings.Contains(a.Log.String(), line) {
 		t.Error("the log does not hold the reference of the error page")
 	}
 }
@@ -150,18 +119,18 @@ func TestErrorsFitTheClient(t *testing.T) {
 // TestHost (HB-25, AR-06) asks for the app under other names.
 func TestHost(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	as := func(host, address string) answer {
-		req := v.request(http.MethodGet, address, nil)
+	a := apptest.Start(t)
+	v := a.Visitor()
+	as := func(host, address string) apptest.Answer {
+		req := v.Request(http.MethodGet, address, nil)
 		req.Host = host
-		return v.direct(req)
+		return v.Direct(req)
 	}
 	if got := as("evil.example", "/login"); got.StatusCode != http.StatusMisdirectedRequest || len(got.Header.Values("Set-Cookie")) > 0 {
 		t.Errorf("a foreign name is answered with %d", got.StatusCode)
 	}
-	port := a.url[strings.LastIndex(a.url, ":"):]
-	if got := as("127.0.0.1"+port, "/profile?x=1"); got.Header.Get("Location") != a.url+"/profile?x=1" {
+	port := a.URL[strings.LastIndex(a.URL, ":"):]
+	if got := as("127.0.0.1"+port, "/profile?x=1"); got.Header.Get("Location") != a.URL+"/profile?x=1" {
 		t.Errorf("127.0.0.1 leads to %q", got.Header.Get("Location"))
 	}
 	if got := as("evil.example", "/healthz"); got.StatusCode != http.StatusOK {
@@ -172,9 +141,9 @@ func TestHost(t *testing.T) {
 		"Forwarded":         {"Forwarded", "host=evil.example;proto=https"},
 		"X-Forwarded-Proto": {"X-Forwarded-Proto", "https"},
 	} {
-		got := v.direct(v.request(http.MethodGet, "/login", nil, headers...))
+		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
 		location, err := url.Parse(got.Header.Get("Location"))
-		if err != nil || location.Query().Get("redirect_uri") != a.url+"/callback" {
+		if err != nil || location.Query().Get("redirect_uri") != a.URL+"/callback" {
 			t.Errorf("AR-06: with %s the redirect URI is %q", name, location.Query().Get("redirect_uri"))
 		}
 	}
@@ -183,8 +152,8 @@ func TestHost(t *testing.T) {
 // TestWhatStartsNoSignIn (AR-11) sends what browsers send for parts of pages.
 func TestWhatStartsNoSignIn(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
+	a := apptest.Start(t)
+	v := a.Visitor()
 	for name, headers := range map[string][]string{
 		"an image":    {"Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"},
 		"a frame":     {"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"},
@@ -194,19 +163,19 @@ func TestWhatStartsNoSignIn(t *testing.T) {
 		"an old hint": {"Purpose", "prefetch"},
 		"htmx":        {"HX-Request", "true"},
 	} {
-		got := v.direct(v.request(http.MethodGet, "/login", nil, headers...))
+		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
 		if got.StatusCode < 400 || len(got.Header.Values("Set-Cookie")) > 0 {
 			t.Errorf("%s gets %d and cookies %q", name, got.StatusCode, got.Header.Values("Set-Cookie"))
 		}
 	}
-	if got := v.direct(v.request(http.MethodHead, "/login", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+	if got := v.Direct(v.Request(http.MethodHead, "/login", nil)); got.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("HEAD /login is %d", got.StatusCode)
 	}
 	for name, headers := range map[string][]string{
 		"a browser":      {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "none"},
 		"an old browser": nil,
 	} {
-		if got := v.direct(v.request(http.MethodGet, "/login", nil, headers...)); got.StatusCode != http.StatusSeeOther {
+		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...)); got.StatusCode != http.StatusSeeOther {
 			t.Errorf("%s gets %d", name, got.StatusCode)
 		}
 	}
@@ -215,10 +184,10 @@ func TestWhatStartsNoSignIn(t *testing.T) {
 // TestAnonymousVisitorsLeaveNothing (SE-03) visits without signing in.
 func TestAnonymousVisitorsLeaveNothing(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
+	a := apptest.Start(t)
+	v := a.Visitor()
 	for _, address := range []string{"/", "/signed-out", "/nothing", "/healthz"} {
-		if got := v.direct(v.request(http.MethodGet, address, nil)); len(got.Header.Values("Set-Cookie")) > 0 {
+		if got := v.Direct(v.Request(http.MethodGet, address, nil)); len(got.Header.Values("Set-Cookie")) > 0 {
 			t.Errorf("%s sets %q", address, got.Header.Values("Set-Cookie"))
 		}
 	}
@@ -227,25 +196,25 @@ func TestAnonymousVisitorsLeaveNothing(t *testing.T) {
 // TestServerLimits (DO-01, DO-02, DO-03) sends what is too slow or too large.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	if got := v.get("/", "X-Filler", strings.Repeat("x", 40<<10)); got.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+	a := apptest.Start(t)
+	v := a.Visitor()
+	if got := v.Get("/", "X-Filler", strings.Repeat("x", 40<<10)); got.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("40 KiB of headers are answered with %d", got.StatusCode)
 	}
-	if got := v.get("/", "X-Filler", strings.Repeat("x", 20<<10)); got.StatusCode != http.StatusOK {
+	if got := v.Get("/", "X-Filler", strings.Repeat("x", 20<<10)); got.StatusCode != http.StatusOK {
 		t.Errorf("20 KiB of headers are answered with %d", got.StatusCode)
 	}
-	if got := v.post("/backchannel-logout", url.Values{"x": {strings.Repeat("x", 70<<10)}}); got.StatusCode != http.StatusRequestEntityTooLarge {
+	if got := v.Post("/backchannel-logout", url.Values{"x": {strings.Repeat("x", 70<<10)}}); got.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("70 KiB of form are answered with %d", got.StatusCode)
 	}
 
-	conn, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n") // and never the end of it
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(apptest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil && strings.Contains(err.Error(), "timeout") {
@@ -256,36 +225,38 @@ func TestServerLimits(t *testing.T) {
 // TestHTTPS (CK-01, HB-07, CB-13) serves TLS itself and takes the response by POST.
 func TestHTTPS(t *testing.T) {
 	t.Parallel()
-	certFile, keyFile := writeCertificate(t)
-	a := startHTTPS(t, certFile, keyFile, "RESPONSE_MODE=form_post")
-	v := a.visitor()
-	v.client.Transport = &http.Transport{
+	certFile, keyFile := apptest.WriteCertificate(t)
+	a := apptest.StartHTTPS(t, certFile, keyFile, "RESPONSE_MODE=form_post")
+	v := a.Visitor()
+	v.Client.Transport = &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the certificate is this test's own
 		ForceAttemptHTTP2: true,
 	}
-	home := v.get("/")
+	home := v.Get("/")
 	if home.Header.Get("Strict-Transport-Security") == "" || home.ProtoMajor != 2 {
 		t.Errorf("HB-07: no HSTS, or HTTP/%d", home.ProtoMajor)
 	}
-	begun := v.direct(v.request(http.MethodGet, "/login", nil))
+	begun := v.Direct(v.Request(http.MethodGet, "/login", nil))
 	if cookie := begun.Header.Get("Set-Cookie"); !strings.HasPrefix(cookie, "__Host-txn_") || !strings.Contains(cookie, "SameSite=None") {
 		t.Errorf("CB-13: the transaction cookie is %.20s…", cookie)
 	}
-	page := v.press(v.get("/login"), "person-"+ada)
-	form := find(parse(t, page.body), func(n *node) bool { return n.Data == "form" && attribute(n, "action") == a.url+"/callback" })
+	page := v.Press(v.Get("/login"), "person-"+apptest.Ada)
+	form := apptest.Find(apptest.Parse(t, page.Body), func(n *apptest.Node) bool {
+		return n.Data == "form" && apptest.Attribute(n, "action") == a.URL+"/callback"
+	})
 	if form == nil {
-		t.Fatalf("the provider does not answer by form_post:\n%s", page.body)
+		t.Fatalf("the provider does not answer by form_post:\n%s", page.Body)
 	}
 	values := url.Values{}
 	for n := range form.Descendants() {
 		if n.Data == "input" {
-			values.Set(attribute(n, "name"), attribute(n, "value"))
+			values.Set(apptest.Attribute(n, "name"), apptest.Attribute(n, "value"))
 		}
 	}
 	// As a browser sends it: from the provider's page, in another site's name.
-	done := v.direct(v.request(http.MethodPost, "/callback", values, "Sec-Fetch-Site", "cross-site", "Origin", a.issuer))
+	done := v.Direct(v.Request(http.MethodPost, "/callback", values, "Sec-Fetch-Site", "cross-site", "Origin", a.Issuer))
 	if done.StatusCode != http.StatusSeeOther {
-		t.Fatalf("the callback answers %d:\n%s", done.StatusCode, done.body)
+		t.Fatalf("the callback answers %d:\n%s", done.StatusCode, done.Body)
 	}
 	session := ""
 	for _, cookie := range done.Header.Values("Set-Cookie") {
@@ -301,10 +272,10 @@ func TestHTTPS(t *testing.T) {
 	if strings.Contains(session, "Domain") {
 		t.Error("CK-01: the session cookie has a domain")
 	}
-	if dashboard := v.get("/dashboard"); dashboard.StatusCode != http.StatusOK || dashboard.Request.URL.Path != "/dashboard" {
+	if dashboard := v.Get("/dashboard"); dashboard.StatusCode != http.StatusOK || dashboard.Request.URL.Path != "/dashboard" {
 		t.Errorf("the dashboard is %d at %s", dashboard.StatusCode, dashboard.Request.URL)
 	}
-	if got := v.direct(v.request(http.MethodGet, "/callback?state=x&code=y", nil)); got.StatusCode != http.StatusSeeOther && got.StatusCode != http.StatusBadRequest {
+	if got := v.Direct(v.Request(http.MethodGet, "/callback?state=x&code=y", nil)); got.StatusCode != http.StatusSeeOther && got.StatusCode != http.StatusBadRequest {
 		t.Errorf("CB-12: a GET of the callback answers %d", got.StatusCode)
 	}
 }

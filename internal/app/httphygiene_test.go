@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -9,13 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/apptest"
 )
 
 // TestHTTPHygiene (HB-26) sends requests that two readers could take for two different ones.
 func TestHTTPHygiene(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	host := strings.TrimPrefix(a.url, "http://")
+	a := apptest.Start(t)
+	host := strings.TrimPrefix(a.URL, "http://")
 	for name, c := range map[string]struct {
 		request string
 		want    []int
@@ -27,7 +29,7 @@ func TestHTTPHygiene(t *testing.T) {
 		"two hosts":              {"GET / HTTP/1.1\r\nHost: " + host + "\r\nHost: evil.example\r\n\r\n", []int{400}},
 		"no host":                {"GET / HTTP/1.1\r\n\r\n", []int{400}},
 		"another's whole URI":    {"GET http://evil.example/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{421}},
-		"our whole URI":          {"GET " + a.url + "/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", []int{200}},
+		"our whole URI":          {"GET " + a.URL + "/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", []int{200}},
 		"TRACE":                  {"TRACE / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{405}},
 		"CONNECT":                {"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n", []int{400, 404, 405, 421}},
 		"an upgrade to h2c":      {"GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", []int{200}},
@@ -45,7 +47,7 @@ func TestHTTPHygiene(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(apptest.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = io.WriteString(conn, c.request)

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -16,21 +17,21 @@ import (
 // which a cache in between may keep.
 func TestCacheDeception(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	for _, page := range []string{"/profile", "/dashboard", "/sessions", "/api/me"} {
 		for _, ending := range []string{"/x.css", ";.js", "%0a.css", "%2fx.css", "%23.css", "%3f.css", ".css", "/.png", "%00.js", "//x.css"} {
-			got := v.direct(v.request(http.MethodGet, page+ending, nil))
+			got := v.Direct(v.Request(http.MethodGet, page+ending, nil))
 			if got.StatusCode != http.StatusNotFound && got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s is %d, %q", page+ending, got.StatusCode, got.Header.Get("Cache-Control"))
 			}
-			if strings.Contains(got.body, "Alice") || strings.Contains(got.body, "qsLogoutBtn") {
+			if strings.Contains(got.Body, "Alice") || strings.Contains(got.Body, "qsLogoutBtn") {
 				t.Errorf("%s shows who asks", page+ending)
 			}
 		}
 	}
-	if got := v.get("/nothing"); got.StatusCode != http.StatusNotFound || !strings.Contains(got.body, "qsLogoutBtn") {
+	if got := v.Get("/nothing"); got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "qsLogoutBtn") {
 		t.Errorf("a page that is not there is %d, without the person's header", got.StatusCode)
 	}
 }
@@ -39,26 +40,26 @@ func TestCacheDeception(t *testing.T) {
 // token that fit each other: nothing here believes in such a pair.
 func TestPlantedTokens(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	for _, page := range []string{"/logout", "/profile/refresh", "/sessions/x/end", "/sessions/end-others", "/session/extend"} {
 		for _, headers := range [][]string{
 			{"Sec-Fetch-Site", "same-site", "Origin", "http://sibling.localhost"},
 			{"Sec-Fetch-Site", "cross-site", "Origin", "null"},
-			{"Origin", "https://" + strings.TrimPrefix(s.url, "http://") + ".evil.example"},
+			{"Origin", "https://" + strings.TrimPrefix(s.URL, "http://") + ".evil.example"},
 			{"Origin", "null"},
 		} {
 			for _, token := range []string{"evil", "_echo_csrf_using_sec_fetch_site_"} {
-				req := v.request(http.MethodPost, page, url.Values{"csrf": {token}, "_csrf": {token}}, append(headers, "X-CSRF-Token", token)...)
+				req := v.Request(http.MethodPost, page, url.Values{"csrf": {token}, "_csrf": {token}}, append(headers, "X-CSRF-Token", token)...)
 				req.AddCookie(&http.Cookie{Name: "_csrf", Value: token})
-				if got := v.direct(req); got.StatusCode != http.StatusForbidden {
+				if got := v.Direct(req); got.StatusCode != http.StatusForbidden {
 					t.Errorf("%s with %v is answered %d", page, headers, got.StatusCode)
 				}
 			}
 		}
 	}
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("the person was signed out")
 	}
 }
@@ -66,16 +67,16 @@ func TestPlantedTokens(t *testing.T) {
 // TestNoOtherOrigins (HB-16, HB-30) asks on behalf of other sites.
 func TestNoOtherOrigins(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	for _, page := range []string{"/", "/dashboard", "/profile", "/api/me", "/events", "/login", "/callback", "/static/x.js", "/healthz", "/backchannel-logout", "/nothing"} {
-		for _, origin := range []string{"https://evil.example", "null", s.url + ".evil.example"} {
-			preflight := v.direct(v.request(http.MethodOptions, page, nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"))
+		for _, origin := range []string{"https://evil.example", "null", s.URL + ".evil.example"} {
+			preflight := v.Direct(v.Request(http.MethodOptions, page, nil, "Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"))
 			if preflight.StatusCode != 403 && preflight.StatusCode != 404 && preflight.StatusCode != 405 {
 				t.Errorf("a preflight of %s from %s is %d", page, origin, preflight.StatusCode)
 			}
-			for _, got := range []answer{preflight, v.direct(v.request(http.MethodHead, page, nil, "Origin", origin))} {
+			for _, got := range []apptest.Answer{preflight, v.Direct(v.Request(http.MethodHead, page, nil, "Origin", origin))} {
 				for header := range got.Header {
 					if strings.HasPrefix(header, "Access-Control-") {
 						t.Errorf("%s says %s to %s", page, header, origin)
@@ -84,9 +85,9 @@ func TestNoOtherOrigins(t *testing.T) {
 			}
 		}
 	}
-	got := v.get("/api/me?callback=alert&jsonp=alert", "Accept", "application/json")
-	if got.StatusCode != http.StatusOK || !strings.HasPrefix(got.body, "{") || strings.Contains(got.body, "alert") {
-		t.Errorf("HB-30: %d %s", got.StatusCode, got.body)
+	got := v.Get("/api/me?callback=alert&jsonp=alert", "Accept", "application/json")
+	if got.StatusCode != http.StatusOK || !strings.HasPrefix(got.Body, "{") || strings.Contains(got.Body, "alert") {
+		t.Errorf("HB-30: %d %s", got.StatusCode, got.Body)
 	}
 }
 
@@ -108,14 +109,14 @@ func TestForwardedHeaders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, c.env...)
-			v := a.visitor()
-			req := v.request(http.MethodGet, "/nothing", nil)
+			a := apptest.Start(t, c.env...)
+			v := a.Visitor()
+			req := v.Request(http.MethodGet, "/nothing", nil)
 			for _, h := range c.headers {
 				req.Header[h[0]] = append(req.Header[h[0]], h[1])
 			}
-			got := v.direct(req)
-			lines := a.logged("request answered", got.Header.Get("X-Request-Id"))
+			got := v.Direct(req)
+			lines := a.Logged("request answered", got.Header.Get("X-Request-Id"))
 			if len(lines) != 1 {
 				t.Fatalf("%d lines of the request", len(lines))
 			}
@@ -130,9 +131,9 @@ func TestForwardedHeaders(t *testing.T) {
 // TestContentTypes (HB-27) looks at what every kind of answer says that it is.
 func TestContentTypes(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
 	const page, problem = "text/html; charset=UTF-8", "application/problem+json"
 	for _, c := range []struct{ method, path, accept, want string }{
 		{"GET", "/", "text/html", page},
@@ -147,11 +148,11 @@ func TestContentTypes(t *testing.T) {
 		{"GET", "/api/me", "text/html", "application/json"},
 		{"POST", "/backchannel-logout", "", "application/json"},
 	} {
-		req := v.request(c.method, c.path, nil)
+		req := v.Request(c.method, c.path, nil)
 		if c.accept != "" {
 			req.Header.Set("Accept", c.accept)
 		}
-		got := v.direct(req)
+		got := v.Direct(req)
 		if got.StatusCode >= 300 && got.StatusCode < 400 {
 			continue // no body
 		}
@@ -161,8 +162,8 @@ func TestContentTypes(t *testing.T) {
 		if kind := got.Header.Get("Content-Type"); kind != c.want {
 			t.Errorf("%s %s for %q is %q (%d), want %q", c.method, c.path, c.accept, kind, got.StatusCode, c.want)
 		}
-		if strings.Contains(got.body, `{"message"`) {
-			t.Errorf("%s %s shows Echo's own error: %s", c.method, c.path, got.body)
+		if strings.Contains(got.Body, `{"message"`) {
+			t.Errorf("%s %s shows Echo's own error: %s", c.method, c.path, got.Body)
 		}
 	}
 }
@@ -170,18 +171,18 @@ func TestContentTypes(t *testing.T) {
 // TestNothingElseIsServed (HB-29) looks for what frameworks and servers leave open.
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
-	v := startApp(t).visitor()
+	v := apptest.Start(t).Visitor()
 	for _, path := range []string{
 		"/debug/pprof/", "/debug/pprof/heap", "/debug/vars", "/debug/requests", "/.env", "/.git/config", "/go.mod", "/main.go", "/data/sessions.db",
 		"/server-status", "/actuator", "/swagger", "/graphql", "/admin.php", "/static/", "/views/", "/.well-known/security.txt",
 	} {
-		if got := v.get(path); got.StatusCode != http.StatusNotFound {
+		if got := v.Get(path); got.StatusCode != http.StatusNotFound {
 			t.Errorf("%s is %d", path, got.StatusCode)
 		}
 	}
 	version := regexp.MustCompile(`(?i)echo|go1\.|htmx/?\d|labstack`)
 	for _, path := range []string{"/", "/nothing", "/callback"} {
-		if got := v.get(path); version.MatchString(got.body) || version.MatchString(fmt.Sprint(got.Header)) {
+		if got := v.Get(path); version.MatchString(got.Body) || version.MatchString(fmt.Sprint(got.Header)) {
 			t.Errorf("%s says what it is made of", path)
 		}
 	}
@@ -191,13 +192,13 @@ func TestNothingElseIsServed(t *testing.T) {
 // and their failures: 100, and what may be earned beside.
 func TestObservatory(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	person := a.visitor()
-	person.signIn("/login", ada)
-	for name, got := range map[string]answer{
-		"home": v.get("/"), "a failure": v.get("/nothing"), "the dashboard": person.get("/dashboard"), "the gallery": v.get("/dev/gallery"),
-		"the start of a sign-in": v.direct(v.request(http.MethodGet, "/login", nil)),
+	a := apptest.Start(t)
+	v := a.Visitor()
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
+	for name, got := range map[string]apptest.Answer{
+		"home": v.Get("/"), "a failure": v.Get("/nothing"), "the dashboard": person.Get("/dashboard"), "the gallery": v.Get("/dev/gallery"),
+		"the start of a sign-in": v.Direct(v.Request(http.MethodGet, "/login", nil)),
 	} {
 		points, h := 100, got.Header
 		policy := h.Get("Content-Security-Policy")
@@ -237,14 +238,14 @@ func TestPicturesOfStrangers(t *testing.T) {
 	} {
 		t.Run(picture, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Edit(scriptedop.UserInfo, func(document map[string]any) { document["picture"] = picture })
-			v := s.visitor()
-			s.signInNow(v)
-			page := v.get("/profile")
-			for n := range parse(t, page.body).Descendants() {
-				if n.Data == "img" && !strings.HasPrefix(attribute(n, "src"), "/static/") {
-					t.Errorf("the page shows %q", attribute(n, "src"))
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.UserInfo, func(document map[string]any) { document["picture"] = picture })
+			v := s.Visitor()
+			s.SignIn(v)
+			page := v.Get("/profile")
+			for n := range apptest.Parse(t, page.Body).Descendants() {
+				if n.Data == "img" && !strings.HasPrefix(apptest.Attribute(n, "src"), "/static/") {
+					t.Errorf("the page shows %q", apptest.Attribute(n, "src"))
 				}
 			}
 			if page.StatusCode != http.StatusOK {

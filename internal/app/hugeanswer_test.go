@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -41,16 +42,16 @@ func TestHugeAnswersAreCheap(t *testing.T) {
 		"DO-07 as much as it may be":          {userInfo("x", strings.Repeat("x", 60<<10)), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startScripted(t)
-			v := s.visitor()
-			s.signInNow(v) // what is made once is made
-			tt.provider(s.op)
-			address := v.authorizationResponse("/login?return_to=%2Fprofile")
+			s := apptest.StartScripted(t)
+			v := s.Visitor()
+			s.SignIn(v) // what is made once is made
+			tt.provider(s.OP)
+			address := v.AuthorizationResponse("/login?return_to=%2Fprofile")
 			runtime.GC()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			started := time.Now()
-			got := v.callback(address)
+			got := v.Callback(address)
 			took := time.Since(started)
 			runtime.ReadMemStats(&after)
 			// Both ends are in this process, and the provider makes the token that is too large.
@@ -58,13 +59,13 @@ func TestHugeAnswersAreCheap(t *testing.T) {
 				t.Errorf("it took %s and %d bytes", took, used)
 			}
 			if tt.reason == "" {
-				s.wantSignedIn(v, got, "alice", "/profile")
+				s.WantSignedIn(v, got, "alice", "/profile")
 				return
 			}
-			if lines := s.logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(tt.reason) {
+			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(tt.reason) {
 				t.Errorf("the log says %v, want one refusal for %q", lines, tt.reason)
 			}
-			s.wantNoSecrets(got)
+			s.WantNoSecrets(got)
 		})
 	}
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package app
+package app_test
 
 import (
 	"net/http"
@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // testReleaseInItsImage runs the program as the Containerfile has it: alone in a file
@@ -29,18 +31,18 @@ func testReleaseInItsImage(t *testing.T, release string) {
 	}
 	data := filepath.Join(root, "data")
 	must(os.Chmod(root, 0o555), os.Mkdir(data, 0o700), os.Chown(data, nobody, nobody),
-		os.WriteFile(filepath.Join(root, "latchkey"), content(t, release), 0o555))
+		os.WriteFile(filepath.Join(root, "latchkey"), apptest.ReadFile(t, release), 0o555))
 	command := exec.Command("/latchkey")
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	// There is no /etc/hosts, which a container engine adds.
-	s := newScriptedOP(t)
-	p := startCommand(t, command, "/data", append(knows(s), "LISTEN_ADDR=127.0.0.1")...)
-	p.await("/readyz", http.StatusOK)
-	app := &scriptedApp{app: p.app, op: s}
-	v := app.visitor()
-	app.signInNow(v)
-	if got := v.get("/dashboard"); got.Request.URL.Path != "/dashboard" || got.StatusCode != http.StatusOK {
+	s := apptest.NewOP(t)
+	p := apptest.StartCommand(t, command, "/data", append(apptest.Env(s), "LISTEN_ADDR=127.0.0.1")...)
+	p.Await("/readyz", http.StatusOK)
+	app := &apptest.Scripted{App: p.App, OP: s}
+	v := app.Visitor()
+	app.SignIn(v)
+	if got := v.Get("/dashboard"); got.Request.URL.Path != "/dashboard" || got.StatusCode != http.StatusOK {
 		t.Errorf("after a sign-in the dashboard is %d at %s", got.StatusCode, got.Request.URL)
 	}
 	info, err := os.Stat(filepath.Join(data, "sessions.db"))

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"crypto"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -55,9 +56,9 @@ func (p *certifiedProviders) signInEach(t *testing.T, cases map[string]interopCa
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := p.startInterop(t, tt.wanted, tt.env...)
-			page := i.get("/login")
+			page := i.Get("/login")
 			if strings.HasPrefix(page.Request.URL.String(), i.issuer) {
-				page = i.press(page, "person-ada")
+				page = i.Press(page, "person-ada")
 			}
 			if tt.refused != "" {
 				i.wantRefused(page, tt.refused)
@@ -73,7 +74,7 @@ func (p *certifiedProviders) signInEach(t *testing.T, cases map[string]interopCa
 
 func testCodeAndPKCE(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{})
-	begun := i.direct(i.request(http.MethodGet, "/login", nil))
+	begun := i.Direct(i.Request(http.MethodGet, "/login", nil))
 	request, err := begun.Location()
 	if err != nil {
 		t.Fatal(err)
@@ -84,11 +85,11 @@ func testCodeAndPKCE(t *testing.T, providers *certifiedProviders) {
 			t.Errorf("the authorization request has no %s", name)
 		}
 	}
-	dashboard := i.signIn("/login", "ada")
+	dashboard := i.SignIn("/login", "ada")
 	i.wantDashboard(dashboard)
 	// These two come from userinfo: the provider's ID token has but the subject.
 	for _, want := range []string{"ada@example.com", `"nickname": "asked 1"`} {
-		if !strings.Contains(text(parse(t, dashboard.body)), want) {
+		if !strings.Contains(apptest.Text(apptest.Parse(t, dashboard.Body)), want) {
 			t.Errorf("the dashboard does not show %q", want)
 		}
 	}
@@ -107,13 +108,13 @@ func testPushedRequests(t *testing.T, providers *certifiedProviders) {
 }
 
 func testFormPost(t *testing.T, providers *certifiedProviders) {
-	certificate, key := writeCertificate(t)
+	certificate, key := apptest.WriteCertificate(t)
 	i := providers.startInterop(t, wantedProvider{}, "RESPONSE_MODE=form_post", "TLS_CERT_FILE="+certificate, "TLS_KEY_FILE="+key)
-	page := i.signIn("/login", "ada")
+	page := i.SignIn("/login", "ada")
 	if !strings.HasPrefix(page.Request.URL.String(), i.issuer) || page.Request.URL.RawQuery != "" {
 		t.Fatalf("the provider sends the response by way of %s", page.Request.URL)
 	}
-	i.wantDashboard(i.submitForm(page))
+	i.wantDashboard(i.SubmitForm(page))
 }
 
 func testClientSecrets(t *testing.T, providers *certifiedProviders) {
@@ -123,7 +124,7 @@ func testClientSecrets(t *testing.T, providers *certifiedProviders) {
 		env := []string{"CLIENT_AUTH=" + method, "PUSHED_AUTHORIZATION_REQUESTS=always"}
 		cases[method] = interopCase{wanted: wanted, env: env, call: "token authorization_code 200"}
 		cases[method+", another secret"] = interopCase{
-			wanted: wanted, env: []string{env[0], "AUTH0_CLIENT_SECRET=" + url.QueryEscape(ownSecret)}, refused: authn.ReasonTokenRequestFailed,
+			wanted: wanted, env: []string{env[0], "AUTH0_CLIENT_SECRET=" + url.QueryEscape(apptest.ClientSecret)}, refused: authn.ReasonTokenRequestFailed,
 		}
 	}
 	providers.signInEach(t, cases)
@@ -131,22 +132,22 @@ func testClientSecrets(t *testing.T, providers *certifiedProviders) {
 
 // testPrivateKeyJWT authenticates with assertions at every endpoint that asks for it.
 func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
-	rsaKey := newKey(t, "RSA")
+	rsaKey := apptest.NewKey(t, "RSA")
 	for name, tt := range map[string]struct {
 		key scriptedop.Key // as the provider knows it
 		env []string
 	}{
 		"RS256": {key: scriptedop.Key{Algorithm: "RS256", Private: rsaKey}},
 		"PS256": {key: scriptedop.Key{Algorithm: "PS256", Private: rsaKey}, env: []string{"CLIENT_SIGNING_ALG=PS256"}},
-		"ES256": {key: scriptedop.Key{Algorithm: "ES256", Private: newKey(t, "P-256")}},
-		"EdDSA": {key: scriptedop.Key{Algorithm: "EdDSA", Private: newKey(t, "Ed25519")}},
+		"ES256": {key: scriptedop.Key{Algorithm: "ES256", Private: apptest.NewKey(t, "P-256")}},
+		"EdDSA": {key: scriptedop.Key{Algorithm: "EdDSA", Private: apptest.NewKey(t, "Ed25519")}},
 		"a key that the provider named": {
-			key: scriptedop.Key{Algorithm: "ES256", Private: newKey(t, "P-256"), ID: "first of two"},
+			key: scriptedop.Key{Algorithm: "ES256", Private: apptest.NewKey(t, "P-256"), ID: "first of two"},
 			env: []string{"CLIENT_SIGNING_KID=first of two"},
 		},
 	} {
 		if tt.key.ID == "" {
-			tt.key.ID = thumbprint(t, tt.key.Private.(crypto.Signer))
+			tt.key.ID = apptest.Thumbprint(t, tt.key.Private.(crypto.Signer))
 		}
 		wanted := wantedProvider{AccessTokensOnce: true, Client: map[string]any{
 			"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": tt.key.Algorithm,
@@ -154,17 +155,17 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 		}}
 		env := func(key any) []string {
 			return append([]string{
-				"CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + writePKCS8(t, key.(crypto.Signer)),
+				"CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, key.(crypto.Signer)),
 				"PUSHED_AUTHORIZATION_REQUESTS=always",
 			}, tt.env...)
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := providers.startInterop(t, wanted, env(tt.key.Private)...)
-			dashboard := i.signIn("/login", "ada")
+			dashboard := i.SignIn("/login", "ada")
 			i.wantDashboard(dashboard)
-			i.wantDashboard(i.press(dashboard, "profile-refresh-button"))
-			i.press(dashboard, "qsLogoutBtn")
+			i.wantDashboard(i.Press(dashboard, "profile-refresh-button"))
+			i.Press(dashboard, "qsLogoutBtn")
 			i.wantCalls("pushed_authorization_request 201", 1)
 			i.wantCalls("token authorization_code 200", 1)
 			i.wantCalls("token refresh_token 200", 1)
@@ -174,7 +175,7 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 			t.Parallel()
 			other := scriptedop.NewKey("", tt.key.Algorithm).Private
 			i := providers.startInterop(t, wanted, env(other)...)
-			i.wantRefused(i.get("/login"), authn.ReasonProviderUnreachable)
+			i.wantRefused(i.Get("/login"), authn.ReasonProviderUnreachable)
 			i.wantCalls("pushed_authorization_request 401", 1)
 		})
 	}
@@ -203,28 +204,28 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := providers.startInterop(t, wantedProvider{})
-			i.client.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
+			i.Client.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
 				if req.URL.Path == "/callback" {
 					return http.ErrUseLastResponse
 				}
 				return nil
 			}
-			callback, err := i.signIn("/login", "ada").Location()
+			callback, err := i.SignIn("/login", "ada").Location()
 			if err != nil {
 				t.Fatal(err)
 			}
-			i.client.CheckRedirect = nil
+			i.Client.CheckRedirect = nil
 			query := callback.Query()
 			if query.Get("iss") != i.issuer {
 				t.Errorf("the response has the issuer %q", query.Get("iss"))
 			}
 			if change == nil {
-				i.wantDashboard(i.get(callback.String()))
+				i.wantDashboard(i.Get(callback.String()))
 				return
 			}
 			change(query)
 			callback.RawQuery = query.Encode()
-			i.wantRefused(i.get(callback.String()), authn.ReasonIssuerMismatch)
+			i.wantRefused(i.Get(callback.String()), authn.ReasonIssuerMismatch)
 			i.wantCalls("token authorization_code 200", 0)
 		})
 	}

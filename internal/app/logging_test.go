@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -22,50 +24,50 @@ import (
 // which request, by whom, at which provider and how it ended.
 func TestEventsAreLogged(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t)
-	v, other := s.visitor(), s.visitor()
-	s.signInNow(v)
-	s.signInNow(other)
-	v.post("/sessions/end-others", nil)
+	s, clock := apptest.Assemble(t)
+	v, other := s.Visitor(), s.Visitor()
+	s.SignIn(v)
+	s.SignIn(other)
+	v.Post("/sessions/end-others", nil)
 	clock.Move(2 * time.Hour) // the access token has expired
-	v.refreshProfile()
-	s.op.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_client"}))
-	late := s.visitor()
-	late.callback(late.authorizationResponse("/login"))
-	s.op.Answer(scriptedop.Token, nil)
-	v.do(v.request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site"))
-	v.post("/logout", nil)
-	s.signInNow(v)
-	token := s.op.LogoutToken()
-	v.do(v.raw(http.MethodPost, "/backchannel-logout", formType, "logout_token="+token.Compact()))
-	v.do(v.raw(http.MethodPost, "/backchannel-logout", formType, "logout_token=x"))
+	v.RefreshProfile()
+	s.OP.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_client"}))
+	late := s.Visitor()
+	late.Callback(late.AuthorizationResponse("/login"))
+	s.OP.Answer(scriptedop.Token, nil)
+	v.Do(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site"))
+	v.Post("/logout", nil)
+	s.SignIn(v)
+	token := s.OP.LogoutToken()
+	v.Do(v.Raw(http.MethodPost, "/backchannel-logout", apptest.FormType, "logout_token="+token.Compact()))
+	v.Do(v.Raw(http.MethodPost, "/backchannel-logout", apptest.FormType, "logout_token=x"))
 
 	for name, want := range map[string]map[string]any{
-		"a sign-in begins":            {"msg": "sign-in begun", "issuer": s.op.Issuer, "sign_in": nil},
-		"SL-03 a sign-in":             {"msg": "signed in", "issuer": s.op.Issuer, "session": nil, "person": nil, "sign_in": nil},
-		"SL-03 a failed sign-in":      {"msg": "refused", "reason": "token_request_failed", "code": "invalid_client", "issuer": s.op.Issuer, "route": "/callback", "sign_in": nil},
-		"SL-03 a sign-out":            {"msg": "signed out", "issuer": s.op.Issuer, "session": nil},
+		"a sign-in begins":            {"msg": "sign-in begun", "issuer": s.OP.Issuer, "sign_in": nil},
+		"SL-03 a sign-in":             {"msg": "signed in", "issuer": s.OP.Issuer, "session": nil, "person": nil, "sign_in": nil},
+		"SL-03 a failed sign-in":      {"msg": "refused", "reason": "token_request_failed", "code": "invalid_client", "issuer": s.OP.Issuer, "route": "/callback", "sign_in": nil},
+		"SL-03 a sign-out":            {"msg": "signed out", "issuer": s.OP.Issuer, "session": nil},
 		"SL-03 from another session":  {"msg": "signed out from another session", "session": nil},
-		"SL-03 by the provider":       {"msg": "signed out by the provider", "issuer": s.op.Issuer},
-		"SL-03 a refused token":       {"msg": "refused", "reason": "logout_token_invalid", "route": "/backchannel-logout", "issuer": s.op.Issuer},
-		"SL-03 refreshed tokens":      {"msg": "tokens refreshed", "session": nil, "issuer": s.op.Issuer},
-		"SL-03 a cross-site request":  {"msg": "refused", "reason": "cross_origin", "issuer": s.op.Issuer},
+		"SL-03 by the provider":       {"msg": "signed out by the provider", "issuer": s.OP.Issuer},
+		"SL-03 a refused token":       {"msg": "refused", "reason": "logout_token_invalid", "route": "/backchannel-logout", "issuer": s.OP.Issuer},
+		"SL-03 refreshed tokens":      {"msg": "tokens refreshed", "session": nil, "issuer": s.OP.Issuer},
+		"SL-03 a cross-site request":  {"msg": "refused", "reason": "cross_origin", "issuer": s.OP.Issuer},
 		"SL-03 a session's end":       {"msg": "session ended", "cause": "signed_out", "session": nil},
 		"SL-03 one that is elsewhere": {"msg": "session ended", "cause": "elsewhere", "session": nil},
 		"SL-03 one by the provider":   {"msg": "session ended", "cause": "provider", "session": nil},
 	} {
-		s.wantEvent(name, want)
+		wantEvent(s, name, want)
 	}
-	if strings.Contains(s.log.String(), "alice") {
+	if strings.Contains(s.Log.String(), "alice") {
 		t.Error("SL-02: the log names the person")
 	}
 }
 
 // wantEvent looks for a line with these attributes; nil stands for any value. Whatever
 // happens in a request says so.
-func (s *scriptedApp) wantEvent(name string, want map[string]any) {
-	s.t.Helper()
-	for _, line := range s.logged(want["msg"].(string), "") {
+func wantEvent(s *apptest.Scripted, name string, want map[string]any) {
+	s.T.Helper()
+	for _, line := range s.Logged(want["msg"].(string), "") {
 		fits := true
 		for key, value := range want {
 			got, ok := line[key]
@@ -76,24 +78,24 @@ func (s *scriptedApp) wantEvent(name string, want map[string]any) {
 			return
 		}
 	}
-	s.t.Errorf("%s: the log has no line like %v", name, want)
+	s.T.Errorf("%s: the log has no line like %v", name, want)
 }
 
 // TestReferenceFindsTheStory (SL-05) greps for the reference of an error page, and then for
 // the sign-in that ended there.
 func TestReferenceFindsTheStory(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.op.Answer(scriptedop.Token, scriptedop.Status(500))
-	v := s.visitor()
-	got := v.callback(v.authorizationResponse("/login"))
+	s := apptest.StartScripted(t)
+	s.OP.Answer(scriptedop.Token, scriptedop.Status(500))
+	v := s.Visitor()
+	got := v.Callback(v.AuthorizationResponse("/login"))
 	reference := got.Header.Get("X-Request-Id")
-	if !strings.Contains(got.body, reference) {
-		t.Fatalf("the page does not show its reference:\n%s", got.body)
+	if !strings.Contains(got.Body, reference) {
+		t.Fatalf("the page does not show its reference:\n%s", got.Body)
 	}
 	var story []string
 	var signIn string
-	for _, line := range s.lines() {
+	for _, line := range logLines(s.App) {
 		if line["request"] == reference {
 			story = append(story, line["msg"].(string))
 			if name, ok := line["sign_in"].(string); ok {
@@ -102,9 +104,9 @@ func TestReferenceFindsTheStory(t *testing.T) {
 		}
 	}
 	if want := []string{"provider asked", "refused", "request answered"}; !slices.Equal(story, want) {
-		t.Errorf("the story is %v, want %v\n%s", story, want, s.log)
+		t.Errorf("the story is %v, want %v\n%s", story, want, s.Log)
 	}
-	if begun := s.logged("sign-in begun", ""); len(begun) != 1 || signIn == "" || begun[0]["sign_in"] != signIn {
+	if begun := s.Logged("sign-in begun", ""); len(begun) != 1 || signIn == "" || begun[0]["sign_in"] != signIn {
 		t.Errorf("its beginning is %v, want that of %q", begun, signIn)
 	}
 }
@@ -112,11 +114,11 @@ func TestReferenceFindsTheStory(t *testing.T) {
 // TestClientGone has a person leave before their answer is there: it is nobody's failure.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	v := s.Visitor()
+	s.SignIn(v)
 	asked := make(chan struct{})
-	s.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+	s.OP.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
 		close(asked)
 		scriptedop.Hang(w, r)
 	})
@@ -125,21 +127,21 @@ func TestClientGone(t *testing.T) {
 		<-asked
 		leave()
 	}()
-	r := v.request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin").WithContext(ctx)
-	if resp, err := v.client.Do(r); err == nil {
+	r := v.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin").WithContext(ctx)
+	if resp, err := v.Client.Do(r); err == nil {
 		resp.Body.Close()
 		t.Fatalf("it is answered %d", resp.StatusCode)
 	}
-	await(t, "the request to be logged", func() bool { return s.log.count(`"path":"/profile/refresh"`) > 0 })
-	for _, line := range s.logged("request answered", "") {
+	apptest.Eventually(t, "the request to be logged", func() bool { return s.Log.Count(`"path":"/profile/refresh"`) > 0 })
+	for _, line := range s.Logged("request answered", "") {
 		if line["path"] == "/profile/refresh" && line["status"] != 499.0 {
 			t.Errorf("it is logged as %v", line)
 		}
 	}
-	if s.log.count(`"level":"WARN"`)+s.log.count(`"level":"ERROR"`) > 0 {
-		t.Errorf("the log says\n%s", s.log)
+	if s.Log.Count(`"level":"WARN"`)+s.Log.Count(`"level":"ERROR"`) > 0 {
+		t.Errorf("the log says\n%s", s.Log)
 	}
-	for name, value := range s.operators().metrics() {
+	for name, value := range s.Operators().Metrics() {
 		if strings.HasPrefix(name, "latchkey_requests_refused_total") && value > 0 {
 			t.Errorf("%s is %v", name, value)
 		}
@@ -158,12 +160,12 @@ func TestTrace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			v := s.visitor()
-			response := v.authorizationResponse("/login")
-			got := v.direct(v.request(http.MethodGet, response, nil, "Traceparent", tt.sent))
-			s.wantSignedIn(v, got, "alice", "/dashboard")
-			token, userInfo := s.op.Last(scriptedop.Token).Header.Get("Traceparent"), s.op.Last(scriptedop.UserInfo).Header.Get("Traceparent")
+			s := apptest.StartScripted(t)
+			v := s.Visitor()
+			response := v.AuthorizationResponse("/login")
+			got := v.Direct(v.Request(http.MethodGet, response, nil, "Traceparent", tt.sent))
+			s.WantSignedIn(v, got, "alice", "/dashboard")
+			token, userInfo := s.OP.Last(scriptedop.Token).Header.Get("Traceparent"), s.OP.Last(scriptedop.UserInfo).Header.Get("Traceparent")
 			for _, header := range []string{token, userInfo} {
 				if !regexp.MustCompile(tt.passedOn).MatchString(header) || strings.Contains(header, caller) {
 					t.Errorf("the provider is asked with traceparent %q", header)
@@ -172,7 +174,7 @@ func TestTrace(t *testing.T) {
 			if token != "" && token == userInfo {
 				t.Error("two calls have one name")
 			}
-			lines := s.logged("signed in", got.Header.Get("X-Request-Id"))
+			lines := s.Logged("signed in", got.Header.Get("X-Request-Id"))
 			if id, _ := lines[0]["trace_id"].(string); id != tt.logged {
 				t.Errorf("the log has trace_id %q, want %q", id, tt.logged)
 			}
@@ -183,8 +185,8 @@ func TestTrace(t *testing.T) {
 // TestLogInjection (SL-04) has strangers' texts arrive in the log.
 func TestLogInjection(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
 	for name, path := range map[string]string{
 		"line breaks":        "/x%0d%0a%7B%22msg%22:%22signed%20in%22%7D",
 		"colours":            "/x%1b%5b31mred",
@@ -198,23 +200,23 @@ func TestLogInjection(t *testing.T) {
 		"a well-meant path":  "/caf%c3%a9",
 		"an invisible space": "/x%e2%80%8by",
 	} {
-		got := v.direct(v.request(http.MethodGet, path, nil))
-		lines := s.logged("request answered", got.Header.Get("X-Request-Id"))
+		got := v.Direct(v.Request(http.MethodGet, path, nil))
+		lines := s.Logged("request answered", got.Header.Get("X-Request-Id"))
 		if len(lines) != 1 {
 			t.Fatalf("SL-04 %s: %d lines", name, len(lines))
 		}
 		logged := lines[0]["path"].(string)
-		if len(logged) > maxLogged+100 || strings.ContainsAny(logged, "\x1b\u009b\u202e\u2066\u2028\u200b\x00") {
+		if len(logged) > app.MaxLogged+100 || strings.ContainsAny(logged, "\x1b\u009b\u202e\u2066\u2028\u200b\x00") {
 			t.Errorf("SL-04 %s: the path is logged as %.80q, %d bytes", name, logged, len(logged))
 		}
 		if name == "a well-meant path" && logged != "/café" {
 			t.Errorf("the twin: it is logged as %q", logged)
 		}
 	}
-	if lines := s.logged("signed in", ""); len(lines) > 0 {
+	if lines := s.Logged("signed in", ""); len(lines) > 0 {
 		t.Errorf("SL-04: a line was smuggled in: %v", lines)
 	}
-	if strings.ContainsAny(s.log.String(), "\x1b\u202e\u2066") {
+	if strings.ContainsAny(s.Log.String(), "\x1b\u202e\u2066") {
 		t.Error("SL-04: the log has control characters")
 	}
 }
@@ -224,24 +226,24 @@ func TestLogForms(t *testing.T) {
 	t.Parallel()
 	for format, want := range map[string]string{"json": `"level":"WARN","msg":"told\\x1b[31m"`, "text": `level=WARN msg=told\x1b[31m`} {
 		var out bytes.Buffer
-		log := newLogger(&Config{LogFormat: format, LogLevel: "info"}, &out)
+		log := app.NewLogger(&app.Config{LogFormat: format, LogLevel: "info"}, &out)
 		log.Debug("not told")
-		log.Warn("told\x1b[31m", "error", errors.New("of\u202ea stranger\n2nd"), slog.Group("group", "name", "\x1b"), "long", strings.Repeat("ä", maxLogged),
+		log.Warn("told\x1b[31m", "error", errors.New("of\u202ea stranger\n2nd"), slog.Group("group", "name", "\x1b"), "long", strings.Repeat("ä", app.MaxLogged),
 			"secret", authn.Secret("s3cret"), "took", time.Second)
 		if got := out.String(); !strings.Contains(got, want) || strings.ContainsAny(got, "\x1b\u202e") || strings.Count(got, "\n") != 1 ||
-			len(got) > 2*maxLogged || strings.Contains(got, "s3cret") || !strings.Contains(got, "bytes more") {
+			len(got) > 2*app.MaxLogged || strings.Contains(got, "s3cret") || !strings.Contains(got, "bytes more") {
 			t.Errorf("%s: %.400s", format, got)
 		}
 	}
 }
 
-// lines returns all lines of the log.
-func (a *app) lines() (lines []map[string]any) {
-	a.t.Helper()
-	for line := range strings.Lines(a.log.String()) {
+// logLines returns all lines of the log.
+func logLines(a *apptest.App) (lines []map[string]any) {
+	a.T.Helper()
+	for line := range strings.Lines(a.Log.String()) {
 		var l map[string]any
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			a.t.Fatalf("SL-04: %q is not a line of JSON: %v", line, err)
+			a.T.Fatalf("SL-04: %q is not a line of JSON: %v", line, err)
 		}
 		lines = append(lines, l)
 	}

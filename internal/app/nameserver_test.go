@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -119,13 +120,13 @@ func TestProvidersName(t *testing.T) {
 	if err := os.WriteFile(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: op.Server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := startProcess(t, t.TempDir(), append(knows(op), nameServer+"="+dns.conn.LocalAddr().String(), "SSL_CERT_FILE="+trusted)...)
-	s := &scriptedApp{app: p.app, op: op}
+	p := apptest.StartProcess(t, t.TempDir(), append(apptest.Env(op), nameServer+"="+dns.conn.LocalAddr().String(), "SSL_CERT_FILE="+trusted)...)
+	s := &apptest.Scripted{App: p.App, OP: op}
 	address := op.Server.Listener.Addr().String()
 	// somebody's browser finds the provider all the time.
-	somebody := func() *visitor {
-		v := s.visitor()
-		v.client.Transport = &http.Transport{
+	somebody := func() *apptest.Visitor {
+		v := s.Visitor()
+		v.Client.Transport = &http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the certificate is this test's own
 			DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
 				if strings.HasPrefix(to, "example.com:") {
@@ -137,17 +138,17 @@ func TestProvidersName(t *testing.T) {
 		return v
 	}
 	// The log of another process comes when it comes, so the answers alone are looked at.
-	unreachable := func(name string, got answer) {
+	unreachable := func(name string, got apptest.Answer) {
 		t.Helper()
-		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.body, "<h1>The sign-in service cannot be reached</h1>") {
-			t.Errorf("%s: answered %d, Retry-After %q\n%s", name, got.StatusCode, got.Header.Get("Retry-After"), got.body)
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "<h1>The sign-in service cannot be reached</h1>") {
+			t.Errorf("%s: answered %d, Retry-After %q\n%s", name, got.StatusCode, got.Header.Get("Retry-After"), got.Body)
 		}
 	}
-	unreachable("an unknown name at the start", s.visitor().get("/login"))
+	unreachable("an unknown name at the start", s.Visitor().Get("/login"))
 	dns.are(dnsmessage.RCodeSuccess, "127.0.0.1")
-	s.await("/readyz", http.StatusOK)
+	s.Await("/readyz", http.StatusOK)
 	person := somebody()
-	s.signInNow(person)
+	s.SignIn(person)
 
 	for name, fault := range map[string]func(){
 		"an unknown name": func() { dns.are(dnsmessage.RCodeNameError) },
@@ -155,23 +156,23 @@ func TestProvidersName(t *testing.T) {
 		"no answer":       dns.hush,
 	} {
 		v := somebody()
-		response := v.authorizationResponse("/profile")
+		response := v.AuthorizationResponse("/profile")
 		fault()
 		op.Server.CloseClientConnections()
 		calls := op.Calls(scriptedop.Token)
-		got := v.callback(response)
+		got := v.Callback(response)
 		unreachable(name, got)
-		s.wantNoSession(v, got)
-		if !person.signedIn() || op.Calls(scriptedop.Token) != calls {
-			t.Errorf("%s: the other is still signed in: %t; %d calls", name, person.signedIn(), op.Calls(scriptedop.Token)-calls)
+		s.WantNoSession(v, got)
+		if !person.SignedIn() || op.Calls(scriptedop.Token) != calls {
+			t.Errorf("%s: the other is still signed in: %t; %d calls", name, person.SignedIn(), op.Calls(scriptedop.Token)-calls)
 		}
 		dns.are(dnsmessage.RCodeSuccess, "127.0.0.1")
-		s.signInNow(v)
+		s.SignIn(v)
 	}
 
 	dns.are(dnsmessage.RCodeSuccess, "100::1", "127.0.0.1") // RFC 6666: what is sent there is discarded
 	op.Server.CloseClientConnections()
-	s.signInNow(somebody())
+	s.SignIn(somebody())
 
 	moved := httptest.NewUnstartedServer(op)
 	moved.Listener.Close()
@@ -190,8 +191,8 @@ func TestProvidersName(t *testing.T) {
 	op.Server.Listener.Close()
 	op.Server.CloseClientConnections()
 	v := somebody()
-	s.signInNow(v)
-	if !v.signedIn() || !person.signedIn() {
+	s.SignIn(v)
+	if !v.SignedIn() || !person.SignedIn() {
 		t.Error("after the provider has moved nobody is signed in")
 	}
 }

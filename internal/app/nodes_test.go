@@ -1,12 +1,8 @@
-package app
+package app_test
 
 import (
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,114 +11,43 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
-
-// startRedis starts a Redis on a socket of this test's own, and ends it with the test.
-func startRedis(t *testing.T) (*os.Process, string) {
-	t.Helper()
-	dir := redisDir(t)
-	return startRedisIn(t, dir), "unix://" + filepath.Join(dir, "s")
-}
-
-// redisDir is a directory for a Redis and its socket, whose path must be short.
-func redisDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "r")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// startRedisIn starts a Redis whose socket is the file s of a directory.
-func startRedisIn(t *testing.T, dir string) *os.Process {
-	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is missing")
-		}
-		t.Skip("redis-server is missing")
-	}
-	socket := filepath.Join(dir, "s")
-	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	await(t, "Redis listens", func() bool {
-		conn, err := net.Dial("unix", socket)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return server.Process
-}
-
-// startNodes runs the program twice, with one provider and one Redis.
-func startNodes(t *testing.T) (one, two *scriptedApp, redis *os.Process) {
-	t.Helper()
-	redis, url := startRedis(t)
-	env := []string{"SESSION_STORE=" + url, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}
-	one = startScripted(t, env...)
-	return one, startBeside(t, one.op, env...), redis
-}
-
-// at is the same browser at another node: a cookie counts for every port of a host.
-func (v *visitor) at(node *scriptedApp) *visitor {
-	return &visitor{t: v.t, app: node.app, client: v.client}
-}
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
 
 // TestNodesShareSessions (LB-15) signs in at one node and out at the other.
 func TestNodesShareSessions(t *testing.T) {
 	t.Parallel()
-	one, two, _ := startNodes(t)
-	v := one.visitor()
-	v.get("/login")
-	for _, node := range []*scriptedApp{two, one, two} {
-		if !v.at(node).signedIn() {
-			t.Fatalf("the session does not open at %s\n%s", node.url, node.log)
+	one, two, _ := apptest.StartNodes(t)
+	v := one.Visitor()
+	v.Get("/login")
+	for _, node := range []*apptest.Scripted{two, one, two} {
+		if !v.At(node.App).SignedIn() {
+			t.Fatalf("the session does not open at %s\n%s", node.URL, node.Log)
 		}
 	}
-	if got := v.direct(v.at(two).request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
+	if got := v.Direct(v.At(two.App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
 		t.Fatalf("logout answers %d", got.StatusCode)
 	}
-	if v.at(two).signedIn() {
+	if v.At(two.App).SignedIn() {
 		t.Error("the node that ended the session opens it")
 	}
-	await(t, "the other node refuses the session", func() bool { return !v.at(one).signedIn() })
+	apptest.Eventually(t, "the other node refuses the session", func() bool { return !v.At(one.App).SignedIn() })
 }
 
 // TestRedisStopsAnswering (FM-11, FM-12) shows a 503 in bounded time, no cookie touched
 // and nobody sent to sign in; and that all goes on afterwards.
 func TestRedisStopsAnswering(t *testing.T) {
 	t.Parallel()
-	one, two, redis := startNodes(t)
-	v := one.visitor()
-	v.get("/login")
+	one, two, redis := apptest.StartNodes(t)
+	v := one.Visitor()
+	v.Get("/login")
 	if err := redis.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/dashboard", "/"} { // node two has no session cached
 		start := time.Now()
-		got := v.direct(v.at(two).request(http.MethodGet, path, nil))
+		got := v.Direct(v.At(two.App).Request(http.MethodGet, path, nil))
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || len(got.Cookies()) > 0 {
 			t.Errorf("%s answers %d, Retry-After %q, cookies %v", path, got.StatusCode, got.Header.Get("Retry-After"), got.Cookies())
 		}
@@ -130,14 +55,14 @@ func TestRedisStopsAnswering(t *testing.T) {
 			t.Errorf("%s took %v", path, took)
 		}
 	}
-	if got := v.direct(v.at(two).request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
+	if got := v.Direct(v.At(two.App).Request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz answers %d", got.StatusCode)
 	}
 	if err := redis.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the session opens again", func() bool { return v.at(two).signedIn() && v.at(one).signedIn() })
-	if strings.Contains(two.log.String(), "0123456789abcdef") {
+	apptest.Eventually(t, "the session opens again", func() bool { return v.At(two.App).SignedIn() && v.At(one.App).SignedIn() })
+	if strings.Contains(two.Log.String(), "0123456789abcdef") {
 		t.Error("the log holds the secret")
 	}
 }
@@ -146,37 +71,37 @@ func TestRedisStopsAnswering(t *testing.T) {
 // something at the next, and signs out at the third; another is signed out by the provider.
 func TestNodesAreOne(t *testing.T) {
 	t.Parallel()
-	_, store := startRedis(t)
-	op := newScriptedOP(t)
-	env := append(knows(op), "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
-	var nodes []*scriptedApp
+	store := apptest.StartRedis(t).URL
+	op := apptest.NewOP(t)
+	env := append(apptest.Env(op), "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	var nodes []*apptest.Scripted
 	for range 3 {
-		nodes = append(nodes, &scriptedApp{app: startProcess(t, t.TempDir(), env...).app, op: op})
+		nodes = append(nodes, &apptest.Scripted{App: apptest.StartProcess(t, t.TempDir(), env...).App, OP: op})
 	}
-	v := nodes[0].visitor()
-	nodes[0].signInNow(v)
-	if got := v.at(nodes[1]).refreshProfile(); got.StatusCode != http.StatusOK {
-		t.Errorf("refreshing at the second answers %d\n%s", got.StatusCode, nodes[1].log)
+	v := nodes[0].Visitor()
+	nodes[0].SignIn(v)
+	if got := v.At(nodes[1].App).RefreshProfile(); got.StatusCode != http.StatusOK {
+		t.Errorf("refreshing at the second answers %d\n%s", got.StatusCode, nodes[1].Log)
 	}
-	v.at(nodes[2]).direct(v.at(nodes[2]).request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	v.At(nodes[2].App).Direct(v.At(nodes[2].App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 	for i, node := range nodes {
-		await(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !v.at(node).signedIn() })
+		apptest.Eventually(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !v.At(node.App).SignedIn() })
 	}
 
-	w := nodes[2].visitor()
-	nodes[2].signInNow(w)
+	w := nodes[2].Visitor()
+	nodes[2].SignIn(w)
 	for _, node := range nodes {
-		if !w.at(node).signedIn() {
-			t.Errorf("%s does not know the session", node.url)
+		if !w.At(node.App).SignedIn() {
+			t.Errorf("%s does not know the session", node.URL)
 		}
 	}
 	token := op.LogoutToken()
-	if got := v.at(nodes[1]).send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode()); got.StatusCode != http.StatusOK {
+	if got := v.At(nodes[1].App).Send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode()); got.StatusCode != http.StatusOK {
 		t.Fatalf("the logout token is answered %d", got.StatusCode)
 	}
 	start := time.Now()
 	for i, node := range nodes {
-		await(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !w.at(node).signedIn() })
+		apptest.Eventually(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !w.At(node.App).SignedIn() })
 	}
 	t.Logf("all nodes refuse it after %v", time.Since(start))
 }
@@ -189,18 +114,18 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}
-	one, two, redis := startNodes(t)
-	var people []*visitor
+	one, two, redis := apptest.StartNodes(t)
+	var people []*apptest.Visitor
 	for range 8 {
-		v := one.visitor()
-		one.signInNow(v)
+		v := one.Visitor()
+		one.SignIn(v)
 		people = append(people, v)
 	}
 	stop := make(chan struct{})
-	answers := make(chan answer, 100_000)
+	answers := make(chan apptest.Answer, 100_000)
 	var clicking sync.WaitGroup
 	for i, v := range people {
-		node := []*scriptedApp{one, two}[i%2]
+		node := []*apptest.Scripted{one, two}[i%2]
 		clicking.Go(func() {
 			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
@@ -209,7 +134,7 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 				case <-stop:
 					return
 				case <-tick.C:
-					answers <- v.direct(v.at(node).request(http.MethodGet, "/dashboard", nil))
+					answers <- v.Direct(v.At(node.App).Request(http.MethodGet, "/dashboard", nil))
 				}
 			}
 		})
@@ -223,7 +148,7 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	<-time.After(10 * time.Second)
 	signal(syscall.SIGCONT)
 	for i, v := range people {
-		await(t, "person "+strconv.Itoa(i)+" is signed in", func() bool { return v.at(one).signedIn() && v.at(two).signedIn() })
+		apptest.Eventually(t, "person "+strconv.Itoa(i)+" is signed in", func() bool { return v.At(one.App).SignedIn() && v.At(two.App).SignedIn() })
 	}
 	close(stop)
 	clicking.Wait()
@@ -246,27 +171,27 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 // withdraws everything of a person whose refresh token is used twice.
 func TestNodesRefreshOnce(t *testing.T) {
 	t.Parallel()
-	one, two, _ := startNodes(t)
+	one, two, _ := apptest.StartNodes(t)
 	lifetime := func(seconds int) {
-		one.op.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = seconds })
+		one.OP.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = seconds })
 	}
 	lifetime(1)
-	var people []*visitor
+	var people []*apptest.Visitor
 	for range 20 {
-		v := one.visitor()
-		one.signInNow(v)
+		v := one.Visitor()
+		one.SignIn(v)
 		people = append(people, v)
 	}
 	lifetime(3600)
 	<-time.After(time.Second)
-	before := one.op.Calls(scriptedop.Token)
+	before := one.OP.Calls(scriptedop.Token)
 	var pressing sync.WaitGroup
 	var refreshed atomic.Int64
 	for _, v := range people {
 		for i := range 20 {
-			node := []*scriptedApp{one, two}[i%2]
+			node := []*apptest.Scripted{one, two}[i%2]
 			pressing.Go(func() {
-				switch got := v.at(node).refreshProfile(); got.StatusCode {
+				switch got := v.At(node.App).RefreshProfile(); got.StatusCode {
 				case http.StatusOK:
 					refreshed.Add(1)
 				case http.StatusServiceUnavailable, http.StatusTooManyRequests:
@@ -280,11 +205,11 @@ func TestNodesRefreshOnce(t *testing.T) {
 	}
 	pressing.Wait()
 	t.Logf("%d of %d presses showed a fresh profile", refreshed.Load(), 20*len(people))
-	if calls := one.op.Calls(scriptedop.Token) - before; calls != len(people) {
+	if calls := one.OP.Calls(scriptedop.Token) - before; calls != len(people) {
 		t.Errorf("%d refreshes for %d people", calls, len(people))
 	}
 	for _, v := range people {
-		if !v.at(one).signedIn() || !v.at(two).signedIn() {
+		if !v.At(one.App).SignedIn() || !v.At(two.App).SignedIn() {
 			t.Error("somebody was signed out")
 		}
 	}

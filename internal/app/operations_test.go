@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -6,86 +6,39 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
-
-// operators is a visitor of the second address.
-func (a *app) operators() *visitor {
-	a.t.Helper()
-	address, ok := a.logged("listening", "")[0]["metrics"].(string)
-	if !ok || address == "" {
-		a.t.Fatal("OPS_ADDR is not announced")
-	}
-	return (&app{t: a.t, url: strings.TrimSuffix(address, "/metrics"), log: a.log}).visitor()
-}
-
-// metrics reads /metrics, and checks that it is in Prometheus' text format: every sample
-// belongs to the family before it, and comes once.
-func (v *visitor) metrics() map[string]float64 {
-	v.t.Helper()
-	got := v.get("/metrics")
-	if got.StatusCode != http.StatusOK || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
-		v.t.Fatalf("/metrics answers %d %s", got.StatusCode, got.Header.Get("Content-Type"))
-	}
-	samples, family := make(map[string]float64), ""
-	line := regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]+="[^"\\\n]*"(?:, ?)?)*\})? (\S+)$`)
-	for text := range strings.Lines(got.body) {
-		text = strings.TrimSuffix(text, "\n")
-		if name, ok := strings.CutPrefix(text, "# TYPE "); ok {
-			family, _, _ = strings.Cut(name, " ")
-		}
-		if strings.HasPrefix(text, "#") {
-			continue
-		}
-		parts := line.FindStringSubmatch(text)
-		if parts == nil {
-			v.t.Fatalf("%q is no sample", text)
-		}
-		value, err := strconv.ParseFloat(parts[3], 64)
-		if err != nil {
-			v.t.Fatalf("%q has no value", text)
-		}
-		if strings.HasPrefix(parts[1], "latchkey_") && !strings.HasPrefix(parts[1], family) {
-			v.t.Errorf("%q stands under %s", text, family)
-		}
-		if _, twice := samples[parts[1]+parts[2]]; twice {
-			v.t.Errorf("%q comes twice", text)
-		}
-		samples[parts[1]+parts[2]] = value
-	}
-	return samples
-}
 
 // TestMetrics counts what happens in an app that signs people in and out, and fails to.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	operators := s.operators()
-	before := operators.metrics()
-	v := s.visitor()
-	s.signInNow(v)
-	v.refreshProfile()
-	v.do(v.raw(http.MethodPost, "/backchannel-logout", formType, "logout_token="+s.op.LogoutToken().Compact()))
-	s.op.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"}))
-	late := s.visitor()
-	late.callback(late.authorizationResponse("/login"))
-	s.op.Answer(scriptedop.Token, scriptedop.Cut)
-	late.callback(late.authorizationResponse("/login"))
-	s.op.Answer(scriptedop.Token, nil)
-	v.do(v.raw(http.MethodPost, "/backchannel-logout", formType, "logout_token=x"))
-	s.signInNow(v)
-	v.post("/logout", nil)
-	v.do(v.request("PROPFIND", "/nothing/"+strings.Repeat("x", 100), nil))
-	v.direct(v.request(http.MethodPost, "/sessions/1234/end", nil))
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	operators := s.Operators()
+	before := operators.Metrics()
+	v := s.Visitor()
+	s.SignIn(v)
+	v.RefreshProfile()
+	v.Do(v.Raw(http.MethodPost, "/backchannel-logout", apptest.FormType, "logout_token="+s.OP.LogoutToken().Compact()))
+	s.OP.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"}))
+	late := s.Visitor()
+	late.Callback(late.AuthorizationResponse("/login"))
+	s.OP.Answer(scriptedop.Token, scriptedop.Cut)
+	late.Callback(late.AuthorizationResponse("/login"))
+	s.OP.Answer(scriptedop.Token, nil)
+	v.Do(v.Raw(http.MethodPost, "/backchannel-logout", apptest.FormType, "logout_token=x"))
+	s.SignIn(v)
+	v.Post("/logout", nil)
+	v.Do(v.Request("PROPFIND", "/nothing/"+strings.Repeat("x", 100), nil))
+	v.Direct(v.Request(http.MethodPost, "/sessions/1234/end", nil))
 
-	after := operators.metrics()
+	after := operators.Metrics()
 	for name, want := range map[string]float64{
 		`latchkey_sign_ins_begun_total`:                                                                   4,
 		`latchkey_sign_ins_completed_total`:                                                               2,
@@ -123,7 +76,7 @@ func TestMetrics(t *testing.T) {
 	if after[`latchkey_ready{check="store"}`] != 1 || after[`latchkey_ready{check="provider"}`] != 1 || after["process_start_time_seconds"] == 0 || after["go_goroutines"] == 0 {
 		t.Error("it is not ready, or there is no process")
 	}
-	s.wantNoSecrets(operators.get("/metrics"))
+	s.WantNoSecrets(operators.Get("/metrics"))
 }
 
 // TestRefreshesAreCounted by what comes of them.
@@ -136,15 +89,15 @@ func TestRefreshesAreCounted(t *testing.T) {
 	} {
 		t.Run(outcome, func(t *testing.T) {
 			t.Parallel()
-			s, clock := assembleScripted(t)
-			v := s.visitor()
-			s.signInNow(v)
+			s, clock := apptest.Assemble(t)
+			v := s.Visitor()
+			s.SignIn(v)
 			clock.Move(2 * time.Hour)
-			s.op.Answer(scriptedop.Token, answer)
-			v.refreshProfile()
-			server := httptest.NewServer(s.parts.Handler.Operations())
+			s.OP.Answer(scriptedop.Token, answer)
+			v.RefreshProfile()
+			server := httptest.NewServer(s.Assembled.Handler.Operations())
 			defer server.Close()
-			got := (&app{t: t, url: server.URL, log: s.log}).visitor().metrics()
+			got := (&apptest.App{T: t, URL: server.URL, Log: s.Log}).Visitor().Metrics()
 			for _, o := range []string{"refreshed", "refused", "failed"} {
 				want := 0.0
 				if o == outcome {
@@ -164,35 +117,35 @@ func TestRefreshesAreCounted(t *testing.T) {
 // TestOperationsAddress (SE-16, CF-06) asks both addresses for what is the operators'.
 func TestOperationsAddress(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	operators, v := s.operators(), s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	operators, v := s.Operators(), s.Visitor()
+	s.SignIn(v)
 	for path, want := range map[string]string{"/healthz": `{"status":"ok"}`, "/readyz": `{"status":"ready","checks":{"provider":"ok","store":"ok"}}`} {
-		for _, from := range []*visitor{operators, v} {
-			got := from.get(path)
-			if got.StatusCode != http.StatusOK || strings.TrimSpace(got.body) != want || got.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("CF-06: %s of %s is %d %s", path, from.app.url, got.StatusCode, got.body)
+		for _, from := range []*apptest.Visitor{operators, v} {
+			got := from.Get(path)
+			if got.StatusCode != http.StatusOK || strings.TrimSpace(got.Body) != want || got.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("CF-06: %s of %s is %d %s", path, from.App.URL, got.StatusCode, got.Body)
 			}
-			if got := from.do(from.request(http.MethodHead, path, nil)); got.StatusCode != http.StatusOK || got.body != "" {
-				t.Errorf("HEAD of %s is %d %q", path, got.StatusCode, got.body)
+			if got := from.Do(from.Request(http.MethodHead, path, nil)); got.StatusCode != http.StatusOK || got.Body != "" {
+				t.Errorf("HEAD of %s is %d %q", path, got.StatusCode, got.Body)
 			}
 		}
 	}
 	for _, agent := range []string{"GoogleHC/1.0", "kube-probe/1.30", "Prometheus/3.0"} {
-		if got := v.get("/metrics", "User-Agent", agent); got.StatusCode != http.StatusNotFound {
+		if got := v.Get("/metrics", "User-Agent", agent); got.StatusCode != http.StatusNotFound {
 			t.Errorf("SE-16: /metrics of the app is %d to %s", got.StatusCode, agent)
 		}
 		for _, path := range []string{"/", "/dashboard", "/login", "/api/me", "/static/", "/debug/pprof/", "/metrics/x"} {
-			if got := operators.direct(operators.request(http.MethodGet, path, nil, "User-Agent", agent)); got.StatusCode != http.StatusNotFound || len(got.Cookies()) > 0 {
+			if got := operators.Direct(operators.Request(http.MethodGet, path, nil, "User-Agent", agent)); got.StatusCode != http.StatusNotFound || len(got.Cookies()) > 0 {
 				t.Errorf("SE-16: %s of the operators' address is %d to %s", path, got.StatusCode, agent)
 			}
 		}
 	}
-	if got := operators.do(operators.request(http.MethodPost, "/metrics", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+	if got := operators.Do(operators.Request(http.MethodPost, "/metrics", nil)); got.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST of /metrics is %d", got.StatusCode)
 	}
-	page := operators.get("/metrics").body
-	for _, private := range []string{"alice", s.op.ClientID + `"`, s.op.Issuer, s.dataDir} {
+	page := operators.Get("/metrics").Body
+	for _, private := range []string{"alice", s.OP.ClientID + `"`, s.OP.Issuer, s.DataDir} {
 		if strings.Contains(page, private) {
 			t.Errorf("SE-16: /metrics says %q", private)
 		}
@@ -202,11 +155,11 @@ func TestOperationsAddress(t *testing.T) {
 // TestOperationsAddressIsTaken has another program listen there: nothing is started.
 func TestOperationsAddressIsTaken(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	address := strings.TrimPrefix(s.operators().app.url, "http://")
-	ctx, stop := context.WithTimeout(t.Context(), patience)
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	address := strings.TrimPrefix(s.Operators().App.URL, "http://")
+	ctx, stop := context.WithTimeout(t.Context(), apptest.Patience)
 	defer stop()
-	err := Run(ctx, nil, append(knows(s.op), "PORT=0", "DATA_DIR="+t.TempDir(), "OPS_ADDR="+address), io.Discard)
+	err := app.Run(ctx, nil, append(apptest.Env(s.OP), "PORT=0", "DATA_DIR="+t.TempDir(), "OPS_ADDR="+address), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "OPS_ADDR") {
 		t.Errorf("it ends with %v", err)
 	}
@@ -215,8 +168,8 @@ func TestOperationsAddressIsTaken(t *testing.T) {
 // TestMemoryLimit (CF-15) gives the Go runtime a limit.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, t.TempDir(), "GOMEMLIMIT=64MiB", "OPS_ADDR=127.0.0.1:0", "DEV_PROVIDER_ADDR=127.0.0.1:0")
-	if got := p.operators().metrics()["go_memlimit_bytes"]; got != 64<<20 {
+	p := apptest.StartProcess(t, t.TempDir(), "GOMEMLIMIT=64MiB", "OPS_ADDR=127.0.0.1:0", "DEV_PROVIDER_ADDR=127.0.0.1:0")
+	if got := p.Operators().Metrics()["go_memlimit_bytes"]; got != 64<<20 {
 		t.Errorf("the limit is %v", got)
 	}
 }
@@ -225,9 +178,9 @@ func TestMemoryLimit(t *testing.T) {
 // documents. Each must be one that the program has.
 func TestWatchedMetricsExist(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t, "OPS_ADDR=127.0.0.1:0")
-	s.signInNow(s.visitor())
-	page := s.operators().get("/metrics").body
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	s.SignIn(s.Visitor())
+	page := s.Operators().Get("/metrics").Body
 	known := func(name string) bool {
 		for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
 			family, ok := strings.CutSuffix(name, suffix)
@@ -242,10 +195,7 @@ func TestWatchedMetricsExist(t *testing.T) {
 	}
 	names := regexp.MustCompile(`\b(?:latchkey|process|go)_[a-z_]+\b`)
 	for _, file := range []string{"deploy/grafana-dashboard.json", "deploy/alerts.yaml", "docs/operations.md"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := apptest.ReadFile(t, file)
 		found := names.FindAllString(string(text), -1)
 		if len(found) < 10 {
 			t.Errorf("%s names %d metrics", file, len(found))

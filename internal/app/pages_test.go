@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -7,22 +7,24 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"latchkey/internal/apptest"
 )
 
 // everyPage opens what pages there are, those of the gallery too where there is one: what a
 // visitor sees, what a person sees, and what either sees when something goes wrong.
-func (a *app) everyPage(person *visitor, gallery []string, see func(name string, page answer)) {
-	a.t.Helper()
-	visitor := a.visitor()
+func everyPage(a *apptest.App, person *apptest.Visitor, gallery []string, see func(name string, page apptest.Answer)) {
+	a.T.Helper()
+	visitor := a.Visitor()
 	for _, piece := range gallery {
-		see(piece, visitor.get(piece))
+		see(piece, visitor.Get(piece))
 	}
 	for _, address := range []string{"/", "/signed-out", "/nothing", "/callback?state=x&state=y&code=z", "/login?iss=https%3A%2F%2Fevil.example"} {
-		see("a visitor's "+address, visitor.get(address))
+		see("a visitor's "+address, visitor.Get(address))
 	}
-	see("a visitor's form", visitor.do(visitor.request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site")))
+	see("a visitor's form", visitor.Do(visitor.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site")))
 	for _, address := range []string{"/dashboard", "/profile", "/sessions", "/admin", "/logout", "/nothing", "/?" + strings.Repeat("&", 100)} {
-		see("a person's "+address, person.get(address))
+		see("a person's "+address, person.Get(address))
 	}
 }
 
@@ -31,37 +33,37 @@ func (a *app) everyPage(person *visitor, gallery []string, see func(name string,
 func TestDevelopmentIsShown(t *testing.T) {
 	t.Parallel()
 	const said = "Development provider in use"
-	banner := func(page answer) *html.Node {
-		return find(parse(t, page.body), func(n *html.Node) bool { return n.Data == "aside" && strings.Contains(text(n), said) })
+	banner := func(page apptest.Answer) *html.Node {
+		return apptest.Find(apptest.Parse(t, page.Body), func(n *html.Node) bool { return n.Data == "aside" && strings.Contains(apptest.Text(n), said) })
 	}
 	const warning = "development provider in use: anybody on this machine signs in as anybody"
 
-	a := startApp(t)
-	person := a.visitor()
-	person.signIn("/login", ada)
-	a.everyPage(person, append(a.gallery(), "/dev/gallery"), func(name string, page answer) {
+	a := apptest.Start(t)
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
+	everyPage(a, person, append(a.Gallery(), "/dev/gallery"), func(name string, page apptest.Answer) {
 		aside := banner(page)
 		if aside == nil {
 			t.Errorf("%s (%d) does not say so", name, page.StatusCode)
 			return
 		}
-		if link := find(aside, func(n *html.Node) bool { return n.Data == "a" }); link == nil || attribute(link, "href") != a.issuer {
+		if link := apptest.Find(aside, func(n *html.Node) bool { return n.Data == "a" }); link == nil || apptest.Attribute(link, "href") != a.Issuer {
 			t.Errorf("%s does not lead to the provider", name)
 		}
 	})
-	if lines := a.logged(warning, ""); len(lines) != 1 || lines[0]["level"] != "WARN" || lines[0]["issuer"] != a.issuer {
+	if lines := a.Logged(warning, ""); len(lines) != 1 || lines[0]["level"] != "WARN" || lines[0]["issuer"] != a.Issuer {
 		t.Errorf("the log says %v", lines)
 	}
 
-	s := startScripted(t)
-	someone := s.visitor()
-	s.signInNow(someone)
-	s.everyPage(someone, nil, func(name string, page answer) {
-		if !strings.Contains(page.body, "<html") || banner(page) != nil || page.Header.Get("X-Dev-Idp") != "" {
+	s := apptest.StartScripted(t)
+	someone := s.Visitor()
+	s.SignIn(someone)
+	everyPage(s.App, someone, nil, func(name string, page apptest.Answer) {
+		if !strings.Contains(page.Body, "<html") || banner(page) != nil || page.Header.Get("X-Dev-Idp") != "" {
 			t.Errorf("beside a real provider %s (%d) is none, or says that it is development", name, page.StatusCode)
 		}
 	})
-	if lines := s.logged(warning, ""); len(lines) > 0 {
+	if lines := s.Logged(warning, ""); len(lines) > 0 {
 		t.Errorf("beside a real provider the log says %v", lines)
 	}
 }
@@ -71,12 +73,12 @@ func TestDevelopmentIsShown(t *testing.T) {
 // pictures of the provider's. Nothing is loaded from a third party, htmx least of all.
 func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	person := a.visitor()
-	person.signIn("/login", ada)
+	a := apptest.Start(t)
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
 	loaded, htmx := 0, 0
-	a.everyPage(person, a.gallery(), func(name string, page answer) {
-		for n := range parse(t, page.body).Descendants() {
+	everyPage(a, person, a.Gallery(), func(name string, page apptest.Answer) {
+		for n := range apptest.Parse(t, page.Body).Descendants() {
 			if n.Type != html.ElementNode {
 				continue
 			}
@@ -92,7 +94,7 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 				if loads && strings.HasPrefix(at.Val, "/static/htmx.min.") {
 					htmx++
 				}
-				picture := n.Data == "img" && strings.HasPrefix(at.Val, a.issuer+"/picture/")
+				picture := n.Data == "img" && strings.HasPrefix(at.Val, a.Issuer+"/picture/")
 				if loads && !asset && !picture || sends {
 					t.Errorf("%s: <%s %s=%q> is of somebody else", name, n.Data, at.Key, at.Val)
 				}

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -55,17 +56,17 @@ func TestEverybodySeesThemselves(t *testing.T) {
 	if testing.Short() {
 		people = 50
 	}
-	s, c := assembleScripted(t)
+	s, c := apptest.Assemble(t)
 	anybody := regexp.MustCompile(`(?i)person-\d{3}`)
 	name := func(n int) string { return fmt.Sprintf("person-%03d", n) }
-	visitors := make([]*visitor, people)
+	visitors := make([]*apptest.Visitor, people)
 	for n := range visitors {
-		visitors[n] = s.visitor()
-		s.op.SignInAs(name(n))
-		s.signInNow(visitors[n])
+		visitors[n] = s.Visitor()
+		s.OP.SignInAs(name(n))
+		s.SignIn(visitors[n])
 	}
-	correct, inTurn := s.op.Correct(scriptedop.UserInfo), inNoOrder(t)
-	s.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
+	correct, inTurn := s.OP.Correct(scriptedop.UserInfo), inNoOrder(t)
+	s.OP.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
 		inTurn()
 		correct(w, r)
 	})
@@ -75,15 +76,15 @@ func TestEverybodySeesThemselves(t *testing.T) {
 		var wg sync.WaitGroup
 		for n, v := range visitors {
 			wg.Go(func() {
-				for _, got := range []answer{v.refreshProfile(), v.get("/dashboard"), v.get("/profile", "HX-Request", "true")} {
+				for _, got := range []apptest.Answer{v.RefreshProfile(), v.Get("/dashboard"), v.Get("/profile", "HX-Request", "true")} {
 					if got.StatusCode == http.StatusServiceUnavailable {
 						busy.Add(1) // a machine that has too much to do
 						continue
 					}
-					if got.StatusCode != http.StatusOK || !strings.Contains(got.body, name(n)+"@example.com") {
+					if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, name(n)+"@example.com") {
 						t.Errorf("%s is answered %d without their own address", name(n), got.StatusCode)
 					}
-					for _, seen := range anybody.FindAllString(got.body, -1) {
+					for _, seen := range anybody.FindAllString(got.Body, -1) {
 						if !strings.EqualFold(seen, name(n)) {
 							t.Errorf("%s sees %s", name(n), seen)
 						}

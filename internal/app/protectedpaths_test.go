@@ -1,20 +1,22 @@
-package app
+package app_test
 
 import (
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestProtectedPaths (SE-15, SE-16) tries to walk around what stands in front of a route: as a
 // visitor, and as a person without the role.
 func TestProtectedPaths(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.saysRoles([]string{"reader"}, nil)
-	anonymous, reader := s.visitor(), s.visitor()
-	s.signInNow(reader)
+	s := apptest.StartScripted(t)
+	saysRoles(s, []string{"reader"}, nil)
+	anonymous, reader := s.Visitor(), s.Visitor()
+	s.SignIn(reader)
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "X"}
 	headers := [][]string{
 		nil,
@@ -35,22 +37,22 @@ func TestProtectedPaths(t *testing.T) {
 		{"Authorization", "Basic YWRtaW46YWRtaW4="},
 		{"Authorization", "Bearer x"},
 		{"Sec-Fetch-Site", "same-origin"},
-		{"Referer", s.url + "/admin"},
+		{"Referer", s.URL + "/admin"},
 	}
 	for _, page := range []string{"/admin", "/dashboard", "/profile", "/profile/refresh", "/sessions", "/sessions/x/end", "/sessions/end-others", "/resume/x", "/api/me"} {
 		for _, path := range spellings(page) {
 			for _, method := range methods {
-				s.wantNothing(anonymous, method, path, nil)
+				wantNothing(s, anonymous, method, path, nil)
 				if page == "/admin" {
-					s.wantNothing(reader, method, path, nil)
+					wantNothing(s, reader, method, path, nil)
 				}
 			}
 		}
 		for _, header := range headers {
-			s.wantNothing(anonymous, http.MethodGet, page, header)
-			s.wantNothing(anonymous, http.MethodPost, page, header)
+			wantNothing(s, anonymous, http.MethodGet, page, header)
+			wantNothing(s, anonymous, http.MethodPost, page, header)
 			if page == "/admin" {
-				s.wantNothing(reader, http.MethodGet, page, header)
+				wantNothing(s, reader, http.MethodGet, page, header)
 			}
 		}
 	}
@@ -68,9 +70,9 @@ func spellings(page string) []string {
 }
 
 // wantNothing checks that an answer holds nothing of a protected page.
-func (s *scriptedApp) wantNothing(v *visitor, method, path string, headers []string) {
-	s.t.Helper()
-	req := v.request(method, "/", nil, headers...)
+func wantNothing(s *apptest.Scripted, v *apptest.Visitor, method, path string, headers []string) {
+	s.T.Helper()
+	req := v.Request(method, "/", nil, headers...)
 	// As it is written, and not as a client would clean it. (To net/url, what begins with
 	// two slashes names a host.)
 	opaque, query, _ := strings.Cut(path, "?")
@@ -78,16 +80,16 @@ func (s *scriptedApp) wantNothing(v *visitor, method, path string, headers []str
 		opaque = "//" + req.URL.Host + opaque
 	}
 	req.URL = &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Opaque: opaque, RawQuery: query}
-	got := v.direct(req)
+	got := v.Direct(req)
 	for _, secret := range []string{"Session store", "alice@example.com", "qsLogoutBtn"} {
 		protected := secret != "Session store" && got.StatusCode >= 403 && got.StatusCode <= 405 // such a page says who asks
-		if strings.Contains(got.body, secret) && !protected {
-			s.t.Errorf("SE-15: %s %s with %v is answered %d with %q", method, path, headers, got.StatusCode, secret)
+		if strings.Contains(got.Body, secret) && !protected {
+			s.T.Errorf("SE-15: %s %s with %v is answered %d with %q", method, path, headers, got.StatusCode, secret)
 		}
 	}
 	switch got.StatusCode {
 	case 303, 400, 401, 403, 404, 405, 501:
 	default:
-		s.t.Errorf("SE-15: %s %s with %v is answered %d", method, path, headers, got.StatusCode)
+		s.T.Errorf("SE-15: %s %s with %v is answered %d", method, path, headers, got.StatusCode)
 	}
 }

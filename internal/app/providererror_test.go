@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -36,30 +37,30 @@ func TestProviderErrorIsNotQuoted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Edit(scriptedop.Authorize, func(response map[string]any) {
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.Authorize, func(response map[string]any) {
 				delete(response, "code")
 				response["error"], response["error_description"], response["error_uri"] = tt.code, tt.description, tt.uri
 			})
-			v := s.visitor()
-			got := v.callback(v.authorizationResponse("/profile"))
-			s.wantRefused(v, got, tt.status, authn.ReasonDeclined, 0, 0)
-			said := got.body + fmt.Sprint(got.Header) + s.log.String()
-			if strings.Contains(said, "MARK") || strings.ContainsAny(said, "\x1b\x00\u202e\u2066") || strings.Contains(got.body, "javascript:") {
+			v := s.Visitor()
+			got := v.Callback(v.AuthorizationResponse("/profile"))
+			s.WantRefused(v, got, tt.status, authn.ReasonDeclined, 0, 0)
+			said := got.Body + fmt.Sprint(got.Header) + s.Log.String()
+			if strings.Contains(said, "MARK") || strings.ContainsAny(said, "\x1b\x00\u202e\u2066") || strings.Contains(got.Body, "javascript:") {
 				t.Errorf("the provider's text is quoted:\n%.600s", said)
 			}
-			if lines := s.logged("signed in", ""); len(lines) > 0 {
+			if lines := s.Logged("signed in", ""); len(lines) > 0 {
 				t.Errorf("the log says %v", lines)
 			}
 		})
 	}
 	t.Run("CB-09 64 KiB of description are too much", func(t *testing.T) {
 		t.Parallel()
-		s := startScripted(t)
-		v := s.visitor()
-		got := v.callback("/callback?state=" + strings.Repeat("x", 43) + "&error=access_denied&error_description=" + strings.Repeat("MARK", 16<<10))
-		if got.StatusCode != http.StatusRequestHeaderFieldsTooLarge || strings.Contains(got.body+s.log.String(), "MARK") {
-			t.Errorf("answered %d %.100s", got.StatusCode, got.body)
+		s := apptest.StartScripted(t)
+		v := s.Visitor()
+		got := v.Callback("/callback?state=" + strings.Repeat("x", 43) + "&error=access_denied&error_description=" + strings.Repeat("MARK", 16<<10))
+		if got.StatusCode != http.StatusRequestHeaderFieldsTooLarge || strings.Contains(got.Body+s.Log.String(), "MARK") {
+			t.Errorf("answered %d %.100s", got.StatusCode, got.Body)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -6,17 +6,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/apptest"
 )
 
 // TestSignInsAreLimited (DO-05, DO-14) begins sign-ins from several addresses, as a trusted
 // proxy tells them.
 func TestSignInsAreLimited(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t, "TRUSTED_PROXIES=127.0.0.0/8")
-	login := func(address string) answer {
+	s, clock := apptest.Assemble(t, "TRUSTED_PROXIES=127.0.0.0/8")
+	login := func(address string) apptest.Answer {
 		t.Helper()
-		v := s.visitor()
-		return v.direct(v.request(http.MethodGet, "/login?return_to=%2Fprofile", nil, "X-Forwarded-For", address))
+		v := s.Visitor()
+		return v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil, "X-Forwarded-For", address))
 	}
 	// until returns how many sign-ins an address may begin at once.
 	until := func(address func(i int) string) int {
@@ -27,8 +29,8 @@ func TestSignInsAreLimited(t *testing.T) {
 				if got.Header.Get("Retry-After") != "1" || len(got.Cookies()) > 0 {
 					t.Errorf("refused with Retry-After %q and cookies %v", got.Header.Get("Retry-After"), got.Cookies())
 				}
-				if !strings.Contains(got.body, `href="/profile">Try again<`) {
-					t.Errorf("the way on is lost:\n%s", got.body)
+				if !strings.Contains(got.Body, `href="/profile">Try again<`) {
+					t.Errorf("the way on is lost:\n%s", got.Body)
 				}
 				return i
 			}
@@ -64,8 +66,8 @@ func TestSignInsAreLimited(t *testing.T) {
 			t.Errorf("a second later, number %d is answered %d, want %d", i, got.StatusCode, want)
 		}
 	}
-	v := s.visitor()
-	if got := v.direct(v.request(http.MethodGet, "/", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusOK {
+	v := s.Visitor()
+	if got := v.Direct(v.Request(http.MethodGet, "/", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusOK {
 		t.Errorf("the home page is answered %d", got.StatusCode)
 	}
 }
@@ -74,10 +76,10 @@ func TestSignInsAreLimited(t *testing.T) {
 // behind a proxy that nobody has named.
 func TestSignInsOfAPassingProxyAreNot(t *testing.T) {
 	t.Parallel()
-	s, _ := assembleScripted(t)
+	s, _ := apptest.Assemble(t)
 	for range 300 {
-		v := s.visitor()
-		if got := v.direct(v.request(http.MethodGet, "/login", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusSeeOther {
+		v := s.Visitor()
+		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusSeeOther {
 			t.Fatalf("answered %d", got.StatusCode)
 		}
 	}

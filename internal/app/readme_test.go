@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
 // surroundings are what the examples of README.md leave to their reader.
@@ -61,14 +64,14 @@ func NotesCard(NotesProps) templ.Component    { return nil }
 // in ownpages_test.go.
 func TestReadmeExamples(t *testing.T) {
 	t.Parallel()
-	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(content(t, "README.md")), -1)
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(apptest.ReadFile(t, "README.md")), -1)
 	if len(blocks) < 8 {
 		t.Fatalf("README.md has %d blocks of Go", len(blocks))
 	}
 	var source strings.Builder
 	source.WriteString(surroundings)
 	assigned := regexp.MustCompile(`(?m)^(\w+)(?:, \w+)? := `)
-	ownPages := strings.ReplaceAll(string(content(t, "ownpages_test.go")), "\n\t", "\n")
+	ownPages := strings.ReplaceAll(string(apptest.ReadFile(t, "ownpages_test.go")), "\n\t", "\n")
 	for i, block := range blocks {
 		if strings.Contains(ownPages, block[1]) {
 			continue
@@ -92,11 +95,7 @@ func TestReadmeExamples(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		absolute, err := filepath.Abs(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		overlay.Replace[absolute] = file
+		overlay.Replace[filepath.Join(apptest.Root(t), name)] = file
 	}
 	raw, err := json.Marshal(overlay)
 	if err != nil {
@@ -106,7 +105,7 @@ func TestReadmeExamples(t *testing.T) {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if output, err := in(t, ".", "go", "build", "-overlay", file, "./routes"); err != nil {
+	if output, err := in(t, apptest.Root(t), "go", "build", "-overlay", file, "./routes"); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
 }
@@ -115,11 +114,13 @@ func TestReadmeExamples(t *testing.T) {
 // a terminal.
 func TestReadmeGreeting(t *testing.T) {
 	t.Parallel()
-	log := newLogBuffer()
+	log := apptest.NewLog()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, nil, []string{"PORT=0", "LOG_FORMAT=text", "DATA_DIR=" + t.TempDir()}, log) }()
-	await(t, "the start", func() bool { return log.count("Ctrl-C.\n") > 0 })
+	go func() {
+		ended <- app.Run(ctx, nil, []string{"PORT=0", "LOG_FORMAT=text", "DATA_DIR=" + t.TempDir()}, log)
+	}()
+	apptest.Eventually(t, "the start", func() bool { return log.Count("Ctrl-C.\n") > 0 })
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestReadmeGreeting(t *testing.T) {
 	greeting, _, _ = strings.Cut("\n  Latchkey is at "+greeting, "Ctrl-C.\n")
 	greeting = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(greeting, "localhost:3000")
 	greeting = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(greeting, "127.0.0.1:3001")
-	if !strings.Contains(string(content(t, "README.md")), greeting) {
+	if !strings.Contains(string(apptest.ReadFile(t, "README.md")), greeting) {
 		t.Errorf("README.md does not show:\n%s", greeting)
 	}
 }

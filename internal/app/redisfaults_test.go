@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
 // redisCommand tells the Redis of a store something, as an operator would, and returns its
@@ -75,27 +77,27 @@ func refuseAll(t *testing.T, dir, answer string) (stop func()) {
 
 // wantNoStore checks an app that has no store: what needs none is there, nobody signs in,
 // and nobody is sent round in circles.
-func (s *scriptedApp) wantNoStore() {
-	s.t.Helper()
-	v := s.visitor()
+func wantNoStore(s *apptest.Scripted) {
+	s.T.Helper()
+	v := s.Visitor()
 	for path, want := range map[string]int{"/": 200, "/healthz": 200, "/robots.txt": 200, "/readyz": 503} {
-		if got := v.get(path); got.StatusCode != want {
-			s.t.Errorf("%s answers %d, want %d", path, got.StatusCode, want)
+		if got := v.Get(path); got.StatusCode != want {
+			s.T.Errorf("%s answers %d, want %d", path, got.StatusCode, want)
 		}
 	}
-	got := v.callback(v.authorizationResponse("/profile"))
+	got := v.Callback(v.AuthorizationResponse("/profile"))
 	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
-		s.t.Errorf("a sign-in is answered %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
+		s.T.Errorf("a sign-in is answered %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
 	}
 	for _, cookie := range got.Cookies() {
 		if cookie.Name == "session" {
-			s.t.Errorf("half a session is made: %v", cookie)
+			s.T.Errorf("half a session is made: %v", cookie)
 		}
 	}
 	madeUp := strings.Repeat("A", 43)
-	known := v.direct(v.request(http.MethodGet, "/dashboard", nil, "Cookie", "session="+madeUp+"."+madeUp))
+	known := v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", "session="+madeUp+"."+madeUp))
 	if known.StatusCode != http.StatusServiceUnavailable || len(known.Cookies()) > 0 {
-		s.t.Errorf("FM-11: who may be signed in is answered %d with cookies %v", known.StatusCode, known.Cookies())
+		s.T.Errorf("FM-11: who may be signed in is answered %d with cookies %v", known.StatusCode, known.Cookies())
 	}
 }
 
@@ -115,18 +117,18 @@ func TestRedisComesLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir, stop := redisDir(t), func() {}
+			dir, stop := apptest.RedisDir(t), func() {}
 			if answer != "" {
 				stop = refuseAll(t, dir, answer)
 			}
-			s := startScripted(t, "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
-			s.wantNoStore()
+			s := apptest.StartScripted(t, "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
+			wantNoStore(s)
 			stop()
-			startRedisIn(t, dir)
-			s.await("/readyz", http.StatusOK)
-			v := s.visitor()
-			s.signInNow(v)
-			if !v.signedIn() {
+			apptest.StartRedisIn(t, dir)
+			s.Await("/readyz", http.StatusOK)
+			v := s.Visitor()
+			s.SignIn(v)
+			if !v.SignedIn() {
 				t.Error("nobody stays signed in")
 			}
 		})
@@ -135,14 +137,14 @@ func TestRedisComesLater(t *testing.T) {
 		code, _, _ := strings.Cut(answer, " ")
 		t.Run("FM-10 FM-14 "+code+" ends the start", func(t *testing.T) {
 			t.Parallel()
-			dir := redisDir(t)
+			dir := apptest.RedisDir(t)
 			refuseAll(t, dir, answer)
-			op := newScriptedOP(t)
-			log := newLogBuffer()
-			env := append(knows(op), "PORT=0", "LOG_FORMAT=json", "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			op := apptest.NewOP(t)
+			log := apptest.NewLog()
+			env := append(apptest.Env(op), "PORT=0", "LOG_FORMAT=json", "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
+			ctx, cancel := context.WithTimeout(t.Context(), apptest.Patience)
 			defer cancel()
-			err := Run(ctx, nil, env, log)
+			err := app.Run(ctx, nil, env, log)
 			if err == nil || !strings.Contains(err.Error(), code) || !strings.Contains(err.Error(), "SESSION_STORE") {
 				t.Errorf("it ends with %v", err)
 			}
@@ -165,27 +167,27 @@ func TestRedisRefusesWrites(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, store := startRedis(t)
+			store := apptest.StartRedis(t).URL
 			env := []string{"SESSION_STORE=" + store, "APP_SECRET_KEY=" + firstKey}
-			one := startScripted(t, env...)
-			two := startBeside(t, one.op, env...)
-			stays, leaves, next := one.visitor(), one.visitor(), one.visitor()
-			one.signInNow(stays)
-			one.signInNow(leaves)
-			response := next.authorizationResponse("/profile")
+			one := apptest.StartScripted(t, env...)
+			two := apptest.StartBeside(t, one.OP, env...)
+			stays, leaves, next := one.Visitor(), one.Visitor(), one.Visitor()
+			one.SignIn(stays)
+			one.SignIn(leaves)
+			response := next.AuthorizationResponse("/profile")
 			for _, words := range c.begin {
 				redisCommand(t, store, words...)
 			}
-			got := next.callback(response)
-			if got.StatusCode != http.StatusServiceUnavailable || next.signedIn() {
+			got := next.Callback(response)
+			if got.StatusCode != http.StatusServiceUnavailable || next.SignedIn() {
 				t.Errorf("a sign-in is answered %d", got.StatusCode)
 			}
-			one.wantNoSession(next, got)
-			if !stays.at(two).signedIn() {
-				t.Errorf("who is signed in is not any more\n%s", two.log)
+			one.WantNoSession(next, got)
+			if !stays.At(two.App).SignedIn() {
+				t.Errorf("who is signed in is not any more\n%s", two.Log)
 			}
-			out := leaves.direct(leaves.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
-			if c.signsOut && (out.StatusCode != http.StatusSeeOther || leaves.at(two).signedIn()) {
+			out := leaves.Direct(leaves.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+			if c.signsOut && (out.StatusCode != http.StatusSeeOther || leaves.At(two.App).SignedIn()) {
 				t.Errorf("signing out is answered %d", out.StatusCode)
 			}
 			if !c.signsOut && out.StatusCode != http.StatusServiceUnavailable {
@@ -194,8 +196,8 @@ func TestRedisRefusesWrites(t *testing.T) {
 			for _, words := range c.end {
 				redisCommand(t, store, words...)
 			}
-			await(t, "people sign in again", func() bool { return next.get("/login").StatusCode == http.StatusOK && next.signedIn() })
-			if !stays.at(two).signedIn() {
+			apptest.Eventually(t, "people sign in again", func() bool { return next.Get("/login").StatusCode == http.StatusOK && next.SignedIn() })
+			if !stays.At(two.App).SignedIn() {
 				t.Error("who was signed in before is not any more")
 			}
 		})
@@ -207,15 +209,15 @@ func TestRedisRefusesWrites(t *testing.T) {
 // right records both see their own.
 func TestRedisMixesUp(t *testing.T) {
 	t.Parallel()
-	_, store := startRedis(t)
+	store := apptest.StartRedis(t).URL
 	env := []string{"SESSION_STORE=" + store, "APP_SECRET_KEY=" + firstKey}
-	one := startScripted(t, env...)
-	people := map[string]*visitor{"alice": one.visitor(), "bob": one.visitor()}
+	one := apptest.StartScripted(t, env...)
+	people := map[string]*apptest.Visitor{"alice": one.Visitor(), "bob": one.Visitor()}
 	names := make(map[string]string)
 	for name, v := range people {
-		one.op.SignInAs(name)
-		one.signInNow(v)
-		id, _, _ := strings.Cut(strings.TrimPrefix(v.cookieHeader(), "session="), ".")
+		one.OP.SignInAs(name)
+		one.SignIn(v)
+		id, _, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
 		key := authn.NewKey("session", id)
 		names[name] = "latchkey:session:" + base64.RawURLEncoding.EncodeToString(key[:])
 	}
@@ -227,19 +229,19 @@ func TestRedisMixesUp(t *testing.T) {
 		}
 	}
 	swap()
-	wrong := startBeside(t, one.op, env...) // which has no session cached
+	wrong := apptest.StartBeside(t, one.OP, env...) // which has no session cached
 	for name, v := range people {
 		for _, path := range []string{"/dashboard", "/profile", "/api/me", "/sessions"} {
-			got := v.at(wrong).direct(v.at(wrong).request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty"))
-			if got.StatusCode == http.StatusOK || strings.Contains(got.body, "alice") || strings.Contains(got.body, "bob") {
-				t.Errorf("%s gets %s: %d\n%s", name, path, got.StatusCode, got.body)
+			got := v.At(wrong.App).Direct(v.At(wrong.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty"))
+			if got.StatusCode == http.StatusOK || strings.Contains(got.Body, "alice") || strings.Contains(got.Body, "bob") {
+				t.Errorf("%s gets %s: %d\n%s", name, path, got.StatusCode, got.Body)
 			}
 		}
 	}
 	swap()
-	right := startBeside(t, one.op, env...)
+	right := apptest.StartBeside(t, one.OP, env...)
 	for name, v := range people {
-		if got := v.at(right).get("/dashboard"); got.StatusCode != http.StatusOK || !strings.Contains(got.body, name+"@example.com") {
+		if got := v.At(right.App).Get("/dashboard"); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, name+"@example.com") {
 			t.Errorf("with the right records %s gets %d", name, got.StatusCode)
 		}
 	}
@@ -252,31 +254,31 @@ func TestRedisMixesUp(t *testing.T) {
 // sign-out that the replica has not heard of is lost, as the README says.
 func TestRedisLosesASession(t *testing.T) {
 	t.Parallel()
-	dir := redisDir(t)
-	redis := startRedisIn(t, dir)
-	s := startScripted(t, "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
-	v := s.visitor()
-	got := v.callback(v.authorizationResponse("/profile"))
+	dir := apptest.RedisDir(t)
+	redis := apptest.StartRedisIn(t, dir)
+	s := apptest.StartScripted(t, "SESSION_STORE=unix://"+filepath.Join(dir, "s"), "APP_SECRET_KEY="+firstKey)
+	v := s.Visitor()
+	got := v.Callback(v.AuthorizationResponse("/profile"))
 	if err := redis.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if got.StatusCode != http.StatusSeeOther {
 		t.Fatalf("signing in is answered %d", got.StatusCode)
 	}
-	await(t, "Redis is gone", func() bool { _, err := net.Dial("unix", filepath.Join(dir, "s")); return err != nil })
+	apptest.Eventually(t, "Redis is gone", func() bool { _, err := net.Dial("unix", filepath.Join(dir, "s")); return err != nil })
 	if err := os.Remove(filepath.Join(dir, "s")); err != nil {
 		t.Fatal(err)
 	}
-	startRedisIn(t, dir)
-	s.await("/readyz", http.StatusOK)
-	lost := v.direct(v.request(http.MethodGet, "/profile", nil))
+	apptest.StartRedisIn(t, dir)
+	s.Await("/readyz", http.StatusOK)
+	lost := v.Direct(v.Request(http.MethodGet, "/profile", nil))
 	if lost.StatusCode != http.StatusSeeOther || !strings.HasPrefix(lost.Header.Get("Location"), "/login") {
 		t.Errorf("who is lost is answered %d to %q", lost.StatusCode, lost.Header.Get("Location"))
 	}
-	if end := v.get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" || !v.signedIn() {
+	if end := v.Get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" || !v.SignedIn() {
 		t.Errorf("signing in once more ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 	}
-	if lines := s.logged("handler panicked", ""); len(lines) > 0 {
+	if lines := s.Logged("handler panicked", ""); len(lines) > 0 {
 		t.Errorf("the log says %v", lines)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"maps"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -29,25 +30,25 @@ func runSignInCases(t *testing.T, cases map[string]signInCase) {
 	for name, tt := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
+			s := apptest.StartScripted(t)
 			if tt.provider != nil {
-				tt.provider(s.op)
+				tt.provider(s.OP)
 			}
-			v := s.visitor()
-			address := v.authorizationResponse("/profile?tab=1")
+			v := s.Visitor()
+			address := v.AuthorizationResponse("/profile?tab=1")
 			if tt.response != nil {
-				address = withQuery(t, address, tt.response)
+				address = apptest.WithQuery(t, address, tt.response)
 			}
-			got := v.callback(address)
-			checkHeaders(t, "the callback", got)
+			got := v.Callback(address)
+			apptest.CheckHeaders(t, "the callback", got)
 			if tt.status == 0 {
-				s.wantSignedIn(v, got, "alice", "/profile?tab=1")
-				s.wantCalls(1, 1)
+				s.WantSignedIn(v, got, "alice", "/profile?tab=1")
+				s.WantCalls(1, 1)
 				return
 			}
-			s.wantRefused(v, got, tt.status, tt.reason, tt.calls...)
-			if tt.reason != authn.ReasonResponseMalformed && !strings.Contains(got.body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
-				t.Errorf("the way back is lost:\n%s", got.body)
+			s.WantRefused(v, got, tt.status, tt.reason, tt.calls...)
+			if tt.reason != authn.ReasonResponseMalformed && !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
+				t.Errorf("the way back is lost:\n%s", got.Body)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -12,13 +12,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestRelease is about the program as it is published: built by the command of the
 // Containerfile.
 func TestRelease(t *testing.T) {
 	t.Parallel()
-	release := buildAsPublished(t, ".")
+	release := buildAsPublished(t, apptest.Root(t))
 	t.Run("DV-01 it holds nothing of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
 	t.Run("DV-02 no path of a provider answers", func(t *testing.T) { testReleasePaths(t, release) })
@@ -33,10 +35,7 @@ func TestRelease(t *testing.T) {
 // names (DV-08), but for the name of the commit: folders differ in theirs.
 func buildAsPublished(t *testing.T, folder string) string {
 	t.Helper()
-	containerfile, err := os.ReadFile("Containerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	containerfile := apptest.ReadFile(t, "Containerfile")
 	command := regexp.MustCompile(`(?m)^RUN CGO_ENABLED=0 go (build .*) -o \S+ \.$`).FindSubmatch(containerfile)
 	if command == nil {
 		t.Fatal("the Containerfile builds no program")
@@ -64,11 +63,7 @@ func testReleaseHoldsNoProvider(t *testing.T, release string) {
 			t.Errorf("it was not built with %s=%s: %v", key, want, info.Settings)
 		}
 	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	published, development := content(t, release), content(t, os.Args[0])
+	published, development := apptest.ReadFile(t, release), apptest.ReadFile(t, os.Args[0])
 	for _, trace := range []string{"authn/devop", "X-Dev-IdP", "latchkey-development", "latchkey-terminal", "Rosa Ruiz"} {
 		if bytes.Contains(published, []byte(trace)) {
 			t.Errorf("it holds %q", trace)
@@ -77,7 +72,7 @@ func testReleaseHoldsNoProvider(t *testing.T, release string) {
 			t.Errorf("a development build does not hold %q, which so shows nothing", trace)
 		}
 	}
-	if bytes.Contains(published, []byte(here)) {
+	if bytes.Contains(published, []byte(apptest.Root(t))) {
 		t.Error("it holds the path that it was built at")
 	}
 }
@@ -115,9 +110,9 @@ func testReleaseRefuses(t *testing.T, release string) {
 
 // testReleasePaths asks the app for what providers answer to.
 func testReleasePaths(t *testing.T, release string) {
-	op := newScriptedOP(t)
-	p := startCommand(t, exec.Command(release), t.TempDir(), knows(op)...)
-	v := p.visitor()
+	op := apptest.NewOP(t)
+	p := apptest.StartCommand(t, exec.Command(release), t.TempDir(), apptest.Env(op)...)
+	v := p.Visitor()
 	for _, path := range []string{
 		"/dev", "/dev/gallery", "/dev/reload", "/dev-login", "/.well-known/openid-configuration", "/authorize", "/token", "/jwks", "/sign-in", "/sign-out", "/par",
 		"/userinfo", "/revoke", "/end_session", "/end_session/confirm", "/v2/logout", "/picture/dev%7Cada", "/oauth/token", "/debug/pprof/",
@@ -127,12 +122,12 @@ func testReleasePaths(t *testing.T, release string) {
 			if method == http.MethodOptions {
 				want = http.StatusMethodNotAllowed // as on every path
 			}
-			if got := v.direct(v.request(method, path, nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != want {
+			if got := v.Direct(v.Request(method, path, nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != want {
 				t.Errorf("%s %s answers %d, want %d", method, path, got.StatusCode, want)
 			}
 		}
 	}
-	if home := v.get("/"); home.StatusCode != http.StatusOK || home.Header.Get("X-Dev-IdP") != "" || strings.Contains(home.body, "Development provider") {
+	if home := v.Get("/"); home.StatusCode != http.StatusOK || home.Header.Get("X-Dev-IdP") != "" || strings.Contains(home.Body, "Development provider") {
 		t.Errorf("the home page answers %d, or is that of a development build", home.StatusCode)
 	}
 }
@@ -141,32 +136,23 @@ func testReleasePaths(t *testing.T, release string) {
 // a release, and back.
 func testDevelopmentSession(t *testing.T, release string) {
 	const key = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
-	dataDir, providerAt := t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:"+freePort(t)
-	development := startProcess(t, dataDir, key, providerAt)
-	v := development.visitor()
-	v.signIn("/login", ada)
-	cookie := v.cookieHeader()
-	development.kill()
+	dataDir, providerAt := t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:"+apptest.FreePort(t)
+	development := apptest.StartProcess(t, dataDir, key, providerAt)
+	v := development.Visitor()
+	v.SignIn("/login", apptest.Ada)
+	cookie := v.CookieHeader()
+	development.Kill()
 
-	dashboard := func(p *process) int {
-		someone := p.visitor()
-		return someone.direct(someone.request(http.MethodGet, "/dashboard", nil, "Cookie", cookie)).StatusCode
+	dashboard := func(p *apptest.Process) int {
+		someone := p.Visitor()
+		return someone.Direct(someone.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookie)).StatusCode
 	}
-	published := startCommand(t, exec.Command(release), dataDir, append(knows(newScriptedOP(t)), key)...)
+	published := apptest.StartCommand(t, exec.Command(release), dataDir, append(apptest.Env(apptest.NewOP(t)), key)...)
 	if got := dashboard(published); got != http.StatusSeeOther {
 		t.Errorf("the release answers %d, want 303 to its own sign-in", got)
 	}
-	published.kill()
-	if got := dashboard(startProcess(t, dataDir, key, providerAt)); got != http.StatusOK {
+	published.Kill()
+	if got := dashboard(apptest.StartProcess(t, dataDir, key, providerAt)); got != http.StatusOK {
 		t.Errorf("the development build answers %d, want the dashboard: the session was not alive", got)
 	}
-}
-
-func content(t *testing.T, name string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
 }

@@ -1,10 +1,12 @@
-package app
+package app_test
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestRename gives a copy of this checkout other names, and has it pass what a change has
@@ -39,7 +41,7 @@ func TestRename(t *testing.T) {
 		t.Errorf("not formatted: %s", listed)
 	}
 	for _, want := range []string{"# Acme Works\n", "go build -tags release"} {
-		if readme := content(t, filepath.Join(dir, "README.md")); !strings.Contains(string(readme), want) {
+		if readme := apptest.ReadFile(t, filepath.Join(dir, "README.md")); !strings.Contains(string(readme), want) {
 			t.Errorf("README.md lacks %q", want)
 		}
 	}

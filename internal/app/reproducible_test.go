@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 func testReproducible(t *testing.T, release string) {
-	if again := buildAsPublished(t, copyOfCheckout(t)); !bytes.Equal(content(t, again), content(t, release)) {
+	if again := buildAsPublished(t, copyOfCheckout(t)); !bytes.Equal(apptest.ReadFile(t, again), apptest.ReadFile(t, release)) {
 		t.Error("two builds of the same source differ: .ci/release would refuse it")
 	}
 }
@@ -34,7 +36,7 @@ func testPinned(t *testing.T, release string) {
 			Go      string
 			Replace []any
 		}
-		if err := json.Unmarshal([]byte(mustIn(t, ".", "go", "mod", "edit", "-json", file)), &mod); err != nil {
+		if err := json.Unmarshal([]byte(mustIn(t, apptest.Root(t), "go", "mod", "edit", "-json", file)), &mod); err != nil {
 			t.Fatal(err)
 		}
 		if len(mod.Replace) > 0 {
@@ -42,7 +44,7 @@ func testPinned(t *testing.T, release string) {
 		}
 		// Without a patch version the image is that of the newest patch.
 		image := "FROM docker.io/library/golang:" + strings.TrimSuffix(mod.Go, ".0") + " AS build\n"
-		if !bytes.Contains(content(t, "Containerfile"), []byte(image)) {
+		if !bytes.Contains(apptest.ReadFile(t, "Containerfile"), []byte(image)) {
 			t.Errorf("%s says go %s, and the Containerfile lacks %q", file, mod.Go, image)
 		}
 	}
@@ -51,7 +53,7 @@ func testPinned(t *testing.T, release string) {
 // testSymbols looks for the table without which a scanner takes every vulnerability of a
 // module for one of the program.
 func testSymbols(t *testing.T, release string) {
-	if symbols := mustIn(t, ".", "go", "tool", "nm", release); !strings.Contains(symbols, " T net/http.(*Server).Serve\n") {
+	if symbols := mustIn(t, apptest.Root(t), "go", "tool", "nm", release); !strings.Contains(symbols, " T net/http.(*Server).Serve\n") {
 		t.Error("its table of symbols is stripped")
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -16,23 +17,23 @@ const rolesClaim = "https://latchkey.example/roles"
 
 // saysRoles has the provider say roles, in userinfo, in the ID token or in both. nil says
 // nothing.
-func (s *scriptedApp) saysRoles(inUserInfo, inIDToken any) {
-	s.op.Edit(scriptedop.UserInfo, func(claims map[string]any) {
+func saysRoles(s *apptest.Scripted, inUserInfo, inIDToken any) {
+	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) {
 		if inUserInfo != nil {
 			claims[rolesClaim] = inUserInfo
 		}
 	})
-	s.op.EditIDToken(func(token *scriptedop.JWT) {
+	s.OP.EditIDToken(func(token *scriptedop.JWT) {
 		if inIDToken != nil {
 			token.Claims[rolesClaim] = inIDToken
 		}
 	})
 }
 
-// admin asks for the page that needs a role.
-func (v *visitor) admin(headers ...string) answer {
-	v.t.Helper()
-	return v.direct(v.request(http.MethodGet, "/admin", nil, headers...))
+// askAdmin asks for the page that needs a role.
+func askAdmin(v *apptest.Visitor, headers ...string) apptest.Answer {
+	v.T.Helper()
+	return v.Direct(v.Request(http.MethodGet, "/admin", nil, headers...))
 }
 
 // TestRequireClaim (SE-15) asks for a page that needs a claim as people who have it, and
@@ -54,20 +55,20 @@ func TestRequireClaim(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.saysRoles(tt.roles, nil)
-			v := s.visitor()
-			dashboard := s.signInNow(v)
-			got := v.admin()
+			s := apptest.StartScripted(t)
+			saysRoles(s, tt.roles, nil)
+			v := s.Visitor()
+			dashboard := s.SignIn(v)
+			got := askAdmin(v)
 			if got.StatusCode != tt.want {
-				t.Fatalf("SE-15: answered %d\n%s", got.StatusCode, got.body)
+				t.Fatalf("SE-15: answered %d\n%s", got.StatusCode, got.Body)
 			}
-			if linked := strings.Contains(dashboard.body, `href="/admin"`); linked != (tt.want == http.StatusOK) {
+			if linked := strings.Contains(dashboard.Body, `href="/admin"`); linked != (tt.want == http.StatusOK) {
 				t.Errorf("the dashboard links to it: %t", linked)
 			}
-			s.wantNoSecrets(got)
-			if strings.Contains(got.body, "<b>") || len(got.body) > 8<<10 {
-				t.Errorf("a page of %d bytes:\n%s", len(got.body), got.body)
+			s.WantNoSecrets(got)
+			if strings.Contains(got.Body, "<b>") || len(got.Body) > 8<<10 {
+				t.Errorf("a page of %d bytes:\n%s", len(got.Body), got.Body)
 			}
 		})
 	}
@@ -77,84 +78,84 @@ func TestRequireClaim(t *testing.T) {
 // client can ask.
 func TestForbidden(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.saysRoles([]string{"reader", "writer"}, nil)
-	v := s.visitor()
-	s.signInNow(v)
+	s := apptest.StartScripted(t)
+	saysRoles(s, []string{"reader", "writer"}, nil)
+	v := s.Visitor()
+	s.SignIn(v)
 
-	page := v.admin()
-	seen := text(parse(t, page.body))
+	page := askAdmin(v)
+	seen := apptest.Text(apptest.Parse(t, page.Body))
 	for _, want := range []string{rolesClaim, "a list with admin", "reader, writer", "Alice Example", "alice@example.com", page.Header.Get("X-Request-Id")} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("the page does not say %q:\n%s", want, seen)
 		}
 	}
 	// The header and the page name who it is; of the other claims there is nothing.
-	if strings.Contains(page.body, s.issuer) || strings.Contains(page.body, "sid") {
-		t.Errorf("it says more than it has to:\n%s", page.body)
+	if strings.Contains(page.Body, s.Issuer) || strings.Contains(page.Body, "sid") {
+		t.Errorf("it says more than it has to:\n%s", page.Body)
 	}
-	if lines := s.logged("refused", page.Header.Get("X-Request-Id")); len(lines) != 1 || !strings.Contains(lines[0]["error"].(string), rolesClaim) || strings.Contains(lines[0]["error"].(string), "reader") {
+	if lines := s.Logged("refused", page.Header.Get("X-Request-Id")); len(lines) != 1 || !strings.Contains(lines[0]["error"].(string), rolesClaim) || strings.Contains(lines[0]["error"].(string), "reader") {
 		t.Errorf("the log says %v", lines)
 	}
 
-	fragment := v.admin("HX-Request", "true", "HX-Current-URL", s.url+"/sessions")
-	if fragment.StatusCode != http.StatusForbidden || strings.Contains(fragment.body, "<html") || !strings.Contains(fragment.body, `role="alert"`) || !strings.Contains(fragment.body, rolesClaim) {
-		t.Errorf("htmx: answered %d %s", fragment.StatusCode, fragment.body)
+	fragment := askAdmin(v, "HX-Request", "true", "HX-Current-URL", s.URL+"/sessions")
+	if fragment.StatusCode != http.StatusForbidden || strings.Contains(fragment.Body, "<html") || !strings.Contains(fragment.Body, `role="alert"`) || !strings.Contains(fragment.Body, rolesClaim) {
+		t.Errorf("htmx: answered %d %s", fragment.StatusCode, fragment.Body)
 	}
 	if link := switchLink(t, fragment); link != "/login?return_to=%2Fsessions&switch=1" {
 		t.Errorf("htmx: the other account comes back by %q", link)
 	}
 
-	program := v.admin("Accept", "application/json")
-	if program.StatusCode != http.StatusForbidden || program.Header.Get("Content-Type") != "application/problem+json" || strings.Contains(program.body, "reader") {
-		t.Errorf("a program: answered %d %s", program.StatusCode, program.body)
+	program := askAdmin(v, "Accept", "application/json")
+	if program.StatusCode != http.StatusForbidden || program.Header.Get("Content-Type") != "application/problem+json" || strings.Contains(program.Body, "reader") {
+		t.Errorf("a program: answered %d %s", program.StatusCode, program.Body)
 	}
 
-	if got := s.visitor().admin(); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/login?return_to=%2Fadmin" {
+	if got := askAdmin(s.Visitor()); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/login?return_to=%2Fadmin" {
 		t.Errorf("a visitor: answered %d to %q", got.StatusCode, got.Header.Get("Location"))
 	}
 }
 
 // switchLink is where an answer leads those who have another account.
-func switchLink(t *testing.T, got answer) string {
+func switchLink(t *testing.T, got apptest.Answer) string {
 	t.Helper()
-	link := find(parse(t, got.body), func(n *html.Node) bool { return n.Data == "a" && text(n) == "Use another account" })
+	link := apptest.Find(apptest.Parse(t, got.Body), func(n *html.Node) bool { return n.Data == "a" && apptest.Text(n) == "Use another account" })
 	if link == nil {
-		t.Fatalf("it offers no other account:\n%s", got.body)
+		t.Fatalf("it offers no other account:\n%s", got.Body)
 	}
-	return attribute(link, "href")
+	return apptest.Attribute(link, "href")
 }
 
 // TestUseAnotherAccount (SE-11) goes on as somebody else who may. Of the first person
 // nothing is left.
 func TestUseAnotherAccount(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.saysRoles([]string{"only-alice"}, nil)
-	v := s.visitor()
-	s.signInNow(v)
-	before := v.client.Jar.Cookies(v.request(http.MethodGet, "/", nil).URL)
-	link := switchLink(t, v.admin())
-	if asked := query(t, v.authorizationRequest(link)); asked.Get("prompt") != "login" {
+	s := apptest.StartScripted(t)
+	saysRoles(s, []string{"only-alice"}, nil)
+	v := s.Visitor()
+	s.SignIn(v)
+	before := v.Client.Jar.Cookies(v.Request(http.MethodGet, "/", nil).URL)
+	link := switchLink(t, askAdmin(v))
+	if asked := apptest.Query(t, v.AuthorizationRequest(link)); asked.Get("prompt") != "login" {
 		t.Errorf("the provider is asked with prompt %q", asked.Get("prompt"))
 	}
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("AR-12: asking for another account has ended the session")
 	}
-	s.op.SignInAs("bob")
-	s.saysRoles([]string{"admin"}, nil)
-	end := v.get(link)
+	s.OP.SignInAs("bob")
+	saysRoles(s, []string{"admin"}, nil)
+	end := v.Get(link)
 	if end.StatusCode != http.StatusOK || end.Request.URL.Path != "/admin" {
 		t.Fatalf("it ends at %s with %d", end.Request.URL, end.StatusCode)
 	}
-	for _, page := range []answer{end, v.get("/dashboard"), v.get("/sessions")} {
-		if strings.Contains(page.body, "lice") || !strings.Contains(page.body, "Bob Example") {
-			t.Errorf("SE-11: %s is\n%s", page.Request.URL.Path, page.body)
+	for _, page := range []apptest.Answer{end, v.Get("/dashboard"), v.Get("/sessions")} {
+		if strings.Contains(page.Body, "lice") || !strings.Contains(page.Body, "Bob Example") {
+			t.Errorf("SE-11: %s is\n%s", page.Request.URL.Path, page.Body)
 		}
 	}
-	old := s.visitor()
-	old.client.Jar.SetCookies(v.request(http.MethodGet, "/", nil).URL, before)
-	if old.signedIn() {
+	old := s.Visitor()
+	old.Client.Jar.SetCookies(v.Request(http.MethodGet, "/", nil).URL, before)
+	if old.SignedIn() {
 		t.Error("SE-11: the first person's session is alive")
 	}
 }
@@ -184,8 +185,8 @@ func TestSwitchPrompt(t *testing.T) {
 					metadata["prompt_values_supported"] = tt.supported
 				}
 			})
-			v := startBeside(t, op).visitor()
-			asked := query(t, v.authorizationRequest(tt.link))
+			v := apptest.StartBeside(t, op).Visitor()
+			asked := apptest.Query(t, v.AuthorizationRequest(tt.link))
 			if asked.Get("prompt") != tt.want || asked.Has("switch") || asked.Has("prompt") != (tt.want != "") {
 				t.Errorf("the provider is asked with %v", asked)
 			}
@@ -221,20 +222,20 @@ func TestClaimsAfterARefresh(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := assembleScripted(t)
-			s.saysRoles(tt.first.userInfo, tt.first.idToken)
-			v := s.visitor()
-			s.signInNow(v)
-			if got := v.admin(); got.StatusCode != tt.before {
+			s, clock := apptest.Assemble(t)
+			saysRoles(s, tt.first.userInfo, tt.first.idToken)
+			v := s.Visitor()
+			s.SignIn(v)
+			if got := askAdmin(v); got.StatusCode != tt.before {
 				t.Fatalf("at first it answers %d", got.StatusCode)
 			}
-			s.saysRoles(tt.then.userInfo, tt.then.idToken)
+			saysRoles(s, tt.then.userInfo, tt.then.idToken)
 			clock.Move(tt.later)
 			for i := range 2 { // the second time nothing has changed any more
-				if got := v.refreshProfile(); got.StatusCode != http.StatusOK {
+				if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
 					t.Fatalf("refreshing answers %d", got.StatusCode)
 				}
-				if got := v.admin(); got.StatusCode != tt.after {
+				if got := askAdmin(v); got.StatusCode != tt.after {
 					t.Errorf("after refresh %d it answers %d", i+1, got.StatusCode)
 				}
 			}
@@ -259,20 +260,20 @@ func TestNewIDTokenIsNewer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, clock := assembleScripted(t)
-			s.saysRoles(tt.first, tt.first)
-			v := s.visitor()
-			s.signInNow(v)
-			if got := v.admin(); got.StatusCode != tt.before {
+			s, clock := apptest.Assemble(t)
+			saysRoles(s, tt.first, tt.first)
+			v := s.Visitor()
+			s.SignIn(v)
+			if got := askAdmin(v); got.StatusCode != tt.before {
 				t.Fatalf("at first it answers %d", got.StatusCode)
 			}
-			s.saysRoles(nil, tt.then)
-			s.op.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusInternalServerError))
+			saysRoles(s, nil, tt.then)
+			s.OP.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusInternalServerError))
 			clock.Move(2 * time.Hour)
-			if got := v.refreshProfile(); got.StatusCode != http.StatusBadGateway {
+			if got := v.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
 				t.Fatalf("refreshing answers %d", got.StatusCode)
 			}
-			if got := v.admin(); got.StatusCode != tt.after {
+			if got := askAdmin(v); got.StatusCode != tt.after {
 				t.Errorf("after that it answers %d", got.StatusCode)
 			}
 		})

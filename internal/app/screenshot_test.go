@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"latchkey/internal/apptest"
 )
 
 // TestScreenshot photographs every piece of the gallery, in light and dark, at three
@@ -20,10 +22,10 @@ func TestScreenshot(t *testing.T) {
 	if dir == "" {
 		t.Skip("SCREENSHOTS names no directory to write to")
 	}
-	a := startApp(t)
-	pieces := append(a.gallery(), "/dev/gallery", "/login")
-	b := openBrowser(t, a)
-	call(b, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})
+	a := apptest.Start(t)
+	pieces := append(a.Gallery(), "/dev/gallery", "/login")
+	b := apptest.OpenBrowser(t, a)
+	apptest.Call(b, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})
 	for _, piece := range pieces {
 		if !strings.Contains(piece, os.Getenv("PIECE")) {
 			continue
@@ -33,12 +35,12 @@ func TestScreenshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		name = strings.NewReplacer("/", "-", " ", "_", "?", "").Replace(strings.TrimPrefix(name, "dev/gallery/"))
-		b.open(piece)
+		b.Open(piece)
 		for _, scheme := range []string{"light", "dark"} {
-			b.colours(scheme, still)
+			setColours(b, scheme, still)
 			for _, width := range []int64{320, 768, 1440} {
 				file := filepath.Join(dir, fmt.Sprintf("%s-%s-%d.png", name, scheme, width))
-				if err := os.WriteFile(file, b.photograph(width), 0o644); err != nil {
+				if err := os.WriteFile(file, photograph(b, width), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -47,10 +49,10 @@ func TestScreenshot(t *testing.T) {
 }
 
 // photograph draws the page at hand from its top to its end.
-func (b *browser) photograph(width int64) []byte {
-	b.t.Helper()
-	b.do(chromedp.EmulateViewport(width, 700))
-	height := evaluate[int64](b, `document.documentElement.scrollHeight`)
-	b.do(chromedp.EmulateViewport(width, max(700, height)))
-	return get(b, chromedp.CaptureScreenshot())
+func photograph(b *apptest.Browser, width int64) []byte {
+	b.T.Helper()
+	b.Do(chromedp.EmulateViewport(width, 700))
+	height := apptest.Evaluate[int64](b, `document.documentElement.scrollHeight`)
+	b.Do(chromedp.EmulateViewport(width, max(700, height)))
+	return apptest.Value(b, chromedp.CaptureScreenshot())
 }

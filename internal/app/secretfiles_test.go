@@ -1,10 +1,13 @@
-package app
+package app_test
 
 import (
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
 // TestOpenFilesAreTold (SL-06) starts with a key that others can read.
@@ -30,10 +33,10 @@ func TestOpenFilesAreTold(t *testing.T) {
 			if err := os.Chmod(key, tt.mode); err != nil {
 				t.Fatal(err)
 			}
-			a := &app{t: t, log: newLogBuffer()}
-			cfg := &Config{ClientSigningKey: key, CallbackURL: tt.baseURL + "/callback", DataDir: t.TempDir(), LogFormat: "json", LogLevel: "info"}
-			cfg.warnOfOpenFiles(newLogger(cfg, a.log))
-			if lines := a.logged(told, ""); len(lines) != tt.want || tt.want == 1 && (lines[0]["file"] != key || lines[0]["level"] != "WARN") {
+			a := &apptest.App{T: t, Log: apptest.NewLog()}
+			cfg := &app.Config{ClientSigningKey: key, CallbackURL: tt.baseURL + "/callback", DataDir: t.TempDir(), LogFormat: "json", LogLevel: "info"}
+			cfg.WarnOfOpenFiles(app.NewLogger(cfg, a.Log))
+			if lines := a.Logged(told, ""); len(lines) != tt.want || tt.want == 1 && (lines[0]["file"] != key || lines[0]["level"] != "WARN") {
 				t.Errorf("the log says %v", lines)
 			}
 		})
@@ -43,10 +46,10 @@ func TestOpenFilesAreTold(t *testing.T) {
 // TestWhatIsWrittenIsTheOwners (SL-08) looks at every file that the program makes.
 func TestWhatIsWrittenIsTheOwners(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	a.visitor().signIn("/login", ada)
+	a := apptest.Start(t)
+	a.Visitor().SignIn("/login", apptest.Ada)
 	files := 0
-	err := filepath.WalkDir(a.dataDir, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(a.DataDir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -19,28 +20,28 @@ func TestCallbackTakesTenSeconds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a time limit")
 	}
-	s := startScripted(t)
-	s.await("/readyz", http.StatusOK)
-	v := s.visitor()
-	address := v.authorizationResponse("/profile")
+	s := apptest.StartScripted(t)
+	s.Await("/readyz", http.StatusOK)
+	v := s.Visitor()
+	address := v.AuthorizationResponse("/profile")
 	late := func(e scriptedop.Endpoint) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			due := make(chan struct{})
 			time.AfterFunc(4*time.Second, func() { close(due) })
-			scriptedop.After(due, s.op.Correct(e))(w, r)
+			scriptedop.After(due, s.OP.Correct(e))(w, r)
 		}
 	}
-	s.op.SetKeys(scriptedop.NewKey("key-2", "ES256")) // so that the key set is asked for
-	s.op.Answer(scriptedop.Token, late(scriptedop.Token))
-	s.op.Answer(scriptedop.JWKS, late(scriptedop.JWKS))
-	s.op.Answer(scriptedop.UserInfo, scriptedop.Hang)
+	s.OP.SetKeys(scriptedop.NewKey("key-2", "ES256")) // so that the key set is asked for
+	s.OP.Answer(scriptedop.Token, late(scriptedop.Token))
+	s.OP.Answer(scriptedop.JWKS, late(scriptedop.JWKS))
+	s.OP.Answer(scriptedop.UserInfo, scriptedop.Hang)
 	started := time.Now()
-	got := v.callback(address)
+	got := v.Callback(address)
 	if took := time.Since(started); took < 8*time.Second || took > 11*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	s.wantSignedIn(v, got, "alice", "/profile") // UI-05: without userinfo
-	s.wantCalls(1, 1)
+	s.WantSignedIn(v, got, "alice", "/profile") // UI-05: without userinfo
+	s.WantCalls(1, 1)
 }
 
 // TestManyAtAHangingProvider (CB-23, DO-16, FM-04) has two hundred people come back at
@@ -52,37 +53,37 @@ func TestManyAtAHangingProvider(t *testing.T) {
 		t.Skip("waits for a time limit")
 	}
 	const people = 200
-	s := startScripted(t)
-	signedIn := s.visitor()
-	home := signedIn.get("/login")
-	asset := attribute(find(parse(t, home.body), func(n *node) bool { return n.Data == "script" }), "src")
+	s := apptest.StartScripted(t)
+	signedIn := s.Visitor()
+	home := signedIn.Get("/login")
+	asset := apptest.Attribute(apptest.Find(apptest.Parse(t, home.Body), func(n *apptest.Node) bool { return n.Data == "script" }), "src")
 	hanging := make(chan struct{}, people)
-	s.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+	s.OP.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
 		hanging <- struct{}{}
 		scriptedop.Hang(w, r)
 	})
-	var visitors [people]*visitor
+	var visitors [people]*apptest.Visitor
 	var addresses [people]string
 	for i := range people {
-		visitors[i] = s.visitor()
-		addresses[i] = visitors[i].authorizationResponse("/profile")
+		visitors[i] = s.Visitor()
+		addresses[i] = visitors[i].AuthorizationResponse("/profile")
 	}
-	var answers [people]answer
+	var answers [people]apptest.Answer
 	var took [people]time.Duration
 	var wg sync.WaitGroup
 	for i := range people {
 		wg.Go(func() {
 			started := time.Now()
-			answers[i] = visitors[i].callback(addresses[i])
+			answers[i] = visitors[i].Callback(addresses[i])
 			took[i] = time.Since(started)
 		})
 	}
 	for range 32 {
 		<-hanging
 	}
-	for address, v := range map[string]*visitor{"/healthz": s.visitor(), asset: s.visitor(), "/": s.visitor(), "/dashboard": signedIn} {
+	for address, v := range map[string]*apptest.Visitor{"/healthz": s.Visitor(), asset: s.Visitor(), "/": s.Visitor(), "/dashboard": signedIn} {
 		started := time.Now()
-		got := v.direct(v.request(http.MethodGet, address, nil))
+		got := v.Direct(v.Request(http.MethodGet, address, nil))
 		// With the race detector, on a machine that does much else: 100 ms is the aim.
 		if wait := time.Since(started); got.StatusCode != http.StatusOK || wait > 2*time.Second {
 			t.Errorf("%s answers %d after %s", address, got.StatusCode, wait)
@@ -94,12 +95,12 @@ func TestManyAtAHangingProvider(t *testing.T) {
 			t.Errorf("one is answered with %d after %s", got.StatusCode, took[i])
 		}
 	}
-	s.wantRefused(visitors[0], answers[0], http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, s.op.Calls(scriptedop.Token), 1)
-	if n := s.op.Calls(scriptedop.Token); n > 1+people {
+	s.WantRefused(visitors[0], answers[0], http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, s.OP.Calls(scriptedop.Token), 1)
+	if n := s.OP.Calls(scriptedop.Token); n > 1+people {
 		t.Errorf("the token endpoint was called %d times", n)
 	}
-	s.op.Answer(scriptedop.Token, nil)
-	if end := visitors[0].get(retryLink(t, answers[0])); end.Request.URL.Path != "/profile" || end.StatusCode != http.StatusOK {
+	s.OP.Answer(scriptedop.Token, nil)
+	if end := visitors[0].Get(retryLink(t, answers[0])); end.Request.URL.Path != "/profile" || end.StatusCode != http.StatusOK {
 		t.Errorf("trying again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 	}
 }
@@ -117,13 +118,13 @@ func TestPersonGoesAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			v := s.visitor()
-			address := v.authorizationResponse("/profile")
+			s := apptest.StartScripted(t)
+			v := s.Visitor()
+			address := v.AuthorizationResponse("/profile")
 			asked, release := make(chan struct{}), make(chan struct{})
-			s.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+			s.OP.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
 				close(asked)
-				answer := s.op.Correct(scriptedop.Token)
+				answer := s.OP.Correct(scriptedop.Token)
 				if tt.refuse {
 					answer = scriptedop.Status(http.StatusBadRequest)
 				}
@@ -132,7 +133,7 @@ func TestPersonGoesAway(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				if resp, err := v.client.Do(v.request(http.MethodGet, address, nil).WithContext(ctx)); err == nil {
+				if resp, err := v.Client.Do(v.Request(http.MethodGet, address, nil).WithContext(ctx)); err == nil {
 					_ = resp.Body.Close()
 					t.Errorf("answered %d", resp.StatusCode)
 				}
@@ -141,41 +142,27 @@ func TestPersonGoesAway(t *testing.T) {
 			leave()
 			wg.Wait()
 			for range 50 { // by then the app has noticed
-				s.visitor().get("/healthz")
+				s.Visitor().Get("/healthz")
 			}
 			close(release)
-			s.awaitLog(func() bool {
-				return len(s.logged("signed in", ""))+len(s.logged("refused", "")) > 0
+			apptest.Eventually(t, "the log says how it ended", func() bool {
+				return len(s.Logged("signed in", ""))+len(s.Logged("refused", "")) > 0
 			})
-			token := s.op.LogoutToken()
+			token := s.OP.LogoutToken()
 			delete(token.Claims, "sub") // the one session, and no others
-			if got := v.post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
+			if got := v.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
 				t.Fatalf("answered %d", got.StatusCode)
 			}
-			if lines := s.logged("signed out by the provider", ""); len(lines) != 1 || lines[0]["sessions"] != tt.want {
+			if lines := s.Logged("signed out by the provider", ""); len(lines) != 1 || lines[0]["sessions"] != tt.want {
 				t.Errorf("the log says %v, want %v sessions", lines, tt.want)
 			}
-			if v.signedIn() {
+			if v.SignedIn() {
 				t.Error("the person is signed in, and has no cookie")
 			}
-			s.op.Answer(scriptedop.Token, nil)
-			if end := v.get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
+			s.OP.Answer(scriptedop.Token, nil)
+			if end := v.Get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
 				t.Errorf("signing in anew ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 			}
 		})
-	}
-}
-
-// awaitLog waits until the log says something.
-func (a *app) awaitLog(said func() bool) {
-	a.t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !said() {
-		if time.Now().After(deadline) {
-			a.t.Fatalf("the log does not say it:\n%s", a.log)
-		}
-		<-tick.C
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -29,31 +30,18 @@ func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
 	return barrier
 }
 
-// wantEnd waits until the process has ended, and returns how.
-func (p *process) wantEnd(within time.Duration) error {
-	p.t.Helper()
-	select {
-	case err := <-p.ended:
-		p.ended <- err
-		return err
-	case <-time.After(within):
-		p.t.Fatalf("the program does not end within %v\n%s", within, p.log)
-		return nil
-	}
-}
-
 // TestStopUnderLoad (FM-22) ends the program while people sign in, as a supervisor and a
 // load balancer do: no callback fails, and the program ends with 0 in time.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
-	op := newScriptedOP(t)
-	dataDir, env := t.TempDir(), append(knows(op), "PORT="+freePort(t), "SHUTDOWN_GRACE=1s", "OPS_ADDR=127.0.0.1:0", "SESSION_LIMIT=1000000")
-	p := startProcess(t, dataDir, env...)
-	p.await("/readyz", http.StatusOK)
-	operators, v := p.operators(), p.visitor()
-	response, barrier := v.authorizationResponse("/profile"), holdFirst(op)
-	answered := make(chan answer, 1)
-	go func() { answered <- v.callback(response) }()
+	op := apptest.NewOP(t)
+	dataDir, env := t.TempDir(), append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SHUTDOWN_GRACE=1s", "OPS_ADDR=127.0.0.1:0", "SESSION_LIMIT=1000000")
+	p := apptest.StartProcess(t, dataDir, env...)
+	p.Await("/readyz", http.StatusOK)
+	operators, v := p.Operators(), p.Visitor()
+	response, barrier := v.AuthorizationResponse("/profile"), holdFirst(op)
+	answered := make(chan apptest.Answer, 1)
+	go func() { answered <- v.Callback(response) }()
 	<-barrier.Reached
 
 	var draining atomic.Bool
@@ -62,7 +50,7 @@ func TestStopUnderLoad(t *testing.T) {
 	for range 4 {
 		people.Go(func() {
 			for !draining.Load() {
-				if _, ok := signInOnce(p.url, op.Issuer); !ok {
+				if _, ok := signInOnce(p.URL, op.Issuer); !ok {
 					failed.Add(1)
 					return
 				}
@@ -70,30 +58,30 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	await(t, "people sign in", func() bool { return signedIn.Load() >= 4 })
+	apptest.Eventually(t, "people sign in", func() bool { return signedIn.Load() >= 4 })
 	stopped := time.Now()
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	// The load balancer notices, and sends nobody any more.
-	await(t, "it is not ready", func() bool { return operators.get("/readyz").StatusCode == http.StatusServiceUnavailable })
-	if got := p.visitor().get("/readyz"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.body, `"status":"draining"`) {
-		t.Errorf("/readyz is %d %s", got.StatusCode, got.body)
+	apptest.Eventually(t, "it is not ready", func() bool { return operators.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
+	if got := p.Visitor().Get("/readyz"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Body, `"status":"draining"`) {
+		t.Errorf("/readyz is %d %s", got.StatusCode, got.Body)
 	}
-	if got := p.visitor().get("/healthz"); got.StatusCode != http.StatusOK {
+	if got := p.Visitor().Get("/healthz"); got.StatusCode != http.StatusOK {
 		t.Errorf("/healthz is %d", got.StatusCode)
 	}
-	if operators.metrics()["latchkey_draining"] != 1 {
+	if operators.Metrics()["latchkey_draining"] != 1 {
 		t.Error("the metrics do not say that it is draining")
 	}
 	draining.Store(true)
 	people.Wait()
 	if n := failed.Load(); n > 0 {
-		t.Errorf("%d sign-ins failed, %d did not\n%s", n, signedIn.Load(), p.log)
+		t.Errorf("%d sign-ins failed, %d did not\n%s", n, signedIn.Load(), p.Log)
 	}
 
-	address := strings.TrimPrefix(p.url, "http://")
-	await(t, "it takes no new connections", func() bool {
+	address := strings.TrimPrefix(p.URL, "http://")
+	apptest.Eventually(t, "it takes no new connections", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
@@ -102,18 +90,18 @@ func TestStopUnderLoad(t *testing.T) {
 	})
 	barrier.Open()
 	if got := <-answered; got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/profile" {
-		t.Errorf("the callback that was under way answers %d %s", got.StatusCode, got.body)
+		t.Errorf("the callback that was under way answers %d %s", got.StatusCode, got.Body)
 	}
-	if err := p.wantEnd(10 * time.Second); err != nil {
-		t.Errorf("the program ends with %v\n%s", err, p.log)
+	if err := p.WaitEnd(10 * time.Second); err != nil {
+		t.Errorf("the program ends with %v\n%s", err, p.Log)
 	}
 	if took := time.Since(stopped); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	t.Logf("%d sign-ins", signedIn.Load())
 
-	if !v.at(&scriptedApp{app: startProcess(t, dataDir, env...).app}).signedIn() {
-		t.Error("whoever signed in last is not signed in after the restart")
+	if !v.At(apptest.StartProcess(t, dataDir, env...).App).SignedIn() {
+		t.Error("the person who signed in last is not signed in after the restart")
 	}
 }
 
@@ -121,15 +109,16 @@ func TestStopUnderLoad(t *testing.T) {
 // nobody to wait for.
 func TestStop(t *testing.T) {
 	t.Parallel()
+	program := apptest.Build(t)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		p := startProcess(t, t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0")
-		if err := p.command.Process.Signal(signal); err != nil {
+		p := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0")
+		if err := p.Command.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.wantEnd(patience); err != nil {
+		if err := p.WaitEnd(apptest.Patience); err != nil {
 			t.Errorf("after %v it ends with %v", signal, err)
 		}
-		if lines := p.logged("stopping", ""); len(lines) != 1 || lines[0]["grace_s"] != 0.0 {
+		if lines := p.Logged("stopping", ""); len(lines) != 1 || lines[0]["grace_s"] != 0.0 {
 			t.Errorf("after %v the log says %v", signal, lines)
 		}
 	}
@@ -138,19 +127,19 @@ func TestStop(t *testing.T) {
 // TestSecondSignal (FM-22) ends a program at once that is waiting.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	p := startProcess(t, t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")
+	p := apptest.StartCommand(t, exec.Command(apptest.Build(t)), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")
 	signal := func() {
-		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
 	}
 	signal()
-	p.await("/readyz", http.StatusServiceUnavailable)
-	if got := p.visitor().get("/"); got.StatusCode != http.StatusOK {
+	p.Await("/readyz", http.StatusServiceUnavailable)
+	if got := p.Visitor().Get("/"); got.StatusCode != http.StatusOK {
 		t.Errorf("meanwhile the home page is %d", got.StatusCode)
 	}
 	signal()
-	exit, ok := errors.AsType[*exec.ExitError](p.wantEnd(patience))
+	exit, ok := errors.AsType[*exec.ExitError](p.WaitEnd(apptest.Patience))
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("it ends with %v", exit)
 	}

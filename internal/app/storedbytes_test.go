@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -9,17 +9,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
 // TestRedisHoldsNothingReadable (SE-09) looks for what is a person's in all that Redis
 // writes to its disk.
 func TestRedisHoldsNothingReadable(t *testing.T) {
 	t.Parallel()
-	_, store := startRedis(t)
-	s := startScripted(t, "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
-	v := s.visitor()
-	s.signInNow(v)
-	if got := v.refreshProfile(); got.StatusCode != 200 {
+	store := apptest.StartRedis(t).URL
+	s := apptest.StartScripted(t, "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	v := s.Visitor()
+	s.SignIn(v)
+	if got := v.RefreshProfile(); got.StatusCode != 200 {
 		t.Fatalf("refreshing answers %d", got.StatusCode)
 	}
 	socket := strings.TrimPrefix(store, "unix://")
@@ -42,8 +44,8 @@ func TestRedisHoldsNothingReadable(t *testing.T) {
 	if !bytes.Contains(written, []byte("latchkey:session:")) {
 		t.Fatal("no session is there: the rest would show nothing")
 	}
-	id, secret, _ := strings.Cut(strings.TrimPrefix(v.cookieHeader(), "session="), ".")
-	for _, private := range append(s.op.Secrets(), id, secret, "alice", "example.com", s.op.Issuer, "0123456789abcdef") {
+	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
+	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef") {
 		if private == "" || bytes.Contains(written, []byte(private)) {
 			t.Errorf("Redis holds %q", private)
 		}

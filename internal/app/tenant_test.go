@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -9,15 +9,16 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
 // startTenant serves the app with a provider that it takes for an Auth0 tenant. A real one
 // needs https and a certificate that is trusted, so that the program itself cannot be run
 // with AUTH0_DOMAIN here.
-func startTenant(t *testing.T, federated bool) *scriptedApp {
+func startTenant(t *testing.T, federated bool) *apptest.Scripted {
 	t.Helper()
-	a, _ := assembleWith(t, func(c *authn.Config) { c.Auth0, c.FederatedLogout = true, federated })
+	a, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Auth0, c.FederatedLogout = true, federated })
 	return a
 }
 
@@ -26,23 +27,23 @@ func startTenant(t *testing.T, federated bool) *scriptedApp {
 func TestTenantSignOut(t *testing.T) {
 	t.Parallel()
 	a := startTenant(t, false)
-	a.op.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, "end_session_endpoint") })
-	v := a.visitor()
-	dashboard := v.get("/login")
-	out := v.direct(v.submission(dashboard, "qsLogoutBtn"))
-	want := a.op.Issuer + "/v2/logout?" + url.Values{"client_id": {a.op.ClientID}, "returnTo": {a.url + "/signed-out"}}.Encode()
+	a.OP.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, "end_session_endpoint") })
+	v := a.Visitor()
+	dashboard := v.Get("/login")
+	out := v.Direct(v.Submission(dashboard, "qsLogoutBtn"))
+	want := a.OP.Issuer + "/v2/logout?" + url.Values{"client_id": {a.OP.ClientID}, "returnTo": {a.URL + "/signed-out"}}.Encode()
 	if got := out.Header.Get("Location"); out.StatusCode != http.StatusSeeOther || got != want {
 		t.Errorf("signing out is answered %d, %s, want %s", out.StatusCode, got, want)
 	}
-	if v.signedIn() {
+	if v.SignedIn() {
 		t.Error("the session is alive")
 	}
 	// Auth0 sends no state back: that the browser comes back is all there is, and it counts
 	// once.
-	if page := v.get("/signed-out"); !strings.Contains(page.body, "ended here and at the sign-in service") {
+	if page := v.Get("/signed-out"); !strings.Contains(page.Body, "ended here and at the sign-in service") {
 		t.Error("the page does not say that the provider's session has ended")
 	}
-	if page := v.get("/signed-out"); !strings.Contains(page.body, "You may still be signed in at the sign-in service") {
+	if page := v.Get("/signed-out"); !strings.Contains(page.Body, "You may still be signed in at the sign-in service") {
 		t.Error("the page promises more than it knows")
 	}
 }
@@ -59,7 +60,7 @@ func TestBrowserFederatedSignOut(t *testing.T) {
 				http.Redirect(w, r, r.URL.Query().Get("then"), http.StatusFound)
 			}))
 			t.Cleanup(upstream.Close)
-			a.op.Answer(scriptedop.EndSession, func(w http.ResponseWriter, r *http.Request) {
+			a.OP.Answer(scriptedop.EndSession, func(w http.ResponseWriter, r *http.Request) {
 				if !r.Form.Has("federated") {
 					http.Error(w, "not federated", http.StatusBadRequest)
 					return
@@ -67,18 +68,18 @@ func TestBrowserFederatedSignOut(t *testing.T) {
 				then := r.Form.Get("post_logout_redirect_uri") + "?" + url.Values{"state": {r.Form.Get("state")}}.Encode()
 				http.Redirect(w, r, upstream.URL+"/?"+url.Values{"then": {then}}.Encode(), http.StatusFound)
 			})
-			b := openBrowser(t, a.app)
-			b.expect(upstream.URL)
+			b := apptest.OpenBrowser(t, a.App)
+			b.Expect(upstream.URL)
 			if !script {
-				b.withoutJavaScript()
+				b.WithoutJavaScript()
 			}
-			b.open("/login")
-			b.click("#qsLogoutBtn")
-			b.wait("#qsLoginBtn")
-			if got := b.path(); !strings.HasPrefix(got, "/signed-out") {
+			b.Open("/login")
+			b.Click("#qsLogoutBtn")
+			b.Wait("#qsLoginBtn")
+			if got := b.Path(); !strings.HasPrefix(got, "/signed-out") {
 				t.Errorf("signing out ends at %s", got)
 			}
-			if got := b.text("main"); !strings.Contains(got, "here and at the sign-in service") {
+			if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") {
 				t.Errorf("the page says: %s", got)
 			}
 		})
@@ -97,21 +98,21 @@ func TestUserInfoPolicy(t *testing.T) {
 			if name == "no answer" && testing.Short() {
 				t.Skip("waits for a time limit")
 			}
-			a := startScripted(t, "USERINFO=required")
-			a.op.Answer(scriptedop.UserInfo, answer)
-			v := a.visitor()
-			page := v.get("/profile")
-			if page.StatusCode != http.StatusBadGateway || !strings.Contains(page.body, "Your profile did not arrive") || strings.Contains(page.body, "MARK") {
-				t.Errorf("the sign-in ends with %d: %s", page.StatusCode, text(parse(t, page.body)))
+			a := apptest.StartScripted(t, "USERINFO=required")
+			a.OP.Answer(scriptedop.UserInfo, answer)
+			v := a.Visitor()
+			page := v.Get("/profile")
+			if page.StatusCode != http.StatusBadGateway || !strings.Contains(page.Body, "Your profile did not arrive") || strings.Contains(page.Body, "MARK") {
+				t.Errorf("the sign-in ends with %d: %s", page.StatusCode, apptest.Text(apptest.Parse(t, page.Body)))
 			}
-			if !strings.Contains(page.body, `href="/login?return_to=%2Fprofile"`) || v.signedIn() {
+			if !strings.Contains(page.Body, `href="/login?return_to=%2Fprofile"`) || v.SignedIn() {
 				t.Errorf("there is no way to try again, or somebody is signed in")
 			}
-			if a.log.count(`"reason":"userinfo_required"`) != 1 {
-				t.Errorf("the log is:\n%s", a.log)
+			if a.Log.Count(`"reason":"userinfo_required"`) != 1 {
+				t.Errorf("the log is:\n%s", a.Log)
 			}
-			a.op.Answer(scriptedop.UserInfo, nil)
-			if page := v.get("/profile"); page.StatusCode != http.StatusOK {
+			a.OP.Answer(scriptedop.UserInfo, nil)
+			if page := v.Get("/profile"); page.StatusCode != http.StatusOK {
 				t.Errorf("the next sign-in ends with %d", page.StatusCode)
 			}
 		})
@@ -120,9 +121,9 @@ func TestUserInfoPolicy(t *testing.T) {
 			if name == "no answer" && testing.Short() {
 				t.Skip("waits for a time limit")
 			}
-			a := startScripted(t)
-			a.op.Answer(scriptedop.UserInfo, answer)
-			if page := a.visitor().get("/dashboard"); page.StatusCode != http.StatusOK || page.Request.URL.Path != "/dashboard" {
+			a := apptest.StartScripted(t)
+			a.OP.Answer(scriptedop.UserInfo, answer)
+			if page := a.Visitor().Get("/dashboard"); page.StatusCode != http.StatusOK || page.Request.URL.Path != "/dashboard" {
 				t.Errorf("the sign-in ends at %s with %d", page.Request.URL, page.StatusCode)
 			}
 		})
@@ -133,22 +134,22 @@ func TestUserInfoPolicy(t *testing.T) {
 // the session when the tenant says.
 func TestTenantClaims(t *testing.T) {
 	t.Parallel()
-	a, clock := assembleScripted(t)
-	a.op.EditIDToken(func(token *scriptedop.JWT) {
+	a, clock := apptest.Assemble(t)
+	a.OP.EditIDToken(func(token *scriptedop.JWT) {
 		token.Claims["https://example.com/roles"] = []string{"gardener"}
 		token.Claims["session_expiry"] = clock.Now().Add(10 * time.Minute).Unix()
 	})
-	v := a.visitor()
-	shown := text(parse(t, v.get("/login").body))
+	v := a.Visitor()
+	shown := apptest.Text(apptest.Parse(t, v.Get("/login").Body))
 	if !strings.Contains(shown, "https://example.com/roles") || !strings.Contains(shown, "gardener") {
 		t.Errorf("the dashboard shows: %s", shown)
 	}
 	clock.Move(10*time.Minute - time.Second)
-	if !v.signedIn() {
+	if !v.SignedIn() {
 		t.Error("the session has ended before its end")
 	}
 	clock.Move(time.Second)
-	if v.signedIn() {
+	if v.SignedIn() {
 		t.Error("the session goes on after its end")
 	}
 }
@@ -157,10 +158,10 @@ func TestTenantClaims(t *testing.T) {
 // provider too, which confirms whatever was asked for.
 func TestDevelopmentOrganization(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
+	a := apptest.Start(t)
 	for asked, want := range map[string]string{"org_AbC": `"org_id": "org_AbC"`, "Acme": `"org_name": "acme"`} {
-		end := a.visitor().signIn("/login?organization="+asked, ada)
-		if end.Request.URL.Path != "/dashboard" || !strings.Contains(text(parse(t, end.body)), want) {
+		end := a.Visitor().SignIn("/login?organization="+asked, apptest.Ada)
+		if end.Request.URL.Path != "/dashboard" || !strings.Contains(apptest.Text(apptest.Parse(t, end.Body)), want) {
 			t.Errorf("organization %s: the sign-in ends at %s with %d, without %s", asked, end.Request.URL, end.StatusCode, want)
 		}
 	}

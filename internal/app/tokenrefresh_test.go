@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"maps"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
@@ -14,24 +15,24 @@ import (
 // token lives, and that gives out a refresh token once (RT-04, RT-14).
 func TestRefreshRotates(t *testing.T) {
 	t.Parallel()
-	s, _ := assembleScripted(t)
-	s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
-	v := s.visitor()
-	s.signInNow(v)
+	s, _ := apptest.Assemble(t)
+	s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+	v := s.Visitor()
+	s.SignIn(v)
 	used := map[string]bool{}
 	for n := range 3 {
-		if got := v.refreshProfile(); got.StatusCode != http.StatusOK || !v.signedIn() {
-			t.Fatalf("refresh %d is answered with %d\n%s", n, got.StatusCode, s.log)
+		if got := v.RefreshProfile(); got.StatusCode != http.StatusOK || !v.SignedIn() {
+			t.Fatalf("refresh %d is answered with %d\n%s", n, got.StatusCode, s.Log)
 		}
-		form := s.op.Last(scriptedop.Token).Form
+		form := s.OP.Last(scriptedop.Token).Form
 		if token := form.Get("refresh_token"); form.Get("grant_type") != "refresh_token" || used[token] {
 			t.Errorf("refresh %d asks with %s, used before: %t", n, form.Get("grant_type"), used[token])
 		} else {
 			used[token] = true
 		}
 	}
-	s.wantCalls(4, 4)
-	s.wantNoSecrets(v.get("/dashboard"))
+	s.WantCalls(4, 4)
+	s.WantNoSecrets(v.Get("/dashboard"))
 }
 
 // TestRefreshedIDToken (RT-10) brings, with new tokens, an ID token that is or is not the
@@ -53,28 +54,28 @@ func TestRefreshedIDToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
-			v := s.visitor()
-			s.signInNow(v)
-			s.op.EditIDToken(func(token *scriptedop.JWT) { maps.Copy(token.Claims, tt.claims) })
-			got := v.refreshProfile()
-			if v.signedIn() != tt.alive {
-				t.Errorf("signed in: %t, want %t", v.signedIn(), tt.alive)
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			v := s.Visitor()
+			s.SignIn(v)
+			s.OP.EditIDToken(func(token *scriptedop.JWT) { maps.Copy(token.Claims, tt.claims) })
+			got := v.RefreshProfile()
+			if v.SignedIn() != tt.alive {
+				t.Errorf("signed in: %t, want %t", v.SignedIn(), tt.alive)
 			}
 			if tt.alive {
-				s.wantCalls(2, 2)
+				s.WantCalls(2, 2)
 				return
 			}
 			// The new access token is used for nothing.
-			s.wantCalls(2, 1)
+			s.WantCalls(2, 1)
 			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/signed-out?because=refresh") {
 				t.Errorf("answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
 			}
-			if lines := s.logged("session ended by refresh", ""); len(lines) != 1 || lines[0]["level"] != "WARN" {
+			if lines := s.Logged("session ended by refresh", ""); len(lines) != 1 || lines[0]["level"] != "WARN" {
 				t.Errorf("the log says %v", lines)
 			}
-			s.wantNoSecrets(got)
+			s.WantNoSecrets(got)
 		})
 	}
 }
@@ -86,17 +87,17 @@ func TestRefreshRefused(t *testing.T) {
 	for code, alive := range map[string]bool{"invalid_grant": false, "invalid_client": true, "temporarily_unavailable": true} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
-			v := s.visitor()
-			s.signInNow(v)
-			s.op.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": code, "error_description": "invalid_grant"}))
-			if got := v.refreshProfile(); got.StatusCode < 400 {
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			v := s.Visitor()
+			s.SignIn(v)
+			s.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": code, "error_description": "invalid_grant"}))
+			if got := v.RefreshProfile(); got.StatusCode < 400 {
 				t.Errorf("answered %d", got.StatusCode)
 			}
-			s.wantCalls(2, 1)
-			if v.signedIn() != alive {
-				t.Errorf("signed in: %t, want %t", v.signedIn(), alive)
+			s.WantCalls(2, 1)
+			if v.SignedIn() != alive {
+				t.Errorf("signed in: %t, want %t", v.SignedIn(), alive)
 			}
 		})
 	}
@@ -108,17 +109,17 @@ func TestSignOutDuringRefresh(t *testing.T) {
 	for _, endpoint := range []scriptedop.Endpoint{scriptedop.Token, scriptedop.UserInfo} {
 		t.Run(string(endpoint), func(t *testing.T) {
 			t.Parallel()
-			s, _ := assembleScripted(t)
-			s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
-			v := s.visitor()
-			s.signInNow(v)
-			cookies := v.cookieHeader()
-			held, barrier := scriptedop.Hold(s.op.Correct(endpoint))
-			s.op.Answer(endpoint, held)
-			refreshed := make(chan answer)
-			go func() { refreshed <- v.refreshProfile() }()
+			s, _ := apptest.Assemble(t)
+			s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			v := s.Visitor()
+			s.SignIn(v)
+			cookies := v.CookieHeader()
+			held, barrier := scriptedop.Hold(s.OP.Correct(endpoint))
+			s.OP.Answer(endpoint, held)
+			refreshed := make(chan apptest.Answer)
+			go func() { refreshed <- v.RefreshProfile() }()
 			<-barrier.Reached
-			out := v.direct(v.request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+			out := v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 			if out.StatusCode != http.StatusSeeOther {
 				t.Errorf("the sign-out is answered %d", out.StatusCode)
 			}
@@ -126,11 +127,11 @@ func TestSignOutDuringRefresh(t *testing.T) {
 			if got := <-refreshed; got.StatusCode != http.StatusUnauthorized || got.Header.Get("HX-Redirect") == "" {
 				t.Errorf("the refresh is answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
 			}
-			got := s.visitor().direct(v.request(http.MethodGet, "/dashboard", nil, "Cookie", cookies))
-			if got.StatusCode == http.StatusOK || v.signedIn() {
+			got := s.Visitor().Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookies))
+			if got.StatusCode == http.StatusOK || v.SignedIn() {
 				t.Errorf("the cookie opens the dashboard: %d", got.StatusCode)
 			}
-			s.wantNoSecrets(got)
+			s.WantNoSecrets(got)
 		})
 	}
 }
@@ -139,25 +140,25 @@ func TestSignOutDuringRefresh(t *testing.T) {
 // work without.
 func TestNothingToRefreshWith(t *testing.T) {
 	t.Parallel()
-	s, c := assembleScripted(t)
-	s.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "refresh_token"); response["expires_in"] = 600 })
-	v := s.visitor()
-	s.signInNow(v)
+	s, c := apptest.Assemble(t)
+	s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "refresh_token"); response["expires_in"] = 600 })
+	v := s.Visitor()
+	s.SignIn(v)
 	c.Move(10*time.Minute - time.Second)
-	if got := v.refreshProfile(); got.StatusCode != http.StatusOK {
+	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
 		t.Errorf("with a token that lives the refresh is answered %d", got.StatusCode)
 	}
 	c.Move(time.Hour)
 	for range 3 {
-		if got := v.refreshProfile(); got.StatusCode != http.StatusConflict {
+		if got := v.RefreshProfile(); got.StatusCode != http.StatusConflict {
 			t.Errorf("the refresh is answered %d", got.StatusCode)
 		}
-		if got := v.get("/dashboard"); got.StatusCode != http.StatusOK {
+		if got := v.Get("/dashboard"); got.StatusCode != http.StatusOK {
 			t.Errorf("the dashboard is %d", got.StatusCode)
 		}
 	}
-	s.wantCalls(1, 2)
-	if lines := s.logged("access token not refreshed yet", ""); len(lines) > 0 {
+	s.WantCalls(1, 2)
+	if lines := s.Logged("access token not refreshed yet", ""); len(lines) > 0 {
 		t.Errorf("the log says %v", lines)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -7,15 +7,17 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"latchkey/internal/apptest"
 )
 
 // TestTrouble presses each button of the development provider's workbench, and finds in
 // the app what the button says. A good sign-in comes after each.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
-	signIn := func(v *visitor) answer { return v.signIn("/login", ada) }
-	denied := func(v *visitor) answer { return v.get("/login") } // the provider asks nobody
-	refresh := func(v *visitor) answer { return v.post("/profile/refresh", nil) }
+	signIn := func(v *apptest.Visitor) apptest.Answer { return v.SignIn("/login", apptest.Ada) }
+	denied := func(v *apptest.Visitor) apptest.Answer { return v.Get("/login") } // the provider asks nobody
+	refresh := func(v *apptest.Visitor) apptest.Answer { return v.Post("/profile/refresh", nil) }
 	const (
 		unverified  = "The sign-in could not be verified"
 		unreachable = "The sign-in service cannot be reached"
@@ -23,7 +25,7 @@ func TestTrouble(t *testing.T) {
 	)
 	for button, tt := range map[string]struct {
 		signedIn bool // when the button is pressed
-		do       func(*visitor) answer
+		do       func(*apptest.Visitor) apptest.Answer
 		status   int
 		said     string
 		lasting  bool // until somebody stops it
@@ -47,34 +49,34 @@ func TestTrouble(t *testing.T) {
 			if tt.slow && testing.Short() {
 				t.Skip("waits for a time limit")
 			}
-			a := startApp(t)
-			await(t, "the provider is discovered", func() bool { return a.log.count("provider discovered") > 0 })
-			v := a.visitor()
+			a := apptest.Start(t)
+			apptest.Eventually(t, "the provider is discovered", func() bool { return a.Log.Count("provider discovered") > 0 })
+			v := a.Visitor()
 			if tt.signedIn {
 				signIn(v)
 			}
-			bench := v.get(a.issuer + "/")
+			bench := v.Get(a.Issuer + "/")
 			if effect := effectOf(t, bench, button); !strings.Contains(effect, "“"+tt.said+"”") {
 				t.Errorf("the button does not say %q: %s", tt.said, effect)
 			}
-			after := v.press(bench, button)
+			after := v.Press(bench, button)
 			if shown := trouble(t, after) != ""; shown == tt.atOnce {
 				t.Errorf("the workbench shows the trouble %q", trouble(t, after))
 			}
 			got := tt.do(v)
-			if got.StatusCode != tt.status || !strings.Contains(text(parse(t, got.body)), tt.said) {
-				t.Errorf("the app answers %d, want %d and %q:\n%s", got.StatusCode, tt.status, tt.said, text(parse(t, got.body)))
+			if got.StatusCode != tt.status || !strings.Contains(apptest.Text(apptest.Parse(t, got.Body)), tt.said) {
+				t.Errorf("the app answers %d, want %d and %q:\n%s", got.StatusCode, tt.status, tt.said, apptest.Text(apptest.Parse(t, got.Body)))
 			}
-			bench = v.get(a.issuer + "/")
+			bench = v.Get(a.Issuer + "/")
 			if shown := trouble(t, bench) != ""; shown != tt.lasting {
 				t.Errorf("the workbench shows the trouble %q afterwards", trouble(t, bench))
 			}
 			if tt.lasting {
-				if stopped := v.press(bench, "stop-trouble"); trouble(t, stopped) != "" {
+				if stopped := v.Press(bench, "stop-trouble"); trouble(t, stopped) != "" {
 					t.Errorf("it does not stop: %s", trouble(t, stopped))
 				}
 			}
-			someone := a.visitor()
+			someone := a.Visitor()
 			if good := signIn(someone); good.StatusCode != http.StatusOK || good.Request.URL.Path != "/dashboard" {
 				t.Errorf("the next sign-in ends at %s with %d", good.Request.URL.Path, good.StatusCode)
 			}
@@ -88,24 +90,24 @@ func TestTrouble(t *testing.T) {
 // TestTroubleThatNobodyNotices rotates the keys, and has userinfo fail during a sign-in.
 func TestTroubleThatNobodyNotices(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	v.signIn("/login", ada)
-	bench := v.get(a.issuer + "/")
-	before := text(byID(parse(t, bench.body), "key-id"))
+	a := apptest.Start(t)
+	v := a.Visitor()
+	v.SignIn("/login", apptest.Ada)
+	bench := v.Get(a.Issuer + "/")
+	before := apptest.Text(apptest.ByID(apptest.Parse(t, bench.Body), "key-id"))
 	for _, button := range []string{"make-keys", "make-userinfo"} {
-		bench = v.press(bench, button)
-		if got := a.visitor().signIn("/login", ada); got.Request.URL.Path != "/dashboard" {
+		bench = v.Press(bench, button)
+		if got := a.Visitor().SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
 			t.Errorf("after %s a sign-in ends at %s with %d", button, got.Request.URL.Path, got.StatusCode)
 		}
 	}
-	if after := text(byID(parse(t, bench.body), "key-id")); after == before {
+	if after := apptest.Text(apptest.ByID(apptest.Parse(t, bench.Body), "key-id")); after == before {
 		t.Error("the keys have not been rotated")
 	}
-	if got := v.get("/dashboard"); got.StatusCode != http.StatusOK {
+	if got := v.Get("/dashboard"); got.StatusCode != http.StatusOK {
 		t.Errorf("who was signed in gets %d", got.StatusCode)
 	}
-	if shown := trouble(t, v.get(a.issuer+"/")); shown != "" {
+	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
 		t.Errorf("the workbench still shows %q", shown)
 	}
 }
@@ -114,16 +116,16 @@ func TestTroubleThatNobodyNotices(t *testing.T) {
 // and stops it before anybody meets it.
 func TestTroubleStopped(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	bench := v.get(a.issuer + "/")
-	for n := range parse(t, bench.body).Descendants() {
-		if n.Type == html.ElementNode && strings.HasPrefix(attribute(n, "id"), "make-") && attribute(n, "id") != "make-keys" {
-			v.press(bench, attribute(n, "id"))
+	a := apptest.Start(t)
+	v := a.Visitor()
+	bench := v.Get(a.Issuer + "/")
+	for n := range apptest.Parse(t, bench.Body).Descendants() {
+		if n.Type == html.ElementNode && strings.HasPrefix(apptest.Attribute(n, "id"), "make-") && apptest.Attribute(n, "id") != "make-keys" {
+			v.Press(bench, apptest.Attribute(n, "id"))
 		}
 	}
 	shown := 0
-	for n := range byID(parse(t, v.get(a.issuer+"/").body), "trouble").Descendants() {
+	for n := range apptest.ByID(apptest.Parse(t, v.Get(a.Issuer+"/").Body), "trouble").Descendants() {
 		if n.Data == "li" {
 			shown++
 		}
@@ -131,11 +133,11 @@ func TestTroubleStopped(t *testing.T) {
 	if shown != 9 {
 		t.Errorf("%d of 9 kinds of trouble are shown", shown)
 	}
-	if page := v.get(a.issuer + "/end_session"); trouble(t, page) == "" {
+	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
 		t.Error("the other pages show no trouble")
 	}
-	v.press(v.get(a.issuer+"/"), "stop-trouble")
-	if got := v.signIn("/login", ada); got.Request.URL.Path != "/dashboard" {
+	v.Press(v.Get(a.Issuer+"/"), "stop-trouble")
+	if got := v.SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
 		t.Errorf("a sign-in ends at %s with %d", got.Request.URL.Path, got.StatusCode)
 	}
 }
@@ -143,26 +145,26 @@ func TestTroubleStopped(t *testing.T) {
 // TestTroubleOfAnotherSite has a page of another site press the buttons.
 func TestTroubleOfAnotherSite(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
+	a := apptest.Start(t)
+	v := a.Visitor()
 	for name, headers := range map[string][]string{
 		"by Sec-Fetch-Site": {"Sec-Fetch-Site", "cross-site"},
 		"by Origin":         {"Origin", "https://evil.example"},
-		"the app's own":     {"Sec-Fetch-Site", "same-site", "Origin", a.url},
+		"the app's own":     {"Sec-Fetch-Site", "same-site", "Origin", a.URL},
 	} {
 		for _, values := range []url.Values{{"make": {"deny"}}, {"stop": {"1"}}} {
-			if got := v.direct(v.request(http.MethodPost, a.issuer+"/trouble", values, headers...)); got.StatusCode != http.StatusForbidden {
+			if got := v.Direct(v.Request(http.MethodPost, a.Issuer+"/trouble", values, headers...)); got.StatusCode != http.StatusForbidden {
 				t.Errorf("%s: %v is answered with %d", name, values, got.StatusCode)
 			}
 		}
 	}
-	if got := v.direct(v.request(http.MethodGet, a.issuer+"/trouble?make=deny", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+	if got := v.Direct(v.Request(http.MethodGet, a.Issuer+"/trouble?make=deny", nil)); got.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("a link is answered with %d", got.StatusCode)
 	}
-	if got := v.direct(v.request(http.MethodPost, a.issuer+"/trouble", url.Values{"make": {"coffee"}}, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusBadRequest {
+	if got := v.Direct(v.Request(http.MethodPost, a.Issuer+"/trouble", url.Values{"make": {"coffee"}}, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("unknown trouble is answered with %d", got.StatusCode)
 	}
-	if shown := trouble(t, v.get(a.issuer+"/")); shown != "" {
+	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
 		t.Errorf("there is trouble: %s", shown)
 	}
 }
@@ -170,33 +172,33 @@ func TestTroubleOfAnotherSite(t *testing.T) {
 // TestSignInFromTheWorkbench follows the provider's link to the app.
 func TestSignInFromTheWorkbench(t *testing.T) {
 	t.Parallel()
-	a := startApp(t)
-	v := a.visitor()
-	link := byID(parse(t, v.get(a.issuer+"/").body), "sign-in-latchkey-development")
+	a := apptest.Start(t)
+	v := a.Visitor()
+	link := apptest.ByID(apptest.Parse(t, v.Get(a.Issuer+"/").Body), "sign-in-latchkey-development")
 	if link == nil {
 		t.Fatal("the workbench has no link to sign in")
 	}
-	if got := v.signIn(attribute(link, "href"), ada); got.Request.URL.Path != "/dashboard" {
+	if got := v.SignIn(apptest.Attribute(link, "href"), apptest.Ada); got.Request.URL.Path != "/dashboard" {
 		t.Errorf("it ends at %s with %d", got.Request.URL.Path, got.StatusCode)
 	}
 }
 
 // effectOf is what the workbench says that a button does.
-func effectOf(t *testing.T, bench answer, button string) string {
+func effectOf(t *testing.T, bench apptest.Answer, button string) string {
 	t.Helper()
-	root := parse(t, bench.body)
-	n := byID(root, button)
+	root := apptest.Parse(t, bench.Body)
+	n := apptest.ByID(root, button)
 	if n == nil {
-		t.Fatalf("the workbench has no button %q:\n%s", button, bench.body)
+		t.Fatalf("the workbench has no button %q:\n%s", button, bench.Body)
 	}
-	return text(byID(root, attribute(n, "aria-describedby")))
+	return apptest.Text(apptest.ByID(root, apptest.Attribute(n, "aria-describedby")))
 }
 
 // trouble is what a page of the provider says is wrong on purpose.
-func trouble(t *testing.T, page answer) string {
+func trouble(t *testing.T, page apptest.Answer) string {
 	t.Helper()
-	if n := byID(parse(t, page.body), "trouble"); n != nil {
-		return text(n)
+	if n := apptest.ByID(apptest.Parse(t, page.Body), "trouble"); n != nil {
+		return apptest.Text(n)
 	}
 	return ""
 }

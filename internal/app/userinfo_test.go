@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"net/http"
@@ -11,37 +11,32 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
-
-// refreshProfile presses Refresh as htmx does.
-func (v *visitor) refreshProfile() answer {
-	v.t.Helper()
-	return v.post("/profile/refresh", nil, "HX-Request", "true")
-}
 
 // TestUserInfoRequest (UI-03) looks at what the provider is asked with, at the sign-in
 // and after a refresh.
 func TestUserInfoRequest(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
+	s := apptest.StartScripted(t)
 	var access atomic.Value
-	s.op.Edit(scriptedop.Token, func(response map[string]any) {
+	s.OP.Edit(scriptedop.Token, func(response map[string]any) {
 		access.Store(response["access_token"])
 		delete(response, "expires_in") // so that the refresh fetches a new one
 	})
-	v := s.visitor()
+	v := s.Visitor()
 	check := func(when string) {
 		t.Helper()
-		last := s.op.Last(scriptedop.UserInfo)
+		last := s.OP.Last(scriptedop.UserInfo)
 		if last.Header.Get("Authorization") != "Bearer "+access.Load().(string) || len(last.Query)+len(last.Form) > 0 || last.Header.Get("Cookie") != "" {
 			t.Errorf("UI-03: %s it is asked with Authorization %q, query %v, form %v", when, last.Header.Get("Authorization"), last.Query, last.Form)
 		}
 	}
-	s.signInNow(v)
+	s.SignIn(v)
 	check("at the sign-in")
 	first := access.Load()
-	if got := v.refreshProfile(); got.StatusCode != http.StatusOK {
+	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
 		t.Fatalf("refreshing answers %d", got.StatusCode)
 	}
 	check("later")
@@ -54,58 +49,58 @@ func TestUserInfoRequest(t *testing.T) {
 // refresh and one more attempt for each time that a person asks, and never a loop.
 func TestUserInfoUnauthorized(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
-	s.wantCalls(1, 1)
-	s.op.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusUnauthorized))
-	got := v.refreshProfile()
-	if got.StatusCode != http.StatusBadGateway || !strings.Contains(got.body, `role="alert"`) {
-		t.Errorf("UI-06: answered %d %s", got.StatusCode, got.body)
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	s.WantCalls(1, 1)
+	s.OP.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusUnauthorized))
+	got := v.RefreshProfile()
+	if got.StatusCode != http.StatusBadGateway || !strings.Contains(got.Body, `role="alert"`) {
+		t.Errorf("UI-06: answered %d %s", got.StatusCode, got.Body)
 	}
-	s.wantCalls(2, 3)
-	if !v.signedIn() {
+	s.WantCalls(2, 3)
+	if !v.SignedIn() {
 		t.Error("UI-06: the person is signed out")
 	}
-	s.op.Answer(scriptedop.UserInfo, nil)
-	s.op.RevokeAccessTokens()
-	if got := v.refreshProfile(); got.StatusCode != http.StatusOK {
+	s.OP.Answer(scriptedop.UserInfo, nil)
+	s.OP.RevokeAccessTokens()
+	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
 		t.Errorf("UI-06: with a provider that takes the new one, answered %d", got.StatusCode)
 	}
-	s.wantCalls(3, 5)
+	s.WantCalls(3, 5)
 }
 
 // TestManyRefreshes (UI-07) presses Refresh two hundred times, forty at once.
 func TestManyRefreshes(t *testing.T) {
 	t.Parallel()
-	s, clock := assembleScripted(t)
-	v := s.visitor()
-	s.signInNow(v)
-	s.op.SignInAs("mallory") // whoever is at the provider now is not who signed in
-	var answers [200]answer
+	s, clock := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	s.OP.SignInAs("mallory") // whoever is at the provider now is not who signed in
+	var answers [200]apptest.Answer
 	for wave := range 5 { // those of one wave share an answer
 		var wg sync.WaitGroup
 		for i := range 40 {
-			wg.Go(func() { answers[40*wave+i] = v.refreshProfile() })
+			wg.Go(func() { answers[40*wave+i] = v.RefreshProfile() })
 		}
 		wg.Wait()
 	}
 	refreshed := 0
 	for _, got := range answers {
 		switch {
-		case got.StatusCode == http.StatusOK && strings.Contains(got.body, "Alice Example"):
+		case got.StatusCode == http.StatusOK && strings.Contains(got.Body, "Alice Example"):
 			refreshed++
 		case got.StatusCode == http.StatusTooManyRequests && got.Header.Get("Retry-After") != "":
 		default:
-			t.Errorf("UI-07: one is answered with %d %s", got.StatusCode, got.body)
+			t.Errorf("UI-07: one is answered with %d %s", got.StatusCode, got.Body)
 		}
 	}
-	if n := s.op.Calls(scriptedop.UserInfo); n < 2 || n > 4 || refreshed < 1 {
+	if n := s.OP.Calls(scriptedop.UserInfo); n < 2 || n > 4 || refreshed < 1 {
 		t.Errorf("UI-07: userinfo was asked %d times within a minute, and %d were refreshed", n, refreshed)
 	}
 	clock.Move(time.Minute)
-	if got := v.refreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.body, "Alice Example") {
-		t.Errorf("UI-07: a minute later: %d %s", got.StatusCode, got.body)
+	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Alice Example") {
+		t.Errorf("UI-07: a minute later: %d %s", got.StatusCode, got.Body)
 	}
 }
 
@@ -126,26 +121,26 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startScripted(t)
-			s.op.Answer(scriptedop.UserInfo, response)
-			v := s.visitor()
-			dashboard := s.signInNow(v)
-			refreshed := v.refreshProfile()
-			if refreshed.StatusCode < 500 || !strings.Contains(refreshed.body, `role="alert"`) {
-				t.Errorf("answered %d %s", refreshed.StatusCode, refreshed.body)
+			s := apptest.StartScripted(t)
+			s.OP.Answer(scriptedop.UserInfo, response)
+			v := s.Visitor()
+			dashboard := s.SignIn(v)
+			refreshed := v.RefreshProfile()
+			if refreshed.StatusCode < 500 || !strings.Contains(refreshed.Body, `role="alert"`) {
+				t.Errorf("answered %d %s", refreshed.StatusCode, refreshed.Body)
 			}
-			if strings.Contains(dashboard.body+refreshed.body+s.log.String(), "SECRETBODY") {
-				t.Errorf("the answer is quoted:\n%s\n%s", refreshed.body, s.log)
+			if strings.Contains(dashboard.Body+refreshed.Body+s.Log.String(), "SECRETBODY") {
+				t.Errorf("the answer is quoted:\n%s\n%s", refreshed.Body, s.Log)
 			}
 			if n := followed.Load(); n > 0 {
 				t.Errorf("UI-08: %d redirects were followed", n)
 			}
-			if lines := s.logged("signed in without userinfo", ""); len(lines) != 1 || lines[0]["reason"] != string(authn.ReasonUserInfoFailed) {
+			if lines := s.Logged("signed in without userinfo", ""); len(lines) != 1 || lines[0]["reason"] != string(authn.ReasonUserInfoFailed) {
 				t.Errorf("UI-05: the log says %v", lines)
 			}
-			s.op.Answer(scriptedop.UserInfo, nil)
-			if got := v.refreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.body, "alice@example.com") {
-				t.Errorf("once it answers well: %d %s", got.StatusCode, got.body)
+			s.OP.Answer(scriptedop.UserInfo, nil)
+			if got := v.RefreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "alice@example.com") {
+				t.Errorf("once it answers well: %d %s", got.StatusCode, got.Body)
 			}
 		})
 	}
@@ -155,29 +150,29 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 // changes.
 func TestWhoIsWho(t *testing.T) {
 	t.Parallel()
-	s := startScripted(t)
-	s.op.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["email"] = "shared@example.com" })
-	alice, bob := s.visitor(), s.visitor()
-	s.signInNow(alice)
-	s.op.SignInAs("bob")
-	s.signInNow(bob)
-	for v, want := range map[*visitor][2]string{alice: {"Alice Example", "Bob Example"}, bob: {"Bob Example", "Alice Example"}} {
-		page := v.get("/dashboard")
-		if !strings.Contains(page.body, want[0]) || strings.Contains(page.body, want[1]) || !strings.Contains(page.body, "shared@example.com") {
-			t.Errorf("ID-15: the dashboard of %s is\n%s", want[0], page.body)
+	s := apptest.StartScripted(t)
+	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["email"] = "shared@example.com" })
+	alice, bob := s.Visitor(), s.Visitor()
+	s.SignIn(alice)
+	s.OP.SignInAs("bob")
+	s.SignIn(bob)
+	for v, want := range map[*apptest.Visitor][2]string{alice: {"Alice Example", "Bob Example"}, bob: {"Bob Example", "Alice Example"}} {
+		page := v.Get("/dashboard")
+		if !strings.Contains(page.Body, want[0]) || strings.Contains(page.Body, want[1]) || !strings.Contains(page.Body, "shared@example.com") {
+			t.Errorf("ID-15: the dashboard of %s is\n%s", want[0], page.Body)
 		}
 	}
-	s.op.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["email"] = "new@example.com" })
-	if got := bob.refreshProfile(); !strings.Contains(got.body, "new@example.com") {
+	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["email"] = "new@example.com" })
+	if got := bob.RefreshProfile(); !strings.Contains(got.Body, "new@example.com") {
 		t.Errorf("refreshing answers %d", got.StatusCode)
 	}
-	token := s.op.LogoutToken()
+	token := s.OP.LogoutToken()
 	delete(token.Claims, "sid") // all sessions of bob's
-	if got := alice.post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
+	if got := alice.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
 		t.Fatalf("answered %d", got.StatusCode)
 	}
-	if !alice.signedIn() || bob.signedIn() {
-		t.Errorf("ID-15: alice is signed in: %t, bob: %t", alice.signedIn(), bob.signedIn())
+	if !alice.SignedIn() || bob.SignedIn() {
+		t.Errorf("ID-15: alice is signed in: %t, bob: %t", alice.SignedIn(), bob.SignedIn())
 	}
 }
 
@@ -187,7 +182,7 @@ func TestDistributedClaims(t *testing.T) {
 	asked := new(atomic.Int32)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	t.Cleanup(elsewhere.Close)
-	s := startScripted(t)
+	s := apptest.StartScripted(t)
 	add := func(claims map[string]any) {
 		claims["_claim_names"] = map[string]any{"address": "a", "phone_number": "b"}
 		claims["_claim_sources"] = map[string]any{
@@ -195,11 +190,11 @@ func TestDistributedClaims(t *testing.T) {
 		}
 		claims["picture"], claims["jku"] = elsewhere.URL+"/picture", elsewhere.URL+"/keys"
 	}
-	s.op.Edit(scriptedop.UserInfo, add)
-	s.op.EditIDToken(func(token *scriptedop.JWT) { add(token.Claims) })
-	v := s.visitor()
-	s.signInNow(v)
-	v.refreshProfile()
+	s.OP.Edit(scriptedop.UserInfo, add)
+	s.OP.EditIDToken(func(token *scriptedop.JWT) { add(token.Claims) })
+	v := s.Visitor()
+	s.SignIn(v)
+	v.RefreshProfile()
 	if n := asked.Load(); n > 0 {
 		t.Errorf("ID-25: the server asked elsewhere %d times", n)
 	}

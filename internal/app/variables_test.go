@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"path/filepath"
@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 )
 
 // notOurs are names in capitals that documents and deployments mention and that are no
@@ -27,14 +30,14 @@ func TestDocumentedVariables(t *testing.T) {
 	name := regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`)
 	set := regexp.MustCompile(`(?m)^(?:# )?([A-Z][A-Z0-9_]+)=`)
 	for _, file := range documents(t) {
-		text := string(content(t, file))
+		text := string(apptest.ReadFile(t, file))
 		names := name.FindAllString(text, -1)
 		for _, match := range set.FindAllStringSubmatch(text, -1) {
 			names = append(names, match[1])
 		}
 		slices.Sort(names)
 		for _, n := range slices.Compact(names) {
-			if !slices.Contains(variableNames(), n) && !slices.Contains(notOurs, n) && n != "TOKEN" {
+			if !slices.Contains(app.VariableNames(), n) && !slices.Contains(notOurs, n) && n != "TOKEN" {
 				t.Errorf("%s names %s, and there is no such variable", file, n)
 			}
 		}
@@ -46,13 +49,13 @@ func documents(t *testing.T) []string {
 	t.Helper()
 	files := []string{"README.md", ".env.example", "Containerfile"}
 	for _, pattern := range []string{"docs/*.md", "deploy/*"} {
-		matches, err := filepath.Glob(pattern)
+		matches, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
 		if err != nil || len(matches) == 0 {
 			t.Fatalf("no %s (%v)", pattern, err)
 		}
 		files = append(files, matches...)
 	}
-	return slices.DeleteFunc(files, func(name string) bool { return name == "deploy/.env" })
+	return slices.DeleteFunc(files, func(name string) bool { return filepath.Base(name) == ".env" })
 }
 
 // TestVariableTable compares the table of README.md with Config: each variable has a row,
@@ -60,12 +63,12 @@ func documents(t *testing.T) []string {
 func TestVariableTable(t *testing.T) {
 	t.Parallel()
 	rows := make(map[string]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z][^|]*) \\| ([^|]*) \\|").FindAllStringSubmatch(string(content(t, "README.md")), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z][^|]*) \\| ([^|]*) \\|").FindAllStringSubmatch(string(apptest.ReadFile(t, "README.md")), -1) {
 		for variable := range strings.SplitSeq(row[1], ", ") {
 			rows[strings.Trim(variable, "`")] = row[2]
 		}
 	}
-	for field := range reflect.TypeFor[Config]().Fields() {
+	for field := range reflect.TypeFor[app.Config]().Fields() {
 		variable, value := field.Tag.Get("envconfig"), field.Tag.Get("default")
 		if variable == "" {
 			continue
@@ -92,7 +95,7 @@ func TestVariableTable(t *testing.T) {
 // TestDeployedConfiguration shows that what deploy/ sets makes a configuration that the
 // program accepts, once the secrets are filled in.
 func TestDeployedConfiguration(t *testing.T) {
-	compose := content(t, "deploy/compose.yaml")
+	compose := apptest.ReadFile(t, "deploy/compose.yaml")
 	var parsed struct {
 		Services map[string]struct{ Environment map[string]string }
 		Networks map[string]struct {
@@ -106,14 +109,14 @@ func TestDeployedConfiguration(t *testing.T) {
 	for variable, value := range parsed.Services["node-2"].Environment {
 		env = append(env, variable+"="+strings.NewReplacer("${APP_HOST:?}", "app.example.com", "${VALKEY_PASSWORD:?}", "p").Replace(value))
 	}
-	cfg, err := LoadConfig(env)
+	cfg, err := app.LoadConfig(env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if subnet := parsed.Networks["inside"].IPAM.Config[0].Subnet; cfg.parsedRedis == nil || !slices.Equal(cfg.TrustedProxies, []string{subnet}) {
+	if subnet := parsed.Networks["inside"].IPAM.Config[0].Subnet; !strings.Contains(string(cfg.SessionStore), "://") || !slices.Equal(cfg.TrustedProxies, []string{subnet}) {
 		t.Errorf("no shared store, or the proxies are not those of the network: %v", cfg.TrustedProxies)
 	}
-	example := string(content(t, "deploy/env.example"))
+	example := string(apptest.ReadFile(t, "deploy/env.example"))
 	for _, needed := range regexp.MustCompile(`\$\{([A-Z_]+):\?\}`).FindAllSubmatch(compose, -1) {
 		if !strings.Contains(example, "\n"+string(needed[1])+"=") {
 			t.Errorf("deploy/env.example lacks %s", needed[1])

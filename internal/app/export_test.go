@@ -1,0 +1,46 @@
+package app
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"time"
+
+	"latchkey/authn"
+)
+
+// Most tests are outside of the package, because their harness imports it. These are the
+// internals that they need.
+var (
+	Commit        = commit
+	Good          = good
+	NewLogger     = newLogger
+	VariableNames = variableNames
+)
+
+const MaxLogged = maxLogged
+
+func CommandNames() (names []string) {
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func (c *Config) Issuer() string                   { return c.issuer() }
+func (c *Config) ParsedSigningKey() crypto.Signer  { return c.parsedSigningKey }
+func (c *Config) WarnOfOpenFiles(log *slog.Logger) { c.warnOfOpenFiles(log) }
+
+func NewCertificate(certFile, keyFile string, now func() time.Time, log *slog.Logger) *certificate {
+	return &certificate{certFile: certFile, keyFile: keyFile, now: now, log: log}
+}
+
+func (c *certificate) Get() (*tls.Certificate, error) { return c.get() }
+
+func NewReport(out io.Writer, terminal bool) *report {
+	return &report{out: out, terminal: terminal}
+}
+
+func (r *report) Run(ctx context.Context, check authn.Question) { r.run(ctx, check) }

@@ -1,0 +1,221 @@
+package apptest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// Browser is a tab of headless Chromium. The test fails if a page writes to the console,
+// breaks its Content-Security-Policy, or sends a request to a third party.
+type Browser struct {
+	T       *testing.T
+	Context context.Context
+	App     *App
+
+	mu        sync.Mutex
+	expected  []string
+	complaint []string
+}
+
+// OpenBrowser starts a browser. Where Chromium is not installed the test is skipped, except
+// in CI.
+func OpenBrowser(t *testing.T, a *App) *Browser {
+	t.Helper()
+	path, err := findChromium()
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("CI needs Chromium (Debian's package chromium)")
+		}
+		t.Skip("this test needs Chromium (Debian's package chromium)")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	return watched(t, a, ctx)
+}
+
+// watched returns a tab whose complaints fail the test.
+func watched(t *testing.T, a *App, ctx context.Context) *Browser {
+	t.Helper()
+	b := &Browser{T: t, Context: ctx, App: a}
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
+	Call(b, network.Enable, network.EnableParams{})
+	Call(b, log.Enable, cdp.Empty{})
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, c := range b.complaint {
+			t.Errorf("the browser complains: %s", c)
+		}
+	})
+	return b
+}
+
+func findChromium() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// Call sends a command of the DevTools protocol to a tab.
+func Call[P, R any](b *Browser, command cdp.Command[P, R], params P) R {
+	b.T.Helper()
+	result, err := chromedp.Call(b.Context, command, params)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return result
+}
+
+// hear collects complaints.
+func (b *Browser) hear(event any) {
+	text := ""
+	switch e := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		text = "console." + string(e.Type)
+	case *runtime.EventExceptionThrown:
+		text = "an exception: " + e.ExceptionDetails.Text
+	case *page.EventJavascriptDialogOpening: // HB-17
+		text = "a dialog: " + e.Message
+	case *log.EventEntryAdded:
+		text = e.Entry.Text
+	case *network.EventRequestWillBeSent:
+		if address := e.Request.URL; !strings.HasPrefix(address, b.App.URL) && !strings.HasPrefix(address, b.App.Issuer) && !strings.HasPrefix(address, "about:") {
+			text = "a request to " + address
+		}
+	}
+	// Signing out clears the browser's cache, and Chromium says so.
+	if text == "" || strings.HasPrefix(text, "Clear-Site-Data header on ") {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, expected := range b.expected {
+		if strings.Contains(text, expected) {
+			return
+		}
+	}
+	b.complaint = append(b.complaint, text)
+}
+
+// Expect excuses complaints that contain a text, such as that about an answer with an error
+// status.
+func (b *Browser) Expect(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected = append(b.expected, text)
+}
+
+// Do runs steps of chromedp.
+func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
+	b.T.Helper()
+	if err := chromedp.Do(b.Context, steps...); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+// Open opens a page of the app.
+func (b *Browser) Open(path string) {
+	b.T.Helper()
+	b.Do(chromedp.Navigate(b.App.URL + path))
+}
+
+// Click clicks the element that a selector finds.
+func (b *Browser) Click(selector string) {
+	b.T.Helper()
+	b.Do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Wait waits until a selector finds a visible element.
+func (b *Browser) Wait(selector string) {
+	b.T.Helper()
+	b.Do(chromedp.WaitVisible(chromedp.CSS(selector)))
+}
+
+// Text returns the text of an element as a person reads it.
+func (b *Browser) Text(selector string) string {
+	b.T.Helper()
+	return Value(b, chromedp.Text(chromedp.CSS(selector)))
+}
+
+// Path returns the path of a page of the app, or the whole address of another page.
+func (b *Browser) Path() string {
+	b.T.Helper()
+	return strings.TrimPrefix(Value(b, chromedp.Location()), b.App.URL)
+}
+
+// Evaluate returns the value of a JavaScript expression in the page.
+func Evaluate[T any](b *Browser, expression string) T {
+	b.T.Helper()
+	return Value(b, chromedp.Evaluate[T](expression))
+}
+
+// Value runs a step of chromedp and returns its value.
+func Value[T any](b *Browser, action chromedp.Action[T]) T {
+	b.T.Helper()
+	value, err := chromedp.Run(b.Context, action)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return value
+}
+
+// WithoutJavaScript switches JavaScript off in the tab.
+func (b *Browser) WithoutJavaScript() {
+	b.T.Helper()
+	Call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+}
+
+// SignIn opens a page that needs a sign-in, and signs in at the development provider as the
+// person with this subject.
+func (b *Browser) SignIn(from, subject string) {
+	b.T.Helper()
+	b.Open(from)
+	b.Click(`button[id="person-` + subject + `"]`)
+	b.Wait("#qsLogoutBtn")
+}
+
+// Until waits until a JavaScript expression is true.
+func (b *Browser) Until(expression string) {
+	b.T.Helper()
+	if _, err := chromedp.Run(b.Context, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(Patience))); err != nil {
+		b.T.Fatalf("%s: %v; the page at %s says\n%s", expression, err, b.Path(), b.Text("body"))
+	}
+}
+
+// Tab opens another tab of the same browser.
+func (b *Browser) Tab() *Browser { return b.another() }
+
+// Device opens a tab that shares no cookie with this one, as the browser of another computer.
+func (b *Browser) Device() *Browser { return b.another(chromedp.WithNewBrowserContext()) }
+
+func (b *Browser) another(options ...chromedp.ContextOption) *Browser {
+	b.T.Helper()
+	ctx, cancel := chromedp.NewContext(b.Context, options...)
+	b.T.Cleanup(cancel)
+	return watched(b.T, b.App, ctx)
+}

@@ -1,0 +1,102 @@
+package apptest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/internal/app"
+	"latchkey/internal/scriptedop"
+)
+
+// Clock stands still until a test moves it.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that shows a time.
+func NewClock(now time.Time) *Clock { return &Clock{now: now} }
+
+// Now returns the time that the clock shows.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Move moves the clock forward.
+func (c *Clock) Move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Assemble serves the app beside a scripted provider, with one clock for both. Sessions are
+// in memory, and nothing runs in the background.
+func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	return AssembleWith(t, func(*authn.Config) {}, env...)
+}
+
+// AssembleWith does the same with settings that no configuration can have beside a scripted
+// provider, such as those of an Auth0 tenant.
+func AssembleWith(t *testing.T, change func(*authn.Config), env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	c := NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC))
+	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
+	a := &App{T: t, Log: NewLog(), DataDir: t.TempDir(), Issuer: op.Issuer}
+	server := httptest.NewUnstartedServer(nil)
+	_, port, _ := strings.Cut(server.Listener.Addr().String(), ":")
+	cfg, err := app.LoadConfig(append(append(Env(op), "PORT="+port, "LOG_FORMAT=json", "DATA_DIR="+a.DataDir, "SESSION_STORE=memory"), env...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	assembled, err := app.New(t.Context(), cfg, a.Log, func(settings *authn.Config) {
+		settings.Now = c.Now
+		change(settings)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = assembled.Handler
+	server.Start()
+	t.Cleanup(server.Close)
+	a.URL = cfg.BaseURL(cfg.Port).String()
+	return &Scripted{App: a, OP: op, Assembled: assembled, Server: server}, c
+}
+
+// TwoDevices is a person who is signed in on two devices.
+type TwoDevices struct {
+	*Scripted
+	Clock       *Clock
+	Here, There *Visitor
+}
+
+// NewTwoDevices signs a person in on two devices.
+func NewTwoDevices(t *testing.T, env ...string) *TwoDevices {
+	t.Helper()
+	s, c := Assemble(t, env...)
+	p := &TwoDevices{Scripted: s, Clock: c, Here: s.Visitor(), There: s.Visitor()}
+	p.SignIn(p.Here)
+	p.SignIn(p.There)
+	return p
+}
+
+// StepUpForm returns the form that [TwoDevices.EndOthers] sends. Where a step-up interrupts
+// it, the form must arrive unchanged.
+func StepUpForm() url.Values {
+	return url.Values{"note": {`<b>"mine"</b> & yours`}, "to": {"a", "b", "a"}, "empty": {""}}
+}
+
+// EndOthers presses "Sign out the others" on one device, and returns the answer.
+func (p *TwoDevices) EndOthers(headers ...string) Answer {
+	p.T.Helper()
+	headers = append(headers, "Sec-Fetch-Site", "same-origin")
+	return p.Here.Direct(p.Here.Request(http.MethodPost, "/sessions/end-others", StepUpForm(), headers...))
+}

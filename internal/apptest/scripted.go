@@ -1,0 +1,140 @@
+package apptest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"latchkey/authn"
+	"latchkey/internal/app"
+	"latchkey/internal/scriptedop"
+)
+
+// Scripted is an app beside a provider that does what its test tells it to, and that signs
+// people in without asking them anything.
+type Scripted struct {
+	*App
+	OP *scriptedop.Provider
+	// Assembled and Server are set by [Assemble] alone.
+	Assembled *app.App
+	Server    *httptest.Server
+}
+
+// StartScripted runs the program beside a scripted provider, and waits until it has
+// discovered the provider.
+func StartScripted(t *testing.T, env ...string) *Scripted {
+	t.Helper()
+	s := StartBeside(t, NewOP(t), env...)
+	Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
+	return s
+}
+
+// NewOP starts a scripted provider for a program that has yet to start, so that a test can
+// change first what the provider publishes. It signs with ES256, because making an RSA key
+// takes longer than most tests.
+func NewOP(t *testing.T) *scriptedop.Provider {
+	t.Helper()
+	return scriptedop.New(t, scriptedop.Config{Path: "/tenant/", Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
+}
+
+// StartBeside runs the program beside a scripted provider that is there already.
+func StartBeside(t *testing.T, op *scriptedop.Provider, env ...string) *Scripted {
+	t.Helper()
+	return &Scripted{App: Start(t, append(Env(op), env...)...), OP: op}
+}
+
+// Env returns the variables that make the app a client of a scripted provider.
+func Env(op *scriptedop.Provider) []string {
+	return []string{
+		"OIDC_ISSUER=" + op.Issuer, "AUTH0_CLIENT_ID=" + op.ClientID, "AUTH0_CLIENT_SECRET=" + op.ClientSecret, "ID_TOKEN_ALG=ES256",
+	}
+}
+
+// SignIn signs a visitor in as the person that the provider names, and returns the
+// dashboard.
+func (s *Scripted) SignIn(v *Visitor) Answer {
+	s.T.Helper()
+	end := v.Get("/login")
+	if end.StatusCode != http.StatusOK || end.Request.URL.Path != "/dashboard" {
+		s.T.Fatalf("signing in ends at %s with %d\n%s", end.Request.URL.Path, end.StatusCode, s.Log)
+	}
+	return end
+}
+
+// WantSignedIn checks that a callback signed a person in and leads to a page.
+func (s *Scripted) WantSignedIn(v *Visitor, got Answer, subject, page string) {
+	s.T.Helper()
+	if got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != page {
+		s.T.Fatalf("answered %d to %q, want the way to %s\n%s", got.StatusCode, got.Header.Get("Location"), page, s.Log)
+	}
+	if dashboard := v.Direct(v.Request(http.MethodGet, "/dashboard", nil)); !strings.Contains(dashboard.Body, `&#34;sub&#34;: &#34;`+subject+`&#34;`) {
+		s.T.Errorf("%s is not signed in: the dashboard is %d\n%s", subject, dashboard.StatusCode, dashboard.Body)
+	}
+	s.WantNoSecrets(got)
+}
+
+// WantRefused checks a refused sign-in: its status, page and log line, that nobody is signed
+// in, that nothing secret is shown, and how many times the token and the userinfo endpoint
+// have been called until now.
+func (s *Scripted) WantRefused(v *Visitor, got Answer, status int, reason authn.Reason, calls ...int) {
+	s.T.Helper()
+	if got.StatusCode != status {
+		s.T.Fatalf("answered %d to %q, want %d\n%s", got.StatusCode, got.Header.Get("Location"), status, s.Log)
+	}
+	root := Parse(s.T, got.Body)
+	again := Find(root, func(n *Node) bool { return n.Data == "a" && strings.HasPrefix(Attribute(n, "href"), "/login") })
+	if again == nil || Text(again) != "Try again" {
+		s.T.Errorf("the page does not offer to try again:\n%s", got.Body)
+	}
+	if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(reason) {
+		s.T.Errorf("the log says %v, want one refusal for %q", lines, reason)
+	}
+	s.WantNoSession(v, got)
+	s.WantCalls(calls...)
+	s.WantNoSecrets(got)
+}
+
+// WantNoSession checks that an answer made no session.
+func (s *Scripted) WantNoSession(v *Visitor, got Answer) {
+	s.T.Helper()
+	for _, cookie := range got.Cookies() {
+		if strings.TrimPrefix(cookie.Name, "__Host-") == "session" && cookie.Value != "" {
+			s.T.Error("the answer sets a session cookie")
+		}
+	}
+	if v.SignedIn() {
+		s.T.Error("the dashboard opens")
+	}
+}
+
+// WantCalls checks how many times the token and the userinfo endpoint were called.
+func (s *Scripted) WantCalls(calls ...int) {
+	s.T.Helper()
+	if got := []int{s.OP.Calls(scriptedop.Token), s.OP.Calls(scriptedop.UserInfo)}; !slices.Equal(got, calls) {
+		s.T.Errorf("token and userinfo endpoint were called %v times, want %v", got, calls)
+	}
+	if n := s.OP.Calls(scriptedop.Other); n > 0 {
+		s.T.Errorf("the provider was asked %d times for what it does not offer", n)
+	}
+}
+
+// WantNoSecrets checks that neither the answer nor the log quotes a secret that the provider
+// issued.
+func (s *Scripted) WantNoSecrets(got Answer) {
+	s.T.Helper()
+	said := got.Body + got.Header.Get("Location") + s.Log.String()
+	for _, secret := range s.OP.Secrets() {
+		if strings.Contains(said, secret) {
+			s.T.Errorf("%q is in the answer or the log:\n%s\n%s", secret, got.Body, s.Log)
+		}
+	}
+}
+
+// WantStreams waits until this many event streams are open.
+func (s *Scripted) WantStreams(want int) {
+	s.T.Helper()
+	Eventually(s.T, strconv.Itoa(want)+" open streams", func() bool { return s.Assembled.Sessions.Watching() == want })
+}
