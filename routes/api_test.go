@@ -1,141 +1,281 @@
-package routes
+package routes_test
 
 import (
-	"io"
-	"log/slog"
+	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/labstack/echo/v4"
-
-	"latchkey/authn"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
-	"latchkey/static"
 )
 
-const (
-	audience = "https://api.example"
-	roles    = "https://app.example/roles"
-)
+const apiAudience = "https://api.example"
 
-// newApp is an app beside a scripted provider, for routes that the product does not have.
-func newApp(t *testing.T) (*App, *scriptedop.Provider) {
-	t.Helper()
-	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
-	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.DiscardHandler)
-	cfg := authn.Config{
-		Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: authn.Secret(op.ClientSecret), ClientAuth: authn.ClientSecretBasic,
-		RedirectURL: "http://example.com/callback", PostLogoutRedirectURL: "http://example.com/signed-out",
-		Scopes: []string{"openid"}, Audience: audience, IDTokenAlgorithms: []string{"ES256"}, ResponseMode: "query",
-		PushedAuthorizationRequests: "auto", Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
-		SessionsPerPerson: 1, Now: time.Now, Log: log,
-	}
-	rp, err := authn.NewRelyingParty(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sessions, err := authn.NewSessions(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	assets, err := static.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return New(Config{
-		RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), Assets: assets,
-		BaseURL: &url.URL{Scheme: "http", Host: "example.com"}, Now: time.Now, Log: log,
-	}), op
+// callAPI asks for /api/me, as a script does. headers are pairs.
+func callAPI(v *apptest.Visitor, headers ...string) apptest.Answer {
+	v.T.Helper()
+	return v.Direct(v.Request(http.MethodGet, "/api/me", nil, headers...))
 }
 
-// TestAPIRoutes adds routes as the README tells, and asks for them with a token and with a
-// session.
-func TestAPIRoutes(t *testing.T) {
+// startAPI runs the program for an audience.
+func startAPI(t *testing.T) *apptest.Scripted {
+	t.Helper()
+	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
+}
+
+// wantProblem checks a refusal: its status, its challenge after the realm, and what every
+// answer of an API has.
+func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
+	s.T.Helper()
+	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
+	if challenge == "none" {
+		want = nil
+	}
+	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
+		s.T.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
+	}
+	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
+		s.T.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+	}
+	s.WantNoSecrets(got)
+}
+
+// wantMe checks who the API says is calling.
+func wantMe(s *apptest.Scripted, got apptest.Answer, by, subject string) (me map[string]any) {
+	s.T.Helper()
+	if err := json.Unmarshal([]byte(got.Body), &me); err != nil || got.StatusCode != http.StatusOK {
+		s.T.Fatalf("answered %d %s\n%s", got.StatusCode, got.Body, s.Log)
+	}
+	if me["authenticated_by"] != by || me["sub"] != subject || me["iss"] != s.OP.Issuer {
+		s.T.Errorf("it is %v", me)
+	}
+	if got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Content-Type") != "application/json" || len(got.Cookies()) > 0 {
+		s.T.Errorf("the answer's header is %v", got.Header)
+	}
+	for name := range got.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			s.T.Errorf("other origins are let in: %s", name)
+		}
+	}
+	s.WantNoSecrets(got)
+	return me
+}
+
+// TestMe asks who is calling, with a session and with a token.
+func TestMe(t *testing.T) {
 	t.Parallel()
-	a, op := newApp(t)
-	api := []echo.MiddlewareFunc{a.api}
-	report := func(c echo.Context) error {
-		return c.String(http.StatusOK, "report for "+authn.CallerFrom(c.Request().Context()).Subject())
+	s := startAPI(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	me := wantMe(s, callAPI(v), "session", "alice")
+	if me["name"] != "Alice Example" || me["email"] != "alice@example.com" || me["email_verified"] != true || me["client_id"] != nil {
+		t.Errorf("by session it is %v", me)
 	}
-	a.echo.GET("/any", report, api...)
-	a.echo.POST("/any", report, api...)
-	a.echo.GET("/scope", report, append(slices.Clone(api), a.requireScope("reports:read"))...)
-	a.echo.GET("/scopes", report, append(slices.Clone(api), a.requireScope("reports:read", "reports:all"))...)
-	a.echo.GET("/claim", report, append(slices.Clone(api), a.requireClaim(authn.Includes(roles, "auditor")))...)
-	// Mistakes, which must not let anybody in.
-	a.echo.GET("/no-api", report, a.requireScope("reports:read"))
-	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
-
-	w := httptest.NewRecorder()
-	if _, err := a.Sessions.Start(w, httptest.NewRequest(http.MethodGet, "/", nil), &authn.SignIn{
-		Identity: authn.Identity{Issuer: op.Issuer, Subject: "alice", IDToken: authn.Claims(`{"` + roles + `":["auditor"]}`)}, At: time.Now(),
-	}); err != nil {
-		t.Fatal(err)
+	if expires, err := time.Parse(time.RFC3339, me["expires_at"].(string)); err != nil || time.Until(expires) < 23*time.Hour || time.Until(expires) > 24*time.Hour {
+		t.Errorf("the session expires at %v", me["expires_at"])
 	}
-	cookie := w.Result().Cookies()[0]
+	if scopes := me["scopes"].([]any); len(scopes) != 4 || scopes[0] != "openid" {
+		t.Errorf("the session's scopes are %v", scopes)
+	}
 
-	const realm = `Bearer realm="http://example.com"`
+	token := s.OP.AccessToken(apiAudience)
+	token.Claims["sub"], token.Claims["exp"] = "bob", 4_000_000_000
+	raw := token.Compact()
+	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer   "} {
+		got := callAPI(s.Visitor(), "Authorization", scheme+raw)
+		me = wantMe(s, got, "access_token", "bob")
+		if me["client_id"] != "another client" || me["expires_at"] != "2096-10-02T07:06:40Z" || me["name"] != nil || me["email_verified"] != nil {
+			t.Errorf("by %sit is %v", scheme, me)
+		}
+		if strings.Contains(got.Body+s.Log.String(), raw) {
+			t.Error("the token is in the answer or in the log")
+		}
+	}
+	token.Claims["email"], token.Claims["scope"] = "bob@example.com", ""
+	me = wantMe(s, callAPI(s.Visitor(), "Authorization", "Bearer "+token.Compact(), "Accept", "text/html", "HX-Request", "true"), "access_token", "bob")
+	if me["email"] != "bob@example.com" || me["email_verified"] != false || len(me["scopes"].([]any)) != 0 {
+		t.Errorf("with an address it is %v", me)
+	}
+	// The token counts, and not the cookie that a browser may add.
+	wantMe(s, callAPI(v, "Authorization", "Bearer "+raw), "access_token", "bob")
+	head := v.Direct(v.Request(http.MethodHead, "/api/me", nil))
+	if head.StatusCode != http.StatusOK || head.Body != "" {
+		t.Errorf("HEAD is answered %d %q", head.StatusCode, head.Body)
+	}
+}
+
+// TestBearerCredentials sends credentials in each way in which they can be sent.
+func TestBearerCredentials(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t)
+	good := s.OP.AccessToken(apiAudience).Compact()
+	const invalidRequest, invalidToken = `, error="invalid_request"`, `, error="invalid_token"`
 	for name, tt := range map[string]struct {
-		method, path string
-		body         string
-		scope        string // of the token; "" sends the session's cookie
-		roles        any
-		status       int
-		challenge    string
+		path      string
+		headers   []string
+		status    int
+		challenge string
 	}{
-		"a session":                        {path: "/any", status: 200},
-		"a token":                          {path: "/any", scope: "x", status: 200},
-		"a session needs no scope":         {path: "/scope", status: 200},
-		"the scope":                        {path: "/scope", scope: "openid reports:read", status: 200},
-		"another scope":                    {path: "/scope", scope: "openid reports:write", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
-		"a part of the scope":              {path: "/scope", scope: "reports:rea", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
-		"one scope of two":                 {path: "/scopes", scope: "reports:read", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read reports:all"`},
-		"both scopes":                      {path: "/scopes", scope: "reports:all reports:read", status: 200},
-		"a session with the claim":         {path: "/claim", status: 200},
-		"a token with the claim":           {path: "/claim", scope: "x", roles: []string{"auditor"}, status: 200},
-		"a token without it":               {path: "/claim", scope: "x", status: 403},
-		"a token with another type of it":  {path: "/claim", scope: "x", roles: "auditor", status: 403},
-		"a form":                           {method: "POST", path: "/any", body: "a=b", scope: "x", status: 200},
-		"a form with the token in it":      {method: "POST", path: "/any", body: "access_token=TOKEN", status: 400, challenge: realm + `, error="invalid_request"`},
-		"a form with the token in it, too": {method: "POST", path: "/any", body: "access_token=TOKEN", scope: "x", status: 400, challenge: realm + `, error="invalid_request"`},
-		"a scope without an API":           {path: "/no-api", scope: "reports:read", status: 303},
-		"a claim without anybody":          {path: "/no-caller", status: 303},
+		"none":                       {"/api/me", nil, 401, ""},
+		"none, of a browser":         {"/api/me", []string{"Accept", "text/html"}, 401, ""},
+		"none, of htmx":              {"/api/me", []string{"HX-Request", "true"}, 401, ""},
+		"another scheme":             {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
+		"another scheme with it":     {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
+		"no scheme":                  {"/api/me", []string{"Authorization", good}, 401, ""},
+		"an empty header":            {"/api/me", []string{"Authorization", ""}, 401, ""},
+		"no token":                   {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},
+		"an empty token":             {"/api/me", []string{"Authorization", "Bearer "}, 400, invalidRequest},
+		"padding alone":              {"/api/me", []string{"Authorization", "Bearer =="}, 400, invalidRequest},
+		"two tokens":                 {"/api/me", []string{"Authorization", "Bearer " + good + " " + good}, 400, invalidRequest},
+		"two in a list":              {"/api/me", []string{"Authorization", "Bearer " + good + ", Bearer " + good}, 400, invalidRequest},
+		"a quoted token":             {"/api/me", []string{"Authorization", `Bearer "` + good + `"`}, 400, invalidRequest},
+		"no token at all":            {"/api/me", []string{"Authorization", "Bearer x"}, 401, invalidToken},
+		"in the query":               {"/api/me?access_token=" + good, nil, 400, invalidRequest},
+		"in the query, empty":        {"/api/me?access_token=", nil, 400, invalidRequest},
+		"in the query too":           {"/api/me?access_token=" + good, []string{"Authorization", "Bearer " + good}, 400, invalidRequest},
+		"in a query nobody can read": {"/api/me?a=%zz&access_token=" + good, nil, 400, invalidRequest},
+		"a signature that is wrong":  {"/api/me", []string{"Authorization", "Bearer " + good[:len(good)-8] + "AAAAAAAA"}, 401, invalidToken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token := op.AccessToken(audience)
-			token.Claims["scope"], token.Claims[roles] = tt.scope, tt.roles
-			body := strings.ReplaceAll(tt.body, "TOKEN", token.Compact())
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, strings.NewReader(body))
-			if tt.method != "" {
-				r.Method = tt.method
-				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			}
-			if tt.scope != "" {
-				r.Header.Set("Authorization", "Bearer "+token.Compact())
-			} else {
-				r.AddCookie(cookie)
-			}
-			w := httptest.NewRecorder()
-			a.ServeHTTP(w, r)
-			got, err := io.ReadAll(w.Result().Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if w.Code != tt.status || w.Header().Get("WWW-Authenticate") != tt.challenge {
-				t.Errorf("answered %d %q, want %d %q\n%s", w.Code, w.Header().Get("WWW-Authenticate"), tt.status, tt.challenge, got)
-			}
-			if said := string(got) == "report for alice"; said != (tt.status == 200) {
-				t.Errorf("it says %s", got)
+			for _, v := range []*apptest.Visitor{s.Visitor(), s.Visitor()} {
+				got := v.Direct(v.Request(http.MethodGet, tt.path, nil, tt.headers...))
+				wantProblem(s, got, tt.status, tt.challenge)
+				if strings.Contains(got.Body+s.Log.String(), good) {
+					t.Error("the token is in the answer or in the log")
+				}
 			}
 		})
+	}
+	for _, second := range []string{"Bearer " + good, "Basic YTpi", ""} {
+		two := s.Visitor().Request(http.MethodGet, "/api/me", nil)
+		two.Header["Authorization"] = []string{"Bearer " + good, second}
+		wantProblem(s, s.Visitor().Direct(two), 400, invalidRequest)
+	}
+	huge := callAPI(s.Visitor(), "Authorization", "Bearer "+strings.Repeat("x", 40<<10))
+	if huge.StatusCode != http.StatusRequestHeaderFieldsTooLarge && huge.StatusCode != http.StatusUnauthorized {
+		t.Errorf("40 KiB are answered %d", huge.StatusCode)
+	}
+	wantMe(s, callAPI(s.Visitor(), "Authorization", "Bearer "+good), "access_token", "alice")
+}
+
+// TestBearerAndSession sends a token from a browser in which somebody is signed in.
+func TestBearerAndSession(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	for name, edit := range map[string]func(*scriptedop.JWT){
+		"for another audience": func(t *scriptedop.JWT) { t.Claims["aud"] = "https://other.example" },
+		"of another issuer":    func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
+		"expired":              func(t *scriptedop.JWT) { t.Claims["exp"] = 1 },
+		"not valid yet":        func(t *scriptedop.JWT) { t.Claims["nbf"] = 4_000_000_000 },
+		"unsigned":             func(t *scriptedop.JWT) { t.Key = scriptedop.Key{Algorithm: "none"} },
+		"a logout token":       func(token *scriptedop.JWT) { *token = *s.OP.LogoutToken() },
+	} {
+		token := s.OP.AccessToken(apiAudience)
+		edit(token)
+		raw := token.Compact()
+		if got := callAPI(v, "Authorization", "Bearer "+strings.TrimSuffix(raw, ".")); got.StatusCode == http.StatusOK {
+			t.Errorf("%s: the session stands in for the token: %s", name, got.Body)
+		} else if name != "unsigned" {
+			wantProblem(s, got, 401, `, error="invalid_token"`)
+		}
+	}
+	wantMe(s, callAPI(v, "Authorization", "Basic YTpi"), "session", "alice") // a proxy's in front of the app
+
+	for name, tt := range map[string]struct {
+		headers []string
+		status  int
+	}{
+		"a page of the app's":       {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, 200},
+		"the address bar":           {[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, 200},
+		"an old browser":            {nil, 200},
+		"another site's page":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"another site's link":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, 403},
+		"a page of a sibling's":     {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"what no browser would say": {[]string{"Sec-Fetch-Site", "x"}, 403},
+	} {
+		got := callAPI(v, append(tt.headers, "Origin", "")...)
+		if got.StatusCode != tt.status {
+			t.Errorf("%s is answered %d", name, got.StatusCode)
+		}
+		if tt.status == 403 {
+			wantProblem(s, got, 403, "none")
+		}
+	}
+	// A token is nobody's by accident: other sites' pages may bring one.
+	wantMe(s, callAPI(s.Visitor(), "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), "access_token", "alice")
+	if got := v.Direct(v.Request(http.MethodOptions, "/api/me", nil, "Origin", "https://evil.example", "Access-Control-Request-Headers", "authorization")); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a preflight is answered %d", got.StatusCode)
+	}
+	v.Post("/logout", nil)
+	wantProblem(s, callAPI(v), 401, "")
+}
+
+// TestNoAudience has no API: no token is good, and sessions are.
+func TestNoAudience(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	wantMe(s, callAPI(v), "session", "alice")
+	for _, audience := range []string{apiAudience, "client", ""} {
+		wantProblem(s, callAPI(v, "Authorization", "Bearer "+s.OP.AccessToken(audience).Compact()), 401, `, error="invalid_token"`)
+	}
+}
+
+// TestAPIWhenTheProviderIsDown cannot verify a token, which is not the token's fault.
+func TestAPIWhenTheProviderIsDown(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t, "AUTH0_AUDIENCE="+apiAudience)
+	s.OP.Answer(scriptedop.JWKS, scriptedop.Status(500))
+	wantProblem(s, callAPI(s.Visitor(), "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), 503, "none")
+	s.OP.Answer(scriptedop.JWKS, nil)
+}
+
+// TestAPILeavesTheSessionAlone asks all day long, which keeps nobody signed in.
+func TestAPILeavesTheSessionAlone(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	for range 8 {
+		clock.Move(3 * time.Hour)
+		if got := callAPI(v); got.StatusCode != http.StatusOK {
+			if clock.Now().Sub(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)) < 24*time.Hour {
+				t.Fatalf("answered %d", got.StatusCode)
+			}
+			return
+		}
+	}
+	t.Error("the session goes on after a day without its person")
+}
+
+// TestDevelopmentAccessToken gets a token of the built-in provider's, as the README says.
+func TestDevelopmentAccessToken(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t, "AUTH0_AUDIENCE="+apiAudience)
+	v := a.Visitor()
+	req := v.Request(http.MethodPost, a.Issuer+"/token", url.Values{"grant_type": {"client_credentials"}, "audience": {apiAudience}})
+	req.SetBasicAuth("latchkey-terminal", "development")
+	var response struct {
+		AccessToken string `json:"access_token"`
+	}
+	if got := v.Do(req); json.Unmarshal([]byte(got.Body), &response) != nil || response.AccessToken == "" {
+		t.Fatalf("the provider answers %d %s", got.StatusCode, got.Body)
+	}
+	got := callAPI(v, "Authorization", "Bearer "+response.AccessToken)
+	if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"sub":"latchkey-terminal@clients"`) {
+		t.Errorf("answered %d %s", got.StatusCode, got.Body)
+	}
+	v.SignIn("/login", apptest.Ada)
+	if got := callAPI(v); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"sub":"`+apptest.Ada+`"`) {
+		t.Errorf("with a session: answered %d %s", got.StatusCode, got.Body)
+	}
+	if lines := a.Logged("refused", ""); len(lines) > 0 {
+		t.Errorf("the log says %v", lines)
 	}
 }

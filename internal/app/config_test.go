@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
 )
 
 // tenant is a configuration with a real provider that is right.
@@ -281,5 +283,26 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(string(readme), "`"+name+"`") {
 			t.Errorf("README.md does not name %s", name)
 		}
+	}
+}
+
+// TestNothingListensBeforeItIsRight (CF-06, CF-01) starts the program with a
+// configuration that is wrong: it opens no port.
+func TestNothingListensBeforeItIsRight(t *testing.T) {
+	t.Parallel()
+	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
+	port := apptest.FreePort(t)
+	env := append(apptest.Env(op), "PORT="+port, "DATA_DIR="+t.TempDir(), "SESSION_IDLE=never")
+	ctx, stop := context.WithTimeout(t.Context(), apptest.Patience)
+	defer stop()
+	if err := app.Run(ctx, nil, env, io.Discard); !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), "SESSION_IDLE") {
+		t.Errorf("it ends with %v", err)
+	}
+	if conn, err := net.Dial("tcp", "localhost:"+port); err == nil {
+		conn.Close()
+		t.Error("something listens")
+	}
+	if n := op.Calls(scriptedop.Discovery); n > 0 {
+		t.Errorf("the provider was asked %d times", n)
 	}
 }

@@ -59,6 +59,16 @@ func Text(n *Node) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
+// Link returns where the link of a page with this text leads.
+func Link(t *testing.T, page Answer, label string) string {
+	t.Helper()
+	link := Find(Parse(t, page.Body), func(n *Node) bool { return n.Data == "a" && Text(n) == label })
+	if link == nil {
+		t.Fatalf("the page has no link %q:\n%s", label, page.Body)
+	}
+	return Attribute(link, "href")
+}
+
 // hiddenFields returns the values that a page fills into a form.
 func hiddenFields(form *Node) url.Values {
 	values := url.Values{}

@@ -1,0 +1,207 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+
+	"latchkey/internal/apptest"
+)
+
+// wantLeft checks that the tab has left by itself for the page that says why, with the way
+// back to where it was.
+func wantLeft(b *apptest.Browser, because, from, says string) {
+	b.T.Helper()
+	b.Wait("#qsLoginBtn")
+	if got, want := b.Path(), "/signed-out?because="+because+"&return_to="+strings.ReplaceAll(from, "/", "%2F"); got != want {
+		b.T.Errorf("the tab is at %s, want %s", got, want)
+	}
+	if got := b.Text("main"); !strings.Contains(got, says) {
+		b.T.Errorf("the page says: %s", got)
+	}
+}
+
+// TestBrowserTabsLeave (LR-06) has three tabs on one device and one on another: they hold
+// one stream each device, and leave by themselves in time when their session is ended.
+func TestBrowserTabsLeave(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	here := apptest.OpenBrowser(t, s.App)
+	there := []*apptest.Browser{here.Device()}
+	there = append(there, there[0].Tab(), there[0].Tab())
+	here.Open("/login")
+	here.Wait("#profile-card")
+	there[0].Open("/login")
+	there[0].Wait("#profile-card")
+	there[1].Open("/profile")
+	there[2].Open("/sessions")
+	s.WantStreams(2)
+
+	// The tab that holds the stream goes elsewhere; another takes over.
+	there[0].Open("/sessions")
+	there[0].Wait("#sessions-card")
+	s.WantStreams(2)
+
+	here.Open("/sessions")
+	here.Click("#end-others")
+	pressed := time.Now()
+	for i, from := range []string{"/sessions", "/profile", "/sessions"} {
+		wantLeft(there[i], "elsewhere", from, "another one of yours")
+	}
+	if took := time.Since(pressed); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if got := here.Path(); got != "/sessions" {
+		t.Errorf("the tab that ended them is at %s", got)
+	}
+	s.WantStreams(1)
+}
+
+// TestBrowserSignOutInAnotherTab signs out in one tab, which goes on to the provider and
+// back as ever, while the other says what happened.
+func TestBrowserSignOutInAnotherTab(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.SignIn("/login", apptest.Ada)
+	other := b.Tab()
+	other.Open("/profile")
+	other.Wait("#profile-card")
+	b.Click("#qsLogoutBtn")
+	wantLeft(other, "tab", "/profile", "another tab or window")
+	b.Wait("#qsLoginBtn")
+	if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") {
+		t.Errorf("the tab that signed out says: %s", got)
+	}
+}
+
+// TestBrowserWarning (WCAG 2.2, 2.2.1) lets a session go idle under two tabs.
+func TestBrowserWarning(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	b := apptest.OpenBrowser(t, s.App)
+	b.Open("/login")
+	b.Wait("#profile-card")
+	other := b.Tab()
+	other.Open("/profile")
+	other.Wait("#profile-card")
+	s.WantStreams(1)
+
+	apptest.Call(b, page.BringToFront, cdp.Empty{})
+	apptest.Evaluate[bool](b, `document.querySelector("summary").focus(), true`)
+	clock.Move(24*time.Hour - 2*time.Minute)
+	for _, tab := range []*apptest.Browser{b, other} {
+		tab.Wait("#session-warning")
+		if got := tab.Text("#session-warning"); !strings.Contains(got, "signed out in 2 minutes") || !strings.Contains(got, "Stay signed in") || strings.Contains(got, "new tab") {
+			t.Errorf("the warning says: %s", got)
+		}
+		tab.Until(`document.getElementById("announcer").textContent.includes("2 minutes")`)
+	}
+	cardSays := func(left string) string {
+		return `document.querySelector("[data-idle-end] .countdown").textContent === "` + left + `"`
+	}
+	b.Until(cardSays("in 2 minutes"))
+	if got := apptest.Evaluate[string](b, `document.activeElement.localName`); got != "summary" {
+		t.Errorf("the warning takes the focus away: it is on %q", got)
+	}
+	apptest.Evaluate[bool](b, `document.querySelector("#session-warning button").focus(), true`)
+	b.Click("#session-warning button")
+	for _, tab := range []*apptest.Browser{b, other} {
+		tab.Until(`!document.getElementById("session-warning")`)
+	}
+	b.Until(cardSays("in 24 hours"))
+	if got := apptest.Evaluate[string](b, `document.activeElement.localName`); got != "summary" {
+		t.Errorf("after the warning the focus is on %q", got)
+	}
+	if got := b.Path(); got != "/dashboard" {
+		t.Errorf("the page is at %s", got)
+	}
+	if got := apptest.Evaluate[int](b, `sessionStorage.length + localStorage.length`); got != 0 {
+		t.Errorf("HB-04: %d things are kept in the browser", got)
+	}
+
+	clock.Move(24*time.Hour - time.Second)
+	b.Wait("#session-warning")
+	clock.Move(time.Second)
+	wantLeft(b, "expired", "/dashboard", "ended by itself")
+	wantLeft(other, "expired", "/profile", "ended by itself")
+}
+
+// TestBrowserLastWarning offers a new sign-in before the absolute end, in a tab of its own;
+// the page stays as it is, and its warning goes.
+func TestBrowserLastWarning(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t, "SESSION_IDLE=24h", "SESSION_ABSOLUTE=24h")
+	b := apptest.OpenBrowser(t, s.App)
+	b.Open("/login")
+	b.Wait("#profile-card")
+	apptest.Evaluate[bool](b, `document.body.dataset.mark = "kept", true`)
+	clock.Move(24*time.Hour - time.Minute)
+	b.Wait("#session-warning a")
+	if got := apptest.Evaluate[string](b, `[...document.querySelectorAll("#session-warning a")].map(a => a.pathname + a.target + a.rel).join()`); got != "/login_blanknoopener" {
+		t.Errorf("the link is %s", got)
+	}
+	again := b.Tab()
+	again.Open("/login")
+	again.Wait("#profile-card")
+	b.Until(`!document.getElementById("session-warning")`)
+	if got := apptest.Evaluate[string](b, `document.body.dataset.mark`); got != "kept" {
+		t.Error("the page was loaded anew")
+	}
+	s.OP.SignInAs("mallory")
+	again.Open("/login")
+	again.Wait("#profile-card")
+	// The old page is not this person's.
+	b.Wait("body:not([data-mark]) #profile-card")
+	if got := b.Text(".account-name"); !strings.Contains(got, "Mallory") {
+		t.Errorf("the page is that of %s", got)
+	}
+}
+
+// TestBrowserStreamComesBack takes the stream away from a page, and its cookie.
+func TestBrowserStreamComesBack(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	b := apptest.OpenBrowser(t, s.App)
+	b.Open("/login")
+	b.Wait("#profile-card")
+	s.WantStreams(1)
+	b.Expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
+	// Without a cookie the server has nothing to say; the page finds out by itself.
+	apptest.Call(b, network.ClearBrowserCookies, cdp.Empty{})
+	s.Server.CloseClientConnections()
+	wantLeft(b, "", "/dashboard", "You are signed out")
+}
+
+// TestBrowserWithoutLocks has no Web Locks: every tab that is seen holds its own stream.
+func TestBrowserWithoutLocks(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	b := apptest.OpenBrowser(t, p.App)
+	apptest.Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete Navigator.prototype.locks`})
+	b.Open("/login")
+	b.Wait("#profile-card")
+	p.WantStreams(1)
+	p.EndOthers()
+	wantLeft(b, "elsewhere", "/dashboard", "another one of yours")
+	p.WantStreams(0)
+}
+
+// TestBrowserLeavesWithoutJavaScript waits for a short session to end.
+func TestBrowserLeavesWithoutJavaScript(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t, "SESSION_IDLE=2s")
+	b := apptest.OpenBrowser(t, a)
+	b.WithoutJavaScript()
+	b.Open("/profile")
+	b.Click(`button[id="person-` + apptest.Ada + `"]`)
+	b.Wait("#profile-card")
+	wantLeft(b, "expired", "/profile", "ended by itself")
+	if a.Log.Count(`"path":"/events"`) > 0 {
+		t.Error("a page without JavaScript listens")
+	}
+}

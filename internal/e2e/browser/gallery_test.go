@@ -1,0 +1,263 @@
+package browser
+
+import (
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"latchkey/internal/apptest"
+)
+
+// axeHash pins testdata/axe/axe.min.js: axe-core 4.14.1 as its makers published it, under
+// the licence beside it.
+const axeHash = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
+
+// axe is the source of axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile("testdata/axe/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha512.Sum384(source)
+	if got := base64.StdEncoding.EncodeToString(sum[:]); got != axeHash {
+		t.Fatalf("axe.min.js has the hash %s", got)
+	}
+	return string(source) + ";null"
+}
+
+// Every rule of WCAG 2.2 AA and of good practice; for the dark colours, those about colour.
+const (
+	everyRule   = `{type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}`
+	colourRules = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
+)
+
+// violation is what axe finds.
+type violation struct {
+	ID, Help string
+	Nodes    []struct{ HTML, FailureSummary string }
+}
+
+// accessible runs axe on the page at hand, and fails the test for what it finds.
+func accessible(b *apptest.Browser, axe, where, rules string) {
+	b.T.Helper()
+	found, err := chromedp.Run(b.Context, chromedp.Evaluate[string](
+		`(window.axe ? Promise.resolve() : new Promise(done => { `+axe+`; done(); })).then(() =>
+			axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"]})).then(r => JSON.stringify(r.violations))`,
+		chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	var violations []violation
+	if err := json.Unmarshal([]byte(found), &violations); err != nil {
+		b.T.Fatal(err)
+	}
+	for _, v := range violations {
+		for _, n := range v.Nodes {
+			b.T.Errorf("%s: %s (%s)\n\t%.300s\n\t%s", where, v.ID, v.Help, n.HTML, strings.ReplaceAll(n.FailureSummary, "\n", "\n\t"))
+		}
+	}
+}
+
+// setColours chooses the light or the dark ones.
+func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFeature) {
+	b.T.Helper()
+	apptest.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: append(others, &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}),
+	})
+}
+
+// still switches transitions off, during which a contrast is in between.
+var still = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}
+
+// TestBrowserGallery (HB-02) opens every piece of the gallery in one tab: axe finds nothing
+// in light or dark, the browser has nothing to complain of, and nothing is wider than the
+// narrowest screen.
+func TestBrowserGallery(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	source := axe(t)
+	seen := map[string]bool{}
+	for _, piece := range append(a.Gallery(), "/dev/gallery") {
+		narrow(b, piece)
+		// What has the same elements differs in words alone, of which axe has no opinion.
+		elements := apptest.Evaluate[string](b, `[...document.querySelectorAll("*")].map(e => e.localName + "." + e.className + "#" + e.id).join(" ")`)
+		if !seen[elements] {
+			seen[elements] = true
+			inBothColours(b, source, piece)
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("axe has looked at %d pieces only", len(seen))
+	}
+	t.Logf("axe has looked at %d pieces", len(seen))
+}
+
+// TestBrowserLivePages has axe look at the pages as they are in use, those of the
+// development provider too.
+func TestBrowserLivePages(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	source := axe(t)
+	look := func(where string) {
+		t.Helper()
+		inBothColours(b, source, where)
+	}
+	b.Open("/")
+	look("home")
+	b.Do(chromedp.Navigate(a.Issuer + "/"))
+	look("the provider")
+	b.Do(chromedp.Navigate(a.Issuer + "/end_session"))
+	look("the provider's sign-out")
+	b.Expect("400")
+	b.Do(chromedp.Navigate(a.Issuer + "/authorize"))
+	look("the provider's refusal")
+	b.Open("/login")
+	look("the provider's sign-in")
+	b.Expect("422")
+	b.Click("#someone-else")
+	b.Wait("#email-error")
+	look("the provider's sign-in, filled in wrongly")
+	b.SignIn("/login", apptest.Ada)
+	b.Open("/dashboard")
+	b.Until(`!document.querySelector("time:not([data-local])")`)
+	wantNoShift(b)
+	b.Click("#claims-card .raw summary")
+	look("dashboard")
+	b.Click("#profile-refresh-button")
+	b.Wait("#profile-card .changes")
+	look("dashboard, refreshed")
+	b.Open("/sessions")
+	look("devices")
+	b.Click("#qsLogoutBtn")
+	b.Wait("#qsLoginBtn")
+	look("signed out")
+}
+
+// wantNoShift checks that nothing on the page at hand has moved since it came.
+func wantNoShift(b *apptest.Browser) {
+	b.T.Helper()
+	shift := apptest.Value(b, chromedp.Evaluate[float64](`new Promise(done => {
+		let sum = 0;
+		new PerformanceObserver(list => { for (const shift of list.getEntries()) sum += shift.value }).observe({type: "layout-shift", buffered: true});
+		requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => done(sum))));
+	})`, chromedp.EvalAwaitPromise))
+	if shift > 0 {
+		b.T.Errorf("%s has shifted by %v", b.Path(), shift)
+	}
+}
+
+// narrow opens a page on the narrowest screen.
+func narrow(b *apptest.Browser, where string) {
+	b.T.Helper()
+	b.Do(chromedp.EmulateViewport(320, 800))
+	b.Open(where)
+	fits(b, where)
+}
+
+// fits looks whether the page at hand is wider than the screen.
+func fits(b *apptest.Browser, where string) {
+	b.T.Helper()
+	if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+		b.T.Errorf("%s: at 320 px it is %d px too wide", where, over)
+	}
+}
+
+// handy looks for a control that a thumb may miss: 44 px each way, but for links within a
+// sentence, and boxes, which their label ticks too (WCAG 2.2, 2.5.5).
+func handy(b *apptest.Browser, where string) {
+	b.T.Helper()
+	for _, small := range apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
+		.filter(e => e.getClientRects().length > 0 && getComputedStyle(e).display !== "inline")
+		.filter(e => { const box = e.getBoundingClientRect(); return Math.min(box.width, box.height) < 43.5; })
+		.map(e => e.outerHTML.slice(0, 200))`) {
+		b.T.Errorf("%s: smaller than 44 px: %s", where, small)
+	}
+}
+
+// inBothColours has axe look at the page at hand, and a thumb.
+func inBothColours(b *apptest.Browser, axe, where string) {
+	b.T.Helper()
+	handy(b, where)
+	setColours(b, "light", still)
+	accessible(b, axe, where+" in light", everyRule)
+	setColours(b, "dark", still)
+	accessible(b, axe, where+" in dark", colourRules)
+}
+
+// TestBrowserWorkbench presses a button of the development provider's workbench in a
+// browser, and has axe look at what it shows then.
+func TestBrowserWorkbench(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	source := axe(t)
+	narrow(b, "/")
+	b.Click(".development a")
+	b.Wait("#make-nonce")
+	b.Click("#make-nonce")
+	b.Wait("#stop-trouble")
+	fits(b, "the workbench")
+	inBothColours(b, source, "the workbench")
+	narrow(b, "/login")
+	inBothColours(b, source, "the sign-in page, with trouble")
+	b.Click("#stop-trouble")
+	b.Wait("#make-nonce")
+	if there := apptest.Evaluate[bool](b, `document.getElementById("trouble") !== null`); there {
+		t.Error("there is trouble still")
+	}
+}
+
+// TestScreenshot photographs every piece of the gallery, in light and dark, at three
+// widths: SCREENSHOTS=DIRECTORY go test -timeout 30m -run TestScreenshot . It draws only
+// when it is asked to. With PIECE it draws what has that text in its address, alone.
+func TestScreenshot(t *testing.T) {
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		t.Skip("SCREENSHOTS names no directory to write to")
+	}
+	a := apptest.Start(t)
+	pieces := append(a.Gallery(), "/dev/gallery", "/login")
+	b := apptest.OpenBrowser(t, a)
+	apptest.Call(b, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})
+	for _, piece := range pieces {
+		if !strings.Contains(piece, os.Getenv("PIECE")) {
+			continue
+		}
+		name, err := url.PathUnescape(strings.TrimPrefix(piece, "/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = strings.NewReplacer("/", "-", " ", "_", "?", "").Replace(strings.TrimPrefix(name, "dev/gallery/"))
+		b.Open(piece)
+		for _, scheme := range []string{"light", "dark"} {
+			setColours(b, scheme, still)
+			for _, width := range []int64{320, 768, 1440} {
+				file := filepath.Join(dir, fmt.Sprintf("%s-%s-%d.png", name, scheme, width))
+				if err := os.WriteFile(file, photograph(b, width), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// photograph draws the page at hand from its top to its end.
+func photograph(b *apptest.Browser, width int64) []byte {
+	b.T.Helper()
+	b.Do(chromedp.EmulateViewport(width, 700))
+	height := apptest.Evaluate[int64](b, `document.documentElement.scrollHeight`)
+	b.Do(chromedp.EmulateViewport(width, max(700, height)))
+	return apptest.Value(b, chromedp.CaptureScreenshot())
+}

@@ -1,0 +1,185 @@
+package browser
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"latchkey/internal/apptest"
+)
+
+// TestBrowserJourney is the whole journey in a browser, with JavaScript and without.
+func TestBrowserJourney(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := apptest.Start(t)
+			b := apptest.OpenBrowser(t, a)
+			if !script {
+				b.WithoutJavaScript()
+			}
+			b.Open("/")
+			b.Click("#qsLoginBtn")
+			b.Wait(`button[id="person-` + apptest.Ada + `"]`)
+			if !strings.HasPrefix(b.Path(), a.Issuer) {
+				t.Errorf("the button leads to %s", b.Path())
+			}
+			b.Click(`button[id="person-` + apptest.Ada + `"]`)
+			b.Wait("#profile-card")
+			if b.Path() != "/dashboard" {
+				t.Errorf("signing in ends at %s", b.Path())
+			}
+
+			refreshes(b, script)
+
+			b.Click("#qsLogoutBtn")
+			b.Wait("#qsLoginBtn")
+			if got := b.Path(); !strings.HasPrefix(got, "/signed-out") {
+				t.Errorf("signing out ends at %s", got)
+			}
+			// HB-03: the browser followed the form's redirect to the provider.
+			if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") {
+				t.Errorf("the page says: %s", got)
+			}
+			// LR-07: going back shows nothing private.
+			b.Do(chromedp.NavigateBack())
+			b.Do(chromedp.WaitReady(chromedp.CSS("body")))
+			if got := b.Text("body"); strings.Contains(got, "Ada") && strings.Contains(got, "Raw JSON") {
+				t.Errorf("the back button shows the dashboard at %s", b.Path())
+			}
+		})
+	}
+}
+
+// refreshes presses Refresh: with scripts the card alone is replaced, without them the
+// page is.
+func refreshes(b *apptest.Browser, script bool) {
+	b.T.Helper()
+	if !script {
+		b.Click("#profile-refresh-button")
+		b.Wait("#profile-card .changes")
+		if b.Path() != "/dashboard?refreshed" || !strings.Contains(b.Text("#profile-card .changes"), "nothing has changed") {
+			b.T.Errorf("refreshing ends at %s, which says %s", b.Path(), b.Text("#profile-card"))
+		}
+		return
+	}
+	apptest.Evaluate[bool](b, `document.querySelector("h1").dataset.mark = "kept", true`)
+	b.Click("#profile-refresh-button")
+	b.Do(chromedp.WaitVisible(chromedp.CSS("#profile-card .changes")))
+	if got := b.Text("#profile-card .changes"); !strings.Contains(got, "nothing has changed") {
+		b.T.Errorf("after refreshing the card says: %s", got)
+	}
+	if got := apptest.Evaluate[string](b, `document.querySelector("h1").dataset.mark || ""`); got != "kept" {
+		b.T.Error("refreshing replaced more than the card")
+	}
+	if got := apptest.Evaluate[string](b, `document.activeElement.id`); got != "profile-refresh-button" {
+		b.T.Errorf("after refreshing the focus is on %q", got)
+	}
+	if got := apptest.Evaluate[int](b, `sessionStorage.length + localStorage.length`); got != 0 {
+		b.T.Errorf("HB-04: %d things are kept in the browser", got)
+	}
+}
+
+// TestBrowserSessionEnded (HB-21) presses Refresh on a page whose session has ended: the
+// person is told why on a page of its own, never inside the card, and returns to the page
+// that they were on. No stream of events tells the page before.
+func TestBrowserSessionEnded(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	b := apptest.OpenBrowser(t, p.App)
+	b.Expect("ERR_BLOCKED_BY_CLIENT")
+	apptest.Call(b, network.SetBlockedURLs, network.SetBlockedURLsParams{
+		URLPatterns: []*network.BlockPattern{{URLPattern: p.App.URL + "/events", Block: true}},
+	})
+	b.SignIn("/profile", apptest.Ada)
+	apptest.Evaluate[bool](b, `document.body.dataset.mark = "old", true`)
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, ""); err != nil {
+		t.Fatal(err)
+	}
+	// A sign-in in the very second of the sign-out would count as before it.
+	p.Ahead.Store(int64(2 * time.Second))
+	b.Expect("401")
+	b.Click("#profile-refresh-button")
+	b.Wait("#qsLoginBtn")
+	if got := b.Path(); !strings.HasPrefix(got, "/signed-out?because=provider") {
+		t.Errorf("the person is told at %s", got)
+	}
+	b.Click("#qsLoginBtn")
+	// The provider knows the person still, and sends them straight back.
+	b.Wait("body:not([data-mark]) #profile-card")
+	if got := b.Path(); got != "/profile" {
+		t.Errorf("the person ends at %s", got)
+	}
+	if p.App.Log.Count(`"msg":"signed in"`) != 2 {
+		t.Error("there was no second sign-in")
+	}
+}
+
+// TestBrowserPeople looks at the dashboard of everybody that the provider offers: the
+// browser must have nothing to complain of, and no page may be wider than the screen.
+func TestBrowserPeople(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.Open("/login")
+	people := apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll("button[id^=person-]"), b => b.id.slice(7))`)
+	if len(people) < 6 {
+		t.Fatalf("%d people", len(people))
+	}
+	for _, subject := range people {
+		b.Open("/login?screen_hint=login")
+		if strings.HasPrefix(b.Path(), "/") { // the provider knew who it was
+			b.Click("#qsLogoutBtn")
+			b.Wait("#qsLoginBtn")
+			b.Open("/login")
+		}
+		b.Click(`button[id="person-` + subject + `"]`)
+		b.Wait("#qsLogoutBtn")
+		for _, width := range []int64{320, 768, 1440} {
+			b.Do(chromedp.EmulateViewport(width, 900))
+			// The page needs a moment to take the new width.
+			fits := chromedp.Poll[bool](`innerWidth === `+strconv.FormatInt(width, 10)+` && document.documentElement.scrollWidth <= document.documentElement.clientWidth`,
+				chromedp.WithPollingTimeout(5*time.Second))
+			if _, err := chromedp.Run(b.Context, fits); err != nil {
+				over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
+				t.Errorf("at %d px the dashboard of %s is %d px too wide", width, subject, over)
+			}
+		}
+	}
+}
+
+// TestBrowserForbidden goes to a page that is not for Ada, and on as somebody whom it is for.
+func TestBrowserForbidden(t *testing.T) {
+	t.Parallel()
+	b := apptest.OpenBrowser(t, apptest.Start(t))
+	b.Expect("403")
+	b.SignIn("/admin", apptest.Ada)
+	page := b.Text("main")
+	for _, want := range []string{"This is not for your account", "Ada Lovelace", "ada@example.test", "https://latchkey.example/roles", "a list with admin"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+	for _, width := range []int64{320, 768} {
+		b.Do(chromedp.EmulateViewport(width, 900))
+		b.Do(chromedp.Poll[chromedp.Void](`innerWidth === ` + strconv.FormatInt(width, 10)))
+		if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			t.Errorf("at %d px it is %d px too wide", width, over)
+		}
+	}
+	b.Click(`main a[href*="switch=1"]`)
+	// The provider knows Ada still, and asks nevertheless.
+	b.Click(`button[id="person-dev|roles"]`)
+	b.Wait("#state-heading")
+	if got := b.Path(); got != "/admin" {
+		t.Errorf("the person ends at %s", got)
+	}
+	if page := b.Text("body"); strings.Contains(page, "Ada") || !strings.Contains(page, "Rosa Ruiz") {
+		t.Errorf("SE-12: the page is\n%s", page)
+	}
+}

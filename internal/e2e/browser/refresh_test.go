@@ -1,0 +1,85 @@
+package browser
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"latchkey/authn/devop"
+	"latchkey/internal/apptest"
+)
+
+// TestBrowserRefreshChanges changes what the provider says under an open dashboard: the card
+// and the claims say so in place, and what has been opened for reading is there still.
+func TestBrowserRefreshChanges(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	b := apptest.OpenBrowser(t, p.App)
+	b.SignIn("/login", apptest.Ada)
+	p.SetPerson(devop.Person{Subject: apptest.Ada, Name: "Ada King", Email: "ada@example.test", EmailVerified: true, Claims: map[string]any{"locale": "fr"}})
+	// Two presses are one request.
+	apptest.Evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
+	b.Wait("#claims-card .claim-change")
+	claims := b.Text("#claims-card")
+	for _, want := range []string{"Changed at the last refresh from Ada Lovelace", "Changed at the last refresh from en-GB", "Gone at the last refresh", "Ada King"} {
+		if !strings.Contains(claims, want) {
+			t.Errorf("the claims do not say %q:\n%s", want, claims)
+		}
+	}
+	b.Until(`document.getElementById("announcer").textContent.includes("changes")`)
+	b.Until(`!document.querySelector("time:not([data-local])")`)
+	if n := p.App.Log.Count(`"path":"/profile/refresh"`); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	if apptest.Evaluate[bool](b, `document.querySelector("[data-copy]").hidden`) {
+		t.Error("the new claims cannot be copied")
+	}
+	// Neither is a sign-out sent twice.
+	apptest.Evaluate[bool](b, `(form => { form.requestSubmit(); form.requestSubmit(); return true })(document.querySelector(".account form"))`)
+	b.Wait("#qsLoginBtn")
+	if n := len(p.App.Logged("signed out", "")); n != 1 {
+		t.Errorf("%d sign-outs", n)
+	}
+}
+
+// TestBrowserNoAnswer stops the app under an open page: the card keeps what it shows, says
+// so, and offers to try again.
+func TestBrowserNoAnswer(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.SignIn("/profile", apptest.Ada)
+	b.Expect("ERR_")
+	b.Expect("console.error") // htmx says so too
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.Click("#profile-refresh-button")
+	b.Wait("#profile-message .notice")
+	if got := b.Text("#profile-card"); !strings.Contains(got, "No answer came") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
+		t.Errorf("the card says: %s", got)
+	}
+	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
+		t.Error("the form is busy still")
+	}
+}
+
+// TestTokensAreNotShown (SL-01) looks at the card of the access token: what it is for, and
+// nothing of it.
+func TestTokensAreNotShown(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t, "AUTH0_AUDIENCE=https://api.example.test/")
+	v := s.Visitor()
+	s.SignIn(v)
+	dashboard := v.Get("/dashboard")
+	if dashboard.StatusCode != http.StatusOK {
+		t.Fatalf("the dashboard is %d", dashboard.StatusCode)
+	}
+	shown := apptest.Text(apptest.Parse(t, dashboard.Body))
+	for _, want := range []string{"For https://api.example.test/ Allows", "Expires", "Renewed by itself Yes"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the dashboard does not say %q:\n%s", want, shown)
+		}
+	}
+	s.WantNoSecrets(dashboard)
+}

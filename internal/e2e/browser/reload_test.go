@@ -1,0 +1,52 @@
+package browser
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+// TestBrowserReloads restarts the app under an open page of somebody who is signed in: the
+// page comes back by itself, with them, and says what a change broke.
+func TestBrowserReloads(t *testing.T) {
+	t.Chdir(t.TempDir()) // where the compiler's words are looked for
+	env := []string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:" + apptest.FreePort(t), "DATA_DIR=" + t.TempDir()}
+	a := apptest.Start(t, env...)
+	b := apptest.OpenBrowser(t, a)
+	b.Expect("net::ERR_CONNECTION_REFUSED")
+	b.Expect("net::ERR_INCOMPLETE_CHUNKED_ENCODING")
+	b.SignIn("/login", apptest.Ada)
+	const process = `document.querySelector("script[data-process]").dataset.process`
+	before := apptest.Evaluate[string](b, process)
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	const failure = "views/home.templ:7:3: <h1 is not closed"
+	if err := os.Mkdir("tmp", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("tmp", "build-failure.txt"), []byte(failure), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again := apptest.Start(t, env...)
+	b.Wait("#build-failure") // which the page from before does not show
+	if after := apptest.Evaluate[string](b, process); after == before {
+		t.Error("the page is still that of the process that has gone")
+	}
+	if got := b.Text("#build-failure"); !strings.Contains(got, failure) {
+		t.Errorf("the page says of the build: %s", got)
+	}
+	if got := b.Path(); got != "/dashboard" {
+		t.Errorf("the page is %s", got)
+	}
+
+	// A change that builds and does not start leaves nobody to say so.
+	if err := again.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	apptest.Evaluate[bool](b, `(() => { let now = Date.now(); Date.now = () => now += 4000; return true; })()`)
+	b.Until(`document.getElementById("build-failure").textContent.startsWith("The program does not answer")`)
+}

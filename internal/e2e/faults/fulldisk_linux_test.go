@@ -1,0 +1,88 @@
+package faults
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"latchkey/internal/apptest"
+)
+
+// limitFiles lets a process write no file beyond a size, as a full disk or a quota does. Over
+// a process of one's own that takes no rights.
+func limitFiles(p *apptest.Process, size uint64) {
+	p.T.Helper()
+	limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.Command.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	if errno != 0 {
+		p.T.Fatalf("prlimit: %v", errno)
+	}
+}
+
+// TestFullDisk (FM-17) takes the room from the disk: nobody signs in, and gets a page that says
+// to try again; who is signed in stays so, and can sign out. With room, all is as before.
+// What is shown is a file that cannot grow. That many sign-outs find room on a disk that is
+// full to the brim, and that a file cut short in the middle of a write is whole, is for
+// boltstore's own tests.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	op := apptest.NewOP(t)
+	p := apptest.StartProcess(t, dir, apptest.Env(op)...)
+	s := &apptest.Scripted{App: p.App, OP: op}
+	var people []*apptest.Visitor
+	signIn := func() apptest.Answer {
+		t.Helper()
+		v := s.Visitor()
+		got := v.Callback(v.AuthorizationResponse("/profile"))
+		if got.StatusCode == http.StatusSeeOther {
+			people = append(people, v)
+		}
+		return got
+	}
+	for range 3 {
+		signIn()
+	}
+	file, err := os.Stat(filepath.Join(dir, "sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limitFiles(p, uint64(file.Size()))
+	got := signIn()
+	for got.StatusCode == http.StatusSeeOther && len(people) < 2000 {
+		got = signIn()
+	}
+	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "Try again") {
+		t.Errorf("with %d people signed in the next is answered %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.Body)
+	}
+	for _, cookie := range got.Cookies() {
+		if cookie.Name == "session" && cookie.Value != "" {
+			t.Error("they have half a session")
+		}
+	}
+	for i, v := range people {
+		if !v.SignedIn() {
+			t.Fatalf("person %d of %d is not signed in any more\n%s", i, len(people), p.Log)
+		}
+	}
+	for i, v := range people[1:] {
+		got := v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+		if got.StatusCode != http.StatusSeeOther || v.SignedIn() {
+			t.Fatalf("person %d of %d does not get out: answered %d\n%s", i+1, len(people), got.StatusCode, p.Log)
+		}
+	}
+	limitFiles(p, ^uint64(0))
+	s.SignIn(s.Visitor())
+	s.SignIn(s.Visitor())
+	if !people[0].SignedIn() {
+		t.Error("who was signed in all the while is not any more")
+	}
+	apptest.Eventually(t, "the log tells it", func() bool { return p.Log.Count(`"msg":"refused"`) > 0 })
+	if lines := p.Logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "store_unavailable" || lines[0]["level"] != "ERROR" {
+		t.Errorf("the log says %v", lines)
+	}
+}

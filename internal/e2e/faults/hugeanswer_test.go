@@ -1,0 +1,81 @@
+package faults
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// TestHugeAnswersAreCheap has the provider answer with what costs the sender little. It
+// runs alone: it counts what is allocated.
+func TestHugeAnswersAreCheap(t *testing.T) {
+	idToken := func(payload string) func(*scriptedop.Provider) {
+		return func(op *scriptedop.Provider) {
+			op.EditIDToken(func(token *scriptedop.JWT) { token.Payload = []byte(payload) })
+		}
+	}
+	answer := func(e scriptedop.Endpoint, answer http.HandlerFunc) func(*scriptedop.Provider) {
+		return func(op *scriptedop.Provider) { op.Answer(e, answer) }
+	}
+	endless, bomb := http.HandlerFunc(scriptedop.Endless), scriptedop.GzipBomb(24)
+	for name, tt := range map[string]struct {
+		provider func(*scriptedop.Provider)
+		reason   authn.Reason
+	}{
+		"ID-20 nested 10,000 deep":            {idToken(strings.Repeat(`{"x":`, 10_000)), authn.ReasonTooLarge},
+		"ID-20 20,000 members":                {idToken("{" + strings.Repeat(`"x":1,`, 20_000) + `"y":1}`), authn.ReasonTooLarge},
+		"ID-20 100,000 members":               {idToken("{" + strings.Repeat(`"x":1,`, 100_000) + `"y":1}`), authn.ReasonTokenInvalid},
+		"ID-20 a string of 1 MiB":             {idToken(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`), authn.ReasonTokenInvalid},
+		"ID-20 a string of 100 KiB":           {idToken(`{"x":"` + strings.Repeat("x", 100<<10) + `"}`), authn.ReasonTooLarge},
+		"DO-07 a token response without end":  {answer(scriptedop.Token, endless), authn.ReasonTokenInvalid},
+		"DO-07 a token response that is bomb": {answer(scriptedop.Token, bomb), authn.ReasonTokenInvalid},
+		"DO-07 a key set without end":         {withNewKey(endless), authn.ReasonProviderUnreachable},
+		"DO-07 a key set that is a bomb":      {withNewKey(bomb), authn.ReasonProviderUnreachable},
+		"DO-07 userinfo without end":          {answer(scriptedop.UserInfo, endless), ""},
+		"DO-07 userinfo that is a bomb":       {answer(scriptedop.UserInfo, bomb), ""},
+		"DO-07 as much as it may be": {func(op *scriptedop.Provider) {
+			op.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["x"] = strings.Repeat("x", 60<<10) })
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := apptest.StartScripted(t)
+			v := s.Visitor()
+			s.SignIn(v) // what is made once is made
+			tt.provider(s.OP)
+			address := v.AuthorizationResponse("/login?return_to=%2Fprofile")
+			runtime.GC()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			started := time.Now()
+			got := v.Callback(address)
+			took := time.Since(started)
+			runtime.ReadMemStats(&after)
+			// Both ends are in this process, and the provider makes the token that is too large.
+			if used := after.TotalAlloc - before.TotalAlloc; took > 2*time.Second || used > 20<<20 {
+				t.Errorf("it took %s and %d bytes", took, used)
+			}
+			if tt.reason == "" {
+				s.WantSignedIn(v, got, "alice", "/profile")
+				return
+			}
+			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(tt.reason) {
+				t.Errorf("the log says %v, want one refusal for %q", lines, tt.reason)
+			}
+			s.WantNoSecrets(got)
+		})
+	}
+}
+
+// withNewKey lets the provider sign with a key that must be asked for.
+func withNewKey(keys http.HandlerFunc) func(*scriptedop.Provider) {
+	return func(op *scriptedop.Provider) {
+		op.SignWith(scriptedop.NewKey("key-2", "ES256"))
+		op.Answer(scriptedop.JWKS, keys)
+	}
+}

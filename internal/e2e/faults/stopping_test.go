@@ -1,0 +1,146 @@
+package faults
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// holdFirst holds the first token request back, and answers the others.
+func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
+	held, barrier := scriptedop.Hold(op.Correct(scriptedop.Token))
+	var first atomic.Bool
+	op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+		if first.CompareAndSwap(false, true) {
+			held(w, r)
+			return
+		}
+		op.Correct(scriptedop.Token)(w, r)
+	})
+	return barrier
+}
+
+// TestStopUnderLoad (FM-22) ends the program while people sign in, as a supervisor and a
+// load balancer do: no callback fails, and the program ends with 0 in time.
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	op := apptest.NewOP(t)
+	dataDir, env := t.TempDir(), append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SHUTDOWN_GRACE=1s", "OPS_ADDR=127.0.0.1:0", "SESSION_LIMIT=1000000")
+	p := apptest.StartProcess(t, dataDir, env...)
+	p.Await("/readyz", http.StatusOK)
+	operators, v := p.Operators(), p.Visitor()
+	response, barrier := v.AuthorizationResponse("/profile"), holdFirst(op)
+	answered := make(chan apptest.Answer, 1)
+	go func() { answered <- v.Callback(response) }()
+	<-barrier.Reached
+
+	var draining atomic.Bool
+	var signedIn, failed atomic.Int64
+	var people sync.WaitGroup
+	for range 4 {
+		people.Go(func() {
+			for !draining.Load() {
+				if _, ok := signInOnce(p.URL, op.Issuer); !ok {
+					failed.Add(1)
+					return
+				}
+				signedIn.Add(1)
+			}
+		})
+	}
+	apptest.Eventually(t, "people sign in", func() bool { return signedIn.Load() >= 4 })
+	stopped := time.Now()
+	if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// The load balancer notices, and sends nobody any more.
+	apptest.Eventually(t, "it is not ready", func() bool { return operators.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
+	if got := p.Visitor().Get("/readyz"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Body, `"status":"draining"`) {
+		t.Errorf("/readyz is %d %s", got.StatusCode, got.Body)
+	}
+	if got := p.Visitor().Get("/healthz"); got.StatusCode != http.StatusOK {
+		t.Errorf("/healthz is %d", got.StatusCode)
+	}
+	if operators.Metrics()["latchkey_draining"] != 1 {
+		t.Error("the metrics do not say that it is draining")
+	}
+	draining.Store(true)
+	people.Wait()
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d sign-ins failed, %d did not\n%s", n, signedIn.Load(), p.Log)
+	}
+
+	address := strings.TrimPrefix(p.URL, "http://")
+	apptest.Eventually(t, "it takes no new connections", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	barrier.Open()
+	if got := <-answered; got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/profile" {
+		t.Errorf("the callback that was under way answers %d %s", got.StatusCode, got.Body)
+	}
+	if err := p.WaitEnd(10 * time.Second); err != nil {
+		t.Errorf("the program ends with %v\n%s", err, p.Log)
+	}
+	if took := time.Since(stopped); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	t.Logf("%d sign-ins", signedIn.Load())
+
+	if !v.At(apptest.StartProcess(t, dataDir, env...).App).SignedIn() {
+		t.Error("the person who signed in last is not signed in after the restart")
+	}
+}
+
+// TestStop (FM-22) ends an idle program, whose people are all on this machine: there is
+// nobody to wait for.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	program := apptest.Build(t)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		p := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0")
+		if err := p.Command.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.WaitEnd(apptest.Patience); err != nil {
+			t.Errorf("after %v it ends with %v", signal, err)
+		}
+		if lines := p.Logged("stopping", ""); len(lines) != 1 || lines[0]["grace_s"] != 0.0 {
+			t.Errorf("after %v the log says %v", signal, lines)
+		}
+	}
+}
+
+// TestSecondSignal (FM-22) ends a program at once that is waiting.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartCommand(t, exec.Command(apptest.Build(t)), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")
+	signal := func() {
+		if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal()
+	p.Await("/readyz", http.StatusServiceUnavailable)
+	if got := p.Visitor().Get("/"); got.StatusCode != http.StatusOK {
+		t.Errorf("meanwhile the home page is %d", got.StatusCode)
+	}
+	signal()
+	exit, ok := errors.AsType[*exec.ExitError](p.WaitEnd(apptest.Patience))
+	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("it ends with %v", exit)
+	}
+}

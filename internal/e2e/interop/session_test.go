@@ -1,0 +1,114 @@
+package interop
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+// What follows a sign-in with a certified provider; interop_test.go runs these.
+
+// testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
+// allowed: the person is then signed in without it.
+func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
+	for algorithms, accepted := range map[string]bool{"RS256,ES256": true, "RS256": false} {
+		t.Run("ES256 for "+algorithms, func(t *testing.T) {
+			t.Parallel()
+			wanted := wantedProvider{Client: map[string]any{"userinfo_signed_response_alg": "ES256"}}
+			i := providers.startInterop(t, wanted, "ID_TOKEN_ALG="+algorithms)
+			dashboard := i.SignIn("/login", "ada")
+			if accepted {
+				i.wantDashboard(dashboard)
+				i.wantDashboard(i.Press(dashboard, "profile-refresh-button"))
+				return
+			}
+			if shown := apptest.Text(apptest.Parse(t, dashboard.Body)); !i.SignedIn() || strings.Contains(shown, "certified") {
+				t.Errorf("it ends at %s:\n%s", dashboard.Request.URL, shown)
+			}
+		})
+	}
+}
+
+// testRefreshWithRotation presses Refresh with an access token that is worth nothing any
+// more: each time the provider gives out a new refresh token and withdraws the old one, and
+// with it all that came of it if it is used once more.
+func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{AccessTokensOnce: true})
+	page := i.SignIn("/login", "ada")
+	i.wantDashboard(page)
+	for n, want := range []string{"asked 2", "asked 3", "asked 4"} {
+		page = i.Press(page, "profile-refresh-button")
+		i.wantDashboard(page)
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("after refresh %d the dashboard does not show %q", n+1, want)
+		}
+		i.wantCalls("token refresh_token 200", n+1)
+	}
+}
+
+// testStepUp asks for a recent sign-in: this provider says when it was only if max_age
+// asks for it, and its session is recent enough to need no page.
+func testStepUp(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{})
+	i.wantDashboard(i.SignIn("/login", "ada"))
+	other := i.otherBrowser()
+	other.wantDashboard(other.SignIn("/login", "ada"))
+
+	held := i.Press(i.Get("/sessions"), "end-others")
+	i.wantCalls("token authorization_code 200", 3)
+	if !other.SignedIn() {
+		t.Error("the other session ended before the person said so again")
+	}
+	if done := i.Press(held, "resume-button"); done.StatusCode != http.StatusOK || !i.SignedIn() || other.SignedIn() {
+		t.Errorf("it ends at %s with %d: here %t, there %t", done.Request.URL, done.StatusCode, i.SignedIn(), other.SignedIn())
+	}
+}
+
+// testRPInitiatedLogout signs out in the app, which ends the provider's session too.
+func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{})
+	dashboard := i.SignIn("/login", "ada")
+	i.wantDashboard(dashboard)
+
+	// While the provider has a session it signs people in without its page.
+	i.Get("/login")
+	if !i.SignedIn() {
+		t.Error("the provider's session does not sign in again")
+	}
+
+	asked := i.Press(i.Get("/dashboard"), "qsLogoutBtn")
+	if hint := asked.Request.URL.Query(); hint.Get("id_token_hint") == "" || hint.Get("state") == "" {
+		t.Errorf("the provider is asked with %d parameters", len(hint))
+	}
+	if i.SignedIn() {
+		t.Error("signed out at the provider first")
+	}
+	signedOut := i.Press(asked, "sign-out")
+	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.Body, "here and at the sign-in service") {
+		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, apptest.Text(apptest.Parse(t, signedOut.Body)))
+	}
+	i.wantCalls("revocation 200", 1)
+	if again := i.Get("/login"); apptest.ByID(apptest.Parse(t, again.Body), "person-ada") == nil {
+		t.Errorf("the provider's session is not over: signing in leads to %s", again.Request.URL)
+	}
+}
+
+// testBackchannelLogout signs out at the provider, which tells the app.
+func testBackchannelLogout(t *testing.T, providers *certifiedProviders) {
+	i := providers.startInterop(t, wantedProvider{}, "LOGOUT_TOKEN_TYP=strict")
+	i.wantDashboard(i.SignIn("/login", "ada"))
+	other := i.otherBrowser()
+	other.wantDashboard(other.SignIn("/login", "ada"))
+	i.Press(i.Get(i.issuer+"/session/end"), "sign-out")
+	if i.SignedIn() {
+		t.Errorf("the app's session goes on:\n%s", i.App.Log)
+	}
+	if !other.SignedIn() {
+		t.Error("the same person was signed out in another browser")
+	}
+	if i.App.Log.Count("signed out by the provider") != 1 {
+		t.Errorf("the log does not say so:\n%s", i.App.Log)
+	}
+}

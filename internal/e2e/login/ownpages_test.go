@@ -1,0 +1,41 @@
+package login
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"latchkey/authn/devop"
+	"latchkey/authn/devop/devoptest"
+	"latchkey/internal/apptest"
+)
+
+// TestAdminPage is how a team tests a page of its own, and the README's example: people of
+// the test's choosing sign in to the program and open the page.
+func TestAdminPage(t *testing.T) {
+	t.Parallel()
+	port := apptest.FreePort(t)
+	role := func(name string) map[string]any {
+		return map[string]any{"https://latchkey.example/roles": []string{name}}
+	}
+	provider := devoptest.New(t, "http://localhost:"+port,
+		devop.Person{Subject: "kim", Name: "Kim", Claims: role("admin")},
+		devop.Person{Subject: "lee", Name: "Lee", Claims: role("reader")})
+	a := apptest.Start(t, append(provider.Env(), "PORT="+port)...)
+
+	if _, page, body := provider.SignIn(t, a.URL+"/admin", "kim"); page.StatusCode != http.StatusOK || !strings.Contains(body, "Kim") {
+		t.Errorf("an administrator gets %s", page.Status)
+	}
+	client, page, _ := provider.SignIn(t, a.URL+"/admin", "lee")
+	if page.StatusCode != http.StatusForbidden {
+		t.Errorf("a reader gets %s", page.Status)
+	}
+	dashboard, err := client.Get(a.URL + "/dashboard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dashboard.Body.Close()
+	if dashboard.StatusCode != http.StatusOK {
+		t.Errorf("and the dashboard with %s", dashboard.Status)
+	}
+}

@@ -1,0 +1,191 @@
+package login
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"latchkey/authn/devop"
+	"latchkey/internal/apptest"
+)
+
+// TestProviderDownAtStart (FM-01, CF-06, CF-07) starts the app without its provider,
+// and then the provider.
+func TestProviderDownAtStart(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, true)
+	v := p.App.Visitor()
+	if home := v.Get("/"); home.StatusCode != http.StatusOK || !strings.Contains(home.Body, "does not answer") {
+		t.Errorf("the home page is %d", home.StatusCode)
+	}
+	login := v.Get("/profile")
+	if login.StatusCode != http.StatusServiceUnavailable || login.Header.Get("Retry-After") == "" {
+		t.Errorf("signing in answers %d, Retry-After %q", login.StatusCode, login.Header.Get("Retry-After"))
+	}
+	if !strings.Contains(login.Body, `href="/login?return_to=%2Fprofile"`) {
+		t.Error("the page does not offer to try again")
+	}
+	if ready := v.Get("/readyz"); ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.Body, "provider_unreachable") {
+		t.Errorf("/readyz is %d %s", ready.StatusCode, ready.Body)
+	}
+	if health := v.Get("/healthz"); health.StatusCode != http.StatusOK {
+		t.Errorf("/healthz is %d", health.StatusCode)
+	}
+
+	p.Start(t, p.App.Issuer, p.App.URL)
+	p.App.Await("/readyz", http.StatusOK)
+	if end := p.App.Visitor().SignIn("/profile", apptest.Ada); end.Request.URL.Path != "/profile" {
+		t.Errorf("once the provider is up, signing in ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+}
+
+// TestProviderDownLater (FM-03, LR-01) takes the provider away from a person who is
+// signed in.
+func TestProviderDownLater(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	v := p.App.Visitor()
+	dashboard := v.SignIn("/login", apptest.Ada)
+	if err := p.Server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := v.Get("/dashboard"); again.StatusCode != http.StatusOK {
+		t.Errorf("the dashboard is %d", again.StatusCode)
+	}
+	card := v.Press(dashboard, "profile-refresh-button")
+	if card.StatusCode < 500 || !strings.Contains(card.Body, "Ada") {
+		t.Errorf("SS-10: refreshing answers %d", card.StatusCode)
+	}
+	out := v.Direct(v.Submission(dashboard, "qsLogoutBtn"))
+	if out.StatusCode != http.StatusSeeOther {
+		t.Errorf("signing out answers %d", out.StatusCode)
+	}
+	if still := v.Direct(v.Request(http.MethodGet, "/dashboard", nil)); still.StatusCode != http.StatusSeeOther {
+		t.Errorf("after signing out the dashboard answers %d", still.StatusCode)
+	}
+}
+
+// TestRefreshShowsChanges changes what the provider says and presses Refresh.
+func TestRefreshShowsChanges(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	v := p.App.Visitor()
+	v.SignIn("/login", apptest.Ada)
+	p.SetPerson(devop.Person{Subject: apptest.Ada, Name: "Ada King", Email: "ada.king@example.com"})
+	card := v.Post("/profile/refresh", nil, "HX-Request", "true")
+	shown := apptest.Text(apptest.Parse(t, card.Body))
+	for _, want := range []string{"Changed at the last refresh", "Full name", "Ada King", "ada.king@example.com", "E-mail not verified"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the card does not show %q: %s", want, shown)
+		}
+	}
+	if dashboard := v.Get("/dashboard"); !strings.Contains(apptest.Text(apptest.Parse(t, dashboard.Body)), "Welcome, Ada King") {
+		t.Error("the dashboard shows the old name")
+	}
+}
+
+// TestRefreshByAnotherSubject (UI-01) is in authn's own tests: this provider always
+// tells the truth.
+
+// TestBackchannelLogout (LB-02, LB-08, LB-11) ends one of two sessions, and then all of
+// a person's, from the provider.
+func TestBackchannelLogout(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	one, two, other := p.App.Visitor(), p.App.Visitor(), p.App.Visitor()
+	sid := apptest.SessionID(t, one.SignIn("/login", apptest.Ada))
+	two.SignIn("/login", apptest.Ada)
+	other.SignIn("/login", "dev|"+otherPerson(p.App))
+
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, sid); err != nil {
+		t.Fatal(err)
+	}
+	if one.SignedIn() || !two.SignedIn() || !other.SignedIn() {
+		t.Fatalf("after ending one session: %t %t %t", one.SignedIn(), two.SignedIn(), other.SignedIn())
+	}
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, ""); err != nil {
+		t.Fatal(err)
+	}
+	if one.SignedIn() || two.SignedIn() || !other.SignedIn() {
+		t.Fatalf("after ending all of a person's: %t %t %t", one.SignedIn(), two.SignedIn(), other.SignedIn())
+	}
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, sid); err != nil {
+		t.Errorf("LB-14: ending what has ended: %v", err)
+	}
+}
+
+// TestBackchannelLogoutRefused (LB-01, LB-02) sends what is no logout token.
+func TestBackchannelLogoutRefused(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	for name, form := range map[string]url.Values{
+		"nothing":         {},
+		"two tokens":      {"logout_token": {"a.b.c", "a.b.c"}},
+		"no token":        {"logout_token": {"x"}},
+		"an unsigned one": {"logout_token": {"eyJhbGciOiJub25lIn0.e30."}},
+	} {
+		got := v.Direct(v.Request(http.MethodPost, "/backchannel-logout", form))
+		if got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" || len(got.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s is answered with %d", name, got.StatusCode)
+		}
+	}
+	if got := v.Direct(v.Request(http.MethodGet, "/backchannel-logout", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("GET is answered with %d", got.StatusCode)
+	}
+}
+
+// TestPushedAuthorizationRequest (AR-14) has the request pushed: the browser carries
+// two parameters.
+func TestPushedAuthorizationRequest(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false, "PUSHED_AUTHORIZATION_REQUESTS=always")
+	v := p.App.Visitor()
+	begun := v.Direct(v.Request(http.MethodGet, "/login", nil))
+	location, err := url.Parse(begun.Header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if query := location.Query(); len(query) != 2 || query.Get("client_id") != "app" || query.Get("request_uri") == "" {
+		t.Errorf("the browser carries %v", query)
+	}
+	if end := v.SignIn("/profile", apptest.Ada); end.Request.URL.Path != "/profile" {
+		t.Errorf("signing in ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+}
+
+// TestClientSecretPost (CB-15) sends the secret in the form.
+func TestClientSecretPost(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false, "CLIENT_AUTH=client_secret_post")
+	if end := p.App.Visitor().SignIn("/login", apptest.Ada); end.Request.URL.Path != "/dashboard" {
+		t.Errorf("signing in ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+}
+
+// TestKeyRotation (FM-05) rotates the provider's key between two sign-ins.
+func TestKeyRotation(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	p.App.Visitor().SignIn("/login", apptest.Ada)
+	if err := p.RotateKey(); err != nil {
+		t.Fatal(err)
+	}
+	if end := p.App.Visitor().SignIn("/login", apptest.Ada); end.Request.URL.Path != "/dashboard" {
+		t.Errorf("signing in ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+}
+
+// otherPerson is somebody else than Ada among the sample people.
+func otherPerson(a *apptest.App) string {
+	a.T.Helper()
+	page := apptest.Parse(a.T, a.Visitor().Get("/login").Body)
+	for n := range page.Descendants() {
+		if name, ok := strings.CutPrefix(apptest.Attribute(n, "id"), "person-dev|"); ok && "dev|"+name != apptest.Ada {
+			return name
+		}
+	}
+	a.T.Fatal("there is nobody else")
+	return ""
+}

@@ -1,0 +1,204 @@
+package login
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"latchkey/internal/apptest"
+)
+
+// TestTrouble presses each button of the development provider's workbench, and finds in
+// the app what the button says. A good sign-in comes after each.
+func TestTrouble(t *testing.T) {
+	t.Parallel()
+	signIn := func(v *apptest.Visitor) apptest.Answer { return v.SignIn("/login", apptest.Ada) }
+	denied := func(v *apptest.Visitor) apptest.Answer { return v.Get("/login") } // the provider asks nobody
+	refresh := func(v *apptest.Visitor) apptest.Answer { return v.Post("/profile/refresh", nil) }
+	const (
+		unverified  = "The sign-in could not be verified"
+		unreachable = "The sign-in service cannot be reached"
+		notVouched  = "The sign-in service no longer vouches for this session"
+	)
+	for button, tt := range map[string]struct {
+		signedIn bool // when the button is pressed
+		do       func(*apptest.Visitor) apptest.Answer
+		status   int
+		said     string
+		lasting  bool // until somebody stops it
+		atOnce   bool // and over
+		slow     bool
+	}{
+		"make-deny":     {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
+		"make-busy":     {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
+		"make-slow":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
+		"make-nonce":    {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-expired":  {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-clock":    {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
+		"make-down":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
+		"make-userinfo": {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
+		"make-refresh":  {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
+		"sign-out":      {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
+		"sign-out-tell": {signedIn: true, do: refresh, status: http.StatusOK, said: "The sign-in service ended your session", atOnce: true},
+	} {
+		t.Run(button, func(t *testing.T) {
+			t.Parallel()
+			if tt.slow && testing.Short() {
+				t.Skip("waits for a time limit")
+			}
+			a := apptest.Start(t)
+			apptest.Eventually(t, "the provider is discovered", func() bool { return a.Log.Count("provider discovered") > 0 })
+			v := a.Visitor()
+			if tt.signedIn {
+				signIn(v)
+			}
+			bench := v.Get(a.Issuer + "/")
+			if effect := effectOf(t, bench, button); !strings.Contains(effect, "“"+tt.said+"”") {
+				t.Errorf("the button does not say %q: %s", tt.said, effect)
+			}
+			after := v.Press(bench, button)
+			if shown := trouble(t, after) != ""; shown == tt.atOnce {
+				t.Errorf("the workbench shows the trouble %q", trouble(t, after))
+			}
+			got := tt.do(v)
+			if got.StatusCode != tt.status || !strings.Contains(apptest.Text(apptest.Parse(t, got.Body)), tt.said) {
+				t.Errorf("the app answers %d, want %d and %q:\n%s", got.StatusCode, tt.status, tt.said, apptest.Text(apptest.Parse(t, got.Body)))
+			}
+			bench = v.Get(a.Issuer + "/")
+			if shown := trouble(t, bench) != ""; shown != tt.lasting {
+				t.Errorf("the workbench shows the trouble %q afterwards", trouble(t, bench))
+			}
+			if tt.lasting {
+				if stopped := v.Press(bench, "stop-trouble"); trouble(t, stopped) != "" {
+					t.Errorf("it does not stop: %s", trouble(t, stopped))
+				}
+			}
+			someone := a.Visitor()
+			if good := signIn(someone); good.StatusCode != http.StatusOK || good.Request.URL.Path != "/dashboard" {
+				t.Errorf("the next sign-in ends at %s with %d", good.Request.URL.Path, good.StatusCode)
+			}
+			if good := refresh(someone); good.StatusCode != http.StatusOK {
+				t.Errorf("and the next refresh with %d", good.StatusCode)
+			}
+		})
+	}
+}
+
+// TestTroubleThatNobodyNotices rotates the keys, and has userinfo fail during a sign-in.
+func TestTroubleThatNobodyNotices(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	v.SignIn("/login", apptest.Ada)
+	bench := v.Get(a.Issuer + "/")
+	before := apptest.Text(apptest.ByID(apptest.Parse(t, bench.Body), "key-id"))
+	for _, button := range []string{"make-keys", "make-userinfo"} {
+		bench = v.Press(bench, button)
+		if got := a.Visitor().SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
+			t.Errorf("after %s a sign-in ends at %s with %d", button, got.Request.URL.Path, got.StatusCode)
+		}
+	}
+	if after := apptest.Text(apptest.ByID(apptest.Parse(t, bench.Body), "key-id")); after == before {
+		t.Error("the keys have not been rotated")
+	}
+	if got := v.Get("/dashboard"); got.StatusCode != http.StatusOK {
+		t.Errorf("who was signed in gets %d", got.StatusCode)
+	}
+	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
+		t.Errorf("the workbench still shows %q", shown)
+	}
+}
+
+// TestTroubleStopped makes all the trouble there is, sees it on each page of the provider,
+// and stops it before anybody meets it.
+func TestTroubleStopped(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	bench := v.Get(a.Issuer + "/")
+	for n := range apptest.Parse(t, bench.Body).Descendants() {
+		if n.Type == html.ElementNode && strings.HasPrefix(apptest.Attribute(n, "id"), "make-") && apptest.Attribute(n, "id") != "make-keys" {
+			v.Press(bench, apptest.Attribute(n, "id"))
+		}
+	}
+	shown := 0
+	for n := range apptest.ByID(apptest.Parse(t, v.Get(a.Issuer+"/").Body), "trouble").Descendants() {
+		if n.Data == "li" {
+			shown++
+		}
+	}
+	if shown != 9 {
+		t.Errorf("%d of 9 kinds of trouble are shown", shown)
+	}
+	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
+		t.Error("the other pages show no trouble")
+	}
+	v.Press(v.Get(a.Issuer+"/"), "stop-trouble")
+	if got := v.SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
+		t.Errorf("a sign-in ends at %s with %d", got.Request.URL.Path, got.StatusCode)
+	}
+}
+
+// TestTroubleOfAnotherSite has a page of another site press the buttons.
+func TestTroubleOfAnotherSite(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	for name, headers := range map[string][]string{
+		"by Sec-Fetch-Site": {"Sec-Fetch-Site", "cross-site"},
+		"by Origin":         {"Origin", "https://evil.example"},
+		"the app's own":     {"Sec-Fetch-Site", "same-site", "Origin", a.URL},
+	} {
+		for _, values := range []url.Values{{"make": {"deny"}}, {"stop": {"1"}}} {
+			if got := v.Direct(v.Request(http.MethodPost, a.Issuer+"/trouble", values, headers...)); got.StatusCode != http.StatusForbidden {
+				t.Errorf("%s: %v is answered with %d", name, values, got.StatusCode)
+			}
+		}
+	}
+	if got := v.Direct(v.Request(http.MethodGet, a.Issuer+"/trouble?make=deny", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a link is answered with %d", got.StatusCode)
+	}
+	if got := v.Direct(v.Request(http.MethodPost, a.Issuer+"/trouble", url.Values{"make": {"coffee"}}, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("unknown trouble is answered with %d", got.StatusCode)
+	}
+	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
+		t.Errorf("there is trouble: %s", shown)
+	}
+}
+
+// TestSignInFromTheWorkbench follows the provider's link to the app.
+func TestSignInFromTheWorkbench(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	link := apptest.ByID(apptest.Parse(t, v.Get(a.Issuer+"/").Body), "sign-in-latchkey-development")
+	if link == nil {
+		t.Fatal("the workbench has no link to sign in")
+	}
+	if got := v.SignIn(apptest.Attribute(link, "href"), apptest.Ada); got.Request.URL.Path != "/dashboard" {
+		t.Errorf("it ends at %s with %d", got.Request.URL.Path, got.StatusCode)
+	}
+}
+
+// effectOf is what the workbench says that a button does.
+func effectOf(t *testing.T, bench apptest.Answer, button string) string {
+	t.Helper()
+	root := apptest.Parse(t, bench.Body)
+	n := apptest.ByID(root, button)
+	if n == nil {
+		t.Fatalf("the workbench has no button %q:\n%s", button, bench.Body)
+	}
+	return apptest.Text(apptest.ByID(root, apptest.Attribute(n, "aria-describedby")))
+}
+
+// trouble is what a page of the provider says is wrong on purpose.
+func trouble(t *testing.T, page apptest.Answer) string {
+	t.Helper()
+	if n := apptest.ByID(apptest.Parse(t, page.Body), "trouble"); n != nil {
+		return apptest.Text(n)
+	}
+	return ""
+}

@@ -1,0 +1,99 @@
+package project
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+// TestOperationsPage reads docs/operations.md against the code: each event that it lists
+// is logged somewhere, and each reason that is given is explained.
+func TestOperationsPage(t *testing.T) {
+	t.Parallel()
+	page := apptest.ReadFile(t, "docs/operations.md")
+	var source strings.Builder
+	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "routes/*.go"} {
+		files, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				source.Write(apptest.ReadFile(t, file))
+			}
+		}
+	}
+	_, events, _ := strings.Cut(string(page), "### Events")
+	events, rest, _ := strings.Cut(events, "### Reasons")
+	listed := 0
+	for line := range strings.Lines(events) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		for _, event := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[1], -1) {
+			listed++
+			if !strings.Contains(source.String(), `"`+event[1]) {
+				t.Errorf("nothing logs %q", event[1])
+			}
+		}
+	}
+	reasons, _, _ := strings.Cut(rest, "## Metrics")
+	given := regexp.MustCompile(`(?:reason: +|Reason += +|f\.reason = )"([a-z_]+)"`).FindAllStringSubmatch(source.String(), -1)
+	for _, reason := range given {
+		if !strings.Contains(reasons, "`"+reason[1]+"`") {
+			t.Errorf("docs/operations.md does not explain the reason %s", reason[1])
+		}
+	}
+	if listed < 20 || len(given) < 30 {
+		t.Errorf("only %d events and %d reasons were found", listed, len(given))
+	}
+}
+
+// TestWatchedMetricsExist reads the names in the dashboard, the alert rules and the
+// documents. Each must be one that the program has.
+func TestWatchedMetricsExist(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	s.SignIn(s.Visitor())
+	page := s.Operators().Get("/metrics").Body
+	known := func(name string) bool {
+		for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
+			family, ok := strings.CutSuffix(name, suffix)
+			if ok && (strings.Contains(page, "# TYPE "+family+" ") || strings.Contains(page, "\n"+name+" ") || strings.Contains(page, "\n"+name+"{")) {
+				return true
+			}
+		}
+		return false
+	}
+	if known("latchkey_nothing_total") {
+		t.Fatal("any name is known")
+	}
+	names := regexp.MustCompile(`\b(?:latchkey|process|go)_[a-z_]+\b`)
+	for _, file := range []string{"deploy/grafana-dashboard.json", "deploy/alerts.yaml", "docs/operations.md"} {
+		text := apptest.ReadFile(t, file)
+		found := names.FindAllString(string(text), -1)
+		if len(found) < 10 {
+			t.Errorf("%s names %d metrics", file, len(found))
+		}
+		for _, name := range found {
+			if !known(name) {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+		if strings.HasSuffix(file, ".json") && !json.Valid(text) {
+			t.Errorf("%s is not JSON", file)
+		}
+		if strings.HasSuffix(file, ".md") {
+			for _, family := range regexp.MustCompile(`# TYPE (\S+)`).FindAllStringSubmatch(page, -1) {
+				if !strings.Contains(string(text), "`"+family[1]) {
+					t.Errorf("%s does not explain %s", file, family[1])
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+//go:build unix
+
+package project
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+// testReleaseInItsImage runs the program as the Containerfile has it: alone in a file
+// system of which it may write to DATA_DIR only, as a user without rights.
+func testReleaseInItsImage(t *testing.T, release string) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change a process's root directory")
+	}
+	const nobody = 65532
+	root := t.TempDir()
+	must := func(errs ...error) {
+		t.Helper()
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	data := filepath.Join(root, "data")
+	must(os.Chmod(root, 0o555), os.Mkdir(data, 0o700), os.Chown(data, nobody, nobody),
+		os.WriteFile(filepath.Join(root, "latchkey"), apptest.ReadFile(t, release), 0o555))
+	command := exec.Command("/latchkey")
+	command.Dir = "/"
+	command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	// There is no /etc/hosts, which a container engine adds.
+	s := apptest.NewOP(t)
+	p := apptest.StartCommand(t, command, "/data", append(apptest.Env(s), "LISTEN_ADDR=127.0.0.1")...)
+	p.Await("/readyz", http.StatusOK)
+	app := &apptest.Scripted{App: p.App, OP: s}
+	v := app.Visitor()
+	app.SignIn(v)
+	if got := v.Get("/dashboard"); got.Request.URL.Path != "/dashboard" || got.StatusCode != http.StatusOK {
+		t.Errorf("after a sign-in the dashboard is %d at %s", got.StatusCode, got.Request.URL)
+	}
+	info, err := os.Stat(filepath.Join(data, "sessions.db"))
+	must(err)
+	if info.Mode() != 0o600 {
+		t.Errorf("CF-12: the store's file has mode %v", info.Mode())
+	}
+	entries, err := os.ReadDir(root)
+	must(err)
+	if len(entries) != 2 {
+		t.Errorf("it has written beside DATA_DIR: %v", entries)
+	}
+}

@@ -1,0 +1,153 @@
+package session
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// restart stops the program and starts it again on the same port and data, with another
+// configuration.
+func restart(s *apptest.Scripted, env ...string) *apptest.Scripted {
+	s.T.Helper()
+	if err := s.Stop(); err != nil {
+		s.T.Fatal(err)
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
+	again := apptest.StartBeside(s.T, s.OP, append([]string{"PORT=" + port, "DATA_DIR=" + s.DataDir}, env...)...)
+	again.DataDir = s.DataDir
+	return again
+}
+
+const (
+	firstKey, secondKey = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+)
+
+// TestKeyIsReplaced (CF-10, CK-08) gives the program a new secret before the old one, as
+// docs/deploy.md says, and takes the old one away later: nobody is signed out who came by in
+// between, nor is a sign-in lost that was under way.
+func TestKeyIsReplaced(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
+	comes, staysAway, signingIn := s.Visitor(), s.Visitor(), s.Visitor()
+	s.SignIn(comes)
+	s.SignIn(staysAway)
+	response := signingIn.AuthorizationResponse("/profile")
+
+	s = restart(s, "APP_SECRET_KEY="+secondKey+","+firstKey)
+	late := s.Visitor()
+	s.SignIn(late)
+	if !comes.At(s.App).SignedIn() {
+		t.Error("with both secrets, who is signed in is signed out")
+	}
+	s.WantSignedIn(signingIn.At(s.App), signingIn.At(s.App).Callback(response), "alice", "/profile")
+
+	s = restart(s, "APP_SECRET_KEY="+secondKey)
+	for name, v := range map[string]*apptest.Visitor{"who came by": comes, "who signed in then": late, "who was signing in": signingIn} {
+		if !v.At(s.App).SignedIn() {
+			t.Errorf("with the new secret alone, %s is signed out", name)
+		}
+	}
+	if staysAway.At(s.App).SignedIn() {
+		t.Error("who never came by is still signed in: the old secret is still in use")
+	}
+	for document, want := range map[string]string{"README.md": "replaces a key without signing anybody out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
+		if text, err := os.ReadFile(document); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %q: %v", document, want, err)
+		}
+	}
+}
+
+// TestKeyIsLost (FM-27) starts the program with a secret that has nothing to do with the one
+// before: everybody is a visitor, the log says so once, and signing in works. With the old
+// secret behind it all are back.
+func TestKeyIsLost(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
+	people, signingIn := []*apptest.Visitor{s.Visitor(), s.Visitor()}, s.Visitor()
+	for _, v := range people {
+		s.SignIn(v)
+	}
+	response := signingIn.AuthorizationResponse("/profile")
+	s = restart(s, "APP_SECRET_KEY="+secondKey)
+	for range 2 {
+		for _, v := range people {
+			for path, want := range map[string]int{"/": http.StatusOK, "/dashboard": http.StatusSeeOther, "/api/me": http.StatusUnauthorized} {
+				got := v.At(s.App).Direct(v.At(s.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty")) // which leaves the cookie
+				if got.StatusCode != want {
+					t.Errorf("%s is answered %d, want %d", path, got.StatusCode, want)
+				}
+			}
+		}
+	}
+	if got := signingIn.At(s.App).Callback(response); got.StatusCode >= 500 {
+		t.Errorf("a sign-in that was under way is answered %d", got.StatusCode)
+	}
+	said := map[any]int{}
+	for _, line := range s.Logged("session not opened", "") {
+		said[line["level"]]++
+	}
+	if said["WARN"] != 1 || said["DEBUG"] < 5 {
+		t.Errorf("the log says so %v", said)
+	}
+	page := people[0].At(s.App)
+	if got := page.Direct(page.Request(http.MethodGet, "/", nil)); len(got.Cookies()) != 1 || got.Cookies()[0].MaxAge >= 0 {
+		t.Errorf("the dead cookie is not taken back: %v", got.Cookies())
+	}
+	s.SignIn(page)
+
+	s = restart(s, "APP_SECRET_KEY="+secondKey+","+firstKey)
+	for i, v := range people {
+		if !v.At(s.App).SignedIn() {
+			t.Errorf("with the old secret behind it, person %d is not back", i)
+		}
+	}
+}
+
+// TestClientIsReplaced (FM-29) has the provider take the client's secret no more, or the
+// client: who signs in is told whose fault it is, the operator is alarmed, and who is signed
+// in stays so.
+func TestClientIsReplaced(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[string]int{"invalid_client": http.StatusUnauthorized, "unauthorized_client": http.StatusBadRequest} {
+		t.Run("FM-29 "+code, func(t *testing.T) {
+			t.Parallel()
+			s := apptest.StartScripted(t)
+			s.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "expires_in") })
+			person, next := s.Visitor(), s.Visitor()
+			s.SignIn(person)
+			s.OP.Answer(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
+
+			got := next.Callback(next.AuthorizationResponse("/profile"))
+			s.WantRefused(next, got, http.StatusServiceUnavailable, "token_request_failed", 2, 1)
+			if !strings.Contains(got.Body, "<h1>Signing in is not set up right</h1>") {
+				t.Errorf("the page says something else:\n%s", got.Body)
+			}
+			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); lines[0]["level"] != "ERROR" || lines[0]["code"] != code {
+				t.Errorf("the log says %v", lines)
+			}
+			if got := person.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
+				t.Errorf("refreshing is answered %d", got.StatusCode)
+			}
+			alarms := s.Logged("the provider refuses this client: nobody's tokens can be refreshed", "")
+			if len(alarms) != 1 || alarms[0]["level"] != "ERROR" || !person.SignedIn() {
+				t.Errorf("the alarms are %v; signed in: %t", alarms, person.SignedIn())
+			}
+			s.OP.Answer(scriptedop.Token, nil)
+			s.SignIn(next)
+		})
+	}
+	t.Run("FM-29 another refusal is no fault of the set-up", func(t *testing.T) {
+		t.Parallel()
+		s := apptest.StartScripted(t)
+		s.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
+		v := s.Visitor()
+		if got := v.Callback(v.AuthorizationResponse("/profile")); !strings.Contains(got.Body, "<h1>The sign-in could not be verified</h1>") {
+			t.Errorf("the page says something else:\n%s", got.Body)
+		}
+	})
+}

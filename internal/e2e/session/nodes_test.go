@@ -1,0 +1,263 @@
+package session
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m) }
+
+// TestNodesShareSessions (LB-15) signs in at one node and out at the other.
+func TestNodesShareSessions(t *testing.T) {
+	t.Parallel()
+	one, two, _ := apptest.StartNodes(t)
+	v := one.Visitor()
+	v.Get("/login")
+	for _, node := range []*apptest.Scripted{two, one, two} {
+		if !v.At(node.App).SignedIn() {
+			t.Fatalf("the session does not open at %s\n%s", node.URL, node.Log)
+		}
+	}
+	if got := v.Direct(v.At(two.App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
+		t.Fatalf("logout answers %d", got.StatusCode)
+	}
+	if v.At(two.App).SignedIn() {
+		t.Error("the node that ended the session opens it")
+	}
+	apptest.Eventually(t, "the other node refuses the session", func() bool { return !v.At(one.App).SignedIn() })
+}
+
+// TestRedisStopsAnswering (FM-11, FM-12) shows a 503 in bounded time, no cookie touched
+// and nobody sent to sign in; and that all goes on afterwards.
+func TestRedisStopsAnswering(t *testing.T) {
+	t.Parallel()
+	one, two, redis := apptest.StartNodes(t)
+	v := one.Visitor()
+	v.Get("/login")
+	if err := redis.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dashboard", "/"} { // node two has no session cached
+		start := time.Now()
+		got := v.Direct(v.At(two.App).Request(http.MethodGet, path, nil))
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || len(got.Cookies()) > 0 {
+			t.Errorf("%s answers %d, Retry-After %q, cookies %v", path, got.StatusCode, got.Header.Get("Retry-After"), got.Cookies())
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("%s took %v", path, took)
+		}
+	}
+	if got := v.Direct(v.At(two.App).Request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz answers %d", got.StatusCode)
+	}
+	if err := redis.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	apptest.Eventually(t, "the session opens again", func() bool { return v.At(two.App).SignedIn() && v.At(one.App).SignedIn() })
+	if strings.Contains(two.Log.String(), "0123456789abcdef") {
+		t.Error("the log holds the secret")
+	}
+}
+
+// TestNodesAreOne (LB-15) runs three processes on one Redis: somebody signs in at one, does
+// something at the next, and signs out at the third; another is signed out by the provider.
+func TestNodesAreOne(t *testing.T) {
+	t.Parallel()
+	store := apptest.StartRedis(t).URL
+	op := apptest.NewOP(t)
+	env := append(apptest.Env(op), "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	var nodes []*apptest.Scripted
+	for range 3 {
+		nodes = append(nodes, &apptest.Scripted{App: apptest.StartProcess(t, t.TempDir(), env...).App, OP: op})
+	}
+	v := nodes[0].Visitor()
+	nodes[0].SignIn(v)
+	if got := v.At(nodes[1].App).RefreshProfile(); got.StatusCode != http.StatusOK {
+		t.Errorf("refreshing at the second answers %d\n%s", got.StatusCode, nodes[1].Log)
+	}
+	v.At(nodes[2].App).Direct(v.At(nodes[2].App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	for i, node := range nodes {
+		apptest.Eventually(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !v.At(node.App).SignedIn() })
+	}
+
+	w := nodes[2].Visitor()
+	nodes[2].SignIn(w)
+	for _, node := range nodes {
+		if !w.At(node.App).SignedIn() {
+			t.Errorf("%s does not know the session", node.URL)
+		}
+	}
+	token := op.LogoutToken()
+	if got := v.At(nodes[1].App).Send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode()); got.StatusCode != http.StatusOK {
+		t.Fatalf("the logout token is answered %d", got.StatusCode)
+	}
+	start := time.Now()
+	for i, node := range nodes {
+		apptest.Eventually(t, "node "+strconv.Itoa(i)+" refuses the session", func() bool { return !w.At(node.App).SignedIn() })
+	}
+	t.Logf("all nodes refuse it after %v", time.Since(start))
+}
+
+// TestRedisPausedUnderLoad (FM-11) stops Redis for ten seconds while people click. They are
+// asked to wait, and nothing else: no cookie is touched, nobody is sent to sign in, and
+// afterwards everybody is signed in as before.
+func TestRedisPausedUnderLoad(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	one, two, redis := apptest.StartNodes(t)
+	var people []*apptest.Visitor
+	for range 8 {
+		v := one.Visitor()
+		one.SignIn(v)
+		people = append(people, v)
+	}
+	stop := make(chan struct{})
+	answers := make(chan apptest.Answer, 100_000)
+	var clicking sync.WaitGroup
+	for i, v := range people {
+		node := []*apptest.Scripted{one, two}[i%2]
+		clicking.Go(func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					answers <- v.Direct(v.At(node.App).Request(http.MethodGet, "/dashboard", nil))
+				}
+			}
+		})
+	}
+	signal := func(s syscall.Signal) {
+		if err := redis.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	<-time.After(10 * time.Second)
+	signal(syscall.SIGCONT)
+	for i, v := range people {
+		apptest.Eventually(t, "person "+strconv.Itoa(i)+" is signed in", func() bool { return v.At(one.App).SignedIn() && v.At(two.App).SignedIn() })
+	}
+	close(stop)
+	clicking.Wait()
+	close(answers)
+	statuses := make(map[int]int)
+	for got := range answers {
+		statuses[got.StatusCode]++
+		if len(got.Cookies()) > 0 || (got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable) {
+			t.Errorf("answered %d to %q with cookies %v", got.StatusCode, got.Header.Get("Location"), got.Cookies())
+		}
+	}
+	t.Logf("answers by status: %v", statuses)
+	if statuses[http.StatusServiceUnavailable] == 0 {
+		t.Error("nobody noticed that Redis stood still")
+	}
+}
+
+// TestNodesRefreshOnce (RT-01, FM-25) lets twenty people press Refresh ten times at each of
+// two nodes on one Redis, all at once, when their access tokens are over. The provider
+// withdraws everything of a person whose refresh token is used twice.
+func TestNodesRefreshOnce(t *testing.T) {
+	t.Parallel()
+	one, two, _ := apptest.StartNodes(t)
+	lifetime := func(seconds int) {
+		one.OP.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = seconds })
+	}
+	lifetime(1)
+	var people []*apptest.Visitor
+	for range 20 {
+		v := one.Visitor()
+		one.SignIn(v)
+		people = append(people, v)
+	}
+	lifetime(3600)
+	<-time.After(time.Second)
+	before := one.OP.Calls(scriptedop.Token)
+	var pressing sync.WaitGroup
+	var refreshed atomic.Int64
+	for _, v := range people {
+		for i := range 20 {
+			node := []*apptest.Scripted{one, two}[i%2]
+			pressing.Go(func() {
+				switch got := v.At(node.App).RefreshProfile(); got.StatusCode {
+				case http.StatusOK:
+					refreshed.Add(1)
+				case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+					// A machine that has too much to do: Redis answers late, or so late that
+					// the press counts as one more.
+				default:
+					t.Errorf("answered %d", got.StatusCode)
+				}
+			})
+		}
+	}
+	pressing.Wait()
+	t.Logf("%d of %d presses showed a fresh profile", refreshed.Load(), 20*len(people))
+	if calls := one.OP.Calls(scriptedop.Token) - before; calls != len(people) {
+		t.Errorf("%d refreshes for %d people", calls, len(people))
+	}
+	for _, v := range people {
+		if !v.At(one.App).SignedIn() || !v.At(two.App).SignedIn() {
+			t.Error("somebody was signed out")
+		}
+	}
+}
+
+// TestRedisHoldsNothingReadable (SE-09) looks for what is a person's in all that Redis
+// writes to its disk.
+func TestRedisHoldsNothingReadable(t *testing.T) {
+	t.Parallel()
+	store := apptest.StartRedis(t).URL
+	s := apptest.StartScripted(t, "SESSION_STORE="+store, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	v := s.Visitor()
+	s.SignIn(v)
+	if got := v.RefreshProfile(); got.StatusCode != 200 {
+		t.Fatalf("refreshing answers %d", got.StatusCode)
+	}
+	socket := strings.TrimPrefix(store, "unix://")
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	for _, command := range []string{"CONFIG SET rdbcompression no", "SAVE"} {
+		fmt.Fprintf(conn, "%s\r\n", command)
+		if reply, err := replies.ReadString('\n'); err != nil || reply != "+OK\r\n" {
+			t.Fatalf("%s: %q, %v", command, reply, err)
+		}
+	}
+	written, err := os.ReadFile(filepath.Join(filepath.Dir(socket), "dump.rdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(written, []byte("latchkey:session:")) {
+		t.Fatal("no session is there: the rest would show nothing")
+	}
+	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
+	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef") {
+		if private == "" || bytes.Contains(written, []byte(private)) {
+			t.Errorf("Redis holds %q", private)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package routes
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/internal/scriptedop"
+	"latchkey/static"
+)
+
+const (
+	audience = "https://api.example"
+	roles    = "https://app.example/roles"
+)
+
+// newApp is an app beside a scripted provider, for routes that the product does not have.
+func newApp(t *testing.T) (*App, *scriptedop.Provider) {
+	t.Helper()
+	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
+	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	cfg := authn.Config{
+		Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: authn.Secret(op.ClientSecret), ClientAuth: authn.ClientSecretBasic,
+		RedirectURL: "http://example.com/callback", PostLogoutRedirectURL: "http://example.com/signed-out",
+		Scopes: []string{"openid"}, Audience: audience, IDTokenAlgorithms: []string{"ES256"}, ResponseMode: "query",
+		PushedAuthorizationRequests: "auto", Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
+		SessionsPerPerson: 1, Now: time.Now, Log: log,
+	}
+	rp, err := authn.NewRelyingParty(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := authn.NewSessions(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assets, err := static.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(Config{
+		RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), Assets: assets,
+		BaseURL: &url.URL{Scheme: "http", Host: "example.com"}, Now: time.Now, Log: log,
+	}), op
+}
+
+// TestAPIRoutes adds routes as the README tells, and asks for them with a token and with a
+// session.
+func TestAPIRoutes(t *testing.T) {
+	t.Parallel()
+	a, op := newApp(t)
+	api := []echo.MiddlewareFunc{a.api}
+	report := func(c echo.Context) error {
+		return c.String(http.StatusOK, "report for "+authn.CallerFrom(c.Request().Context()).Subject())
+	}
+	a.echo.GET("/any", report, api...)
+	a.echo.POST("/any", report, api...)
+	a.echo.GET("/scope", report, append(slices.Clone(api), a.requireScope("reports:read"))...)
+	a.echo.GET("/scopes", report, append(slices.Clone(api), a.requireScope("reports:read", "reports:all"))...)
+	a.echo.GET("/claim", report, append(slices.Clone(api), a.requireClaim(authn.Includes(roles, "auditor")))...)
+	// Mistakes, which must not let anybody in.
+	a.echo.GET("/no-api", report, a.requireScope("reports:read"))
+	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
+
+	w := httptest.NewRecorder()
+	if _, err := a.Sessions.Start(w, httptest.NewRequest(http.MethodGet, "/", nil), &authn.SignIn{
+		Identity: authn.Identity{Issuer: op.Issuer, Subject: "alice", IDToken: authn.Claims(`{"` + roles + `":["auditor"]}`)}, At: time.Now(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cookie := w.Result().Cookies()[0]
+
+	const realm = `Bearer realm="http://example.com"`
+	for name, tt := range map[string]struct {
+		method, path string
+		body         string
+		scope        string // of the token; "" sends the session's cookie
+		roles        any
+		status       int
+		challenge    string
+	}{
+		"a session":                        {path: "/any", status: 200},
+		"a token":                          {path: "/any", scope: "x", status: 200},
+		"a session needs no scope":         {path: "/scope", status: 200},
+		"the scope":                        {path: "/scope", scope: "openid reports:read", status: 200},
+		"another scope":                    {path: "/scope", scope: "openid reports:write", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
+		"a part of the scope":              {path: "/scope", scope: "reports:rea", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
+		"one scope of two":                 {path: "/scopes", scope: "reports:read", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read reports:all"`},
+		"both scopes":                      {path: "/scopes", scope: "reports:all reports:read", status: 200},
+		"a session with the claim":         {path: "/claim", status: 200},
+		"a token with the claim":           {path: "/claim", scope: "x", roles: []string{"auditor"}, status: 200},
+		"a token without it":               {path: "/claim", scope: "x", status: 403},
+		"a token with another type of it":  {path: "/claim", scope: "x", roles: "auditor", status: 403},
+		"a form":                           {method: "POST", path: "/any", body: "a=b", scope: "x", status: 200},
+		"a form with the token in it":      {method: "POST", path: "/any", body: "access_token=TOKEN", status: 400, challenge: realm + `, error="invalid_request"`},
+		"a form with the token in it, too": {method: "POST", path: "/any", body: "access_token=TOKEN", scope: "x", status: 400, challenge: realm + `, error="invalid_request"`},
+		"a scope without an API":           {path: "/no-api", scope: "reports:read", status: 303},
+		"a claim without anybody":          {path: "/no-caller", status: 303},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token := op.AccessToken(audience)
+			token.Claims["scope"], token.Claims[roles] = tt.scope, tt.roles
+			body := strings.ReplaceAll(tt.body, "TOKEN", token.Compact())
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, strings.NewReader(body))
+			if tt.method != "" {
+				r.Method = tt.method
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
+			if tt.scope != "" {
+				r.Header.Set("Authorization", "Bearer "+token.Compact())
+			} else {
+				r.AddCookie(cookie)
+			}
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			got, err := io.ReadAll(w.Result().Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w.Code != tt.status || w.Header().Get("WWW-Authenticate") != tt.challenge {
+				t.Errorf("answered %d %q, want %d %q\n%s", w.Code, w.Header().Get("WWW-Authenticate"), tt.status, tt.challenge, got)
+			}
+			if said := string(got) == "report for alice"; said != (tt.status == 200) {
+				t.Errorf("it says %s", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package routes_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+
+	"latchkey/internal/apptest"
+)
+
+// everyPage opens what pages there are, those of the gallery too where there is one: what a
+// visitor sees, what a person sees, and what either sees when something goes wrong.
+func everyPage(a *apptest.App, person *apptest.Visitor, gallery []string, see func(name string, page apptest.Answer)) {
+	a.T.Helper()
+	visitor := a.Visitor()
+	for _, piece := range gallery {
+		see(piece, visitor.Get(piece))
+	}
+	for _, address := range []string{"/", "/signed-out", "/nothing", "/callback?state=x&state=y&code=z", "/login?iss=https%3A%2F%2Fevil.example"} {
+		see("a visitor's "+address, visitor.Get(address))
+	}
+	see("a visitor's form", visitor.Do(visitor.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site")))
+	for _, address := range []string{"/dashboard", "/profile", "/sessions", "/admin", "/logout", "/nothing", "/?" + strings.Repeat("&", 100)} {
+		see("a person's "+address, person.Get(address))
+	}
+}
+
+// TestDevelopmentIsShown (DV-06) looks at the app beside the development provider: each of
+// its pages says so, and so does the log. Beside a real provider none does.
+func TestDevelopmentIsShown(t *testing.T) {
+	t.Parallel()
+	const said = "Development provider in use"
+	banner := func(page apptest.Answer) *html.Node {
+		return apptest.Find(apptest.Parse(t, page.Body), func(n *html.Node) bool { return n.Data == "aside" && strings.Contains(apptest.Text(n), said) })
+	}
+	const warning = "development provider in use: anybody on this machine signs in as anybody"
+
+	a := apptest.Start(t)
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
+	everyPage(a, person, append(a.Gallery(), "/dev/gallery"), func(name string, page apptest.Answer) {
+		aside := banner(page)
+		if aside == nil {
+			t.Errorf("%s (%d) does not say so", name, page.StatusCode)
+			return
+		}
+		if link := apptest.Find(aside, func(n *html.Node) bool { return n.Data == "a" }); link == nil || apptest.Attribute(link, "href") != a.Issuer {
+			t.Errorf("%s does not lead to the provider", name)
+		}
+	})
+	if lines := a.Logged(warning, ""); len(lines) != 1 || lines[0]["level"] != "WARN" || lines[0]["issuer"] != a.Issuer {
+		t.Errorf("the log says %v", lines)
+	}
+
+	s := apptest.StartScripted(t)
+	someone := s.Visitor()
+	s.SignIn(someone)
+	everyPage(s.App, someone, nil, func(name string, page apptest.Answer) {
+		if !strings.Contains(page.Body, "<html") || banner(page) != nil || page.Header.Get("X-Dev-Idp") != "" {
+			t.Errorf("beside a real provider %s (%d) is none, or says that it is development", name, page.StatusCode)
+		}
+	})
+	if lines := s.Logged(warning, ""); len(lines) > 0 {
+		t.Errorf("beside a real provider the log says %v", lines)
+	}
+}
+
+// TestPagesLoadNothingFromElsewhere (HB-06) looks at what each page loads or sends by
+// itself: scripts and styles of ours under names that change with their content, and
+// pictures of the provider's. Nothing is loaded from a third party, htmx least of all.
+func TestPagesLoadNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
+	loaded, htmx := 0, 0
+	everyPage(a, person, a.Gallery(), func(name string, page apptest.Answer) {
+		for n := range apptest.Parse(t, page.Body).Descendants() {
+			if n.Type != html.ElementNode {
+				continue
+			}
+			for _, at := range n.Attr {
+				loads := at.Key == "src" || at.Key == "srcset" || at.Key == "data" || at.Key == "poster" || at.Key == "background" || at.Key == "href" && n.Data != "a"
+				sends := strings.HasPrefix(at.Key, "hx-") && (strings.HasPrefix(at.Val, "http") || strings.HasPrefix(at.Val, "//"))
+				asset := strings.HasPrefix(at.Val, "/static/")
+				if loads && asset {
+					if loaded++; len(at.Val) < len("/static/x.0123456789abcdef.js") {
+						t.Errorf("%s: <%s %s=%q> has no hash in its name", name, n.Data, at.Key, at.Val)
+					}
+				}
+				if loads && strings.HasPrefix(at.Val, "/static/htmx.min.") {
+					htmx++
+				}
+				picture := n.Data == "img" && strings.HasPrefix(at.Val, a.Issuer+"/picture/")
+				if loads && !asset && !picture || sends {
+					t.Errorf("%s: <%s %s=%q> is of somebody else", name, n.Data, at.Key, at.Val)
+				}
+			}
+		}
+	})
+	if loaded < 100 || htmx == 0 {
+		t.Errorf("only %d assets were seen, and htmx on %d pages", loaded, htmx)
+	}
+}

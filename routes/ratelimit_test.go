@@ -1,0 +1,281 @@
+package routes_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// TestAddressesAreBounded (DO-04) sends addresses of every length and with every number of
+// parameters. What is refused is refused before anything is done about it.
+func TestAddressesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	filled := func(address string, length int) string { return address + strings.Repeat("x", length-len(address)) }
+	for name, c := range map[string]struct {
+		address string
+		want    int
+	}{
+		"8 KiB":                 {filled("/?x=", 8<<10), http.StatusOK},
+		"8 KiB and a byte":      {filled("/?x=", 8<<10+1), http.StatusRequestURITooLong},
+		"a path of 8 KiB":       {filled("/", 8<<10), http.StatusNotFound},
+		"a path of more":        {filled("/", 8<<10+1), http.StatusRequestURITooLong},
+		"100 parameters":        {"/?" + strings.Repeat("a&", 99) + "a", http.StatusOK},
+		"101 parameters":        {"/?" + strings.Repeat("a&", 100) + "a", http.StatusRequestURITooLong},
+		"parameters of nothing": {"/?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
+		"a callback":            {"/callback?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
+		"a sign-in":             {"/login?return_to=%2Fprofile" + strings.Repeat("&", 100), http.StatusRequestURITooLong},
+		"30,000 parameters":     {"/?" + strings.Repeat("&", 30_000), http.StatusRequestURITooLong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := v.Direct(v.Request(http.MethodGet, c.address, nil))
+			if got.StatusCode != c.want {
+				t.Errorf("answered %d, want %d", got.StatusCode, c.want)
+			}
+			if c.want == http.StatusRequestURITooLong && (len(got.Cookies()) > 0 || !strings.Contains(got.Body, "<h1>That address is too long</h1>")) {
+				t.Errorf("it sets cookies %v, or says something else:\n%s", got.Cookies(), got.Body)
+			}
+			apptest.CheckHeaders(t, name, got)
+		})
+	}
+
+	// A million is not even read: the answer comes while most of it has yet to be sent.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(apptest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /?%s", strings.Repeat("&", 64<<10)) // and 900,000 more to come
+	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("the beginning of a million is answered %v, %v", resp, err)
+	}
+
+	// The twin is as long as an authorization response may be.
+	callback := s.Visitor()
+	response := apptest.WithQuery(t, callback.AuthorizationResponse("/profile"), func(values url.Values) { values.Set("session_state", strings.Repeat("x", 7<<10)) })
+	s.WantSignedIn(callback, callback.Callback(response), "alice", "/profile")
+}
+
+// TestFloodOfCallbacks (DO-06) brings callbacks that nobody has begun, from browsers with no
+// cookie and with made-up ones. The provider is not asked, and the store is read once for a
+// session's cookie and for nothing else. A sign-in that was under way goes on.
+func TestFloodOfCallbacks(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
+	v := s.Visitor()
+	response := v.AuthorizationResponse("/profile")
+	asked := func() (n int) {
+		for _, e := range []scriptedop.Endpoint{scriptedop.JWKS, scriptedop.Token, scriptedop.UserInfo, scriptedop.PAR, scriptedop.Revoke, scriptedop.Other} {
+			n += s.OP.Calls(e)
+		}
+		return n
+	}
+	reads := func() (n float64) {
+		for name, value := range s.Operators().Metrics() {
+			if strings.HasPrefix(name, "latchkey_store_call_duration_seconds_count") && !strings.Contains(name, `"ping"`) {
+				n += value
+			}
+		}
+		return n
+	}
+	calls := asked()
+	const flood = 300
+	madeUp := strings.Repeat("A", 43)
+	for name, c := range map[string]struct {
+		cookies string
+		most    float64 // reads of the store for each callback
+	}{
+		"no cookie":                {"", 0},
+		"a transaction's":          {"txn_%s=" + strings.Repeat("A", 200), 0},
+		"a session's":              {"session=" + madeUp + "." + madeUp, 1},
+		"a session's of no form":   {"session=x", 0},
+		"a session's and the rest": {"session=" + madeUp + "." + madeUp + "; txn_%s=x; session_ended=x", 1},
+	} {
+		before := reads()
+		for i := range flood {
+			state := fmt.Sprintf("%043d", i)
+			bot := s.Visitor()
+			got := bot.Direct(bot.Request(http.MethodGet, "/callback?code=x&state="+state, nil, "Cookie", strings.ReplaceAll(c.cookies, "%s", state)))
+			if got.StatusCode != http.StatusSeeOther && got.StatusCode != http.StatusBadRequest {
+				t.Fatalf("%s: answered %d", name, got.StatusCode)
+			}
+		}
+		if n := reads() - before; n > c.most*flood {
+			t.Errorf("%s: the store was read %v times for %d callbacks", name, n, flood)
+		}
+	}
+	if n := asked() - calls; n > 0 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	before := reads()
+	s.WantSignedIn(v, v.Callback(response), "alice", "/profile")
+	if asked() == calls || reads() == before {
+		t.Error("neither is seen when somebody does sign in: the rest shows nothing")
+	}
+}
+
+// TestStrangeRequestsAreCheap (DO-15) sends what has cost others more than its length: twice
+// as much of it must not cost much more than twice the memory. It runs alone: it counts what
+// is allocated. (TestArrows sees to it that a stranger's text meets no regular expression.)
+func TestStrangeRequestsAreCheap(t *testing.T) {
+	s, _ := apptest.Assemble(t, "LOG_LEVEL=error")
+	address := func(prefix, piece string) func(n int) *http.Request {
+		return func(n int) *http.Request {
+			return httptest.NewRequest(http.MethodGet, prefix+strings.Repeat(piece, n/len(piece)), nil)
+		}
+	}
+	header := func(name, prefix, piece string) func(n int) *http.Request {
+		return func(n int) *http.Request {
+			r := httptest.NewRequest(http.MethodGet, "/dashboard", nil)
+			r.Header.Set(name, prefix+strings.Repeat(piece, 4*n/len(piece)))
+			return r
+		}
+	}
+	for name, request := range map[string]func(n int) *http.Request{
+		"up and up":           address("/profile", "/.."),
+		"up and down":         address("/profile", "/../profile"),
+		"here and here":       address("", "/."),
+		"nothing but slashes": address("/", "/"),
+		"slashes in disguise": address("/", "%2f"),
+		"dots in disguise":    address("/", "%2e%2e/"),
+		"many parameters":     address("/sessions", "/x/end"),
+		"stars and colons":    address("/", ":*"),
+		"semicolons":          address("/dashboard;", ";"),
+		"a file":              address("/static/", "../"),
+		"a return path":       address("/login?return_to=", "/.."),
+		"a nested one":        address("/login?return_to=", "/login%3freturn_to="),
+		"a callback":          address("/callback?state=", "%25"),
+		"an issuer":           address("/login?iss=", "http://"),
+		"one page's address":  header("HX-Current-URL", "http://localhost", "/.."),
+		"cookies":             header("Cookie", "", "a=b; "),
+		"sessions":            header("Cookie", "", "session=x; "),
+		"transactions":        header("Cookie", "", "txn_x=x; "),
+		"languages":           header("Accept-Language", "", "a-b-c;q=0.1,"),
+		"encodings":           header("Accept-Encoding", "", "gzip;q=0,"),
+		"a trace":             header("Traceparent", "00-", "0-"),
+		"a bearer's dots":     header("Authorization", "Bearer ", "."),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cost := func(n int) (least uint64) {
+				for range 3 {
+					r := request(n)
+					r.Host = strings.TrimPrefix(s.URL, "http://")
+					w := httptest.NewRecorder()
+					var before, after runtime.MemStats
+					runtime.ReadMemStats(&before)
+					s.Assembled.Handler.ServeHTTP(w, r)
+					runtime.ReadMemStats(&after)
+					if used := after.TotalAlloc - before.TotalAlloc; least == 0 || used < least {
+						least = used
+					}
+					if w.Code >= 500 || w.Code == http.StatusRequestURITooLong {
+						t.Fatalf("%d bytes are answered %d", n, w.Code)
+					}
+				}
+				return least
+			}
+			half, whole := cost(3500), cost(7000)
+			if whole > 5*half/2+32<<10 {
+				t.Errorf("half of it takes %d bytes of memory, and the whole %d", half, whole)
+			}
+			t.Logf("%d and %d bytes", half, whole)
+		})
+	}
+	w := httptest.NewRecorder()
+	r := address("/", "/../")(10_000 * 4)
+	r.Host = strings.TrimPrefix(s.URL, "http://")
+	if s.Assembled.Handler.ServeHTTP(w, r); w.Code != http.StatusRequestURITooLong {
+		body, _ := io.ReadAll(w.Result().Body)
+		t.Errorf("/../ ten thousand times is answered %d\n%s", w.Code, body)
+	}
+}
+
+// TestSignInsAreLimited (DO-05, DO-14) begins sign-ins from several addresses, as a trusted
+// proxy tells them.
+func TestSignInsAreLimited(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t, "TRUSTED_PROXIES=127.0.0.0/8")
+	login := func(address string) apptest.Answer {
+		t.Helper()
+		v := s.Visitor()
+		return v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil, "X-Forwarded-For", address))
+	}
+	// until returns how many sign-ins an address may begin at once.
+	until := func(address func(i int) string) int {
+		t.Helper()
+		for i := range 500 {
+			got := login(address(i))
+			if got.StatusCode == http.StatusTooManyRequests {
+				if got.Header.Get("Retry-After") != "1" || len(got.Cookies()) > 0 {
+					t.Errorf("refused with Retry-After %q and cookies %v", got.Header.Get("Retry-After"), got.Cookies())
+				}
+				if !strings.Contains(got.Body, `href="/profile">Try again<`) {
+					t.Errorf("the way on is lost:\n%s", got.Body)
+				}
+				return i
+			}
+			if got.StatusCode != http.StatusSeeOther {
+				t.Fatalf("answered %d", got.StatusCode)
+			}
+		}
+		return 500
+	}
+	same := func(address string) func(int) string { return func(int) string { return address } }
+	if n := until(same("192.0.2.1")); n != 100 {
+		t.Errorf("one address may begin %d at once, want 100", n)
+	}
+	if got := login("192.0.2.2"); got.StatusCode != http.StatusSeeOther {
+		t.Errorf("another address is answered %d", got.StatusCode)
+	}
+	if n := until(func(i int) string { return fmt.Sprintf("2001:db8:1:2:%x::1", i) }); n != 100 {
+		t.Errorf("one IPv6 network may begin %d at once, want 100", n)
+	}
+	if got := login("2001:db8:1:3::1"); got.StatusCode != http.StatusSeeOther {
+		t.Errorf("another IPv6 network is answered %d", got.StatusCode)
+	}
+	if got := login("::ffff:192.0.2.1"); got.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the same address in IPv6's form is answered %d", got.StatusCode)
+	}
+	clock.Move(time.Second)
+	for i := range 6 {
+		want := http.StatusSeeOther
+		if i == 5 {
+			want = http.StatusTooManyRequests
+		}
+		if got := login("192.0.2.1"); got.StatusCode != want {
+			t.Errorf("a second later, number %d is answered %d, want %d", i, got.StatusCode, want)
+		}
+	}
+	v := s.Visitor()
+	if got := v.Direct(v.Request(http.MethodGet, "/", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusOK {
+		t.Errorf("the home page is answered %d", got.StatusCode)
+	}
+}
+
+// TestSignInsOfAPassingProxyAreNot (DO-14) has everybody come from one loopback address, as
+// behind a proxy that nobody has named.
+func TestSignInsOfAPassingProxyAreNot(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	for range 300 {
+		v := s.Visitor()
+		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusSeeOther {
+			t.Fatalf("answered %d", got.StatusCode)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package routes_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+const rolesClaim = "https://latchkey.example/roles"
+
+// saysRoles has the provider say roles, in userinfo, in the ID token or in both. nil says
+// nothing.
+func saysRoles(s *apptest.Scripted, inUserInfo, inIDToken any) {
+	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) {
+		if inUserInfo != nil {
+			claims[rolesClaim] = inUserInfo
+		}
+	})
+	s.OP.EditIDToken(func(token *scriptedop.JWT) {
+		if inIDToken != nil {
+			token.Claims[rolesClaim] = inIDToken
+		}
+	})
+}
+
+// askAdmin asks for the page that needs a role.
+func askAdmin(v *apptest.Visitor, headers ...string) apptest.Answer {
+	v.T.Helper()
+	return v.Direct(v.Request(http.MethodGet, "/admin", nil, headers...))
+}
+
+// TestRequireClaim (SE-15) asks for a page that needs a claim as people who have it, and
+// who have something else.
+func TestRequireClaim(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		roles any
+		want  int
+	}{
+		"the role":            {[]string{"reader", "admin"}, http.StatusOK},
+		"another role":        {[]string{"reader"}, http.StatusForbidden},
+		"none":                {nil, http.StatusForbidden},
+		"an empty list":       {[]string{}, http.StatusForbidden},
+		"a string":            {"admin", http.StatusForbidden},
+		"an object":           {map[string]any{"admin": true}, http.StatusForbidden},
+		"another spelling":    {[]string{"Admin"}, http.StatusForbidden},
+		"more than one wants": {slices.Repeat([]string{"<b>reader</b>"}, 500), http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := apptest.StartScripted(t)
+			saysRoles(s, tt.roles, nil)
+			v := s.Visitor()
+			dashboard := s.SignIn(v)
+			got := askAdmin(v)
+			if got.StatusCode != tt.want {
+				t.Fatalf("SE-15: answered %d\n%s", got.StatusCode, got.Body)
+			}
+			if linked := strings.Contains(dashboard.Body, `href="/admin"`); linked != (tt.want == http.StatusOK) {
+				t.Errorf("the dashboard links to it: %t", linked)
+			}
+			s.WantNoSecrets(got)
+			if strings.Contains(got.Body, "<b>") || len(got.Body) > 8<<10 {
+				t.Errorf("a page of %d bytes:\n%s", len(got.Body), got.Body)
+			}
+		})
+	}
+}
+
+// TestForbidden reads the answers to somebody who may not, in each of the ways in which a
+// client can ask.
+func TestForbidden(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	saysRoles(s, []string{"reader", "writer"}, nil)
+	v := s.Visitor()
+	s.SignIn(v)
+
+	page := askAdmin(v)
+	seen := apptest.Text(apptest.Parse(t, page.Body))
+	for _, want := range []string{rolesClaim, "a list with admin", "reader, writer", "Alice Example", "alice@example.com", page.Header.Get("X-Request-Id")} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the page does not say %q:\n%s", want, seen)
+		}
+	}
+	// The header and the page name who it is; of the other claims there is nothing.
+	if strings.Contains(page.Body, s.Issuer) || strings.Contains(page.Body, "sid") {
+		t.Errorf("it says more than it has to:\n%s", page.Body)
+	}
+	if lines := s.Logged("refused", page.Header.Get("X-Request-Id")); len(lines) != 1 || !strings.Contains(lines[0]["error"].(string), rolesClaim) || strings.Contains(lines[0]["error"].(string), "reader") {
+		t.Errorf("the log says %v", lines)
+	}
+
+	fragment := askAdmin(v, "HX-Request", "true", "HX-Current-URL", s.URL+"/sessions")
+	if fragment.StatusCode != http.StatusForbidden || strings.Contains(fragment.Body, "<html") || !strings.Contains(fragment.Body, `role="alert"`) || !strings.Contains(fragment.Body, rolesClaim) {
+		t.Errorf("htmx: answered %d %s", fragment.StatusCode, fragment.Body)
+	}
+	if link := apptest.Link(t, fragment, "Use another account"); link != "/login?return_to=%2Fsessions&switch=1" {
+		t.Errorf("htmx: the other account comes back by %q", link)
+	}
+
+	program := askAdmin(v, "Accept", "application/json")
+	if program.StatusCode != http.StatusForbidden || program.Header.Get("Content-Type") != "application/problem+json" || strings.Contains(program.Body, "reader") {
+		t.Errorf("a program: answered %d %s", program.StatusCode, program.Body)
+	}
+
+	if got := askAdmin(s.Visitor()); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/login?return_to=%2Fadmin" {
+		t.Errorf("a visitor: answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+	}
+}
+
+// TestUseAnotherAccount (SE-11) goes on as somebody else who may. Of the first person
+// nothing is left.
+func TestUseAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	saysRoles(s, []string{"only-alice"}, nil)
+	v := s.Visitor()
+	s.SignIn(v)
+	before := v.Client.Jar.Cookies(v.Request(http.MethodGet, "/", nil).URL)
+	link := apptest.Link(t, askAdmin(v), "Use another account")
+	if asked := apptest.Query(t, v.AuthorizationRequest(link)); asked.Get("prompt") != "login" {
+		t.Errorf("the provider is asked with prompt %q", asked.Get("prompt"))
+	}
+	if !v.SignedIn() {
+		t.Error("AR-12: asking for another account has ended the session")
+	}
+	s.OP.SignInAs("bob")
+	saysRoles(s, []string{"admin"}, nil)
+	end := v.Get(link)
+	if end.StatusCode != http.StatusOK || end.Request.URL.Path != "/admin" {
+		t.Fatalf("it ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+	for _, page := range []apptest.Answer{end, v.Get("/dashboard"), v.Get("/sessions")} {
+		if strings.Contains(page.Body, "lice") || !strings.Contains(page.Body, "Bob Example") {
+			t.Errorf("SE-11: %s is\n%s", page.Request.URL.Path, page.Body)
+		}
+	}
+	old := s.Visitor()
+	old.Client.Jar.SetCookies(v.Request(http.MethodGet, "/", nil).URL, before)
+	if old.SignedIn() {
+		t.Error("SE-11: the first person's session is alive")
+	}
+}
+
+// TestSwitchPrompt (AR-07) asks who signs in as the provider knows to be asked, and by
+// nothing that a link says.
+func TestSwitchPrompt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		supported []string // nil: the metadata does not say
+		link      string
+		want      string
+	}{
+		"AR-07 a provider that does not say": {nil, "/login?switch=1", "login"},
+		"AR-07 one that lists accounts":      {[]string{"none", "login", "select_account"}, "/login?switch=1", "select_account"},
+		"AR-07 one that does not list them":  {[]string{"none", "login"}, "/login?switch=1", "login"},
+		"AR-07 an ordinary sign-in":          {[]string{"select_account"}, "/login", ""},
+		"AR-07 another value":                {[]string{"select_account"}, "/login?switch=none", ""},
+		"AR-07 a prompt in the link":         {[]string{"select_account"}, "/login?prompt=none", ""},
+		"AR-07 both":                         {nil, "/login?switch=1&prompt=none", "login"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
+			op.Edit(scriptedop.Discovery, func(metadata map[string]any) {
+				if tt.supported != nil {
+					metadata["prompt_values_supported"] = tt.supported
+				}
+			})
+			v := apptest.StartBeside(t, op).Visitor()
+			asked := apptest.Query(t, v.AuthorizationRequest(tt.link))
+			if asked.Get("prompt") != tt.want || asked.Has("switch") || asked.Has("prompt") != (tt.want != "") {
+				t.Errorf("the provider is asked with %v", asked)
+			}
+		})
+	}
+}
+
+// TestClaimsAfterARefresh (SE-18) takes a role away, wherever it was said, and gives one.
+func TestClaimsAfterARefresh(t *testing.T) {
+	t.Parallel()
+	role, none := []string{"admin"}, []string{}
+	type says struct{ userInfo, idToken any }
+	for name, tt := range map[string]struct {
+		first, then says
+		later       time.Duration // until the refresh: an hour later there is a new ID token too
+		before      int
+		after       int
+	}{
+		"SE-18 gone from userinfo":                       {says{role, nil}, says{nil, nil}, 0, 200, 403},
+		"SE-18 empty in userinfo":                        {says{role, nil}, says{none, nil}, 0, 200, 403},
+		"SE-18 gone from userinfo, in the old ID token":  {says{role, role}, says{nil, nil}, 0, 200, 403},
+		"SE-18 empty in userinfo, in the old ID token":   {says{role, role}, says{none, none}, 0, 200, 403},
+		"SE-18 gone from both":                           {says{role, role}, says{nil, nil}, 2 * time.Hour, 200, 403},
+		"SE-18 gone from the ID token":                   {says{nil, role}, says{nil, nil}, 2 * time.Hour, 200, 403},
+		"SE-18 empty in the ID token":                    {says{nil, role}, says{nil, none}, 2 * time.Hour, 200, 403},
+		"SE-18 gone from userinfo, in the new ID token":  {says{role, role}, says{nil, role}, 2 * time.Hour, 200, 403},
+		"SE-18 as before":                                {says{role, role}, says{role, role}, 0, 200, 200},
+		"SE-18 in the ID token alone, as before":         {says{nil, role}, says{nil, role}, 0, 200, 200},
+		"SE-18 in the ID token alone, and a new one":     {says{nil, role}, says{nil, role}, 2 * time.Hour, 200, 200},
+		"SE-18 given in userinfo":                        {says{nil, nil}, says{role, nil}, 0, 403, 200},
+		"SE-18 given in userinfo, the old ID token none": {says{none, none}, says{role, role}, 0, 403, 200},
+		"SE-18 given in the ID token":                    {says{nil, nil}, says{nil, role}, 2 * time.Hour, 403, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, clock := apptest.Assemble(t)
+			saysRoles(s, tt.first.userInfo, tt.first.idToken)
+			v := s.Visitor()
+			s.SignIn(v)
+			if got := askAdmin(v); got.StatusCode != tt.before {
+				t.Fatalf("at first it answers %d", got.StatusCode)
+			}
+			saysRoles(s, tt.then.userInfo, tt.then.idToken)
+			clock.Move(tt.later)
+			for i := range 2 { // the second time nothing has changed any more
+				if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
+					t.Fatalf("refreshing answers %d", got.StatusCode)
+				}
+				if got := askAdmin(v); got.StatusCode != tt.after {
+					t.Errorf("after refresh %d it answers %d", i+1, got.StatusCode)
+				}
+			}
+		})
+	}
+}
+
+// TestNewIDTokenIsNewer (SE-18) takes a role away in a refreshed ID token, while userinfo does not
+// answer: what userinfo said before that is older.
+func TestNewIDTokenIsNewer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		first, then any
+		before      int
+		after       int
+	}{
+		"SE-18 taken away": {[]string{"admin"}, []string{}, 200, 403},
+		"SE-18 the same":   {[]string{"admin"}, []string{"admin"}, 200, 200},
+		"SE-18 given":      {[]string{}, []string{"admin"}, 403, 200},
+		// A refreshed ID token need not repeat everything.
+		"SE-18 not repeated": {[]string{"admin"}, nil, 200, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, clock := apptest.Assemble(t)
+			saysRoles(s, tt.first, tt.first)
+			v := s.Visitor()
+			s.SignIn(v)
+			if got := askAdmin(v); got.StatusCode != tt.before {
+				t.Fatalf("at first it answers %d", got.StatusCode)
+			}
+			saysRoles(s, nil, tt.then)
+			s.OP.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusInternalServerError))
+			clock.Move(2 * time.Hour)
+			if got := v.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
+				t.Fatalf("refreshing answers %d", got.StatusCode)
+			}
+			if got := askAdmin(v); got.StatusCode != tt.after {
+				t.Errorf("after that it answers %d", got.StatusCode)
+			}
+		})
+	}
+}

@@ -1,0 +1,213 @@
+package routes_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// TestSignOutAtTheProvider (LR-03) looks at what the browser is sent to the provider with,
+// and at what it comes back to.
+func TestSignOutAtTheProvider(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	var idToken string
+	s.OP.Edit(scriptedop.Token, func(response map[string]any) { idToken = response["id_token"].(string) })
+	v := s.Visitor()
+	s.SignIn(v)
+	out := v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
+	location, asked := out.Header.Get("Location"), apptest.Query(t, out.Header.Get("Location"))
+	if out.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, s.OP.URL(scriptedop.EndSession)+"?") {
+		t.Fatalf("answered %d to %q", out.StatusCode, location)
+	}
+	if asked.Get("id_token_hint") != idToken || asked.Get("client_id") != s.OP.ClientID || asked.Get("post_logout_redirect_uri") != s.URL+"/signed-out" || len(asked.Get("state")) < 22 || len(asked) != 4 {
+		t.Errorf("LR-03: the provider is asked %v", asked)
+	}
+	back := v.Direct(v.Request(http.MethodGet, location, nil)).Header.Get("Location")
+	if page := v.Get(back); page.StatusCode != http.StatusOK || !strings.Contains(page.Body, "here and at the sign-in service") {
+		t.Errorf("coming back is answered with %d\n%s", page.StatusCode, apptest.Text(apptest.Parse(t, page.Body)))
+	}
+	if n := s.OP.Calls(scriptedop.Revoke); n != 1 {
+		t.Errorf("LR-05: the refresh token is revoked %d times", n)
+	}
+}
+
+// TestComingBackFromSignOut (LR-04) comes back with another state and with none: a calm
+// page, which leads nowhere by itself.
+func TestComingBackFromSignOut(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	for name, query := range map[string]string{
+		"another state": "?state=evil", "no state": "", "two states": "?state=a&state=b", "an address": "?redirect=//evil.example&returnTo=https://evil.example",
+	} {
+		v := s.Visitor()
+		s.SignIn(v)
+		v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
+		page := v.Direct(v.Request(http.MethodGet, "/signed-out"+query, nil))
+		if page.StatusCode != http.StatusOK || page.Header.Get("Refresh") != "" || strings.Contains(page.Body, "evil.example") || strings.Contains(page.Body, "and at the sign-in service") {
+			t.Errorf("%s is answered with %d\n%s", name, page.StatusCode, page.Body)
+		}
+		if apptest.Find(apptest.Parse(t, page.Body), func(n *apptest.Node) bool { return n.Data == "meta" && apptest.Attribute(n, "http-equiv") == "refresh" }) != nil || v.SignedIn() {
+			t.Errorf("%s starts a sign-in", name)
+		}
+	}
+}
+
+// TestNoSignOutAtTheProvider (LR-01) is at a provider that offers none.
+func TestNoSignOutAtTheProvider(t *testing.T) {
+	t.Parallel()
+	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
+	op.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, "end_session_endpoint") })
+	s := apptest.StartBeside(t, op)
+	v := s.Visitor()
+	s.SignIn(v)
+	if page := v.Post("/logout", nil); page.StatusCode != http.StatusOK || page.Request.URL.Path != "/signed-out" || v.SignedIn() {
+		t.Errorf("signing out ends at %s with %d", page.Request.URL.Path, page.StatusCode)
+	}
+}
+
+// TestSignOutWithoutASession (LR-08) signs out where there is nobody: never was, any more,
+// or with a cookie that nobody made.
+func TestSignOutWithoutASession(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	twice, late := s.Visitor(), s.Visitor()
+	s.SignIn(twice)
+	s.SignIn(late)
+	twice.Direct(twice.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	clock.Move(25 * time.Hour) // beyond the idle lifetime
+	made := strings.Repeat("A", 43) + "." + strings.Repeat("A", 43)
+	for name, request := range map[string]*http.Request{
+		"nobody":           s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"twice":            twice.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"after the end":    late.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
+		"a made-up cookie": s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin", "Cookie", "session="+made),
+	} {
+		v := map[string]*apptest.Visitor{"twice": twice, "after the end": late}[name]
+		if v == nil {
+			v = s.Visitor()
+		}
+		if got := v.Direct(request); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/signed-out" {
+			t.Errorf("%s: answered %d to %q", name, got.StatusCode, got.Header.Get("Location"))
+		}
+	}
+}
+
+// TestNoCookieSurvivesSignOut (LR-09) keeps every cookie that a person ever got, and tries
+// each after they have signed out.
+func TestNoCookieSurvivesSignOut(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	v := s.Visitor()
+	var seen []string
+	for range 3 { // signing in anew without signing out
+		s.SignIn(v)
+		seen = append(seen, v.CookieHeader())
+	}
+	if other := s.Visitor(); !opensWith(other, seen[2]) {
+		t.Fatal("the newest cookie opens nothing: the rest would show nothing")
+	}
+	v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
+	v.Get("/signed-out")
+	seen = append(seen, v.CookieHeader())
+	for i, cookies := range seen {
+		if opensWith(s.Visitor(), cookies) {
+			t.Errorf("cookie %d of %d opens the dashboard", i+1, len(seen))
+		}
+	}
+}
+
+// opensWith reports whether the dashboard opens with a Cookie header.
+func opensWith(v *apptest.Visitor, header string) bool {
+	v.T.Helper()
+	return v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", header)).StatusCode == http.StatusOK
+}
+
+// TestWhySignedOut ends a session in each of the ways that its person did not ask for in
+// that browser, and reads what the next page says.
+func TestWhySignedOut(t *testing.T) {
+	t.Parallel()
+	logoutToken := func(p *apptest.TwoDevices) {
+		t := p.OP.LogoutToken() // of the last sign-in, which is that of there
+		p.There.Send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {t.Compact()}}.Encode())
+	}
+	for name, tt := range map[string]struct {
+		end     func(p *apptest.TwoDevices)
+		because string
+		says    string
+	}{
+		"by its person, elsewhere": {func(p *apptest.TwoDevices) { p.EndOthers() }, "elsewhere", "another one of yours"},
+		"by the provider":          {logoutToken, "provider", "The sign-in service ended your session"},
+		"by a refused refresh": {func(p *apptest.TwoDevices) {
+			p.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
+			p.Clock.Move(2 * time.Hour)
+			p.There.Direct(p.There.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin"))
+		}, "refresh", "no longer vouches"},
+		"by signing in too often": {func(p *apptest.TwoDevices) {
+			p.Clock.Move(2 * time.Minute)
+			p.Here.Get("/dashboard") // seen later than there
+			for range 2 {
+				p.SignIn(p.Visitor())
+			}
+		}, "limit", "so many devices"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := apptest.NewTwoDevices(t, "SESSION_LIMIT=3")
+			tt.end(p)
+			other := *p.There
+			got := other.Direct(other.Request(http.MethodGet, "/profile", nil, "HX-Request", "true", "HX-Current-URL", p.URL+"/sessions"))
+			if want := "/signed-out?because=" + tt.because + "&return_to=%2Fsessions"; got.StatusCode != http.StatusUnauthorized || got.Header.Get("HX-Redirect") != want {
+				t.Errorf("htmx is answered %d, HX-Redirect %q, want %q", got.StatusCode, got.Header.Get("HX-Redirect"), want)
+			}
+			page := p.There.Get("/sessions")
+			if page.Request.URL.Path != "/signed-out" || !strings.Contains(page.Body, tt.says) || !strings.Contains(page.Body, `href="/login?return_to=%2Fsessions"`) {
+				t.Errorf("it ends at %s with\n%s", page.Request.URL, page.Body)
+			}
+			if got := p.There.Direct(p.There.Request(http.MethodGet, "/sessions", nil)); !strings.HasPrefix(got.Header.Get("Location"), "/login") {
+				t.Errorf("once it is said, the next click leads to %q", got.Header.Get("Location"))
+			}
+			if !p.Here.SignedIn() {
+				t.Error("the other session has ended too")
+			}
+		})
+	}
+	t.Run("by its person", func(t *testing.T) {
+		t.Parallel()
+		p := apptest.NewTwoDevices(t)
+		cookies := p.There.CookieHeader()
+		p.There.Post("/logout", nil)
+		if got := p.Visitor().Direct(p.There.Request(http.MethodGet, "/sessions", nil, "Cookie", cookies)); !strings.HasPrefix(got.Header.Get("Location"), "/login") {
+			t.Errorf("the next click leads to %q", got.Header.Get("Location"))
+		}
+	})
+	t.Run("an address that anybody can make", func(t *testing.T) {
+		t.Parallel()
+		s, _ := apptest.Assemble(t)
+		got := s.Visitor().Get("/signed-out?because=%3Cb%3Epay+here&return_to=https%3A%2F%2Fevil.example")
+		if got.StatusCode != http.StatusOK || strings.Contains(got.Body, "pay here") || strings.Contains(got.Body, "evil") {
+			t.Errorf("the page is\n%s", got.Body)
+		}
+	})
+}
+
+// TestSignedOutInAnotherTab (LR-04) has one tab at the provider while another says that the
+// person has signed out: the state of the sign-out is the first one's.
+func TestSignedOutInAnotherTab(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	dashboard := v.SignIn("/login", apptest.Ada)
+	leaving := v.Direct(v.Submission(dashboard, "qsLogoutBtn"))
+	if other := v.Get("/signed-out?because=tab&return_to=%2Fprofile"); !strings.Contains(other.Body, "another tab or window") {
+		t.Errorf("the other tab says\n%s", other.Body)
+	}
+	if back := v.Get(leaving.Header.Get("Location")); !strings.Contains(back.Body, "here and at the sign-in service") {
+		t.Errorf("the first ends at %s with\n%s", back.Request.URL, back.Body)
+	}
+}

@@ -1,0 +1,183 @@
+package routes_test
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// interrupted presses the button when the sign-in is too old, and returns where the person
+// is sent.
+func interrupted(p *apptest.TwoDevices) string {
+	p.T.Helper()
+	p.Clock.Move(11*time.Minute + time.Second)
+	got := p.EndOthers()
+	location := got.Header.Get("Location")
+	if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, "/resume/") {
+		p.T.Fatalf("answered %d to %q\n%s", got.StatusCode, location, p.Log)
+	}
+	return location
+}
+
+// wantBoth checks that nobody has been signed out.
+func wantBoth(p *apptest.TwoDevices) {
+	p.T.Helper()
+	if !p.Here.SignedIn() || !p.There.SignedIn() {
+		p.T.Errorf("signed in here: %t, there: %t", p.Here.SignedIn(), p.There.SignedIn())
+	}
+}
+
+// TestRecentSignIn (AR-15) ends the other devices without being asked for more.
+func TestRecentSignIn(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	p.Clock.Move(11 * time.Minute) // ten minutes, and what clocks may differ
+	if got := p.EndOthers(); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/sessions" {
+		t.Errorf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+	}
+	if !p.Here.SignedIn() || p.There.SignedIn() {
+		t.Errorf("signed in here: %t, there: %t", p.Here.SignedIn(), p.There.SignedIn())
+	}
+}
+
+// TestStepUp (AR-15) sends a form, is asked to sign in, and finds the form as it was.
+func TestStepUp(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	wantBoth(p)
+	if asked := apptest.Query(t, p.Here.AuthorizationRequest(resume)); asked.Get("max_age") != "600" {
+		t.Errorf("the provider is asked for max_age %q", asked.Get("max_age"))
+	}
+	page := p.Here.Get(resume)
+	if page.StatusCode != http.StatusOK || page.Request.URL.Path != resume {
+		t.Fatalf("it ends at %s with %d", page.Request.URL, page.StatusCode)
+	}
+	wantBoth(p) // nothing was done yet
+	submitted := p.Here.Submission(page, "resume-button")
+	if err := submitted.ParseForm(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := submitted.PostForm.Encode(), apptest.StepUpForm().Encode(); got != want || submitted.URL.Path != "/sessions/end-others" {
+		t.Errorf("the form goes to %s with\n%s, want\n%s", submitted.URL.Path, got, want)
+	}
+	if end := p.Here.Press(page, "resume-button"); end.Request.URL.Path != "/sessions" || end.StatusCode != http.StatusOK {
+		t.Errorf("it ends at %s with %d", end.Request.URL, end.StatusCode)
+	}
+	if !p.Here.SignedIn() || p.There.SignedIn() {
+		t.Errorf("signed in here: %t, there: %t", p.Here.SignedIn(), p.There.SignedIn())
+	}
+}
+
+// TestStepUpOverlooked (ID-17) meets a provider that does not ask its person again, and
+// then one that does.
+func TestStepUpOverlooked(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	p.OP.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = p.Clock.Now().Add(-time.Hour).Unix() })
+	got := p.Here.Get(resume)
+	if got.StatusCode != http.StatusForbidden || !strings.Contains(got.Body, "That sign-in was not enough") {
+		t.Errorf("answered %d:\n%s", got.StatusCode, got.Body)
+	}
+	if lines := p.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(authn.ReasonStepUpFailed) {
+		t.Errorf("the log says %v", lines)
+	}
+	wantBoth(p)
+	p.WantNoSecrets(got)
+	p.OP.EditIDToken(nil)
+	again := apptest.Find(apptest.Parse(t, got.Body), func(n *apptest.Node) bool { return n.Data == "a" && apptest.Attribute(n, "href") == resume })
+	if again == nil || apptest.Text(again) != "Try again" {
+		t.Fatalf("the page does not offer to try again:\n%s", got.Body)
+	}
+	if page := p.Here.Get(resume); page.StatusCode != http.StatusOK || apptest.ByID(apptest.Parse(t, page.Body), "resume-button") == nil {
+		t.Errorf("the second try ends at %s with %d", page.Request.URL, page.StatusCode)
+	}
+}
+
+// TestStepUpByAnother (SE-11) lets somebody else sign in at the second question. What the
+// first person was doing is not theirs.
+func TestStepUpByAnother(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	p.OP.SignInAs("mallory")
+	got := p.Here.Get(resume)
+	if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "Nothing is waiting here") || strings.Contains(got.Body, "mine") {
+		t.Errorf("answered %d:\n%s", got.StatusCode, got.Body)
+	}
+	wantBoth(p)
+	// Nor does another session of the same person's have it.
+	if got := p.There.Get(resume); got.StatusCode != http.StatusNotFound {
+		t.Errorf("another session finds it: %d", got.StatusCode)
+	}
+}
+
+// TestStepUpIsKeptForAWhile comes back too late.
+func TestStepUpIsKeptForAWhile(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	p.Clock.Move(30 * time.Minute)
+	if got := p.Here.Get(resume); got.StatusCode != http.StatusNotFound {
+		t.Errorf("after half an hour it answers %d", got.StatusCode)
+	}
+	if got := p.Here.Get("/resume/unknown"); got.StatusCode != http.StatusNotFound {
+		t.Errorf("an unknown one answers %d", got.StatusCode)
+	}
+	if got := p.Visitor().Direct(p.Here.Request(http.MethodGet, resume, nil)); !strings.HasPrefix(got.Header.Get("Location"), "/login") {
+		t.Errorf("a visitor is sent to %q", got.Header.Get("Location"))
+	}
+}
+
+// TestStepUpAnswers asks in each of the ways in which a client can ask.
+func TestStepUpAnswers(t *testing.T) {
+	t.Parallel()
+	t.Run("htmx", func(t *testing.T) {
+		t.Parallel()
+		p := apptest.NewTwoDevices(t)
+		p.Clock.Move(time.Hour)
+		got := p.EndOthers("HX-Request", "true", "HX-Current-URL", p.URL+"/sessions")
+		if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/resume/") {
+			t.Errorf("answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
+		}
+	})
+	t.Run("a program", func(t *testing.T) {
+		t.Parallel()
+		p := apptest.NewTwoDevices(t)
+		p.Clock.Move(time.Hour)
+		got := p.EndOthers("Accept", "application/json")
+		if got.StatusCode != http.StatusUnauthorized || got.Header.Get("Content-Type") != "application/problem+json" || !strings.Contains(got.Body, "more recent") {
+			t.Errorf("answered %d %s", got.StatusCode, got.Body)
+		}
+		wantBoth(p)
+	})
+	t.Run("AR-11 a frame", func(t *testing.T) {
+		t.Parallel()
+		p := apptest.NewTwoDevices(t)
+		resume := interrupted(p)
+		got := p.Here.Direct(p.Here.Request(http.MethodGet, resume, nil, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"))
+		if got.StatusCode != http.StatusBadRequest || len(got.Cookies()) > 0 {
+			t.Errorf("answered %d, cookies %v", got.StatusCode, got.Cookies())
+		}
+	})
+	t.Run("what is no form", func(t *testing.T) {
+		t.Parallel()
+		p := apptest.NewTwoDevices(t)
+		p.Clock.Move(time.Hour)
+		req := p.Here.Request(http.MethodPost, "/sessions/end-others", url.Values{}, "Sec-Fetch-Site", "same-origin")
+		req.Header.Set("Content-Type", "application/json")
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader("{}")), 2
+		if got := p.Here.Direct(req); got.StatusCode != http.StatusUnsupportedMediaType {
+			t.Errorf("answered %d", got.StatusCode)
+		}
+		wantBoth(p)
+	})
+}
