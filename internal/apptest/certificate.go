@@ -8,15 +8,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // WriteCertificate makes a certificate for localhost, which nobody has signed but itself, and
@@ -96,14 +93,4 @@ func WritePEM(t *testing.T, blocks ...*pem.Block) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// Thumbprint returns the id of a key that nobody has named (RFC 7638).
-func Thumbprint(t *testing.T, key crypto.Signer) string {
-	t.Helper()
-	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(sum)
 }

@@ -25,6 +25,9 @@ const (
 	seedProduct = "Latchkey"
 )
 
+// renameTest is removed, because it is about a clone that nobody has renamed.
+const renameTest = "internal/e2e/project/rename_test.go"
+
 func main() {
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: go run -C tools/rename . MODULE PRODUCT, such as: go run -C tools/rename . example.com/acme Acme")
@@ -79,8 +82,7 @@ func rename(root, module, product string) (string, error) {
 	if err := os.Rename(unit, filepath.Join(root, "deploy", program+".service")); err != nil {
 		return "", err
 	}
-	// It is about a clone that nobody has renamed.
-	if err := os.Remove(filepath.Join(root, "rename_test.go")); err != nil {
+	if err := os.Remove(filepath.Join(root, filepath.FromSlash(renameTest))); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("The module is %s, the program %s, the product %s: %d files changed, see git diff.\nThe licence and what is stored keep their names.",
@@ -92,7 +94,7 @@ type names struct{ module, product, program string }
 
 // renameIn changes one file.
 func renameIn(root, name string, n names) (bool, error) {
-	if name == "LICENSE" || name == "rename_test.go" || strings.HasPrefix(name, "tools/rename/") || strings.HasPrefix(name, "testdata/") {
+	if name == "LICENSE" || name == renameTest || strings.HasPrefix(name, "tools/rename/") || strings.Contains(name, "/testdata/") {
 		return false, nil
 	}
 	file := filepath.Join(root, filepath.FromSlash(name))

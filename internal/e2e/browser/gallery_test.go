@@ -219,13 +219,18 @@ func TestBrowserWorkbench(t *testing.T) {
 	}
 }
 
-// TestScreenshot photographs every piece of the gallery, in light and dark, at three
-// widths: SCREENSHOTS=DIRECTORY go test -timeout 30m -run TestScreenshot . It draws only
-// when it is asked to. With PIECE it draws what has that text in its address, alone.
+// TestScreenshot photographs every piece of the gallery, in light and dark, at three widths,
+// where SCREENSHOTS names a directory to write to. With PIECE it takes only the pieces that
+// have that text in their address.
+//
+//	SCREENSHOTS=DIRECTORY go test -timeout 30m -run TestScreenshot ./internal/e2e/browser
 func TestScreenshot(t *testing.T) {
 	dir := os.Getenv("SCREENSHOTS")
 	if dir == "" {
 		t.Skip("SCREENSHOTS names no directory to write to")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(apptest.Root(t), dir)
 	}
 	a := apptest.Start(t)
 	pieces := append(a.Gallery(), "/dev/gallery", "/login")
@@ -253,7 +258,7 @@ func TestScreenshot(t *testing.T) {
 	}
 }
 
-// photograph draws the page at hand from its top to its end.
+// photograph takes a picture of the whole page.
 func photograph(b *apptest.Browser, width int64) []byte {
 	b.T.Helper()
 	b.Do(chromedp.EmulateViewport(width, 700))

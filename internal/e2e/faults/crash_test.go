@@ -15,8 +15,9 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// crashes is how often the program is killed: CRASHES=200 go test -run
-// TestKilledUnderLoad . takes a few minutes.
+// crashes returns how many times the program is killed. This takes a few minutes:
+//
+//	CRASHES=200 go test -run TestKilledUnderLoad ./internal/e2e/faults
 func crashes(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("CRASHES")

@@ -2,11 +2,14 @@ package interop
 
 import (
 	"crypto"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"latchkey/authn"
 	"latchkey/internal/apptest"
@@ -147,7 +150,7 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 		},
 	} {
 		if tt.key.ID == "" {
-			tt.key.ID = apptest.Thumbprint(t, tt.key.Private.(crypto.Signer))
+			tt.key.ID = thumbprint(t, tt.key.Private.(crypto.Signer))
 		}
 		wanted := wantedProvider{AccessTokensOnce: true, Client: map[string]any{
 			"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": tt.key.Algorithm,
@@ -229,4 +232,14 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 			i.wantCalls("token authorization_code 200", 0)
 		})
 	}
+}
+
+// thumbprint returns the id of a key that nobody has named (RFC 7638).
+func thumbprint(t *testing.T, key crypto.Signer) string {
+	t.Helper()
+	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum)
 }

@@ -41,7 +41,7 @@ type wantedProvider struct {
 	AccessTokensOnce bool `json:"accessTokensOnce"`
 }
 
-const nodeMissing = "there is no Node.js 20, or the certified provider is not installed; run: npm ci --prefix testdata/oidcprovider"
+const nodeMissing = "there is no Node.js 20, or the certified provider is not installed; run: npm ci --prefix internal/e2e/interop/testdata/oidcprovider"
 
 // startCertifiedProviders starts the process, which ends with the test.
 func startCertifiedProviders(t *testing.T) *certifiedProviders {

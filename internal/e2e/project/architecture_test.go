@@ -11,67 +11,82 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"latchkey/internal/apptest"
 )
 
-// An arrow says who may import a package, or a module and all that is in it.
+// An arrow says who may import a package, or a module and all that is in it, and why nobody
+// else may.
 type arrow struct {
 	to   string
 	from string // folders, or narrower, files; "tests" are the tests of any package
+	why  string
 }
 
-// arrows draws the house. A new package gets a line here; an import that none of
-// these lines allows is a decision to take, not a detail.
+const (
+	down      = "imports lead from the program down to its parts, never up or across"
+	testsOnly = "it is for tests, and must not be part of the program"
+	oneRoom   = "each library stays behind the package that needs it, so that it can be replaced there"
+)
+
+// arrows draws the house. A new package gets a line here.
 func arrows() []arrow {
 	return []arrow{
-		{to: "latchkey/routes", from: "main"},
-		{to: "latchkey/views", from: "main routes"},
-		{to: "latchkey/static", from: "main routes views"},
-		{to: "latchkey/authn", from: "main routes authn/boltstore authn/redisstore authn/storetest"},
-		{to: "latchkey/authn/boltstore", from: "main tests"},
-		{to: "latchkey/authn/redisstore", from: "main"},
-		{to: "latchkey/authn/storetest", from: "tests"},
-		{to: "latchkey/internal/scriptedop", from: "tests"},
-		{to: "latchkey/authn/devop", from: "main tests authn/devop/devoptest"},
-		{to: "latchkey/authn/devop/devoptest", from: "tests"},
+		{"latchkey/internal/app", "main", down},
+		{"latchkey/routes", "internal/app", down},
+		{"latchkey/views", "routes", down},
+		{"latchkey/static", "internal/app routes views", down},
+		{"latchkey/authn", "internal/app routes authn/boltstore authn/redisstore authn/storetest tests", down},
+		{"latchkey/authn/openid", "internal/app routes authn authn/doctor tests", down},
+		{"latchkey/authn/doctor", "internal/app", down},
+		{"latchkey/authn/boltstore", "internal/app tests", "any store can take its place: only the program names one"},
+		{"latchkey/authn/redisstore", "internal/app", "any store can take its place: only the program names one"},
+		{"latchkey/authn/devop", "internal/app authn/devop/devoptest tests", "a release does not have it"},
+		{"latchkey/authn/devop/devoptest", "tests", testsOnly},
+		{"latchkey/authn/storetest", "tests", testsOnly},
+		{"latchkey/internal/apptest", "tests", testsOnly},
+		{"latchkey/internal/scriptedop", "tests", testsOnly},
 
-		{to: "github.com/labstack", from: "routes"}, // Echo, and echo-contrib's session.Get
-		{to: "github.com/VictoriaMetrics", from: "routes"},
-		{to: "github.com/a-h/templ", from: "views routes/render.go authn/devop"},
-		{to: "html/template", from: "nobody"}, // templ makes every page
-		// DO-15: what a stranger sends meets no pattern, which it could keep busy.
-		{to: "regexp", from: "static/trim.go authn/devop/devoptest tests"},
-		// FM-32: what nobody may guess is of crypto/rand; this spreads work over time.
-		{to: "math/rand", from: "authn/background.go authn/lease.go authn/sessions.go routes/eventstream.go tests"},
-		{to: "github.com/coreos/go-oidc", from: "authn"},
-		{to: "golang.org/x/oauth2", from: "authn"},
-		{to: "github.com/gorilla", from: "authn"},
-		{to: "github.com/go-jose", from: "authn authn/devop"},
-		{to: "github.com/kelseyhightower/envconfig", from: "main"},
-		{to: "github.com/joho/godotenv", from: "main"},
-		{to: "go.etcd.io/bbolt", from: "authn/boltstore"},
-		{to: "github.com/redis/rueidis", from: "authn/redisstore"},
-		{to: "github.com/chromedp", from: "tests"},
-		{to: "go.yaml.in/yaml", from: "tests"},
+		{"github.com/labstack", "routes", oneRoom}, // Echo, and echo-contrib's session.Get
+		{"github.com/VictoriaMetrics", "routes", oneRoom},
+		{"github.com/a-h/templ", "views routes/render.go authn/devop", oneRoom},
+		{"github.com/coreos/go-oidc", "authn authn/openid", oneRoom},
+		{"golang.org/x/oauth2", "authn authn/openid", oneRoom},
+		{"github.com/gorilla", "authn", oneRoom},
+		{"github.com/go-jose", "authn authn/openid authn/devop", oneRoom},
+		{"github.com/kelseyhightower/envconfig", "internal/app", oneRoom},
+		{"github.com/joho/godotenv", "internal/app", oneRoom},
+		{"go.etcd.io/bbolt", "authn/boltstore", oneRoom},
+		{"github.com/redis/rueidis", "authn/redisstore", oneRoom},
+		{"github.com/chromedp", "tests", testsOnly},
+		{"go.yaml.in/yaml", "tests", testsOnly},
+
+		{"html/template", "nobody", "templ makes every page"},
+		// DO-15
+		{"regexp", "static/trim.go authn/devop/devoptest tests", "a stranger's text could keep a pattern busy"},
+		// FM-32
+		{"math/rand", "authn/background.go authn/lease.go authn/sessions.go routes/eventstream.go tests", "what nobody may guess is of crypto/rand; this only spreads work over time"},
 	}
 }
 
 // TestArrows (DO-15, FM-32) reads the imports of every file of the development build and
-// of the release. Tests keep to the arrows too, but for the packages that they test; the
-// tests of main are of the whole house, and may import anything.
+// of the release. Tests keep to the arrows too, but may import the package that they test.
+// internal/apptest and the tests of internal/e2e are about the whole house, and may import all
+// of it.
 func TestArrows(t *testing.T) {
 	t.Parallel()
 	for _, tags := range []string{"", "release"} {
 		t.Run("tags="+tags, func(t *testing.T) {
 			t.Parallel()
 			for _, p := range list(t, "-tags="+tags, "./...") {
-				if p.folder() != "main" && arrowTo(p.ImportPath).to != p.ImportPath {
-					t.Errorf("no arrow leads to %s: say in architecture_test.go who may import it", p.ImportPath)
+				if p.folder() != "main" && !strings.HasPrefix(p.folder(), "internal/e2e/") && arrowTo(p.ImportPath).to != p.ImportPath {
+					t.Errorf("no arrow leads to %s: add a line to arrows in architecture_test.go that says who may import it, and why nobody else may", p.ImportPath)
 				}
 				for _, file := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
 					for _, imported := range imports(t, filepath.Join(p.Dir, file)) {
-						if !allowed(p, file, imported) {
-							t.Errorf("%s imports %s, which is for: %s", path.Join(p.ImportPath, file), imported,
-								arrowTo(imported).from)
+						if a := arrowTo(imported); !allowed(p, file, imported) {
+							t.Errorf("%s imports %s, which is for %s, because %s: move the code that needs it there, or change the arrow in architecture_test.go if the rule itself is to change",
+								path.Join(p.ImportPath, file), imported, a.from, a.why)
 						}
 					}
 				}
@@ -103,7 +118,7 @@ func TestDevelopmentProviderIsLinked(t *testing.T) {
 	}
 }
 
-// allowed says whether a file of p may import a path.
+// allowed reports whether a file of p may import a path.
 func allowed(p listed, file, imported string) bool {
 	a := arrowTo(imported)
 	from := strings.Fields(a.from)
@@ -111,7 +126,13 @@ func allowed(p listed, file, imported string) bool {
 		return true
 	}
 	isTest := strings.HasSuffix(file, "_test.go")
-	return isTest && (p.folder() == "main" || imported == p.ImportPath || slices.Contains(from, "tests"))
+	switch {
+	case strings.HasPrefix(p.folder(), "internal/e2e/"):
+		return isTest
+	case p.folder() == "internal/apptest":
+		return strings.HasPrefix(imported, "latchkey/") || slices.Contains(from, "tests")
+	}
+	return isTest && (imported == p.ImportPath || slices.Contains(from, "tests"))
 }
 
 // arrowTo finds the narrowest arrow to an import path, or none.
@@ -145,7 +166,7 @@ func list(t *testing.T, args ...string) (packages []listed) {
 	args = append([]string{"list", "-e", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles"}, args...)
 	var stdout, stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Dir, cmd.Stdout, cmd.Stderr = apptest.Root(t), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, &stderr)
 	}

@@ -3,7 +3,6 @@ package project
 import (
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,19 +48,18 @@ func TestConformanceIsShown(t *testing.T) {
 func testSources(t *testing.T) map[string]string {
 	t.Helper()
 	sources := make(map[string]string)
-	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(apptest.Root(t)), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name != "." && strings.HasPrefix(name, ".")) {
-			return filepath.SkipDir
+			return fs.SkipDir
 		}
-		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || path == "conformance_test.go" {
+		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || entry.Name() == "conformance_test.go" {
 			return nil
 		}
-		source, err := os.ReadFile(path)
-		sources[filepath.ToSlash(path)] = string(source)
-		return err
+		sources[path] = string(apptest.ReadFile(t, path))
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

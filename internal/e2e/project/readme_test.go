@@ -61,7 +61,7 @@ func NotesCard(NotesProps) templ.Component    { return nil }
 
 // TestReadmeExamples compiles the Go of README.md where its reader would put it: the
 // functions in package routes, and all else in a function there. A test of the program is
-// in ownpages_test.go.
+// in internal/e2e/login/ownpages_test.go.
 func TestReadmeExamples(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(apptest.ReadFile(t, "README.md")), -1)
@@ -71,7 +71,7 @@ func TestReadmeExamples(t *testing.T) {
 	var source strings.Builder
 	source.WriteString(surroundings)
 	assigned := regexp.MustCompile(`(?m)^(\w+)(?:, \w+)? := `)
-	ownPages := strings.ReplaceAll(string(apptest.ReadFile(t, "ownpages_test.go")), "\n\t", "\n")
+	ownPages := strings.ReplaceAll(string(apptest.ReadFile(t, "internal/e2e/login/ownpages_test.go")), "\n\t", "\n")
 	for i, block := range blocks {
 		if strings.Contains(ownPages, block[1]) {
 			continue
