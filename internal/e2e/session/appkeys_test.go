@@ -2,7 +2,6 @@ package session
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -56,8 +55,8 @@ func TestKeyIsReplaced(t *testing.T) {
 		t.Error("who never came by is still signed in: the old secret is still in use")
 	}
 	for document, want := range map[string]string{"README.md": "replaces a key without signing anybody out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
-		if text, err := os.ReadFile(document); err != nil || !strings.Contains(string(text), want) {
-			t.Errorf("%s does not say %q: %v", document, want, err)
+		if !strings.Contains(string(apptest.ReadFile(t, document)), want) {
+			t.Errorf("%s does not say %q", document, want)
 		}
 	}
 }
