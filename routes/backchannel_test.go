@@ -237,3 +237,64 @@ func TestLogoutTokenWithoutAStore(t *testing.T) {
 	}
 	s.WantNoSecrets(got)
 }
+
+// TestBackchannelLogout (LB-02, LB-08, LB-11) ends one of two sessions, and then all of
+// a person's, from the provider.
+func TestBackchannelLogout(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	one, two, other := p.App.Visitor(), p.App.Visitor(), p.App.Visitor()
+	sid := apptest.SessionID(t, one.SignIn("/login", apptest.Ada))
+	two.SignIn("/login", apptest.Ada)
+	other.SignIn("/login", "dev|"+otherPerson(p.App))
+
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, sid); err != nil {
+		t.Fatal(err)
+	}
+	if one.SignedIn() || !two.SignedIn() || !other.SignedIn() {
+		t.Fatalf("after ending one session: %t %t %t", one.SignedIn(), two.SignedIn(), other.SignedIn())
+	}
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, ""); err != nil {
+		t.Fatal(err)
+	}
+	if one.SignedIn() || two.SignedIn() || !other.SignedIn() {
+		t.Fatalf("after ending all of a person's: %t %t %t", one.SignedIn(), two.SignedIn(), other.SignedIn())
+	}
+	if err := p.BackchannelLogout(t.Context(), apptest.Ada, sid); err != nil {
+		t.Errorf("LB-14: ending what has ended: %v", err)
+	}
+}
+
+// TestBackchannelLogoutRefused (LB-01, LB-02) sends what is no logout token.
+func TestBackchannelLogoutRefused(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	for name, form := range map[string]url.Values{
+		"nothing":         {},
+		"two tokens":      {"logout_token": {"a.b.c", "a.b.c"}},
+		"no token":        {"logout_token": {"x"}},
+		"an unsigned one": {"logout_token": {"eyJhbGciOiJub25lIn0.e30."}},
+	} {
+		got := v.Direct(v.Request(http.MethodPost, "/backchannel-logout", form))
+		if got.StatusCode != http.StatusBadRequest || got.Header.Get("Cache-Control") != "no-store" || len(got.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s is answered with %d", name, got.StatusCode)
+		}
+	}
+	if got := v.Direct(v.Request(http.MethodGet, "/backchannel-logout", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("GET is answered with %d", got.StatusCode)
+	}
+}
+
+// otherPerson is somebody else than Ada among the sample people.
+func otherPerson(a *apptest.App) string {
+	a.T.Helper()
+	page := apptest.Parse(a.T, a.Visitor().Get("/login").Body)
+	for n := range page.Descendants() {
+		if name, ok := strings.CutPrefix(apptest.Attribute(n, "id"), "person-dev|"); ok && "dev|"+name != apptest.Ada {
+			return name
+		}
+	}
+	a.T.Fatal("there is nobody else")
+	return ""
+}

@@ -105,3 +105,45 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 		t.Errorf("only %d assets were seen, and htmx on %d pages", loaded, htmx)
 	}
 }
+
+// TestAssets (HB-28) loads what the pages link and nothing else.
+func TestAssets(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	dashboard := v.SignIn("/login", apptest.Ada)
+	links := 0
+	for n := range apptest.Parse(t, dashboard.Body).Descendants() {
+		for _, name := range []string{"src", "href"} {
+			address := apptest.Attribute(n, name)
+			if n.Data != "script" && n.Data != "link" && n.Data != "img" || address == "" {
+				continue
+			}
+			links++
+			if !strings.HasPrefix(address, "/static/") && !strings.HasPrefix(address, a.Issuer) {
+				t.Errorf("the dashboard loads %s", address)
+			}
+			got := v.Get(address)
+			if got.StatusCode != http.StatusOK {
+				t.Errorf("%s is %d", address, got.StatusCode)
+			}
+			if strings.HasPrefix(address, "/static/") && !strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s: Cache-Control is %q", address, got.Header.Get("Cache-Control"))
+			}
+			if len(got.Header.Values("Set-Cookie")) > 0 {
+				t.Errorf("CK-07: %s sets a cookie", address)
+			}
+		}
+	}
+	if links < 4 {
+		t.Errorf("the dashboard links %d assets", links)
+	}
+	for _, address := range []string{"/static/", "/static/app.css", "/static/..%2fmain.go", "/static/%2e%2e/main.go", "/static//app.css", "/static/%5c..%5cmain.go", "/static/.git/config"} {
+		if got := v.Get(address); got.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is %d", address, got.StatusCode)
+		}
+	}
+	if icon := v.Get("/favicon.ico"); icon.StatusCode != http.StatusOK || !strings.HasPrefix(icon.Header.Get("Content-Type"), "image/svg+xml") {
+		t.Errorf("/favicon.ico is %d %s", icon.StatusCode, icon.Header.Get("Content-Type"))
+	}
+}

@@ -314,3 +314,35 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 		t.Errorf("it ends at %s", end.Request.URL)
 	}
 }
+
+// TestWhatStartsNoSignIn (AR-11) sends what browsers send for parts of pages.
+func TestWhatStartsNoSignIn(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	for name, headers := range map[string][]string{
+		"an image":    {"Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"},
+		"a frame":     {"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"},
+		"a script":    {"Sec-Fetch-Dest", "empty", "Sec-Fetch-Mode", "cors"},
+		"a prefetch":  {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
+		"a prerender": {"Sec-Purpose", "prefetch;prerender"},
+		"an old hint": {"Purpose", "prefetch"},
+		"htmx":        {"HX-Request", "true"},
+	} {
+		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
+		if got.StatusCode < 400 || len(got.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s gets %d and cookies %q", name, got.StatusCode, got.Header.Values("Set-Cookie"))
+		}
+	}
+	if got := v.Direct(v.Request(http.MethodHead, "/login", nil)); got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("HEAD /login is %d", got.StatusCode)
+	}
+	for name, headers := range map[string][]string{
+		"a browser":      {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "none"},
+		"an old browser": nil,
+	} {
+		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...)); got.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s gets %d", name, got.StatusCode)
+		}
+	}
+}

@@ -309,3 +309,77 @@ func TestHTTPHygiene(t *testing.T) {
 		})
 	}
 }
+
+// TestHeaders (HB-01, HB-02, HB-08, HB-09) looks at every kind of answer, the
+// refusals too.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	person := a.Visitor()
+	person.SignIn("/login", apptest.Ada)
+	requests := map[string]*http.Request{
+		"a page":             v.Request(http.MethodGet, "/", nil),
+		"HEAD of a page":     v.Request(http.MethodHead, "/", nil),
+		"a redirect":         v.Request(http.MethodGet, "/dashboard", nil),
+		"to the provider":    v.Request(http.MethodGet, "/login", nil),
+		"no such page":       v.Request(http.MethodGet, "/nothing", nil),
+		"another method":     v.Request(http.MethodDelete, "/dashboard", nil),
+		"a bad callback":     v.Request(http.MethodGet, "/callback?state=x&code=y", nil),
+		"another site":       v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site"),
+		"too much":           v.Request(http.MethodPost, "/logout", url.Values{"x": {strings.Repeat("x", 70<<10)}}),
+		"no such asset":      v.Request(http.MethodGet, "/static/app.css", nil),
+		"a bad logout token": v.Request(http.MethodPost, "/backchannel-logout", url.Values{"logout_token": {"x"}}),
+		"health":             v.Request(http.MethodGet, "/healthz", nil),
+		"readiness":          v.Request(http.MethodGet, "/readyz", nil),
+	}
+	for name, req := range requests {
+		apptest.CheckHeaders(t, name, v.Direct(req))
+	}
+	apptest.CheckHeaders(t, "the dashboard", person.Direct(person.Request(http.MethodGet, "/dashboard", nil)))
+}
+
+// TestHost (HB-25, AR-06) asks for the app under other names.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	as := func(host, address string) apptest.Answer {
+		req := v.Request(http.MethodGet, address, nil)
+		req.Host = host
+		return v.Direct(req)
+	}
+	if got := as("evil.example", "/login"); got.StatusCode != http.StatusMisdirectedRequest || len(got.Header.Values("Set-Cookie")) > 0 {
+		t.Errorf("a foreign name is answered with %d", got.StatusCode)
+	}
+	port := a.URL[strings.LastIndex(a.URL, ":"):]
+	if got := as("127.0.0.1"+port, "/profile?x=1"); got.Header.Get("Location") != a.URL+"/profile?x=1" {
+		t.Errorf("127.0.0.1 leads to %q", got.Header.Get("Location"))
+	}
+	if got := as("evil.example", "/healthz"); got.StatusCode != http.StatusOK {
+		t.Errorf("/healthz by another name is %d", got.StatusCode)
+	}
+	for name, headers := range map[string][]string{
+		"X-Forwarded-Host":  {"X-Forwarded-Host", "evil.example"},
+		"Forwarded":         {"Forwarded", "host=evil.example;proto=https"},
+		"X-Forwarded-Proto": {"X-Forwarded-Proto", "https"},
+	} {
+		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
+		location, err := url.Parse(got.Header.Get("Location"))
+		if err != nil || location.Query().Get("redirect_uri") != a.URL+"/callback" {
+			t.Errorf("AR-06: with %s the redirect URI is %q", name, location.Query().Get("redirect_uri"))
+		}
+	}
+}
+
+// TestAnonymousVisitorsLeaveNothing (SE-03) visits without signing in.
+func TestAnonymousVisitorsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	v := a.Visitor()
+	for _, address := range []string{"/", "/signed-out", "/nothing", "/healthz"} {
+		if got := v.Direct(v.Request(http.MethodGet, address, nil)); len(got.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s sets %q", address, got.Header.Values("Set-Cookie"))
+		}
+	}
+}
