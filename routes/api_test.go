@@ -14,7 +14,7 @@ import (
 
 const apiAudience = "https://api.example"
 
-// callAPI asks for /api/me, as a script does. headers are pairs.
+// callAPI requests /api/me as a script does. headers are pairs.
 func callAPI(v *apptest.Visitor, headers ...string) apptest.Answer {
 	v.T.Helper()
 	return v.Direct(v.Request(http.MethodGet, "/api/me", nil, headers...))
@@ -26,8 +26,8 @@ func startAPI(t *testing.T) *apptest.Scripted {
 	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
-// wantProblem checks a refusal: its status, its challenge after the realm, and what every
-// answer of an API has.
+// wantProblem checks a refusal: its status, its challenge after the realm, and the header
+// that every answer of the API has.
 func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
 	s.T.Helper()
 	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
@@ -43,7 +43,7 @@ func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge 
 	s.WantNoSecrets(got)
 }
 
-// wantMe checks who the API says is calling.
+// wantMe checks who is calling, according to the API.
 func wantMe(s *apptest.Scripted, got apptest.Answer, by, subject string) (me map[string]any) {
 	s.T.Helper()
 	if err := json.Unmarshal([]byte(got.Body), &me); err != nil || got.StatusCode != http.StatusOK {
@@ -64,7 +64,7 @@ func wantMe(s *apptest.Scripted, got apptest.Answer, by, subject string) (me map
 	return me
 }
 
-// TestMe asks who is calling, with a session and with a token.
+// TestMe calls the API with a session and with a token.
 func TestMe(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
@@ -99,7 +99,7 @@ func TestMe(t *testing.T) {
 	if me["email"] != "bob@example.com" || me["email_verified"] != false || len(me["scopes"].([]any)) != 0 {
 		t.Errorf("with an address it is %v", me)
 	}
-	// The token counts, and not the cookie that a browser may add.
+	// The token counts, even if a browser adds its cookie.
 	wantMe(s, callAPI(v, "Authorization", "Bearer "+raw), "access_token", "bob")
 	head := v.Direct(v.Request(http.MethodHead, "/api/me", nil))
 	if head.StatusCode != http.StatusOK || head.Body != "" {
@@ -107,7 +107,7 @@ func TestMe(t *testing.T) {
 	}
 }
 
-// TestBearerCredentials sends credentials in each way in which they can be sent.
+// TestBearerCredentials sends credentials in every way that a client may.
 func TestBearerCredentials(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
@@ -161,7 +161,7 @@ func TestBearerCredentials(t *testing.T) {
 	wantMe(s, callAPI(s.Visitor(), "Authorization", "Bearer "+good), "access_token", "alice")
 }
 
-// TestBearerAndSession sends a token from a browser in which somebody is signed in.
+// TestBearerAndSession sends a token from a browser that is signed in.
 func TestBearerAndSession(t *testing.T) {
 	t.Parallel()
 	s := startAPI(t)
@@ -206,7 +206,7 @@ func TestBearerAndSession(t *testing.T) {
 			wantProblem(s, got, 403, "none")
 		}
 	}
-	// A token is nobody's by accident: other sites' pages may bring one.
+	// A token is never sent by accident, so pages of other sites may send one.
 	wantMe(s, callAPI(s.Visitor(), "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), "access_token", "alice")
 	if got := v.Direct(v.Request(http.MethodOptions, "/api/me", nil, "Origin", "https://evil.example", "Access-Control-Request-Headers", "authorization")); got.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("a preflight is answered %d", got.StatusCode)
@@ -215,7 +215,7 @@ func TestBearerAndSession(t *testing.T) {
 	wantProblem(s, callAPI(v), 401, "")
 }
 
-// TestNoAudience has no API: no token is good, and sessions are.
+// TestNoAudience calls an app without an API of its own: it accepts no token, but sessions.
 func TestNoAudience(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -227,7 +227,8 @@ func TestNoAudience(t *testing.T) {
 	}
 }
 
-// TestAPIWhenTheProviderIsDown cannot verify a token, which is not the token's fault.
+// TestAPIWhenTheProviderIsDown sends a token that cannot be verified because the provider
+// is down.
 func TestAPIWhenTheProviderIsDown(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t, "AUTH0_AUDIENCE="+apiAudience)
@@ -236,7 +237,7 @@ func TestAPIWhenTheProviderIsDown(t *testing.T) {
 	s.OP.Answer(scriptedop.JWKS, nil)
 }
 
-// TestAPILeavesTheSessionAlone asks all day long, which keeps nobody signed in.
+// TestAPILeavesTheSessionAlone calls the API all day, which does not extend the session.
 func TestAPILeavesTheSessionAlone(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -254,7 +255,7 @@ func TestAPILeavesTheSessionAlone(t *testing.T) {
 	t.Error("the session goes on after a day without its person")
 }
 
-// TestDevelopmentAccessToken gets a token of the built-in provider's, as the README says.
+// TestDevelopmentAccessToken gets a token from the built-in provider, as in the README.
 func TestDevelopmentAccessToken(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t, "AUTH0_AUDIENCE="+apiAudience)

@@ -23,7 +23,8 @@ const (
 	roles    = "https://app.example/roles"
 )
 
-// newApp is an app beside a scripted provider, for routes that the product does not have.
+// newApp returns an app beside a scripted provider, for routes that the product does not
+// have.
 func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	t.Helper()
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
@@ -57,7 +58,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	}), op
 }
 
-// TestAPIRoutes adds routes as the README tells, and asks for them with a token and with a
+// TestAPIRoutes adds routes as the README explains, and calls them with a token and with a
 // session.
 func TestAPIRoutes(t *testing.T) {
 	t.Parallel()

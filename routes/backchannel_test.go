@@ -14,13 +14,13 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestLogoutRequest (LB-01, LB-02) sends the right token in every form, and every token
-// in the right form.
+// TestLogoutRequest (LB-01, LB-02) sends a valid token in every form, and every token in a
+// valid form.
 func TestLogoutRequest(t *testing.T) {
 	t.Parallel()
 	const refused = http.StatusBadRequest
 	for name, tt := range map[string]struct {
-		// request makes the request of a token that is good.
+		// request returns a request with a valid token.
 		request func(v *apptest.Visitor, token string) *http.Request
 		status  int
 	}{
@@ -66,7 +66,8 @@ func TestLogoutRequest(t *testing.T) {
 	}
 }
 
-// posted makes a POST whose body holds a token where it says TOKEN. headers are pairs.
+// posted returns a function that makes a POST, with the token in place of TOKEN in the
+// body. headers are pairs.
 func posted(contentType, body string, headers ...string) func(*apptest.Visitor, string) *http.Request {
 	return func(v *apptest.Visitor, token string) *http.Request {
 		req := v.Raw(http.MethodPost, "/backchannel-logout", contentType, strings.ReplaceAll(body, "TOKEN", token))
@@ -83,8 +84,8 @@ func method(method, query string) func(*apptest.Visitor, string) *http.Request {
 	}
 }
 
-// TestLogoutTokenRefused (LB-03 to LB-09) sends one wrong token of each kind, and as odd
-// a one as it may be. The ways of a kind are in authn's own tests.
+// TestLogoutTokenRefused (LB-03 to LB-09) sends one invalid token of each kind, and one
+// that is as unusual as a valid token can be. The tests of authn have all variants.
 func TestLogoutTokenRefused(t *testing.T) {
 	t.Parallel()
 	evil := scriptedop.NewKey("key-1", "ES256")
@@ -154,8 +155,8 @@ func TestLogoutTokenRefused(t *testing.T) {
 	}
 }
 
-// TestLogoutTokenOfAnotherKind (LB-09, LB-10) sends the ID token of the sign-in, and a
-// logout token that has done its work.
+// TestLogoutTokenOfAnotherKind (LB-09, LB-10) sends the ID token of the sign-in, and
+// replays a logout token.
 func TestLogoutTokenOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -188,7 +189,8 @@ func TestLogoutTokenOfAnotherKind(t *testing.T) {
 	}
 }
 
-// TestLogoutIsAnsweredInTime (LB-02, LB-17) has a key set that does not come.
+// TestLogoutIsAnsweredInTime (LB-02, LB-17) sends a logout token while the key set does not
+// arrive.
 func TestLogoutIsAnsweredInTime(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -205,14 +207,14 @@ func TestLogoutIsAnsweredInTime(t *testing.T) {
 	if !v.SignedIn() {
 		t.Error("the person is signed out")
 	}
-	// FM-31: the key that is known needs no key set.
+	// FM-31: a known key needs no key set.
 	if got := v.Post("/backchannel-logout", url.Values{"logout_token": {s.OP.LogoutToken().Compact()}}); got.StatusCode != http.StatusOK || v.SignedIn() {
 		t.Errorf("answered %d", got.StatusCode)
 	}
 }
 
-// TestLogoutTokenWithoutAStore (LB-16) has a store that does not answer: the sign-out has
-// failed, the provider is told so and the operator too.
+// TestLogoutTokenWithoutAStore (LB-16) sends a logout token while the store does not
+// answer. The sign-out has failed, and the provider and the operator are told so.
 func TestLogoutTokenWithoutAStore(t *testing.T) {
 	t.Parallel()
 	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"))
@@ -238,8 +240,8 @@ func TestLogoutTokenWithoutAStore(t *testing.T) {
 	s.WantNoSecrets(got)
 }
 
-// TestBackchannelLogout (LB-02, LB-08, LB-11) ends one of two sessions, and then all of
-// a person's, from the provider.
+// TestBackchannelLogout (LB-02, LB-08, LB-11) ends one of a person's sessions from the
+// provider, and then all of them.
 func TestBackchannelLogout(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -265,7 +267,7 @@ func TestBackchannelLogout(t *testing.T) {
 	}
 }
 
-// TestBackchannelLogoutRefused (LB-01, LB-02) sends what is no logout token.
+// TestBackchannelLogoutRefused (LB-01, LB-02) sends what is not a logout token.
 func TestBackchannelLogoutRefused(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -286,7 +288,7 @@ func TestBackchannelLogoutRefused(t *testing.T) {
 	}
 }
 
-// otherPerson is somebody else than Ada among the sample people.
+// otherPerson returns a sample person who is not Ada.
 func otherPerson(a *apptest.App) string {
 	a.T.Helper()
 	page := apptest.Parse(a.T, a.Visitor().Get("/login").Body)

@@ -14,13 +14,13 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestCallbackOnce (CB-04) brings one authorization response fifty times at once.
+// TestCallbackOnce (CB-04) sends one authorization response fifty times at once.
 func TestCallbackOnce(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
 	v := s.Visitor()
 	address := v.AuthorizationResponse("/profile")
-	// The provider answers when the other forty-nine have been answered.
+	// The provider answers once the other forty-nine have been answered.
 	release := make(chan struct{})
 	s.OP.Answer(scriptedop.Token, scriptedop.After(release, s.OP.Correct(scriptedop.Token)))
 	answers := make(chan apptest.Answer, 50)
@@ -33,7 +33,7 @@ func TestCallbackOnce(t *testing.T) {
 	}
 	for range 49 {
 		got := <-answers
-		// The first that is lost in a browser is started again; there is a page for the next.
+		// The app starts a lost sign-in again once, and then shows a page.
 		if got.StatusCode != http.StatusBadRequest && got.Header.Get("Location") != "/login?again=1&return_to=%2Fprofile" {
 			t.Errorf("a repeated one is answered with %d to %q", got.StatusCode, got.Header.Get("Location"))
 		}
@@ -54,7 +54,7 @@ func TestCallbackOnce(t *testing.T) {
 	}
 }
 
-// TestCallbackAfterFailure (CB-04, CB-21) replays what failed, and then tries again.
+// TestCallbackAfterFailure (CB-04, CB-21) replays a failed response, and then tries again.
 func TestCallbackAfterFailure(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -73,8 +73,8 @@ func TestCallbackAfterFailure(t *testing.T) {
 	}
 }
 
-// TestStaleCallback (CB-05, CB-21) brings an authorization response too late, with its
-// cookie still there.
+// TestStaleCallback (CB-05, CB-21) sends an authorization response too late, while its
+// cookie is still there.
 func TestStaleCallback(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -135,8 +135,8 @@ func TestStaleCallback(t *testing.T) {
 	})
 }
 
-// TestCallbackMethods (CB-12, CB-10) sends everything but what is configured, and then
-// that.
+// TestCallbackMethods (CB-12, CB-10) sends the response by every method that is not
+// configured, and then by the one that is.
 func TestCallbackMethods(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -154,8 +154,8 @@ func TestCallbackMethods(t *testing.T) {
 	s.WantSignedIn(v, v.Callback(address), "alice", "/profile")
 }
 
-// TestCallbackAnswers (CB-19, CB-20) looks at what a callback answers, good or bad:
-// nothing that a third party could see the code by.
+// TestCallbackAnswers (CB-19, CB-20) checks that no answer of a callback, good or bad,
+// shows the code to a third party.
 func TestCallbackAnswers(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -184,8 +184,8 @@ func TestCallbackAnswers(t *testing.T) {
 	}
 }
 
-// TestProviderChangesMeanwhile (CB-22) restarts the app with another provider, the same
-// key and the same store, between the two halves of a sign-in.
+// TestProviderChangesMeanwhile (CB-22) restarts the app with another provider, the same key
+// and the same store, in the middle of a sign-in.
 func TestProviderChangesMeanwhile(t *testing.T) {
 	t.Parallel()
 	for name, same := range map[string]bool{"CB-22 the same provider": true, "CB-22 another provider": false} {
@@ -227,8 +227,8 @@ func TestProviderChangesMeanwhile(t *testing.T) {
 	}
 }
 
-// TestCallbackHeals (CB-21, CB-04) comes back to a callback that is used, lost or made
-// up, signed in and not.
+// TestCallbackHeals (CB-21, CB-04) opens a callback that is used, lost or made up, both
+// signed in and not.
 func TestCallbackHeals(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -311,8 +311,8 @@ func TestCallbackHeals(t *testing.T) {
 	})
 }
 
-// TestProviderErrorIsNotQuoted (CB-09) has the provider, or whoever made the link, say
-// things that are meant for a browser, a terminal or a log.
+// TestProviderErrorIsNotQuoted (CB-09) sends error texts that attack a browser, a terminal
+// or a log.
 func TestProviderErrorIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	const (

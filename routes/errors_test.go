@@ -12,9 +12,9 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestPanic (FM-28) has a handler panic, by way of a clock that does: the answer is a page
-// like any other failure's, the log tells it once and quotes nothing of it, and whatever
-// was locked is free.
+// TestPanic (FM-28) makes a handler panic. The answer is a page like that of any other
+// failure, the log has the panic once and quotes nothing from the request, and no lock
+// stays held.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool

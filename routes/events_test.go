@@ -17,8 +17,8 @@ import (
 // inTime is how long an open page may take to learn that its session has ended.
 const inTime = 2 * time.Second
 
-// TestEventsAreForOpenPages (SS-01) asks for the stream in every way that a page of ours
-// does not, and as one does.
+// TestEventsAreForOpenPages (SS-01) requests the stream as a page of the app does, and in
+// every way that it does not.
 func TestEventsAreForOpenPages(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -57,8 +57,8 @@ func TestEventsAreForOpenPages(t *testing.T) {
 	}
 }
 
-// TestOpenPagesLeave (SS-02, LR-06) ends a session in every way that there is while a page
-// of it is open, and reads what the page is told and when.
+// TestOpenPagesLeave (SS-02, LR-06) ends a session in every possible way while a page is
+// open, and checks what the page is told, and when.
 func TestOpenPagesLeave(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -120,7 +120,7 @@ func TestOpenPagesLeave(t *testing.T) {
 	}
 }
 
-// wantQuietLog checks that streams have ended without an error.
+// wantQuietLog checks that streams ended without an error.
 func wantQuietLog(a *apptest.App) {
 	a.T.Helper()
 	streams := slices.DeleteFunc(a.Logged("request answered", ""), func(line map[string]any) bool { return line["path"] != "/events" })
@@ -128,7 +128,7 @@ func wantQuietLog(a *apptest.App) {
 		a.T.Error("no stream is logged")
 	}
 	for _, line := range streams {
-		// Every page opens one, by itself.
+		// Every page opens one by itself.
 		if line["status"] != 200.0 || line["level"] != "DEBUG" {
 			a.T.Errorf("a stream is logged as %v", line)
 		}
@@ -139,7 +139,7 @@ func wantQuietLog(a *apptest.App) {
 }
 
 // TestOpenPagesOnAnotherNode (SS-02) ends a session at one node while its page listens to
-// another, on a store that they share.
+// another node with the same store.
 func TestOpenPagesOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) (one, two *apptest.App){
@@ -174,8 +174,8 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 	}
 }
 
-// TestDeadCookieIsTold says to a page that comes back too late why its session has ended:
-// a computer that slept, a node that was away.
+// TestDeadCookieIsTold tells a page that comes back too late why its session has ended, as
+// after a computer slept or a node was away.
 func TestDeadCookieIsTold(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -193,7 +193,7 @@ func TestDeadCookieIsTold(t *testing.T) {
 	late.WantEnd()
 }
 
-// TestWarning lets a session go idle under an open page, and stays signed in.
+// TestWarning lets a session become idle under an open page, and then stays signed in.
 func TestWarning(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -228,7 +228,8 @@ func TestWarning(t *testing.T) {
 	}
 }
 
-// TestExtend moves the idle end whenever it is asked, and is asked by nobody else's page.
+// TestExtend extends a session as often as its own page asks, and refuses the pages of
+// other sites.
 func TestExtend(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -263,8 +264,8 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-// TestStreamsAreNobodysDoing (SS-09, SE-06) keeps a session's pages open and its person
-// away.
+// TestStreamsAreNobodysDoing (SS-09, SE-06) keeps pages open while their person does
+// nothing: streams do not extend a session.
 func TestStreamsAreNobodysDoing(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -288,7 +289,7 @@ func TestStreamsAreNobodysDoing(t *testing.T) {
 	}
 }
 
-// TestWithoutJavaScript leads a page on after its session must have ended.
+// TestWithoutJavaScript checks that a page moves on by itself when its session ends.
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)

@@ -17,7 +17,7 @@ import (
 )
 
 // TestStreamsOutliveTheServersDeadlines (SS-03) keeps a stream open for longer than the
-// server's deadlines are for pages.
+// server's deadlines for pages.
 func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 	t.Parallel()
 	const deadline = 300 * time.Millisecond
@@ -56,8 +56,8 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 	}
 }
 
-// TestStreamLimits (SS-05) opens streams until there are enough: of a session, of a person,
-// and of all together.
+// TestStreamLimits (SS-05) opens streams up to the limits for a session, for a person, and
+// for the app.
 func TestStreamLimits(t *testing.T) {
 	t.Parallel()
 	const perSession, perPerson, all = 6, 30, 40
@@ -115,7 +115,8 @@ func TestStreamLimits(t *testing.T) {
 	carol.Listen().Want("alive")
 }
 
-// TestStreamHeaders (SS-06) reads how a stream is announced to what lies between.
+// TestStreamHeaders (SS-06) checks the header that keeps proxies from caching, compressing
+// and buffering a stream.
 func TestStreamHeaders(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -133,7 +134,7 @@ func TestStreamHeaders(t *testing.T) {
 }
 
 // TestStreamsSayNothingOfAnybody (SS-08, HB-17, HB-18) has a person whose claims look like
-// events, and a browser that says that it has seen some.
+// events, and a browser that claims to have seen some.
 func TestStreamsSayNothingOfAnybody(t *testing.T) {
 	t.Parallel()
 	const evil = "x\n\nevent: signed-out\ndata: {\"because\":\"<script>alert(1)</script>\"}\n\n"

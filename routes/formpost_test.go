@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// startFormPost runs the program on https, with authorization responses by POST, and
-// returns a visitor that trusts it.
+// startFormPost runs the program on https with form_post, and returns a visitor that trusts
+// its certificate.
 func startFormPost(t *testing.T) (*apptest.Scripted, *apptest.Visitor) {
 	t.Helper()
 	certFile, keyFile := apptest.WriteCertificate(t)
@@ -25,7 +25,7 @@ func startFormPost(t *testing.T) (*apptest.Scripted, *apptest.Visitor) {
 	return s, v
 }
 
-// responseForm is the form that the provider's page posts.
+// responseForm returns the form that the provider's page posts.
 func responseForm(v *apptest.Visitor, from string) url.Values {
 	v.T.Helper()
 	page := v.Direct(v.Request(http.MethodGet, v.AuthorizationRequest(from), nil))
@@ -41,8 +41,8 @@ func responseForm(v *apptest.Visitor, from string) url.Values {
 	return form
 }
 
-// TestFormPost (CB-10, CB-12, CB-13) brings the response in every form but the right
-// one, which uses nothing up, and then in that.
+// TestFormPost (CB-10, CB-12, CB-13) sends the response in every wrong form, which uses
+// nothing up, and then in the right one.
 func TestFormPost(t *testing.T) {
 	t.Parallel()
 	s, v := startFormPost(t)
@@ -86,8 +86,8 @@ func TestFormPost(t *testing.T) {
 	s.WantCalls(1, 1)
 }
 
-// TestFormPostCookies (CB-13) tells the transaction's cookie, which must come along with
-// the provider's POST, from all others.
+// TestFormPostCookies (CB-13) checks that only the transaction's cookie is sent with the
+// provider's POST.
 func TestFormPostCookies(t *testing.T) {
 	t.Parallel()
 	s, v := startFormPost(t)
@@ -127,7 +127,8 @@ func TestFormPostCookies(t *testing.T) {
 	}
 }
 
-// TestFormPostOfAnotherBrowser (CB-02, CB-08) posts to a person what somebody else began.
+// TestFormPostOfAnotherBrowser (CB-02, CB-08) posts the response to a sign-in that another
+// browser began.
 func TestFormPostOfAnotherBrowser(t *testing.T) {
 	t.Parallel()
 	s, attacker := startFormPost(t)
@@ -153,7 +154,7 @@ func TestFormPostOfAnotherBrowser(t *testing.T) {
 	}
 }
 
-// TestHTTPS (CK-01, HB-07, CB-13) serves TLS itself and takes the response by POST.
+// TestHTTPS (CK-01, HB-07, CB-13) serves HTTPS and takes the response by POST.
 func TestHTTPS(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := apptest.WriteCertificate(t)
@@ -184,7 +185,7 @@ func TestHTTPS(t *testing.T) {
 			values.Set(apptest.Attribute(n, "name"), apptest.Attribute(n, "value"))
 		}
 	}
-	// As a browser sends it: from the provider's page, in another site's name.
+	// A browser sends it from the provider's page, so it is cross-site.
 	done := v.Direct(v.Request(http.MethodPost, "/callback", values, "Sec-Fetch-Site", "cross-site", "Origin", a.Issuer))
 	if done.StatusCode != http.StatusSeeOther {
 		t.Fatalf("the callback answers %d:\n%s", done.StatusCode, done.Body)

@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestFrontchannelLogout (LF-01, LF-02, LF-03) ends a session as the provider's page
-// does: in a frame, without cookies, by issuer and sid.
+// TestFrontchannelLogout (LF-01, LF-02, LF-03) ends a session as the provider's page does:
+// in a frame, without cookies, by issuer and sid.
 func TestFrontchannelLogout(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t, "FRONTCHANNEL_LOGOUT=on")

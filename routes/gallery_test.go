@@ -11,7 +11,8 @@ import (
 
 var inlineCode = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-vals|<script>|<iframe|<base`)
 
-// TestGallery (HB-01, HB-05) opens every piece, and finds one for every reason that authn refuses for.
+// TestGallery (HB-01, HB-05) opens every piece of the gallery, and finds one for every
+// reason that authn refuses for.
 func TestGallery(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -46,7 +47,7 @@ func TestGallery(t *testing.T) {
 	}
 }
 
-// TestNoGalleryBesideARealProvider looks for it in production.
+// TestNoGalleryBesideARealProvider checks that there is no gallery in production.
 func TestNoGalleryBesideARealProvider(t *testing.T) {
 	t.Parallel()
 	v := apptest.StartScripted(t).Visitor()

@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestMetrics counts what happens in an app that signs people in and out, and fails to.
+// TestMetrics signs people in and out, with success and without, and checks the counts.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -74,7 +74,7 @@ func TestMetrics(t *testing.T) {
 	s.WantNoSecrets(operators.Get("/metrics"))
 }
 
-// TestRefreshesAreCounted by what comes of them.
+// TestRefreshesAreCounted checks that refreshes are counted by their outcome.
 func TestRefreshesAreCounted(t *testing.T) {
 	t.Parallel()
 	for outcome, answer := range map[string]http.HandlerFunc{

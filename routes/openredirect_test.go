@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// returnPaths reads a list of authn's corpus: what a return path can look like.
+// returnPaths returns a list of return paths from authn's test corpus.
 func returnPaths(t *testing.T, list string) (paths []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "returntocorpus_test.go", apptest.ReadFile(t, "authn/returntocorpus_test.go"), 0)
@@ -47,8 +47,8 @@ func returnPaths(t *testing.T, list string) (paths []string) {
 	return paths
 }
 
-// TestOpenRedirects (HB-20, AR-08, HB-22) sends hundreds of addresses into every door that
-// takes one. A refused one leads to the dashboard; one of ours leads where it says.
+// TestOpenRedirects (HB-20, AR-08, HB-22) sends hundreds of addresses to everything that
+// takes one. A refused address leads to the dashboard, an address of the app to itself.
 func TestOpenRedirects(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t, "SESSION_LIMIT=1000")
@@ -72,7 +72,7 @@ func TestOpenRedirects(t *testing.T) {
 	}
 }
 
-// door is an address that comes in, and where it must lead.
+// door is an address that a request carries, and the address that it must lead to.
 type door struct {
 	*apptest.Scripted
 	person     *apptest.Visitor
@@ -86,7 +86,7 @@ func (d *door) check(where, got string) {
 	}
 }
 
-// returnTo reads where a link to /login comes back to.
+// returnTo returns the return path of a link to /login.
 func (d *door) returnTo(login string) string {
 	d.T.Helper()
 	if login == "/login" {
@@ -95,7 +95,7 @@ func (d *door) returnTo(login string) string {
 	return apptest.Query(d.T, login).Get("return_to")
 }
 
-// login goes through the whole sign-in: what the callback redirects to counts.
+// login completes a sign-in, and checks where the callback redirects to.
 func (d *door) login() {
 	d.T.Helper()
 	v := d.Visitor()
@@ -104,8 +104,8 @@ func (d *door) login() {
 	d.check("/login", done.Header.Get("Location"))
 }
 
-// thirdParty is a sign-in that another site starts: it names a whole address of ours, or
-// nothing is done.
+// thirdParty starts a sign-in from another site. It must name a complete address of the
+// app.
 func (d *door) thirdParty() {
 	d.T.Helper()
 	v := d.Visitor()
@@ -141,7 +141,7 @@ func (d *door) sessionEnded() {
 	d.check("/session/ended", back)
 }
 
-// htmx says on which page it is; where that cannot be a header, nobody can send it.
+// htmx sends the address as that of the page, if a header can hold it.
 func (d *door) htmx() {
 	d.T.Helper()
 	if !isHeader(d.path) {
@@ -167,7 +167,7 @@ func (d *door) referrer() {
 	}
 }
 
-// deepLink asks for the address itself. What no client can send is left out.
+// deepLink requests the address itself, if a client can.
 func (d *door) deepLink() {
 	d.T.Helper()
 	v := d.Visitor()
@@ -186,7 +186,7 @@ func (d *door) deepLink() {
 	}
 }
 
-// resume knows what it has kept, and takes no address from anybody.
+// resume checks that /resume takes no address from a request.
 func (d *door) resume() {
 	d.T.Helper()
 	got := d.person.Direct(d.person.Request(http.MethodGet, "/resume/"+url.PathEscape(strings.ReplaceAll(d.path, "/", "%2f"))+"?"+url.Values{"return_to": {d.path}, "url": {d.path}}.Encode(), nil))
@@ -195,14 +195,14 @@ func (d *door) resume() {
 	}
 }
 
-// local says whether a browser on a page of ours stays on this app with an address.
+// local reports whether an address on a page of the app stays on the app.
 func (d *door) local(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "//") &&
 		!strings.ContainsAny(address, "\\\t\r\n")
 }
 
-// isHeader says whether a text can be sent in a header or a request line.
+// isHeader reports whether a header or a request line can hold a text.
 func isHeader(text string) bool {
 	return !slices.ContainsFunc([]byte(text), func(c byte) bool { return c < ' ' || c >= 0x7f })
 }

@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// everyPage opens what pages there are, those of the gallery too where there is one: what a
-// visitor sees, what a person sees, and what either sees when something goes wrong.
+// everyPage opens every page: the gallery's if there is one, those for visitors, those for
+// people who are signed in, and those for failures.
 func everyPage(a *apptest.App, person *apptest.Visitor, gallery []string, see func(name string, page apptest.Answer)) {
 	a.T.Helper()
 	visitor := a.Visitor()
@@ -28,8 +28,8 @@ func everyPage(a *apptest.App, person *apptest.Visitor, gallery []string, see fu
 	}
 }
 
-// TestDevelopmentIsShown (DV-06) looks at the app beside the development provider: each of
-// its pages says so, and so does the log. Beside a real provider none does.
+// TestDevelopmentIsShown (DV-06) checks that each page and the log name the development
+// provider where it is in use, and nowhere else.
 func TestDevelopmentIsShown(t *testing.T) {
 	t.Parallel()
 	const said = "Development provider in use"
@@ -68,9 +68,9 @@ func TestDevelopmentIsShown(t *testing.T) {
 	}
 }
 
-// TestPagesLoadNothingFromElsewhere (HB-06) looks at what each page loads or sends by
-// itself: scripts and styles of ours under names that change with their content, and
-// pictures of the provider's. Nothing is loaded from a third party, htmx least of all.
+// TestPagesLoadNothingFromElsewhere (HB-06) checks what each page loads or sends by itself:
+// the app's own scripts and styles under hashed names, and pictures from the provider. No
+// page loads anything from a third party.
 func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -106,7 +106,8 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestAssets (HB-28) loads what the pages link and nothing else.
+// TestAssets (HB-28) loads all assets that pages link, and checks that nothing else is
+// served.
 func TestAssets(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestProtectedPaths (SE-15, SE-16) tries to walk around what stands in front of a route: as a
-// visitor, and as a person without the role.
+// TestProtectedPaths (SE-15, SE-16) tries to bypass the checks before a route, as a visitor
+// and as a person without the role.
 func TestProtectedPaths(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -58,7 +58,7 @@ func TestProtectedPaths(t *testing.T) {
 	}
 }
 
-// spellings are ways to write a path that some router or proxy reads as another.
+// spellings returns spellings of a path that some router or proxy may read as another path.
 func spellings(page string) []string {
 	name := strings.TrimPrefix(page, "/")
 	return []string{
@@ -69,12 +69,11 @@ func spellings(page string) []string {
 	}
 }
 
-// wantNothing checks that an answer holds nothing of a protected page.
+// wantNothing checks that an answer shows nothing of a protected page.
 func wantNothing(s *apptest.Scripted, v *apptest.Visitor, method, path string, headers []string) {
 	s.T.Helper()
 	req := v.Request(method, "/", nil, headers...)
-	// As it is written, and not as a client would clean it. (To net/url, what begins with
-	// two slashes names a host.)
+	// Send the path unchanged. To net/url, two leading slashes begin a host.
 	opaque, query, _ := strings.Cut(path, "?")
 	if strings.HasPrefix(opaque, "//") {
 		opaque = "//" + req.URL.Host + opaque

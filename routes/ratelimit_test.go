@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestAddressesAreBounded (DO-04) sends addresses of every length and with every number of
-// parameters. What is refused is refused before anything is done about it.
+// TestAddressesAreBounded (DO-04) sends addresses of every length and with any number of
+// parameters. The app refuses what is too long before it does anything else.
 func TestAddressesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -51,7 +51,7 @@ func TestAddressesAreBounded(t *testing.T) {
 		})
 	}
 
-	// A million is not even read: the answer comes while most of it has yet to be sent.
+	// A million bytes are not even read: the answer arrives while most have yet to be sent.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -71,9 +71,9 @@ func TestAddressesAreBounded(t *testing.T) {
 	s.WantSignedIn(callback, callback.Callback(response), "alice", "/profile")
 }
 
-// TestFloodOfCallbacks (DO-06) brings callbacks that nobody has begun, from browsers with no
-// cookie and with made-up ones. The provider is not asked, and the store is read once for a
-// session's cookie and for nothing else. A sign-in that was under way goes on.
+// TestFloodOfCallbacks (DO-06) sends callbacks that nobody has begun, with no cookie and
+// with made-up ones. The app does not call the provider, and reads the store only once for
+// a session's cookie. A sign-in that is under way succeeds.
 func TestFloodOfCallbacks(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -129,9 +129,9 @@ func TestFloodOfCallbacks(t *testing.T) {
 	}
 }
 
-// TestStrangeRequestsAreCheap (DO-15) sends what has cost others more than its length: twice
-// as much of it must not cost much more than twice the memory. It runs alone: it counts what
-// is allocated. (TestArrows sees to it that a stranger's text meets no regular expression.)
+// TestStrangeRequestsAreCheap (DO-15) sends requests that are expensive to other servers.
+// Twice the length must not cost much more than twice the memory. It runs alone because it
+// counts allocations. (TestArrows checks that no regular expression meets untrusted text.)
 func TestStrangeRequestsAreCheap(t *testing.T) {
 	s, _ := apptest.Assemble(t, "LOG_LEVEL=error")
 	address := func(prefix, piece string) func(n int) *http.Request {
@@ -205,8 +205,8 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 	}
 }
 
-// TestSignInsAreLimited (DO-05, DO-14) begins sign-ins from several addresses, as a trusted
-// proxy tells them.
+// TestSignInsAreLimited (DO-05, DO-14) begins sign-ins from several addresses, which a
+// trusted proxy names.
 func TestSignInsAreLimited(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t, "TRUSTED_PROXIES=127.0.0.0/8")
@@ -215,7 +215,7 @@ func TestSignInsAreLimited(t *testing.T) {
 		v := s.Visitor()
 		return v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil, "X-Forwarded-For", address))
 	}
-	// until returns how many sign-ins an address may begin at once.
+	// until returns how many sign-ins an address can begin at once.
 	until := func(address func(i int) string) int {
 		t.Helper()
 		for i := range 500 {
@@ -267,8 +267,8 @@ func TestSignInsAreLimited(t *testing.T) {
 	}
 }
 
-// TestSignInsOfAPassingProxyAreNot (DO-14) has everybody come from one loopback address, as
-// behind a proxy that nobody has named.
+// TestSignInsOfAPassingProxyAreNot (DO-14) begins sign-ins from one loopback address, as a
+// proxy does that is not configured as trusted.
 func TestSignInsOfAPassingProxyAreNot(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)

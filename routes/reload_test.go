@@ -10,7 +10,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// reloadStream is what /dev/reload says, line by line, until it ends.
+// reloadStream opens /dev/reload and returns its lines.
 func reloadStream(a *apptest.App, headers ...string) (*http.Response, <-chan string) {
 	a.T.Helper()
 	v := a.Visitor()
@@ -30,7 +30,7 @@ func reloadStream(a *apptest.App, headers ...string) (*http.Response, <-chan str
 	return res, lines
 }
 
-// heard collects lines until one begins as said, or the stream ends.
+// heard collects lines until one has a prefix, or the stream ends.
 func heard(t *testing.T, lines <-chan string, last string) (all string) {
 	t.Helper()
 	for {
@@ -49,8 +49,8 @@ func heard(t *testing.T, lines <-chan string, last string) (all string) {
 	}
 }
 
-// TestReloadStream looks at the stream by which pages load themselves anew: each process
-// has an id of its own, the pages bear it, and the stream ends when the program does.
+// TestReloadStream checks the stream by which pages reload: each process has an id of its
+// own, its pages carry the id, and the stream ends with the program.
 func TestReloadStream(t *testing.T) {
 	t.Parallel()
 	ids := map[string]bool{}
@@ -63,7 +63,7 @@ func TestReloadStream(t *testing.T) {
 		}
 		script := apptest.Find(apptest.Parse(t, a.Visitor().Get("/").Body), func(n *apptest.Node) bool { return apptest.Attribute(n, "data-process") != "" })
 		if script == nil {
-			t.Fatal("the page does not load itself anew")
+			t.Fatal("the page does not reload")
 		}
 		id := apptest.Attribute(script, "data-process")
 		if ids[id] || !strings.Contains(said, `data: "`+id+`"`) {
@@ -84,7 +84,7 @@ func TestReloadStream(t *testing.T) {
 	}
 }
 
-// TestNoReloadBesideARealProvider looks for it in production.
+// TestNoReloadBesideARealProvider checks that there is no such stream in production.
 func TestNoReloadBesideARealProvider(t *testing.T) {
 	t.Parallel()
 	v := apptest.StartScripted(t).Visitor()
@@ -92,6 +92,6 @@ func TestNoReloadBesideARealProvider(t *testing.T) {
 		t.Errorf("/dev/reload is %d", got.StatusCode)
 	}
 	if home := v.Get("/"); strings.Contains(home.Body, "/static/reload.") || strings.Contains(home.Body, "data-process") {
-		t.Error("the page loads itself anew")
+		t.Error("the page reloads")
 	}
 }

@@ -13,8 +13,7 @@ import (
 
 const rolesClaim = "https://latchkey.example/roles"
 
-// saysRoles has the provider say roles, in userinfo, in the ID token or in both. nil says
-// nothing.
+// saysRoles puts roles into userinfo, into the ID token, or both. nil puts none there.
 func saysRoles(s *apptest.Scripted, inUserInfo, inIDToken any) {
 	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) {
 		if inUserInfo != nil {
@@ -28,14 +27,14 @@ func saysRoles(s *apptest.Scripted, inUserInfo, inIDToken any) {
 	})
 }
 
-// askAdmin asks for the page that needs a role.
+// askAdmin opens the page that needs a role.
 func askAdmin(v *apptest.Visitor, headers ...string) apptest.Answer {
 	v.T.Helper()
 	return v.Direct(v.Request(http.MethodGet, "/admin", nil, headers...))
 }
 
-// TestRequireClaim (SE-15) asks for a page that needs a claim as people who have it, and
-// who have something else.
+// TestRequireClaim (SE-15) opens a page that needs a claim, as people who have it and as
+// people who have something similar.
 func TestRequireClaim(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -72,8 +71,7 @@ func TestRequireClaim(t *testing.T) {
 	}
 }
 
-// TestForbidden reads the answers to somebody who may not, in each of the ways in which a
-// client can ask.
+// TestForbidden checks the refusal in each form that a client may ask for.
 func TestForbidden(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -88,7 +86,7 @@ func TestForbidden(t *testing.T) {
 			t.Errorf("the page does not say %q:\n%s", want, seen)
 		}
 	}
-	// The header and the page name who it is; of the other claims there is nothing.
+	// The header and the page name the person. No other claim is shown.
 	if strings.Contains(page.Body, s.Issuer) || strings.Contains(page.Body, "sid") {
 		t.Errorf("it says more than it has to:\n%s", page.Body)
 	}
@@ -114,8 +112,8 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestUseAnotherAccount (SE-11) goes on as somebody else who may. Of the first person
-// nothing is left.
+// TestUseAnotherAccount (SE-11) continues as another person who has the role. Nothing of
+// the first person is left.
 func TestUseAnotherAccount(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -148,8 +146,8 @@ func TestUseAnotherAccount(t *testing.T) {
 	}
 }
 
-// TestSwitchPrompt (AR-07) asks who signs in as the provider knows to be asked, and by
-// nothing that a link says.
+// TestSwitchPrompt (AR-07) asks for another account with a prompt that the provider
+// supports, and lets no link choose the prompt.
 func TestSwitchPrompt(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -182,7 +180,8 @@ func TestSwitchPrompt(t *testing.T) {
 	}
 }
 
-// TestClaimsAfterARefresh (SE-18) takes a role away, wherever it was said, and gives one.
+// TestClaimsAfterARefresh (SE-18) removes a role at the provider, in userinfo or in the ID
+// token, and adds one.
 func TestClaimsAfterARefresh(t *testing.T) {
 	t.Parallel()
 	role, none := []string{"admin"}, []string{}
@@ -231,8 +230,8 @@ func TestClaimsAfterARefresh(t *testing.T) {
 	}
 }
 
-// TestNewIDTokenIsNewer (SE-18) takes a role away in a refreshed ID token, while userinfo does not
-// answer: what userinfo said before that is older.
+// TestNewIDTokenIsNewer (SE-18) removes a role from a refreshed ID token while userinfo
+// does not answer: the earlier userinfo is out of date.
 func TestNewIDTokenIsNewer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -243,7 +242,7 @@ func TestNewIDTokenIsNewer(t *testing.T) {
 		"SE-18 taken away": {[]string{"admin"}, []string{}, 200, 403},
 		"SE-18 the same":   {[]string{"admin"}, []string{"admin"}, 200, 200},
 		"SE-18 given":      {[]string{}, []string{"admin"}, 403, 200},
-		// A refreshed ID token need not repeat everything.
+		// A refreshed ID token need not repeat every claim.
 		"SE-18 not repeated": {[]string{"admin"}, nil, 200, 200},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestCacheDeception (HB-11) gives a page of a person's an address that looks like a file's,
-// which a cache in between may keep.
+// TestCacheDeception (HB-11) requests a person's page under an address that looks like a
+// file, which a cache might store.
 func TestCacheDeception(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -40,8 +40,8 @@ func TestCacheDeception(t *testing.T) {
 	}
 }
 
-// TestPlantedTokens (HB-13, HB-14, HB-15) sends forms from elsewhere with a cookie and a
-// token that fit each other: nothing here believes in such a pair.
+// TestPlantedTokens (HB-13, HB-14, HB-15) sends forms from another site with a cookie and a
+// token that match. The app trusts no such pair.
 func TestPlantedTokens(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -68,7 +68,7 @@ func TestPlantedTokens(t *testing.T) {
 	}
 }
 
-// TestNoOtherOrigins (HB-16, HB-30) asks on behalf of other sites.
+// TestNoOtherOrigins (HB-16, HB-30) sends requests from other origins.
 func TestNoOtherOrigins(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -95,8 +95,8 @@ func TestNoOtherOrigins(t *testing.T) {
 	}
 }
 
-// TestForwardedHeaders (HB-24) claims to be somebody else, to an app without a proxy and to
-// one with.
+// TestForwardedHeaders (HB-24) claims another client address, to an app without a proxy and
+// to one with.
 func TestForwardedHeaders(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -132,7 +132,7 @@ func TestForwardedHeaders(t *testing.T) {
 	}
 }
 
-// TestContentTypes (HB-27) looks at what every kind of answer says that it is.
+// TestContentTypes (HB-27) checks the media type of every kind of answer.
 func TestContentTypes(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -172,7 +172,7 @@ func TestContentTypes(t *testing.T) {
 	}
 }
 
-// TestNothingElseIsServed (HB-29) looks for what frameworks and servers leave open.
+// TestNothingElseIsServed (HB-29) requests what frameworks and servers often expose.
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
 	v := apptest.Start(t).Visitor()
@@ -192,8 +192,8 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
-// TestObservatory (HB-31, HB-23) adds up the points of Mozilla's HTTP Observatory for pages
-// and their failures: 100, and what may be earned beside.
+// TestObservatory (HB-31, HB-23) computes the score of Mozilla's HTTP Observatory for pages
+// and failures: 100, and all bonus points.
 func TestObservatory(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -232,8 +232,8 @@ func TestObservatory(t *testing.T) {
 	}
 }
 
-// TestPicturesOfStrangers (HB-19) has a person whose picture is anywhere but at their
-// provider: the page shows none, and nobody fetches it.
+// TestPicturesOfStrangers (HB-19) has a person whose picture is not at their provider. The
+// page does not show it, and nobody fetches it.
 func TestPicturesOfStrangers(t *testing.T) {
 	t.Parallel()
 	for _, picture := range []string{
@@ -259,7 +259,7 @@ func TestPicturesOfStrangers(t *testing.T) {
 	}
 }
 
-// TestHTTPHygiene (HB-26) sends requests that two readers could take for two different ones.
+// TestHTTPHygiene (HB-26) sends requests that two servers could read differently.
 func TestHTTPHygiene(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -310,8 +310,8 @@ func TestHTTPHygiene(t *testing.T) {
 	}
 }
 
-// TestHeaders (HB-01, HB-02, HB-08, HB-09) looks at every kind of answer, the
-// refusals too.
+// TestHeaders (HB-01, HB-02, HB-08, HB-09) checks the header of every kind of answer,
+// including refusals.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -339,7 +339,7 @@ func TestHeaders(t *testing.T) {
 	apptest.CheckHeaders(t, "the dashboard", person.Direct(person.Request(http.MethodGet, "/dashboard", nil)))
 }
 
-// TestHost (HB-25, AR-06) asks for the app under other names.
+// TestHost (HB-25, AR-06) requests the app under other host names.
 func TestHost(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -372,7 +372,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// TestAnonymousVisitorsLeaveNothing (SE-03) visits without signing in.
+// TestAnonymousVisitorsLeaveNothing (SE-03) visits the app without signing in.
 func TestAnonymousVisitorsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestSignOutAtTheProvider (LR-03) looks at what the browser is sent to the provider with,
-// and at what it comes back to.
+// TestSignOutAtTheProvider (LR-03) checks the request that the browser takes to the
+// provider, and where it comes back to.
 func TestSignOutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -37,8 +37,8 @@ func TestSignOutAtTheProvider(t *testing.T) {
 	}
 }
 
-// TestComingBackFromSignOut (LR-04) comes back with another state and with none: a calm
-// page, which leads nowhere by itself.
+// TestComingBackFromSignOut (LR-04) comes back with another state and with none. The page
+// is calm, and leads nowhere by itself.
 func TestComingBackFromSignOut(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -58,7 +58,7 @@ func TestComingBackFromSignOut(t *testing.T) {
 	}
 }
 
-// TestNoSignOutAtTheProvider (LR-01) is at a provider that offers none.
+// TestNoSignOutAtTheProvider (LR-01) signs out where the provider offers no logout.
 func TestNoSignOutAtTheProvider(t *testing.T) {
 	t.Parallel()
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
@@ -71,8 +71,8 @@ func TestNoSignOutAtTheProvider(t *testing.T) {
 	}
 }
 
-// TestSignOutWithoutASession (LR-08) signs out where there is nobody: never was, any more,
-// or with a cookie that nobody made.
+// TestSignOutWithoutASession (LR-08) signs out without a session, after its end, and with a
+// made-up cookie.
 func TestSignOutWithoutASession(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -98,14 +98,14 @@ func TestSignOutWithoutASession(t *testing.T) {
 	}
 }
 
-// TestNoCookieSurvivesSignOut (LR-09) keeps every cookie that a person ever got, and tries
-// each after they have signed out.
+// TestNoCookieSurvivesSignOut (LR-09) keeps every cookie that a browser ever had, and tries
+// each of them after the sign-out.
 func TestNoCookieSurvivesSignOut(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
 	v := s.Visitor()
 	var seen []string
-	for range 3 { // signing in anew without signing out
+	for range 3 { // signing in again without signing out
 		s.SignIn(v)
 		seen = append(seen, v.CookieHeader())
 	}
@@ -128,8 +128,8 @@ func opensWith(v *apptest.Visitor, header string) bool {
 	return v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", header)).StatusCode == http.StatusOK
 }
 
-// TestWhySignedOut ends a session in each of the ways that its person did not ask for in
-// that browser, and reads what the next page says.
+// TestWhySignedOut ends a session in each way that its person did not ask for in that
+// browser, and checks what the next page says.
 func TestWhySignedOut(t *testing.T) {
 	t.Parallel()
 	logoutToken := func(p *apptest.TwoDevices) {
@@ -196,8 +196,8 @@ func TestWhySignedOut(t *testing.T) {
 	})
 }
 
-// TestSignedOutInAnotherTab (LR-04) has one tab at the provider while another says that the
-// person has signed out: the state of the sign-out is the first one's.
+// TestSignedOutInAnotherTab (LR-04) signs out in one tab, and sees in another that this has
+// happened. The state of the sign-out belongs to the first tab.
 func TestSignedOutInAnotherTab(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// interrupted presses the button when the sign-in is too old, and returns where the person
-// is sent.
+// interrupted ends the other sessions when the sign-in is too old, and returns where the
+// person is sent.
 func interrupted(p *apptest.TwoDevices) string {
 	p.T.Helper()
 	p.Clock.Move(11*time.Minute + time.Second)
@@ -34,7 +34,8 @@ func wantBoth(p *apptest.TwoDevices) {
 	}
 }
 
-// TestRecentSignIn (AR-15) ends the other devices without being asked for more.
+// TestRecentSignIn (AR-15) ends the other sessions after a recent sign-in, with no further
+// question.
 func TestRecentSignIn(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -47,7 +48,7 @@ func TestRecentSignIn(t *testing.T) {
 	}
 }
 
-// TestStepUp (AR-15) sends a form, is asked to sign in, and finds the form as it was.
+// TestStepUp (AR-15) sends a form, is asked to sign in, and gets the form back unchanged.
 func TestStepUp(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -76,8 +77,8 @@ func TestStepUp(t *testing.T) {
 	}
 }
 
-// TestStepUpOverlooked (ID-17) meets a provider that does not ask its person again, and
-// then one that does.
+// TestStepUpOverlooked (ID-17) has a provider that does not ask again, and then one that
+// does.
 func TestStepUpOverlooked(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -102,8 +103,8 @@ func TestStepUpOverlooked(t *testing.T) {
 	}
 }
 
-// TestStepUpByAnother (SE-11) lets somebody else sign in at the second question. What the
-// first person was doing is not theirs.
+// TestStepUpByAnother (SE-11) signs in as another person at the second question. The form
+// of the first person is not shown.
 func TestStepUpByAnother(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -114,7 +115,7 @@ func TestStepUpByAnother(t *testing.T) {
 		t.Errorf("answered %d:\n%s", got.StatusCode, got.Body)
 	}
 	wantBoth(p)
-	// Nor does another session of the same person's have it.
+	// Another session of the same person does not have it either.
 	if got := p.There.Get(resume); got.StatusCode != http.StatusNotFound {
 		t.Errorf("another session finds it: %d", got.StatusCode)
 	}
@@ -137,7 +138,7 @@ func TestStepUpIsKeptForAWhile(t *testing.T) {
 	}
 }
 
-// TestStepUpAnswers asks in each of the ways in which a client can ask.
+// TestStepUpAnswers checks the answer in each form that a client may ask for.
 func TestStepUpAnswers(t *testing.T) {
 	t.Parallel()
 	t.Run("htmx", func(t *testing.T) {

@@ -21,11 +21,11 @@ import (
 	"latchkey/static"
 )
 
-// sweepInterval is how often expired sessions are dropped.
+// sweepInterval is how often expired sessions are deleted.
 const sweepInterval = 5 * time.Minute
 
 // openPages is how many pages may listen for the end of their sessions at a time, at about
-// 40 KB each. Beyond it a page learns of it at its next request.
+// 40 KB each. Further pages learn of it at their next request.
 const openPages = 5_000
 
 // ErrConfiguration marks an error that only a change of the configuration mends.
@@ -45,8 +45,8 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	log := newLogger(cfg, stdout)
 	cfg.warnOfOpenFiles(log)
 
-	// Everything that can be refused is, before anything is opened to the network:
-	// the store may be held by another process, the port may be taken.
+	// Everything that can fail does so before the app answers anyone: another process may
+	// hold the store, and the port may be taken.
 	listener, err := listen(ctx, net.JoinHostPort(cfg.listenHost(), strconv.Itoa(cfg.Port)), "PORT")
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	}
 	defer operations.close()
 
-	// The store looks at DATA_DIR first: a key is kept there, too.
+	// The store checks DATA_DIR first, because the key is stored there too.
 	store, err := cfg.openStore(ctx, log)
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 	return &App{relyingParty, sessions, tokenSource, handler}, nil
 }
 
-// start starts what runs beside the servers, until ctx ends.
+// start runs the app's background work until ctx ends.
 func (a *App) start(ctx context.Context) {
 	go a.RelyingParty.Run(ctx)
 	go a.TokenSource.Run(ctx)
@@ -160,12 +160,12 @@ func (a *App) start(ctx context.Context) {
 // stop ends the app once the requests under way are done.
 func (a *App) stop(servers *servers, grace time.Duration) error {
 	a.Handler.Drain()
-	// Until they have noticed, load balancers send requests.
+	// Load balancers send requests until they have noticed.
 	if err := servers.goOn(grace); err != nil {
 		return err
 	}
 	err := servers.drain()
-	// The store closes after this: a token that was renewed must be in it.
+	// The store closes after this, and a refreshed token must be in it.
 	a.TokenSource.Wait()
 	return err
 }
@@ -218,14 +218,14 @@ type providerSettings struct {
 	close   func()
 }
 
-// realProvider is the one that the configuration names.
+// realProvider returns the provider that the configuration names.
 func realProvider(cfg *Config) *providerSettings {
 	return &providerSettings{
 		issuer: cfg.issuer(), clientID: cfg.ClientID, clientSecret: cfg.ClientSecret, close: func() {},
 	}
 }
 
-// announce says where the app is, and where people sign in.
+// announce prints or logs where the app is, and where people sign in.
 func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations *operations) {
 	base := cfg.BaseURL(port).String()
 	if !cfg.readable(stdout) {

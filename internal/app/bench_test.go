@@ -14,7 +14,7 @@ import (
 	"latchkey/authn"
 )
 
-// BenchmarkOpenStream says what an open stream costs in memory, its connection included.
+// BenchmarkOpenStream measures the memory of an open stream, including its connection.
 func BenchmarkOpenStream(b *testing.B) {
 	const people, each = 100, 6
 	cfg, keys := streamingConfig(b)
@@ -62,8 +62,8 @@ func BenchmarkOpenStream(b *testing.B) {
 	}
 }
 
-// BenchmarkDashboard says what a signed-in page costs the app, without the network and with
-// the fastest of the stores.
+// BenchmarkDashboard measures a signed-in page, without the network and with the fastest
+// store.
 func BenchmarkDashboard(b *testing.B) {
 	cfg, keys := streamingConfig(b)
 	s := newStreaming(b, cfg, keys)

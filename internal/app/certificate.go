@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// certificateAge is how long the files of a certificate are not looked at again.
+// certificateAge is how long a certificate is served before its files are looked at again.
 const certificateAge = time.Second
 
-// certificate is the app's own TLS certificate. Its files are read again when a
-// connection comes, so that one that was renewed is served without a restart.
+// certificate is the app's own TLS certificate. New connections make it read its files
+// again, so a renewed certificate is served without a restart.
 type certificate struct {
 	certFile, keyFile string
 	now               func() time.Time
@@ -22,15 +22,15 @@ type certificate struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	// contents are what current was made of, checked when its files were read last, and
-	// faulty says that they could not be used then.
+	// contents are the files that current was made from, and checked is when they were last
+	// read. faulty reports that they could not be used then.
 	contents [2][]byte
 	checked  time.Time
 	faulty   bool
 }
 
-// tlsConfig takes TLS 1.3, and of 1.2 what has forward secrecy and an authenticated
-// cipher (RFC 9325 section 4.2).
+// tlsConfig accepts TLS 1.3, and TLS 1.2 with forward secrecy and an authenticated cipher
+// (RFC 9325 section 4.2).
 func (c *certificate) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -43,8 +43,8 @@ func (c *certificate) tlsConfig() *tls.Config {
 	}
 }
 
-// get returns the certificate. While its files cannot be used, as between the writing
-// of the one and of the other, the last good one is served.
+// get returns the certificate. While its files cannot be used, as when only one of the two
+// has been renewed, it returns the last good one.
 func (c *certificate) get() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +65,7 @@ func (c *certificate) get() (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// read makes a certificate of the files, if they are not those of the current one.
+// read loads the certificate if its files have changed.
 func (c *certificate) read() error {
 	var contents [2][]byte
 	for i, name := range []string{c.certFile, c.keyFile} {

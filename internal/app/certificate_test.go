@@ -60,8 +60,8 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 	}
 }
 
-// TestCertificateIsReadAgain (CF-14) renews the certificate of a running app, one file after
-// the other.
+// TestCertificateIsReadAgain (CF-14) renews the certificate of a running app, one file
+// after the other.
 func TestCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := apptest.WriteCertificate(t)
@@ -82,11 +82,11 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	replace(t, newKey, keyFile)
 	handshakeUntil(a, "the new certificate is served", func() bool { return !bytes.Equal(leaf(a), old) })
 	if got := open.Get("/healthz"); got.StatusCode != http.StatusOK || !bytes.Equal(got.TLS.PeerCertificates[0].Raw, old) {
-		t.Errorf("a connection from before answers %d, or was opened anew", got.StatusCode)
+		t.Errorf("a connection from before answers %d, or was opened again", got.StatusCode)
 	}
 }
 
-// TestCertificateIsGone (CF-14) takes the files away for an hour, and says so once.
+// TestCertificateIsGone (CF-14) removes the key for an hour. The log says so once.
 func TestCertificateIsGone(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := apptest.WriteCertificate(t)
@@ -123,7 +123,7 @@ func TestCertificateIsGone(t *testing.T) {
 	}
 }
 
-// leaf is the certificate that the app shows now.
+// leaf returns the certificate that the app serves now.
 func leaf(a *apptest.App) []byte {
 	a.T.Helper()
 	state, err := handshake(a, new(tls.Config))
@@ -142,7 +142,7 @@ func handshakeUntil(a *apptest.App, what string, holds func() bool) {
 	})
 }
 
-// replace puts a file in another's place, as what renews certificates does.
+// replace replaces a file, as a program that renews certificates does.
 func replace(t *testing.T, from, to string) {
 	t.Helper()
 	content, err := os.ReadFile(from)

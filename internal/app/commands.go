@@ -16,10 +16,10 @@ import (
 	"latchkey/authn"
 )
 
-// command is what the program does other than to serve.
+// command is a command other than to serve.
 type command struct {
 	name, about string
-	// flag is the one that it takes, "" for none.
+	// flag is the only flag that it takes, or "".
 	flag string
 	run  func(ctx context.Context, c invocation) error
 }
@@ -28,11 +28,11 @@ type command struct {
 type invocation struct {
 	env    []string
 	stdout io.Writer
-	// flagged says that the command's flag was given.
+	// flagged reports whether the command's flag was given.
 	flagged bool
 }
 
-// commands are all of them, in the order of the help text.
+// commands returns all commands, in the order of the help text.
 func commands() []command {
 	return []command{
 		{"doctor", "check the set-up against the provider and the store, and say what to mend", "--json", doctor},
@@ -43,8 +43,8 @@ func commands() []command {
 	}
 }
 
-// runCommand runs the command that the arguments name. help, version and check-config are
-// asked for with two dashes as well, as is the custom.
+// runCommand runs the command that the arguments name. By custom, help, version and
+// check-config may begin with two dashes.
 func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error {
 	name := args[0]
 	if name == "-h" {
@@ -68,7 +68,7 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 	return list[i].run(ctx, call)
 }
 
-// help explains the program and lists every command and variable.
+// help prints what the program does, its commands and its variables.
 func help(_ context.Context, c invocation) error {
 	fmt.Fprint(c.stdout, "Latchkey signs people in with Auth0 or any OpenID Connect provider.\n\n")
 	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
@@ -106,7 +106,7 @@ OIDC_ISSUER it starts a development provider of its own, on loopback only.
 	return table.Flush()
 }
 
-// checkConfig judges the configuration, shows what of it is in effect, and ends.
+// checkConfig validates the configuration and prints the values in effect.
 func checkConfig(_ context.Context, c invocation) error {
 	cfg, err := LoadConfig(c.env)
 	if err != nil {
@@ -119,8 +119,8 @@ func checkConfig(_ context.Context, c invocation) error {
 	return cfg.show(c.stdout, variables)
 }
 
-// show lists every variable with the value that is in effect, but of a secret only
-// whether there is one.
+// show prints every variable with the value in effect. Of a secret it prints only whether
+// it is set.
 func (c *Config) show(w io.Writer, variables map[string]string) error {
 	derived := map[string]string{
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
@@ -149,8 +149,8 @@ func (c *Config) show(w io.Writer, variables map[string]string) error {
 	return table.Flush()
 }
 
-// shown is a value as it may be seen. The names of the stores that are no URL are no
-// secrets.
+// shown returns a value as it may be printed. The words file and memory, which
+// SESSION_STORE can be, are no secrets.
 func shown(value any) string {
 	switch value := value.(type) {
 	case authn.Secret:
@@ -170,7 +170,7 @@ func shown(value any) string {
 	}
 }
 
-// version says what the program was built from.
+// version prints what the program was built from.
 func version(_ context.Context, c invocation) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -185,8 +185,8 @@ func version(_ context.Context, c invocation) error {
 	return err
 }
 
-// commit is the commit of the checkout that the program was built in, as far as the
-// toolchain noted it: `go run` notes nothing.
+// commit returns the commit that the program was built from, if the toolchain recorded it.
+// `go run` records none.
 func commit(info *debug.BuildInfo) string {
 	settings := make(map[string]string)
 	for _, setting := range info.Settings {
@@ -202,12 +202,12 @@ func commit(info *debug.BuildInfo) string {
 	return revision + ", " + settings["vcs.time"]
 }
 
-// refused is the error of a configuration with faults.
+// refused returns the error for a configuration with faults.
 func refused(faults error) error {
 	return fmt.Errorf("%w:\n%s\nNothing was started. `latchkey help` lists every variable", ErrConfiguration, indented(faults))
 }
 
-// indented sets each fault on a line of its own.
+// indented returns each fault on a line of its own.
 func indented(err error) string {
 	return "  " + strings.ReplaceAll(err.Error(), "\n", "\n  ")
 }

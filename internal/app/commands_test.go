@@ -22,7 +22,7 @@ func say(t *testing.T, args []string, env ...string) (string, error) {
 	return out.String(), err
 }
 
-// TestCommands shows how a command is called, and what is none.
+// TestCommands calls commands correctly and incorrectly.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -52,7 +52,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestREADMENamesCommands holds the front door to what there is.
+// TestREADMENamesCommands checks that the README names every command, and every check of
+// the doctor.
 func TestREADMENamesCommands(t *testing.T) {
 	t.Parallel()
 	readme := apptest.ReadFile(t, "README.md")
@@ -68,7 +69,7 @@ func TestREADMENamesCommands(t *testing.T) {
 	}
 }
 
-// TestVersion (CF-09) shows what a build knows of itself.
+// TestVersion (CF-09) prints what a build knows about itself.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	got, err := say(t, []string{"version"})
@@ -88,8 +89,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestCheckConfig (CF-09) shows the configuration in effect, without its secrets, and that
-// a faulty one is refused as at the start.
+// TestCheckConfig (CF-09) prints the configuration in effect, without secrets, and refuses
+// a faulty one as the start does.
 func TestCheckConfig(t *testing.T) {
 	t.Parallel()
 	const redis = "rediss://:secret-of-redis@redis.example.com"
@@ -128,7 +129,7 @@ func TestCheckConfig(t *testing.T) {
 	}
 }
 
-// TestHealth asks an app that is alive and not ready, one that is both, and none.
+// TestHealth asks an app that is alive but not ready, one that is both, and none.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := apptest.WriteCertificate(t)

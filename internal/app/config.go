@@ -67,10 +67,10 @@ type Config struct {
 	parsedRedis        *redisstore.Options
 }
 
-// development reports whether the built-in provider is meant.
+// development reports whether the app uses the built-in provider.
 func (c *Config) development() bool { return c.Auth0Domain == "" && c.OIDCIssuer == "" }
 
-// issuer is the issuer of a real provider. An Auth0 issuer ends in a slash.
+// issuer returns the issuer of a real provider. An Auth0 issuer ends in a slash.
 func (c *Config) issuer() string {
 	if c.Auth0Domain != "" {
 		return "https://" + c.Auth0Domain + "/"
@@ -78,7 +78,7 @@ func (c *Config) issuer() string {
 	return c.OIDCIssuer
 }
 
-// callbackURL is the redirect URI when the app listens on a port.
+// callbackURL returns the redirect URI of an app that listens on a port.
 func (c *Config) callbackURL(port int) string {
 	if c.CallbackURL != "" {
 		return c.CallbackURL
@@ -86,13 +86,14 @@ func (c *Config) callbackURL(port int) string {
 	return "http://localhost:" + strconv.Itoa(port) + "/callback"
 }
 
-// BaseURL is the origin of the callback URL.
+// BaseURL returns the origin of an app that listens on a port. It is that of the callback
+// URL.
 func (c *Config) BaseURL(port int) *url.URL {
 	u, err := url.Parse(c.callbackURL(port))
 	if err != nil {
 		return &url.URL{}
 	}
-	// A browser leaves the default port out of Host and Origin.
+	// Browsers leave the default port out of Host and Origin.
 	host := u.Host
 	if port := u.Port(); (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {
 		host = strings.TrimSuffix(host, ":"+port)
@@ -100,7 +101,7 @@ func (c *Config) BaseURL(port int) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: host}
 }
 
-// listenHost is where the app listens.
+// listenHost returns the host that the app listens on.
 func (c *Config) listenHost() string {
 	if c.ListenAddr != "" {
 		return c.ListenAddr
@@ -111,7 +112,7 @@ func (c *Config) listenHost() string {
 	return ""
 }
 
-// devProviderAddr is where the development provider listens.
+// devProviderAddr returns the address that the development provider listens on.
 func (c *Config) devProviderAddr() string {
 	switch {
 	case c.DevProviderAddr != "":
@@ -123,7 +124,7 @@ func (c *Config) devProviderAddr() string {
 	}
 }
 
-// storeKind says in a word where sessions are kept.
+// storeKind returns a word for the session store: file, memory or redis.
 func (c *Config) storeKind() string {
 	if c.parsedRedis != nil {
 		return "redis"
@@ -131,7 +132,7 @@ func (c *Config) storeKind() string {
 	return string(c.SessionStore)
 }
 
-// shutdownGrace is how long the app goes on after it was told to stop.
+// shutdownGrace returns how long the app keeps serving after it was told to stop.
 func (c *Config) shutdownGrace() time.Duration {
 	switch {
 	case c.ShutdownGrace != nil:
@@ -143,7 +144,7 @@ func (c *Config) shutdownGrace() time.Duration {
 	}
 }
 
-// secrets are the keys of APP_SECRET_KEY, the current one first.
+// secrets returns the keys of APP_SECRET_KEY, the current one first.
 func (c *Config) secrets() []authn.Secret {
 	var list []authn.Secret
 	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
@@ -160,7 +161,7 @@ func (c *Config) logLevel() slog.Level {
 	return level
 }
 
-// signingKey reads a PEM file with a private key, in PKCS #8, PKCS #1 or SEC 1 form.
+// signingKey reads a private key from a PEM file, in PKCS #8, PKCS #1 or SEC 1 form.
 // OpenSSL writes the parameters of a curve before its key.
 func signingKey(path string) (crypto.Signer, error) {
 	raw, err := os.ReadFile(path)

@@ -22,7 +22,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// tenant is a configuration with a real provider that is right.
+// tenant returns a valid configuration of an Auth0 tenant.
 func tenant(changes ...string) []string {
 	return append([]string{
 		"AUTH0_DOMAIN=tenant.eu.auth0.com", "AUTH0_CLIENT_ID=client", "AUTH0_CLIENT_SECRET=kept-to-ourselves",
@@ -30,13 +30,13 @@ func tenant(changes ...string) []string {
 	}, changes...)
 }
 
-// other is the same with another provider than Auth0, or Auth0 by its issuer.
+// other does so for an issuer: another provider, or Auth0.
 func other(issuer string, changes ...string) []string {
 	return append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}, changes...)
 }
 
-// TestConfigurationFaults (CF-01, CF-02, CF-03, CK-10, DV-03, DV-04) shows that each
-// fault stops the program before it listens, and names its variable.
+// TestConfigurationFaults (CF-01, CF-02, CF-03, CK-10, DV-03, DV-04) checks that each fault
+// stops the program before it listens, and names its variable.
 func TestConfigurationFaults(t *testing.T) {
 	const secret = "kept-to-ourselves"
 	dir := t.TempDir()
@@ -147,7 +147,7 @@ func TestConfigurationFaults(t *testing.T) {
 	}
 }
 
-// TestConfigurationAccepted holds the twins that must be accepted.
+// TestConfigurationAccepted loads valid configurations that are close to faulty ones.
 func TestConfigurationAccepted(t *testing.T) {
 	ecKey, rsaKey := apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), apptest.WritePKCS8(t, apptest.NewKey(t, "RSA"))
 	tests := []struct {
@@ -189,8 +189,8 @@ func TestConfigurationAccepted(t *testing.T) {
 	}
 }
 
-// TestDotEnv shows that .env fills in what the environment does not set, and that a
-// file that cannot be read is not quoted.
+// TestDotEnv checks that .env supplies what the environment does not set, and that an error
+// quotes nothing from it.
 func TestDotEnv(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write := func(text string) {
@@ -234,8 +234,8 @@ func TestDotEnv(t *testing.T) {
 	}
 }
 
-// TestRunRefuses shows what a person sees of a faulty configuration, and the exit
-// code that main gives it.
+// TestRunRefuses checks the error for a faulty configuration, which main turns into exit
+// status 2.
 func TestRunRefuses(t *testing.T) {
 	var out bytes.Buffer
 	err := app.Run(context.Background(), nil, []string{"PORT=x"}, &out)
@@ -250,7 +250,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestDataDirectory (CF-12) keeps a key in a directory of its own, and none where others
+// TestDataDirectory (CF-12) stores a key in a directory of its own, and none where others
 // can write.
 func TestDataDirectory(t *testing.T) {
 	t.Parallel()
@@ -275,7 +275,7 @@ func TestDataDirectory(t *testing.T) {
 	}
 }
 
-// TestHelp shows that help and the README name every variable.
+// TestHelp checks that the help text and the README name every variable.
 func TestHelp(t *testing.T) {
 	var out bytes.Buffer
 	if err := app.Run(context.Background(), []string{"help"}, nil, &out); err != nil {
@@ -292,8 +292,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestNothingListensBeforeItIsRight (CF-06, CF-01) starts the program with a
-// configuration that is wrong: it opens no port.
+// TestNothingListensBeforeItIsRight (CF-06, CF-01) starts the program with a faulty
+// configuration: it opens no port.
 func TestNothingListensBeforeItIsRight(t *testing.T) {
 	t.Parallel()
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
@@ -313,7 +313,7 @@ func TestNothingListensBeforeItIsRight(t *testing.T) {
 	}
 }
 
-// TestSigningKeyForms reads the forms in which tools write private keys.
+// TestSigningKeyForms reads private keys in the forms that tools write.
 func TestSigningKeyForms(t *testing.T) {
 	t.Parallel()
 	rsaKey, ecKey, edKey := apptest.NewKey(t, "RSA").(*rsa.PrivateKey), apptest.NewKey(t, "P-256").(*ecdsa.PrivateKey), apptest.NewKey(t, "Ed25519")

@@ -12,10 +12,10 @@ import (
 	"latchkey/authn/devop"
 )
 
-// developmentProviderIncluded says that this build has a development provider.
+// developmentProviderIncluded reports that this build has a development provider.
 const developmentProviderIncluded = true
 
-// startProvider starts the development provider where no other is configured.
+// startProvider starts the development provider if no other is configured.
 func startProvider(ctx context.Context, cfg *Config, port int, servers *servers, log *slog.Logger) (*providerSettings, error) {
 	if !cfg.development() {
 		return realProvider(cfg), nil
@@ -27,7 +27,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	base := cfg.BaseURL(port).String()
 	settings := &providerSettings{
 		issuer: "http://" + listener.Addr().String(), clientID: "latchkey-development",
-		// Both ends of this secret are in this process; nobody else needs it.
+		// Both ends of this secret are in this process.
 		clientSecret: authn.Secret(rand.Text()),
 	}
 	clients := []devop.Client{{
@@ -38,8 +38,8 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		InitiateLoginURI:       base + "/login",
 	}}
 	if cfg.Audience != "" {
-		// For trying the API out from a terminal, as the README says. What it gets is an
-		// access token for itself, from a provider that serves this machine only.
+		// A client for trying the API from a terminal, as in the README. It gets access
+		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}
 	provider, err := devop.New(devop.Config{Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients})

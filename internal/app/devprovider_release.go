@@ -7,10 +7,10 @@ import (
 	"log/slog"
 )
 
-// developmentProviderIncluded says that this build has no development provider.
+// developmentProviderIncluded reports that this build has no development provider.
 const developmentProviderIncluded = false
 
-// startProvider has nothing to start.
+// startProvider returns the provider that is configured: there is nothing to start.
 func startProvider(_ context.Context, cfg *Config, _ int, _ *servers, _ *slog.Logger) (*providerSettings, error) {
 	return realProvider(cfg), nil
 }

@@ -17,14 +17,14 @@ import (
 	"latchkey/authn"
 )
 
-// variablesCheck is the name of the check of the configuration as such.
+// variablesCheck is the name of the check of the variables.
 const variablesCheck = "variables"
 
-// doctorTimeout bounds a whole examination; each call has its own, shorter bound.
+// doctorTimeout bounds the whole examination. Each call has a shorter bound of its own.
 const doctorTimeout = 2 * time.Minute
 
-// doctor checks the set-up as it is: the configuration, this machine, the store, and the
-// provider. It changes nothing, and needs no account at the provider.
+// doctor checks the set-up: the variables, this machine, the store and the provider. It
+// changes nothing, and needs no account at the provider.
 func doctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
@@ -48,8 +48,8 @@ func doctor(ctx context.Context, c invocation) error {
 	return report.close()
 }
 
-// reportFaults reports each fault of a configuration, and that nothing else was asked: the
-// program would not start with it.
+// reportFaults reports each fault of a configuration. It skips the other checks, because
+// the program would not start.
 func reportFaults(r *report, faults error) {
 	for fault := range strings.SplitSeq(faults.Error(), "\n") {
 		found, remedy, _ := strings.Cut(fault, "; ")
@@ -70,8 +70,8 @@ func (c *Config) countSet(variables map[string]string) (n int) {
 	return n
 }
 
-// examineProvider asks the provider: the one that is configured, or a development provider
-// that runs as long as it takes, beside that of a running app.
+// examineProvider examines the provider that is configured, or else a temporary development
+// provider, which does not disturb the one of a running app.
 func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	servers := newServers(quiet)
@@ -83,7 +83,7 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	defer provider.close()
-	// Nothing is sealed or stored here: the app's own key stays where it is.
+	// This key seals nothing that lasts, so the app's own key stays unread.
 	keys, err := authn.NewKeys(authn.Secret(rand.Text() + rand.Text()))
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	return nil
 }
 
-// providerFinding says who is asked.
+// providerFinding names the provider that is examined.
 func (c *Config) providerFinding(provider *providerSettings, examination *authn.Examination) authn.Finding {
 	if c.development() {
 		return good("the development provider, one of its own for as long as this takes")
@@ -114,11 +114,11 @@ func (c *Config) providerFinding(provider *providerSettings, examination *authn.
 	return good("%s", strings.TrimPrefix(examination.ProviderName()+": "+provider.issuer, ": "))
 }
 
-// report shows findings as they come, or, as JSON, all at the end.
+// report prints findings as they come, or all of them as JSON at the end.
 type report struct {
 	out    io.Writer
 	asJSON bool
-	// terminal says that a line may be written over.
+	// terminal reports whether a line can be overwritten.
 	terminal bool
 
 	findings      []finding
@@ -135,7 +135,7 @@ type finding struct {
 	Remedy  string        `json:"remedy,omitempty"`
 }
 
-// marks begin a line.
+// marks returns the first word of a line for each verdict.
 func marks() map[authn.Verdict]string {
 	return map[authn.Verdict]string{
 		authn.VerdictOK: "ok  ", authn.VerdictWarning: "WARN", authn.VerdictFailed: "FAIL", authn.VerdictSkipped: "skip",
@@ -146,7 +146,7 @@ func newReport(out io.Writer, asJSON bool) *report {
 	return &report{out: out, asJSON: asJSON, terminal: isTerminal(out)}
 }
 
-// run runs a check, and says meanwhile which one.
+// run runs a check. A terminal shows meanwhile which one it is.
 func (r *report) run(ctx context.Context, check authn.Question) {
 	if r.terminal && !r.asJSON {
 		fmt.Fprintf(r.out, "...   %s", words(check.Name))
@@ -174,8 +174,8 @@ func (r *report) add(check string, found authn.Finding) {
 	}
 }
 
-// close ends the report. The error says that checks failed, and is an ErrConfiguration
-// where the program would not start.
+// close prints the end of the report. Its error says that checks failed. It is an
+// ErrConfiguration if the program would not start.
 func (r *report) close() error {
 	counts := make(map[authn.Verdict]int)
 	for _, f := range r.findings {
@@ -222,10 +222,10 @@ func (r *report) writeEnd(counts map[authn.Verdict]int) error {
 	return err
 }
 
-// words is a check's name for people.
+// words returns the name of a check for people to read.
 func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
-// printable is a text that does nothing to a terminal, on one line.
+// printable returns a text as one line that cannot control a terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

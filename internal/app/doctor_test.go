@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestDoctor shows for each fault the line that it gets, that no other line changes, and
-// that nothing secret is shown.
+// TestDoctor checks, for each fault, the line that reports it, that no other line changes,
+// and that no secret is shown.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	page := scriptedop.Body(http.StatusOK, "text/html", "please sign in")
@@ -52,8 +52,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorCertificate shows that a provider that is not to be trusted is told apart from
-// one that is not there.
+// TestDoctorCertificate distinguishes a provider that is not trusted from one that is not
+// there.
 func TestDoctorCertificate(t *testing.T) {
 	t.Parallel()
 	op := scriptedop.New(t, scriptedop.Config{TLS: true, Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
@@ -70,8 +70,8 @@ func TestDoctorCertificate(t *testing.T) {
 	}
 }
 
-// TestDoctorRefusesFaults shows that a configuration with which the program does not start
-// is examined no further, and has the exit code of one.
+// TestDoctorRefusesFaults examines a configuration with which the program does not start:
+// nothing else is checked, and the exit status is that of a faulty configuration.
 func TestDoctorRefusesFaults(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -94,7 +94,7 @@ func TestDoctorRefusesFaults(t *testing.T) {
 	}
 }
 
-// TestDoctorText shows the lines that people read.
+// TestDoctorText checks the lines that people read.
 func TestDoctorText(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -113,7 +113,7 @@ func TestDoctorText(t *testing.T) {
 	}
 }
 
-// TestDoctorInterrupted shows that a doctor who is sent away blames nobody.
+// TestDoctorInterrupted checks that an interrupted examination blames nobody.
 func TestDoctorInterrupted(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -129,8 +129,7 @@ func TestDoctorInterrupted(t *testing.T) {
 	}
 }
 
-// TestReportProgress shows that a person at a terminal sees what is waited for, and that a
-// file does not.
+// TestReportProgress checks that a terminal shows the check under way, and a file does not.
 func TestReportProgress(t *testing.T) {
 	t.Parallel()
 	for _, terminal := range []bool{true, false} {

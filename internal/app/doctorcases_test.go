@@ -9,8 +9,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// unknownTo lets an endpoint refuse a request whose parameter is an address, and answer
-// otherwise as it is told.
+// unknownTo has an endpoint refuse a request that has an address as a parameter.
 func unknownTo(parameter, address string, otherwise http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue(parameter) == address {
@@ -21,7 +20,7 @@ func unknownTo(parameter, address string, otherwise http.HandlerFunc) http.Handl
 	}
 }
 
-// strict lets a provider, which otherwise takes any address, refuse one.
+// strict has a provider, which otherwise accepts any address, refuse one.
 func strict(op *scriptedop.Provider) {
 	for e, parameter := range map[scriptedop.Endpoint]string{
 		scriptedop.Authorize: "redirect_uri", scriptedop.PAR: "redirect_uri", scriptedop.EndSession: "post_logout_redirect_uri",
@@ -31,10 +30,10 @@ func strict(op *scriptedop.Provider) {
 	}
 }
 
-// lax gives an endpoint back its own answer, to any address.
+// lax has an endpoint accept any address again.
 func lax(e scriptedop.Endpoint) func(*scriptedop.Provider) { return answers(e, nil) }
 
-// dated lets every endpoint answer with a clock that is ahead, or from a cache.
+// dated has every endpoint answer with a clock that is ahead, or from a cache.
 func dated(op *scriptedop.Provider, ahead time.Duration, age string) {
 	for _, e := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.JWKS, scriptedop.Token} {
 		op.Answer(e, func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +44,7 @@ func dated(op *scriptedop.Provider, ahead time.Duration, age string) {
 	}
 }
 
-// without removes a member of the discovery document, or sets it to something else.
+// without removes a member of the discovery document, or changes it.
 func without(member string, otherwise ...any) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) {
 		op.Edit(scriptedop.Discovery, func(document map[string]any) {
@@ -56,7 +55,7 @@ func without(member string, otherwise ...any) func(*scriptedop.Provider) {
 	}
 }
 
-// responds lets the authorization response be an error.
+// responds makes the authorization response an error.
 func responds(code string) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) {
 		op.Edit(scriptedop.Authorize, func(response map[string]any) {
@@ -66,24 +65,24 @@ func responds(code string) func(*scriptedop.Provider) {
 	}
 }
 
-// answers replaces an endpoint's answer.
+// answers replaces the answer of an endpoint.
 func answers(e scriptedop.Endpoint, answer http.HandlerFunc) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) { op.Answer(e, answer) }
 }
 
-// doctorCase is something about a set-up, and what the doctor says of it.
+// doctorCase is a property of a set-up, and the finding that it leads to.
 type doctorCase struct {
 	name   string
 	change func(*scriptedop.Provider)
 	env    []string
-	// amiss are the checks that are not ok, and no others; the first of text is in the
-	// finding of about, the second in its remedy.
+	// amiss are all checks that are not ok. The finding about contains the first text, and
+	// its remedy the second.
 	amiss map[string]string
 	about string
 	text  [2]string
 }
 
-// rest is what is skipped where no endpoint can be used.
+// rest returns the checks that are skipped if no endpoint can be used.
 func rest(first map[string]string, alsoSkipped ...string) map[string]string {
 	list := maps.Clone(first)
 	for _, check := range append(alsoSkipped, "algorithms", "key_set", "pkce", "client", "pushed_requests", "callback",

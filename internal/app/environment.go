@@ -13,13 +13,13 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// environment guards the process's environment while LoadConfig lends it to
-// envconfig, which reads from nowhere else.
+// environment guards the process's environment while LoadConfig lends it to envconfig,
+// which can read from nowhere else.
 var environment sync.Mutex
 
-// LoadConfig reads the configuration from env, a list of NAME=value as of
-// os.Environ, and from a .env file in the working directory for what env does not
-// set. The error joins every fault that it finds; none of them quotes a secret.
+// LoadConfig reads the configuration from env, a list of NAME=value as [os.Environ] returns
+// it. A .env file in the working directory supplies variables that env does not set. The
+// error joins all faults, and quotes no secret.
 func LoadConfig(env []string) (*Config, error) {
 	variables, err := withDotEnv(env)
 	if err != nil {
@@ -31,8 +31,8 @@ func LoadConfig(env []string) (*Config, error) {
 	return cfg, errors.Join(faults...)
 }
 
-// withDotEnv merges env over the .env file. A variable that is set to nothing counts
-// as not set: envconfig would let it override a default.
+// withDotEnv merges env over the .env file. An empty variable counts as unset, because
+// envconfig would let it override a default.
 func withDotEnv(env []string) (map[string]string, error) {
 	variables, err := readDotEnv()
 	if err != nil {
@@ -58,7 +58,7 @@ func withDotEnv(env []string) (map[string]string, error) {
 }
 
 // readDotEnv reads the .env file, if there is one. Some editors begin a file with a byte
-// order mark, which is no part of the first name.
+// order mark, which is not part of the first name.
 func readDotEnv() (map[string]string, error) {
 	file, err := os.ReadFile(".env")
 	if errors.Is(err, os.ErrNotExist) {
@@ -76,7 +76,7 @@ func readDotEnv() (map[string]string, error) {
 	return variables, nil
 }
 
-// unreadableLine is the number of the first line that no reading gets past.
+// unreadableLine returns the number of the first line that cannot be read.
 func unreadableLine(text string) int {
 	read, number, good := "", 0, 0
 	for line := range strings.Lines(text) {
@@ -89,7 +89,7 @@ func unreadableLine(text string) int {
 }
 
 // readVariables fills a Config. envconfig stops at the first value that it cannot read, so
-// each such value is reported, left out, and the rest tried again.
+// readVariables reports that value, removes it and tries again.
 func readVariables(variables map[string]string) (*Config, []error) {
 	environment.Lock()
 	defer environment.Unlock()
@@ -144,7 +144,7 @@ func kindOf(typeName string) string {
 	}
 }
 
-// variableNames lists the variables of Config in order.
+// variableNames returns the variables of Config in order.
 func variableNames() []string {
 	var names []string
 	for field := range reflect.TypeFor[Config]().Fields() {
@@ -155,8 +155,8 @@ func variableNames() []string {
 	return names
 }
 
-// unknown reports variables that look like a misspelt one of ours. A product may have
-// AUTH0_ variables of its own, so the prefix alone is no fault.
+// unknown reports variables that look like misspellings of the program's own. A product may
+// have AUTH0_ variables of its own, so the prefix alone is no fault.
 func unknown(variables map[string]string) []error {
 	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
 	known := variableNames()
@@ -173,8 +173,8 @@ func unknown(variables map[string]string) []error {
 	return faults
 }
 
-// closeTo reports whether two names differ by one letter at most: one more, one less,
-// another, or two exchanged.
+// closeTo reports whether two names differ by at most one letter: added, removed, replaced,
+// or swapped with its neighbour.
 func closeTo(a, b string) bool {
 	head := 0
 	for head < min(len(a), len(b)) && a[head] == b[head] {

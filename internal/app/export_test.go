@@ -11,8 +11,8 @@ import (
 	"latchkey/authn"
 )
 
-// Most tests are outside of the package, because their harness imports it. These are the
-// internals that they need.
+// Most tests are outside of this package, because their harness imports it. They need these
+// internals.
 var (
 	Commit        = commit
 	Good          = good

@@ -15,12 +15,11 @@ import (
 	"time"
 )
 
-// healthTimeout is shorter than what container engines wait.
+// healthTimeout is shorter than the timeout of container engines.
 const healthTimeout = 3 * time.Second
 
-// health asks the app that runs with this configuration on this machine whether it is
-// alive, or with --ready whether people can sign in: a container without a shell has no
-// other way to ask.
+// health asks the running app of this configuration whether it is alive, or with --ready
+// whether people can sign in. In a container without a shell there is no other way to ask.
 func health(ctx context.Context, c invocation) error {
 	cfg, err := LoadConfig(c.env)
 	if err != nil {
@@ -38,8 +37,8 @@ func health(ctx context.Context, c invocation) error {
 	return err
 }
 
-// askApp asks the running app and returns what it says. The error says that there is none
-// or that it does not say 200.
+// askApp returns the answer of the running app. The error says that nothing answers, or
+// that the status is not 200.
 func (c *Config) askApp(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -71,7 +70,7 @@ func (c *Config) askApp(ctx context.Context, path string) (string, error) {
 	return printable(string(body)), nil
 }
 
-// appAddress is where this machine reaches the app.
+// appAddress returns the address at which this machine reaches the app.
 func (c *Config) appAddress() string {
 	host := cmp.Or(c.listenHost(), "localhost")
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -80,8 +79,8 @@ func (c *Config) appAddress() string {
 	return net.JoinHostPort(host, strconv.Itoa(c.Port))
 }
 
-// appTransport trusts the app's own certificate beside those that this machine trusts,
-// for the name that people use.
+// appTransport trusts the app's own certificate, besides the authorities that this machine
+// trusts, for the host name of the base URL.
 func (c *Config) appTransport() (*http.Transport, error) {
 	if c.TLSCertFile == "" {
 		return &http.Transport{}, nil

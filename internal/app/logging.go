@@ -19,8 +19,8 @@ import (
 // maxLogged bounds a text in the log, in bytes.
 const maxLogged = 4 << 10
 
-// newLogger logs to the program's output: as text where a person reads it, else as
-// JSON, in UTC.
+// newLogger logs to the program's output: as text if a person reads it, else as JSON in
+// UTC.
 func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.logLevel(), ReplaceAttr: tidy}
 	var handler slog.Handler = slog.NewJSONHandler(stdout, options)
@@ -36,7 +36,7 @@ func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
 	return slog.New(requestHandler{handler})
 }
 
-// readable reports whether the output is for a person's eyes.
+// readable reports whether a person reads the output.
 func (c *Config) readable(stdout io.Writer) bool {
 	if c.LogFormat != "" {
 		return c.LogFormat == "text"
@@ -44,7 +44,7 @@ func (c *Config) readable(stdout io.Writer) bool {
 	return isTerminal(stdout)
 }
 
-// isTerminal reports whether a person watches.
+// isTerminal reports whether the output is a terminal.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	if !ok {
@@ -54,9 +54,8 @@ func isTerminal(out io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// tidy keeps strangers' texts from doing anything to whoever reads the log: control
-// characters and those that turn the direction of writing are escaped, and what is long is
-// cut.
+// tidy makes untrusted text harmless to read: it escapes control characters and those that
+// change the direction of writing, and truncates long values.
 func tidy(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindTime:
@@ -77,7 +76,7 @@ func tidy(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// plain reports whether a text can be logged as it is; most can.
+// plain reports whether a text can be logged unchanged. Most can.
 func plain(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
@@ -98,7 +97,7 @@ func harmless(text string) string {
 	}
 	var out strings.Builder
 	for _, r := range text {
-		// Line breaks, which the handlers escape, are left to them: a stack has many.
+		// The handlers escape line breaks. A stack has many.
 		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 			out.WriteRune(r)
 			continue
@@ -109,8 +108,8 @@ func harmless(text string) string {
 	return out.String() + cut
 }
 
-// requestHandler adds to every line the request that it belongs to, so that the reference
-// on an error page finds the whole story.
+// requestHandler adds the request to each line, so that the reference on an error page
+// finds all of them.
 type requestHandler struct{ slog.Handler }
 
 func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {

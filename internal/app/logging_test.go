@@ -20,8 +20,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestEventsAreLogged (SL-02, SL-03) has each event happen, and reads its line: when, in
-// which request, by whom, at which provider and how it ended.
+// TestEventsAreLogged (SL-02, SL-03) causes each event, and checks its line: time, request,
+// person, provider and outcome.
 func TestEventsAreLogged(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -63,8 +63,8 @@ func TestEventsAreLogged(t *testing.T) {
 	}
 }
 
-// wantEvent looks for a line with these attributes; nil stands for any value. Whatever
-// happens in a request says so.
+// wantEvent looks for a line with these attributes. nil stands for any value. The line of
+// an event in a request names the request.
 func wantEvent(s *apptest.Scripted, name string, want map[string]any) {
 	s.T.Helper()
 	for _, line := range s.Logged(want["msg"].(string), "") {
@@ -81,8 +81,8 @@ func wantEvent(s *apptest.Scripted, name string, want map[string]any) {
 	s.T.Errorf("%s: the log has no line like %v", name, want)
 }
 
-// TestReferenceFindsTheStory (SL-05) greps for the reference of an error page, and then for
-// the sign-in that ended there.
+// TestReferenceFindsTheStory (SL-05) searches the log for the reference of an error page,
+// and then for the sign-in that ended there.
 func TestReferenceFindsTheStory(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -111,7 +111,7 @@ func TestReferenceFindsTheStory(t *testing.T) {
 	}
 }
 
-// TestClientGone has a person leave before their answer is there: it is nobody's failure.
+// TestClientGone has a person leave before the answer arrives, which is no failure.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -148,8 +148,8 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// TestTrace follows a trace through a sign-in: the log names it, and each call to the
-// provider is a part of it, under a name of its own.
+// TestTrace follows a trace through a sign-in. The log names it, and each call to the
+// provider is a span of its own.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	const traceID, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -182,7 +182,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestLogInjection (SL-04) has strangers' texts arrive in the log.
+// TestLogInjection (SL-04) sends text to the log that attacks its reader.
 func TestLogInjection(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)

@@ -22,10 +22,10 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// expirySoon is how long before its end a certificate is worth a word.
+// expirySoon is how long before its expiry a certificate gets a warning.
 const expirySoon = 14 * 24 * time.Hour
 
-// machineChecks are of what the app needs beside its provider.
+// machineChecks returns the checks of everything that the app needs besides its provider.
 func (c *Config) machineChecks() []authn.Question {
 	return []authn.Question{
 		{Name: "secret_key", Run: c.checkSecretKey},
@@ -45,8 +45,8 @@ func bad(verdict authn.Verdict, side authn.Side, found, remedy string) authn.Fin
 	return authn.Finding{Verdict: verdict, Side: side, Found: found, Remedy: remedy}
 }
 
-// checkSecretKey looks at the kept key without making one. A configured one has been
-// judged with the other variables.
+// checkSecretKey examines the stored key, and creates none. Validation has already checked
+// a configured key.
 func (c *Config) checkSecretKey(context.Context) authn.Finding {
 	if secrets := c.secrets(); len(secrets) > 0 {
 		return good("APP_SECRET_KEY: %d of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
@@ -65,7 +65,7 @@ func (c *Config) checkSecretKey(context.Context) authn.Finding {
 	return good("kept in %s", path)
 }
 
-// listenAddress is where the program is to listen, and which variables say so.
+// listenAddress is an address that the program listens on, with the variables that set it.
 type listenAddress struct{ address, host, port string }
 
 func (c *Config) listenAddresses() []listenAddress {
@@ -79,7 +79,7 @@ func (c *Config) listenAddresses() []listenAddress {
 	return list
 }
 
-// checkPort tries the ports, and asks who is there if the app's is taken.
+// checkPort tries to listen. If the app's own port is taken, it asks whether an app has it.
 func (c *Config) checkPort(ctx context.Context) authn.Finding {
 	var free []string
 	for _, listen := range c.listenAddresses() {
@@ -107,7 +107,7 @@ func (c *Config) checkPort(ctx context.Context) authn.Finding {
 	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))
 }
 
-// checkHTTPS looks at how people's connections are protected.
+// checkHTTPS examines how connections are encrypted.
 func (c *Config) checkHTTPS(context.Context) authn.Finding {
 	base := c.BaseURL(c.Port)
 	switch {
@@ -138,7 +138,7 @@ func (c *Config) checkCertificate(host string) authn.Finding {
 	return good("the app serves it, with a certificate for %s until %s", host, until)
 }
 
-// checkProxies compares whom the app believes with who can stand in front of it.
+// checkProxies compares the proxies that the app trusts with those that it seems to have.
 func (c *Config) checkProxies(context.Context) authn.Finding {
 	base := c.BaseURL(c.Port)
 	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
@@ -155,7 +155,7 @@ func (c *Config) checkProxies(context.Context) authn.Finding {
 	return good("none is trusted, none is needed")
 }
 
-// checkCookies says what follows for cookies from the base URL.
+// checkCookies reports the cookie attributes that follow from the base URL.
 func (c *Config) checkCookies(context.Context) authn.Finding {
 	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
@@ -166,7 +166,7 @@ func (c *Config) checkCookies(context.Context) authn.Finding {
 	return good("__Host-, Secure, HttpOnly, SameSite=Lax")
 }
 
-// checkStore asks whether sessions can be kept.
+// checkStore reports whether sessions can be stored.
 func (c *Config) checkStore(ctx context.Context) authn.Finding {
 	switch {
 	case c.parsedRedis != nil:

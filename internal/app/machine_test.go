@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestDoctorDevelopmentProvider examines the set-up of somebody who has just cloned this,
-// before the first start and while the app runs, and finds nothing changed.
+// TestDoctorDevelopmentProvider examines a fresh clone, before its first start and while
+// the app runs, and changes nothing.
 func TestDoctorDevelopmentProvider(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -46,8 +46,8 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 	}
 }
 
-// TestDoctorOnThisMachine shows what it says of the port, the certificate, proxies, the
-// kept key and the store.
+// TestDoctorOnThisMachine checks the findings about the port, the certificate, proxies, the
+// stored key and the store.
 func TestDoctorOnThisMachine(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -110,7 +110,8 @@ func TestDoctorOnThisMachine(t *testing.T) {
 	}
 }
 
-// TestDoctorBesideRedis asks a Redis server that is there, and one that does not know us.
+// TestDoctorBesideRedis examines a Redis server that accepts the app, and one that does
+// not.
 func TestDoctorBesideRedis(t *testing.T) {
 	t.Parallel()
 	address := apptest.StartRedis(t).URL

@@ -13,8 +13,8 @@ import (
 	"latchkey/authn"
 )
 
-// keys are the application's secrets: the configured ones, or on loopback one that
-// is made once and kept, so that a restart signs nobody out.
+// keys returns the configured secrets. On loopback, where none is needed, it creates one
+// and stores it, so that a restart signs nobody out.
 func (c *Config) keys() (*authn.Keys, error) {
 	if secrets := c.secrets(); len(secrets) > 0 {
 		return authn.NewKeys(secrets...)
@@ -26,10 +26,10 @@ func (c *Config) keys() (*authn.Keys, error) {
 	return authn.NewKeys(secret)
 }
 
-// secretFile is the name of the kept secret in DATA_DIR.
+// secretFile is the name of the stored secret in DATA_DIR.
 const secretFile = "app-secret-key"
 
-// keptSecret reads a secret from a file, and makes it first where there is none.
+// keptSecret reads a secret from a file, or creates it.
 func keptSecret(dir, name string) (authn.Secret, error) {
 	path := filepath.Join(dir, name)
 	secret, err := readSecret(path)
@@ -39,7 +39,7 @@ func keptSecret(dir, name string) (authn.Secret, error) {
 	return secret, err
 }
 
-// readSecret reads a secret that was kept.
+// readSecret reads a stored secret.
 func readSecret(path string) (authn.Secret, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -52,8 +52,8 @@ func readSecret(path string) (authn.Secret, error) {
 	return secret, nil
 }
 
-// makeSecret writes a new secret under another name first, so that the file is whole or
-// not there.
+// makeSecret writes a new secret under another name first, so that the file is complete or
+// absent.
 func makeSecret(dir, path string) (authn.Secret, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
@@ -67,9 +67,8 @@ func makeSecret(dir, path string) (authn.Secret, error) {
 	return authn.Secret(secret), os.Rename(path+".new", path)
 }
 
-// warnOfOpenFiles says in the log which files with secrets others than their owner can
-// read. On a machine of one's own, where the base URL is loopback, that is nobody's
-// business.
+// warnOfOpenFiles logs which files with secrets users other than their owner can read. It
+// says nothing on loopback, because that is a developer's own machine.
 func (c *Config) warnOfOpenFiles(log *slog.Logger) {
 	if authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		return

@@ -43,7 +43,8 @@ func TestOpenFilesAreTold(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrittenIsTheOwners (SL-08) looks at every file that the program makes.
+// TestWhatIsWrittenIsTheOwners (SL-08) checks the mode of every file that the program
+// creates.
 func TestWhatIsWrittenIsTheOwners(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// drainTimeout is how long requests that are under way may take to finish. With the grace
-// before it, a stop takes ten seconds at most: then many supervisors lose patience.
+// drainTimeout is how long requests under way may take to finish. With the grace period
+// before it, a stop takes ten seconds at most, which supervisors tolerate.
 const drainTimeout = 8 * time.Second
 
 // servers are the HTTP servers of the process.
@@ -26,8 +26,8 @@ type servers struct {
 
 func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 3)} }
 
-// serve starts a server on a listener. Its limits are for clients that are slow,
-// broken or hostile; a browser never meets them.
+// serve starts a server on a listener. Its limits stop clients that are slow, broken or
+// hostile, and no browser meets them.
 func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, keyFile string) {
 	server := &http.Server{
 		Handler:           handler,
@@ -53,7 +53,7 @@ func (s *servers) serve(listener net.Listener, handler http.Handler, certFile, k
 	}()
 }
 
-// goOn serves on for a while. A server that stops by itself meanwhile is an error.
+// goOn keeps serving for a while. It returns the error of a server that stops by itself.
 func (s *servers) goOn(grace time.Duration) error {
 	select {
 	case <-time.After(grace):
@@ -63,8 +63,8 @@ func (s *servers) goOn(grace time.Duration) error {
 	}
 }
 
-// drain lets the requests that are under way finish. The app goes first: it may
-// still need the development provider.
+// drain lets the requests under way finish. The app goes first, because it may still need
+// the development provider.
 func (s *servers) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -77,8 +77,8 @@ func (s *servers) drain() error {
 	return errors.Join(faults...)
 }
 
-// listen opens a port. While a process that is being replaced still holds it, as in
-// a hot reload, it waits a little.
+// listen opens a port. It waits a little for a process that is being replaced, as in a hot
+// reload, to release it.
 func listen(ctx context.Context, address, variable string) (net.Listener, error) {
 	deadline := time.Now().Add(3 * time.Second)
 	for {
@@ -100,12 +100,12 @@ func listen(ctx context.Context, address, variable string) (net.Listener, error)
 	}
 }
 
-// operations is the second address, where operators and their machines ask.
+// operations is the second address, for operators and their tools.
 type operations struct {
 	listener net.Listener // nil where there is none
 }
 
-// openOperations opens OPS_ADDR, where it is set.
+// openOperations listens on OPS_ADDR, if it is set.
 func openOperations(ctx context.Context, cfg *Config) (*operations, error) {
 	if cfg.OpsAddr == "" {
 		return new(operations), nil
@@ -129,7 +129,7 @@ func (o *operations) close() {
 	}
 }
 
-// url is where the metrics are to be found; "" where they are not.
+// url returns the address of the metrics, or "" without OPS_ADDR.
 func (o *operations) url() string {
 	if o.listener == nil {
 		return ""

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// TestServerLimits (DO-01, DO-02, DO-03) sends what is too slow or too large.
+// TestServerLimits (DO-01, DO-02, DO-03) sends requests that are too slow or too large.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -47,7 +47,7 @@ func TestServerLimits(t *testing.T) {
 	}
 }
 
-// TestOperationsAddress (SE-16, CF-06) asks both addresses for what is the operators'.
+// TestOperationsAddress (SE-16, CF-06) requests the operators' pages at both addresses.
 func TestOperationsAddress(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -85,7 +85,8 @@ func TestOperationsAddress(t *testing.T) {
 	}
 }
 
-// TestOperationsAddressIsTaken has another program listen there: nothing is started.
+// TestOperationsAddressIsTaken starts the program when another one has the operators'
+// address: it does not start.
 func TestOperationsAddressIsTaken(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -98,7 +99,7 @@ func TestOperationsAddressIsTaken(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit (CF-15) gives the Go runtime a limit.
+// TestMemoryLimit (CF-15) sets the memory limit of the Go runtime.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartProcess(t, t.TempDir(), "GOMEMLIMIT=64MiB", "OPS_ADDR=127.0.0.1:0", "DEV_PROVIDER_ADDR=127.0.0.1:0")

@@ -18,8 +18,8 @@ import (
 	"latchkey/authn"
 )
 
-// pipes is a listener whose connections are in memory and hold nothing back: what is not
-// read cannot be written. Time in a bubble passes when everybody waits.
+// pipes is a listener for connections in memory without buffers: a write waits for a read.
+// Time in a bubble passes when everything waits.
 type pipes struct {
 	connections chan net.Conn
 	closed      chan struct{}
@@ -77,7 +77,8 @@ func ask(conn net.Conn, cookie string) net.Conn {
 	return conn
 }
 
-// streamingConfig is read outside of bubbles, in which nothing may wait for a disk.
+// streamingConfig returns a configuration. It must be read outside of a bubble, in which
+// nothing may wait for a disk.
 func streamingConfig(t testing.TB) (*Config, *authn.Keys) {
 	t.Helper()
 	cfg, err := LoadConfig([]string{
@@ -94,8 +95,8 @@ func streamingConfig(t testing.TB) (*Config, *authn.Keys) {
 	return cfg, keys
 }
 
-// inBubble serves the app with the program's own deadlines in a bubble; open sends a
-// request for the stream and returns what answers.
+// inBubble serves the app with the deadlines of the program in a bubble. open requests a
+// stream and returns the connection that answers.
 func inBubble(t *testing.T, test func(t *testing.T, s *streaming, open func() net.Conn)) {
 	t.Helper()
 	cfg, keys := streamingConfig(t)
@@ -115,8 +116,8 @@ func inBubble(t *testing.T, test func(t *testing.T, s *streaming, open func() ne
 	})
 }
 
-// TestStreamBeats (SS-05, SS-06) listens to a stream until it is old: something comes at
-// least every 15 seconds, and after a quarter of an hour it ends.
+// TestStreamBeats (SS-05, SS-06) reads a stream to its end: something arrives at least
+// every 15 seconds, and after a quarter of an hour it ends.
 func TestStreamBeats(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, _ *streaming, open func() net.Conn) {
@@ -144,8 +145,8 @@ func TestStreamBeats(t *testing.T) {
 	})
 }
 
-// TestStreamIsWoken (SS-02) ends a session in the stream's own process: its page is told at
-// once. A store that does not answer meanwhile ends nothing.
+// TestStreamIsWoken (SS-02) ends a session in the process of its stream: the page is told
+// at once. A store that does not answer in the meantime ends nothing.
 func TestStreamIsWoken(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
@@ -196,8 +197,8 @@ func (s *failingStore) Load(ctx context.Context, key authn.Key) (authn.Record, e
 	return s.Store.Load(ctx, key)
 }
 
-// TestSlowReaders (SS-04, DO-13) has readers that never read: each of them is given up
-// within seconds, and nothing is left of it (a bubble fails with what still runs in it).
+// TestSlowReaders (SS-04, DO-13) has clients that never read. The app gives up each of them
+// within seconds, and nothing of it is left: a bubble fails if anything still runs in it.
 func TestSlowReaders(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
@@ -222,7 +223,7 @@ func TestSlowReaders(t *testing.T) {
 	})
 }
 
-// TestNoStreamWhileStopping (SS-07) asks for a stream of a program that is about to end.
+// TestNoStreamWhileStopping (SS-07) requests a stream from a program that is about to end.
 func TestNoStreamWhileStopping(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {

@@ -17,22 +17,22 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// faults collects what is wrong with a configuration. Each fault names its variable
-// and what to do, and none quotes a secret.
+// faults collects what is wrong with a configuration. Each fault names its variable and the
+// remedy, and quotes no secret.
 type faults []error
 
 func (f *faults) add(variable, format string, args ...any) {
 	*f = append(*f, fmt.Errorf(variable+": "+format, args...))
 }
 
-// oneOf faults a variable that is none of the choices.
+// oneOf adds a fault if the value is none of the choices.
 func (f *faults) oneOf(variable, value string, choices ...string) {
 	if !slices.Contains(choices, value) {
 		f.add(variable, "is %q; it can be %s", value, strings.Join(slices.DeleteFunc(slices.Clone(choices), func(c string) bool { return c == "" }), " or "))
 	}
 }
 
-// validate finds every fault of the configuration.
+// validate returns every fault of the configuration.
 func (c *Config) validate() []error {
 	var f faults
 	c.validateProvider(&f)
@@ -85,8 +85,8 @@ func (c *Config) validateProvider(f *faults) {
 	}
 }
 
-// validateDevelopment makes sure that the built-in provider is there only by intent:
-// it signs in anybody as anybody.
+// validateDevelopment makes sure that nobody uses the built-in provider by accident,
+// because it signs anyone in as anyone.
 func (c *Config) validateDevelopment(f *faults) {
 	if c.ClientID != "" || c.ClientSecret != "" {
 		f.add("AUTH0_DOMAIN", "is missing, and AUTH0_CLIENT_ID or AUTH0_CLIENT_SECRET is set; add AUTH0_DOMAIN (or OIDC_ISSUER), or remove them to use the development provider")
@@ -160,8 +160,8 @@ func (c *Config) validateCertificate(f *faults) {
 	}
 }
 
-// placeholder recognizes what examples have in place of a client id and a client secret: dots,
-// or the words themselves, in any spelling. Whatever else there is may be real.
+// placeholder recognizes the client ids and secrets of examples: dots, or the words
+// themselves in any spelling. Any other value may be real.
 func placeholder(value string) bool {
 	plain := strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "").Replace(strings.ToLower(value))
 	words := []string{"clientid", "clientsecret", "yourclientid", "yourclientsecret", "yoursecret"}
@@ -171,9 +171,8 @@ func placeholder(value string) bool {
 // maxShutdownGrace is longer than any load balancer takes to notice.
 const maxShutdownGrace = 5 * time.Minute
 
-// weakSecret recognizes what is no secret: a text of words that a random one does not have,
-// or of few different characters, such as a placeholder that was repeated until it was long
-// enough.
+// weakSecret recognizes a text that is not random: it contains a word, or few different
+// characters, as a repeated placeholder does.
 func weakSecret(s authn.Secret) bool {
 	for _, word := range []string{"change", "default", "example", "openssl", "password", "placeholder", "secret"} {
 		if strings.Contains(strings.ToLower(string(s)), word) {

@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// wantLeft checks that the tab has left by itself for the page that says why, with the way
+// wantLeft checks that the tab has left by itself for the page that says why, with a link
 // back to where it was.
 func wantLeft(b *apptest.Browser, because, from, says string) {
 	b.T.Helper()
@@ -25,8 +25,8 @@ func wantLeft(b *apptest.Browser, because, from, says string) {
 	}
 }
 
-// TestBrowserTabsLeave (LR-06) has three tabs on one device and one on another: they hold
-// one stream each device, and leave by themselves in time when their session is ended.
+// TestBrowserTabsLeave (LR-06) has three tabs on one device and one on another. Each device
+// holds one stream, and the tabs leave in time when their session is ended.
 func TestBrowserTabsLeave(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -41,7 +41,7 @@ func TestBrowserTabsLeave(t *testing.T) {
 	there[2].Open("/sessions")
 	s.WantStreams(2)
 
-	// The tab that holds the stream goes elsewhere; another takes over.
+	// The tab that holds the stream leaves the page; another tab takes over.
 	there[0].Open("/sessions")
 	there[0].Wait("#sessions-card")
 	s.WantStreams(2)
@@ -61,8 +61,8 @@ func TestBrowserTabsLeave(t *testing.T) {
 	s.WantStreams(1)
 }
 
-// TestBrowserSignOutInAnotherTab signs out in one tab, which goes on to the provider and
-// back as ever, while the other says what happened.
+// TestBrowserSignOutInAnotherTab signs out in one tab, which goes to the provider and back
+// as always, while the other tab says what happened.
 func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -79,7 +79,7 @@ func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	}
 }
 
-// TestBrowserWarning (WCAG 2.2, 2.2.1) lets a session go idle under two tabs.
+// TestBrowserWarning (WCAG 2.2, 2.2.1) lets a session become idle in two tabs.
 func TestBrowserWarning(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -131,8 +131,8 @@ func TestBrowserWarning(t *testing.T) {
 	wantLeft(other, "expired", "/profile", "ended by itself")
 }
 
-// TestBrowserLastWarning offers a new sign-in before the absolute end, in a tab of its own;
-// the page stays as it is, and its warning goes.
+// TestBrowserLastWarning signs in again before the absolute timeout, in a tab of its own.
+// The page stays unchanged, and its warning disappears.
 func TestBrowserLastWarning(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t, "SESSION_IDLE=24h", "SESSION_ABSOLUTE=24h")
@@ -150,19 +150,19 @@ func TestBrowserLastWarning(t *testing.T) {
 	again.Wait("#profile-card")
 	b.Until(`!document.getElementById("session-warning")`)
 	if got := apptest.Evaluate[string](b, `document.body.dataset.mark`); got != "kept" {
-		t.Error("the page was loaded anew")
+		t.Error("the page was reloaded")
 	}
 	s.OP.SignInAs("mallory")
 	again.Open("/login")
 	again.Wait("#profile-card")
-	// The old page is not this person's.
+	// The old page belongs to another person.
 	b.Wait("body:not([data-mark]) #profile-card")
 	if got := b.Text(".account-name"); !strings.Contains(got, "Mallory") {
 		t.Errorf("the page is that of %s", got)
 	}
 }
 
-// TestBrowserStreamComesBack takes the stream away from a page, and its cookie.
+// TestBrowserStreamComesBack interrupts the stream of a page, and then removes its cookie.
 func TestBrowserStreamComesBack(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -171,13 +171,14 @@ func TestBrowserStreamComesBack(t *testing.T) {
 	b.Wait("#profile-card")
 	s.WantStreams(1)
 	b.Expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
-	// Without a cookie the server has nothing to say; the page finds out by itself.
+	// Without a cookie the server cannot answer, and the page finds out by itself.
 	apptest.Call(b, network.ClearBrowserCookies, cdp.Empty{})
 	s.Server.CloseClientConnections()
 	wantLeft(b, "", "/dashboard", "You are signed out")
 }
 
-// TestBrowserWithoutLocks has no Web Locks: every tab that is seen holds its own stream.
+// TestBrowserWithoutLocks has a browser without Web Locks: every visible tab holds a stream
+// of its own.
 func TestBrowserWithoutLocks(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)

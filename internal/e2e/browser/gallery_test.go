@@ -21,7 +21,7 @@ import (
 // the licence beside it.
 const axeHash = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
 
-// axe is the source of axe-core.
+// axe returns the source of axe-core.
 func axe(t *testing.T) string {
 	t.Helper()
 	source, err := os.ReadFile("testdata/axe/axe.min.js")
@@ -35,19 +35,20 @@ func axe(t *testing.T) string {
 	return string(source) + ";null"
 }
 
-// Every rule of WCAG 2.2 AA and of good practice; for the dark colours, those about colour.
+// Every rule of WCAG 2.2 AA and of good practice; for the dark colours only those about
+// colour.
 const (
 	everyRule   = `{type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}`
 	colourRules = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
 )
 
-// violation is what axe finds.
+// violation is a finding of axe.
 type violation struct {
 	ID, Help string
 	Nodes    []struct{ HTML, FailureSummary string }
 }
 
-// accessible runs axe on the page at hand, and fails the test for what it finds.
+// accessible runs axe on the current page, and fails the test for each finding.
 func accessible(b *apptest.Browser, axe, where, rules string) {
 	b.T.Helper()
 	found, err := chromedp.Run(b.Context, chromedp.Evaluate[string](
@@ -68,7 +69,7 @@ func accessible(b *apptest.Browser, axe, where, rules string) {
 	}
 }
 
-// setColours chooses the light or the dark ones.
+// setColours chooses the light or the dark colours.
 func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFeature) {
 	b.T.Helper()
 	apptest.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -76,12 +77,12 @@ func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFea
 	})
 }
 
-// still switches transitions off, during which a contrast is in between.
+// still switches transitions off, in which contrasts are temporarily lower.
 var still = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}
 
-// TestBrowserGallery (HB-02) opens every piece of the gallery in one tab: axe finds nothing
-// in light or dark, the browser has nothing to complain of, and nothing is wider than the
-// narrowest screen.
+// TestBrowserGallery (HB-02) opens every piece of the gallery in one tab. axe finds nothing
+// in light or dark, the browser does not complain, and nothing is wider than the narrowest
+// screen.
 func TestBrowserGallery(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -90,7 +91,7 @@ func TestBrowserGallery(t *testing.T) {
 	seen := map[string]bool{}
 	for _, piece := range append(a.Gallery(), "/dev/gallery") {
 		narrow(b, piece)
-		// What has the same elements differs in words alone, of which axe has no opinion.
+		// Pieces with the same elements differ in words alone, and axe does not read words.
 		elements := apptest.Evaluate[string](b, `[...document.querySelectorAll("*")].map(e => e.localName + "." + e.className + "#" + e.id).join(" ")`)
 		if !seen[elements] {
 			seen[elements] = true
@@ -103,8 +104,8 @@ func TestBrowserGallery(t *testing.T) {
 	t.Logf("axe has looked at %d pieces", len(seen))
 }
 
-// TestBrowserLivePages has axe look at the pages as they are in use, those of the
-// development provider too.
+// TestBrowserLivePages runs axe on pages in use, including those of the development
+// provider.
 func TestBrowserLivePages(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -145,7 +146,7 @@ func TestBrowserLivePages(t *testing.T) {
 	look("signed out")
 }
 
-// wantNoShift checks that nothing on the page at hand has moved since it came.
+// wantNoShift checks that nothing on the current page has moved since it loaded.
 func wantNoShift(b *apptest.Browser) {
 	b.T.Helper()
 	shift := apptest.Value(b, chromedp.Evaluate[float64](`new Promise(done => {
@@ -166,7 +167,7 @@ func narrow(b *apptest.Browser, where string) {
 	fits(b, where)
 }
 
-// fits looks whether the page at hand is wider than the screen.
+// fits checks that the current page is no wider than the screen.
 func fits(b *apptest.Browser, where string) {
 	b.T.Helper()
 	if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
@@ -174,8 +175,8 @@ func fits(b *apptest.Browser, where string) {
 	}
 }
 
-// handy looks for a control that a thumb may miss: 44 px each way, but for links within a
-// sentence, and boxes, which their label ticks too (WCAG 2.2, 2.5.5).
+// handy checks that a thumb can hit every control: 44 px each way, except for links within
+// a sentence, and boxes, whose labels tick them too (WCAG 2.2, 2.5.5).
 func handy(b *apptest.Browser, where string) {
 	b.T.Helper()
 	for _, small := range apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
@@ -186,7 +187,7 @@ func handy(b *apptest.Browser, where string) {
 	}
 }
 
-// inBothColours has axe look at the page at hand, and a thumb.
+// inBothColours runs axe on the current page in light and in dark.
 func inBothColours(b *apptest.Browser, axe, where string) {
 	b.T.Helper()
 	handy(b, where)
@@ -197,7 +198,7 @@ func inBothColours(b *apptest.Browser, axe, where string) {
 }
 
 // TestBrowserWorkbench presses a button of the development provider's workbench in a
-// browser, and has axe look at what it shows then.
+// browser, and runs axe on the page after it.
 func TestBrowserWorkbench(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -61,8 +61,8 @@ func TestBrowserJourney(t *testing.T) {
 	}
 }
 
-// refreshes presses Refresh: with scripts the card alone is replaced, without them the
-// page is.
+// refreshes presses Refresh. With JavaScript only the card is replaced, without it the page
+// is.
 func refreshes(b *apptest.Browser, script bool) {
 	b.T.Helper()
 	if !script {
@@ -90,9 +90,9 @@ func refreshes(b *apptest.Browser, script bool) {
 	}
 }
 
-// TestBrowserSessionEnded (HB-21) presses Refresh on a page whose session has ended: the
-// person is told why on a page of its own, never inside the card, and returns to the page
-// that they were on. No stream of events tells the page before.
+// TestBrowserSessionEnded (HB-21) presses Refresh on a page whose session has ended and
+// that has no event stream. The person learns why on a page of its own, never inside the
+// card, and returns to the page that they were on.
 func TestBrowserSessionEnded(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -106,7 +106,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 	if err := p.BackchannelLogout(t.Context(), apptest.Ada, ""); err != nil {
 		t.Fatal(err)
 	}
-	// A sign-in in the very second of the sign-out would count as before it.
+	// A sign-in in the same second as the sign-out would count as before it.
 	p.Ahead.Store(int64(2 * time.Second))
 	b.Expect("401")
 	b.Click("#profile-refresh-button")
@@ -115,7 +115,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 		t.Errorf("the person is told at %s", got)
 	}
 	b.Click("#qsLoginBtn")
-	// The provider knows the person still, and sends them straight back.
+	// The provider still knows the person, and sends them straight back.
 	b.Wait("body:not([data-mark]) #profile-card")
 	if got := b.Path(); got != "/profile" {
 		t.Errorf("the person ends at %s", got)
@@ -125,8 +125,8 @@ func TestBrowserSessionEnded(t *testing.T) {
 	}
 }
 
-// TestBrowserPeople looks at the dashboard of everybody that the provider offers: the
-// browser must have nothing to complain of, and no page may be wider than the screen.
+// TestBrowserPeople opens the dashboard of every sample person. The browser does not
+// complain, and no page is wider than the screen.
 func TestBrowserPeople(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -158,7 +158,8 @@ func TestBrowserPeople(t *testing.T) {
 	}
 }
 
-// TestBrowserForbidden goes to a page that is not for Ada, and on as somebody whom it is for.
+// TestBrowserForbidden opens a page that Ada may not see, and then signs in as a person who
+// may.
 func TestBrowserForbidden(t *testing.T) {
 	t.Parallel()
 	b := apptest.OpenBrowser(t, apptest.Start(t))
@@ -178,7 +179,7 @@ func TestBrowserForbidden(t *testing.T) {
 		}
 	}
 	b.Click(`main a[href*="switch=1"]`)
-	// The provider knows Ada still, and asks nevertheless.
+	// The provider still knows Ada, and asks nevertheless.
 	b.Click(`button[id="person-dev|roles"]`)
 	b.Wait("#state-heading")
 	if got := b.Path(); got != "/admin" {
@@ -189,7 +190,7 @@ func TestBrowserForbidden(t *testing.T) {
 	}
 }
 
-// TestBrowserFederatedSignOut (LR-03, HB-03) follows a sign-out that goes on from the
+// TestBrowserFederatedSignOut (LR-03, HB-03) follows a sign-out that continues from the
 // provider to another site, which the page's form-action does not name.
 func TestBrowserFederatedSignOut(t *testing.T) {
 	t.Parallel()

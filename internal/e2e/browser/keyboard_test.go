@@ -15,8 +15,8 @@ const (
 	enterKey = "\r"
 )
 
-// TestBrowserKeyboard signs in, refreshes, reads, copies, and signs out, with nothing but
-// the keyboard. Wherever the focus goes it can be seen (WCAG 2.2, 2.4.7).
+// TestBrowserKeyboard signs in, refreshes, reads, copies and signs out with the keyboard
+// alone. The focus is always visible (WCAG 2.2, 2.4.7).
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -65,7 +65,8 @@ func pressKey(b *apptest.Browser, key string) {
 	b.Do(chromedp.KeyEvent(key))
 }
 
-// tabTo presses Tab until an element has the focus, which can be seen at every stop.
+// tabTo presses Tab until an element has the focus. The focus must be visible at every
+// stop.
 func tabTo(b *apptest.Browser, selector string) {
 	b.T.Helper()
 	for range 60 {

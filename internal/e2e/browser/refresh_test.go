@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestBrowserRefreshChanges changes what the provider says under an open dashboard: the card
-// and the claims say so in place, and what has been opened for reading is there still.
+// TestBrowserRefreshChanges changes a person at the provider under an open dashboard. The
+// card and the claims show it in place, and sections that were open stay open.
 func TestBrowserRefreshChanges(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -34,7 +34,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	if apptest.Evaluate[bool](b, `document.querySelector("[data-copy]").hidden`) {
 		t.Error("the new claims cannot be copied")
 	}
-	// Neither is a sign-out sent twice.
+	// A sign-out is not sent twice either.
 	apptest.Evaluate[bool](b, `(form => { form.requestSubmit(); form.requestSubmit(); return true })(document.querySelector(".account form"))`)
 	b.Wait("#qsLoginBtn")
 	if n := len(p.App.Logged("signed out", "")); n != 1 {
@@ -42,7 +42,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	}
 }
 
-// TestBrowserNoAnswer stops the app under an open page: the card keeps what it shows, says
+// TestBrowserNoAnswer stops the app under an open page. The card keeps what it shows, says
 // so, and offers to try again.
 func TestBrowserNoAnswer(t *testing.T) {
 	t.Parallel()
@@ -64,8 +64,8 @@ func TestBrowserNoAnswer(t *testing.T) {
 	}
 }
 
-// TestTokensAreNotShown (SL-01) looks at the card of the access token: what it is for, and
-// nothing of it.
+// TestTokensAreNotShown (SL-01) checks that the card of the access token says what it is
+// for, and shows nothing of it.
 func TestTokensAreNotShown(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "AUTH0_AUDIENCE=https://api.example.test/")

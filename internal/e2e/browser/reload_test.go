@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestBrowserReloads restarts the app under an open page of somebody who is signed in: the
-// page comes back by itself, with them, and says what a change broke.
+// TestBrowserReloads restarts the app under an open page. The page reloads by itself, its
+// person is still signed in, and it shows the error of a change that does not build.
 func TestBrowserReloads(t *testing.T) {
 	t.Chdir(t.TempDir()) // where the compiler's words are looked for
 	env := []string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:" + apptest.FreePort(t), "DATA_DIR=" + t.TempDir()}
@@ -43,7 +43,7 @@ func TestBrowserReloads(t *testing.T) {
 		t.Errorf("the page is %s", got)
 	}
 
-	// A change that builds and does not start leaves nobody to say so.
+	// If a change builds but does not start, no app can say so.
 	if err := again.Stop(); err != nil {
 		t.Fatal(err)
 	}

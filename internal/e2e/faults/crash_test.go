@@ -31,8 +31,8 @@ func crashes(t *testing.T) int {
 	return n
 }
 
-// TestKilledUnderLoad (FM-19) kills the program while people sign in, again and again.
-// Whoever was told that they are signed in still is, and nobody meets an error of ours.
+// TestKilledUnderLoad (FM-19) kills the program repeatedly while people sign in. Everyone
+// who was told that they are signed in still is, and nobody sees an internal error.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -42,7 +42,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	checked := 0
 	for range crashes(t) {
 		p := apptest.StartProcess(t, dataDir, env...)
-		// All of the last round's, and some of those before.
+		// Everyone of the last round, and some of those before.
 		for i := len(signedIn) - 1; i >= max(0, len(signedIn)-60); i-- {
 			v := &apptest.Visitor{T: t, App: p.App, Client: &http.Client{Jar: signedIn[i], Timeout: apptest.Patience}}
 			got := v.Direct(v.Request(http.MethodGet, "/dashboard", nil))
@@ -58,8 +58,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// signInUntilKilled lets people sign in, several at a time, kills the program once so many
-// have, and returns the browsers of all who were told so.
+// signInUntilKilled has several people at a time sign in, kills the program once enough of
+// them have, and returns the browsers of everyone who was told so.
 func signInUntilKilled(t *testing.T, p *apptest.Process, op *scriptedop.Provider, enough int) []*cookiejar.Jar {
 	t.Helper()
 	var mu sync.Mutex
@@ -85,7 +85,7 @@ func signInUntilKilled(t *testing.T, p *apptest.Process, op *scriptedop.Provider
 	return told
 }
 
-// signInOnce signs somebody in, and reports whether the program said so.
+// signInOnce signs a person in, and reports whether the program said so.
 func signInOnce(address, issuer string) (*cookiejar.Jar, bool) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

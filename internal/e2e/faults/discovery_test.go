@@ -14,8 +14,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// wantNoLogin checks that nobody is sent to a provider that cannot be used, and what
-// works all the same.
+// wantNoLogin checks that nobody is sent to a provider that cannot be used, and that
+// everything else works.
 func wantNoLogin(s *apptest.Scripted, reason authn.Reason, retryAfter bool) {
 	s.T.Helper()
 	v := s.Visitor()
@@ -41,7 +41,7 @@ func wantNoLogin(s *apptest.Scripted, reason authn.Reason, retryAfter bool) {
 	}
 }
 
-// TestMetadataRefused (CF-04, CF-05) has a discovery document that must not be used.
+// TestMetadataRefused (CF-04, CF-05) has discovery documents that the app must not use.
 func TestMetadataRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -90,8 +90,8 @@ func TestMetadataRefused(t *testing.T) {
 	}
 }
 
-// TestTransientAndPermanent (CF-07, CF-08) tells a provider that will come back from one
-// that somebody must mend: by the answer, by the log line, and by what a person is told.
+// TestTransientAndPermanent (CF-07, CF-08) distinguishes a provider that will recover from
+// one that somebody must repair: in the answer, in the log, and in what the page says.
 func TestTransientAndPermanent(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -121,7 +121,7 @@ func TestTransientAndPermanent(t *testing.T) {
 			if len(lines) == 0 || lines[0]["level"] != tt.level || lines[0]["reason"] != string(tt.reason) {
 				t.Errorf("the log says %v", lines)
 			}
-			// CF-07: it recovers by itself, whatever it was.
+			// CF-07: it recovers by itself from each fault.
 			op.Answer(scriptedop.Discovery, nil)
 			s.Await("/readyz", http.StatusOK)
 			s.SignIn(s.Visitor())
@@ -146,8 +146,8 @@ func TestTransientAndPermanent(t *testing.T) {
 	})
 }
 
-// TestKnownProviderGoesAway (CF-07, FM-03) is at a provider that was there, and has been
-// down since: nobody is signed out, and Refresh says so.
+// TestKnownProviderGoesAway (CF-07, FM-03) stops a provider that the app has discovered.
+// Nobody is signed out, and Refresh says what is wrong.
 func TestKnownProviderGoesAway(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -170,9 +170,8 @@ func TestKnownProviderGoesAway(t *testing.T) {
 	}
 }
 
-// TestKeySetIsSpared (DO-08, DO-09, DO-10) floods the app with tokens of keys that do not
-// exist, takes the key set away, and empties it. Who signs in with a key that is known is
-// not kept from it.
+// TestKeySetIsSpared (DO-08, DO-09, DO-10) floods the app with tokens of unknown keys, and
+// takes the key set away. A sign-in with a known key still succeeds.
 func TestKeySetIsSpared(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)

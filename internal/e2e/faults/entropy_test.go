@@ -12,11 +12,10 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// entropyEnds names the file whose being there ends the random numbers of the program as a
-// process of its own.
+// entropyEnds names a file. Once it exists, a process gets no more random numbers.
 const entropyEnds = "LATCHKEY_TESTS_ENTROPY_ENDS"
 
-// failingEntropy is a source of random numbers that dries up.
+// failingEntropy is a source of random numbers that can fail.
 type failingEntropy struct {
 	sign string
 	next io.Reader
@@ -29,9 +28,9 @@ func (e *failingEntropy) Read(p []byte) (int, error) {
 	return e.next.Read(p)
 }
 
-// TestNoRandomNumbers (FM-32) takes the random numbers away from a program that runs: it ends
-// at once, and answers nothing rather than something that can be guessed. That no other
-// source is used is for TestArrows.
+// TestNoRandomNumbers (FM-32) takes the random numbers from a running program. It ends at
+// once, and never answers with a value that can be guessed. TestArrows checks that it uses
+// no other source.
 func TestNoRandomNumbers(t *testing.T) {
 	t.Parallel()
 	sign := filepath.Join(t.TempDir(), "sign")

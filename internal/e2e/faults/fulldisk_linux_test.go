@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// limitFiles lets a process write no file beyond a size, as a full disk or a quota does. Over
-// a process of one's own that takes no rights.
+// limitFiles limits the size of the files that a process can write, as a full disk or a
+// quota does. This takes no rights over a process of one's own.
 func limitFiles(p *apptest.Process, size uint64) {
 	p.T.Helper()
 	limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
@@ -23,11 +23,11 @@ func limitFiles(p *apptest.Process, size uint64) {
 	}
 }
 
-// TestFullDisk (FM-17) takes the room from the disk: nobody signs in, and gets a page that says
-// to try again; who is signed in stays so, and can sign out. With room, all is as before.
-// What is shown is a file that cannot grow. That many sign-outs find room on a disk that is
-// full to the brim, and that a file cut short in the middle of a write is whole, is for
-// boltstore's own tests.
+// TestFullDisk (FM-17) fills the disk. Nobody can sign in, and the page says to try again.
+// Everyone who is signed in stays so, and can sign out. With space again, all is as before.
+// The test uses a file that cannot grow; the tests of boltstore show that many sign-outs
+// fit on a disk that is completely full, and that a write that is cut short leaves the file
+// intact.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

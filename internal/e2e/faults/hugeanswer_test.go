@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestHugeAnswersAreCheap has the provider answer with what costs the sender little. It
-// runs alone: it counts what is allocated.
+// TestHugeAnswersAreCheap has the provider send answers that cost the sender little. It
+// runs alone because it counts allocations.
 func TestHugeAnswersAreCheap(t *testing.T) {
 	idToken := func(payload string) func(*scriptedop.Provider) {
 		return func(op *scriptedop.Provider) {
@@ -72,7 +72,7 @@ func TestHugeAnswersAreCheap(t *testing.T) {
 	}
 }
 
-// withNewKey lets the provider sign with a key that must be asked for.
+// withNewKey has the provider sign with a key that the app has to fetch.
 func withNewKey(keys http.HandlerFunc) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) {
 		op.SignWith(scriptedop.NewKey("key-2", "ES256"))

@@ -20,7 +20,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// nameServer names the name server that the program as a process of its own asks.
+// nameServer names the name server that a process uses.
 const nameServer = "LATCHKEY_TESTS_NAME_SERVER"
 
 func askNameServer(address string) {
@@ -29,7 +29,7 @@ func askNameServer(address string) {
 	}}
 }
 
-// names is a name server that says the same of every name, or nothing.
+// names is a name server with the same answer for every name, or none.
 type names struct {
 	conn net.PacketConn
 
@@ -51,7 +51,7 @@ func startNames(t *testing.T) *names {
 	return n
 }
 
-// are says where every name is from now on, or why it is nowhere.
+// are sets the addresses of every name, or why it has none.
 func (n *names) are(code dnsmessage.RCode, at ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -61,7 +61,7 @@ func (n *names) are(code dnsmessage.RCode, at ...string) {
 	}
 }
 
-// hush has nobody answered.
+// hush stops all answers.
 func (n *names) hush() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -105,12 +105,12 @@ func (n *names) answer(m dnsmessage.Message) ([]byte, error) {
 	return m.Pack()
 }
 
-// TestProvidersName (FM-07) has the provider's name be unknown, known again, answered with a
-// failure or not at all, lead to an IPv6 address where nobody is, and to another address in the
-// end. Each is a provider that does not answer for now; who is signed in stays so, and nothing
-// has to be started again. Where this machine routes no IPv6 the address where nobody is fails
-// at once, and the wait for it is not shown. Private addresses are not refused: many providers
-// are at one.
+// TestProvidersName (FM-07) makes the provider's name unknown, known again, answered with a
+// failure, not answered, lead to an IPv6 address where nobody listens, and finally lead to
+// another address. Each time the provider counts as temporarily unreachable, everyone stays
+// signed in, and no restart is needed. Without a route for IPv6 the address fails at once,
+// so the wait for it is not shown. Private addresses are allowed, because many providers
+// have one.
 func TestProvidersName(t *testing.T) {
 	t.Parallel()
 	dns := startNames(t)
@@ -123,7 +123,7 @@ func TestProvidersName(t *testing.T) {
 	p := apptest.StartProcess(t, t.TempDir(), append(apptest.Env(op), nameServer+"="+dns.conn.LocalAddr().String(), "SSL_CERT_FILE="+trusted)...)
 	s := &apptest.Scripted{App: p.App, OP: op}
 	address := op.Server.Listener.Addr().String()
-	// somebody's browser finds the provider all the time.
+	// The browser of somebody always finds the provider.
 	somebody := func() *apptest.Visitor {
 		v := s.Visitor()
 		v.Client.Transport = &http.Transport{
@@ -137,7 +137,7 @@ func TestProvidersName(t *testing.T) {
 		}
 		return v
 	}
-	// The log of another process comes when it comes, so the answers alone are looked at.
+	// The log of another process may be late, so this looks at the answers alone.
 	unreachable := func(name string, got apptest.Answer) {
 		t.Helper()
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "<h1>The sign-in service cannot be reached</h1>") {

@@ -21,8 +21,8 @@ import (
 
 const secretKey = "0123456789abcdef0123456789abcdef"
 
-// redisCommand tells the Redis of a store something, as an operator would, and returns its
-// reply: its first line, or what that announces.
+// redisCommand sends a command to the Redis of a store, as an operator would, and returns
+// the first line of its reply, or the text that the line announces.
 func redisCommand(t *testing.T, store string, words ...string) string {
 	t.Helper()
 	conn, err := net.Dial("unix", strings.TrimPrefix(store, "unix://"))
@@ -50,7 +50,7 @@ func redisCommand(t *testing.T, store string, words ...string) string {
 	return strings.TrimSpace(line)
 }
 
-// refuseAll listens where a Redis will, and answers every command with an error.
+// refuseAll listens in place of a Redis, and answers every command with an error.
 func refuseAll(t *testing.T, dir, answer string) (stop func()) {
 	t.Helper()
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
@@ -77,8 +77,8 @@ func refuseAll(t *testing.T, dir, answer string) (stop func()) {
 	return func() { listener.Close() }
 }
 
-// wantNoStore checks an app that has no store: what needs none is there, nobody signs in,
-// and nobody is sent round in circles.
+// wantNoStore checks an app whose store is down: what needs no store works, nobody signs
+// in, and nobody is redirected in a loop.
 func wantNoStore(s *apptest.Scripted) {
 	s.T.Helper()
 	v := s.Visitor()
@@ -103,9 +103,8 @@ func wantNoStore(s *apptest.Scripted) {
 	}
 }
 
-// TestRedisComesLater (FM-10, FM-14) starts the app beside a Redis that is not there, or
-// refuses everything for a reason that passes, and then the Redis. A reason that only another
-// configuration mends ends the start.
+// TestRedisComesLater (FM-10, FM-14) starts the app before its Redis, or beside one that
+// refuses every command for a temporary reason. A permanent reason ends the start.
 func TestRedisComesLater(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
@@ -154,9 +153,10 @@ func TestRedisComesLater(t *testing.T) {
 	}
 }
 
-// TestRedisRefusesWrites (FM-14) has a Redis that is full, or has become a replica, or has been
-// told to take no writes of ours: nobody signs in, and who is signed in stays so at a node that
-// has to ask. A full Redis lets people out. Afterwards all is as before.
+// TestRedisRefusesWrites (FM-14) has a Redis that is full, has become a replica, or lets
+// the app write nothing. Nobody can sign in, and everyone who is signed in stays so at a
+// node that has to ask Redis. A full Redis lets people sign out. Afterwards all is as
+// before.
 func TestRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -206,9 +206,9 @@ func TestRedisRefusesWrites(t *testing.T) {
 	}
 }
 
-// TestRedisMixesUp (FM-15) puts one person's record where another's is: to the app that is a
-// Redis, or a client, that hands out the wrong reply. Neither sees the other's page; with the
-// right records both see their own.
+// TestRedisMixesUp (FM-15) exchanges the records of two people, as a Redis or a client that
+// mixes up replies would. Neither sees the other's page, and with the right records both
+// see their own.
 func TestRedisMixesUp(t *testing.T) {
 	t.Parallel()
 	store := apptest.StartRedis(t).URL
@@ -249,11 +249,11 @@ func TestRedisMixesUp(t *testing.T) {
 	}
 }
 
-// TestRedisLosesASession (FM-13) loses what Redis was told last, as a failover to a replica
-// that lags does: who has just signed in is a visitor again, signs in once more and stays
-// signed in, with no error and no circle. That another primary is found and that an ended
-// session stays ended there is for redisstore's own tests, TestSentinel among them; a
-// sign-out that the replica has not heard of is lost, as the README says.
+// TestRedisLosesASession (FM-13) loses the last writes, as a failover to a lagging replica
+// does. The person who has just signed in is a visitor again, and can sign in without an
+// error or a loop. The tests of redisstore, TestSentinel among them, show that the app
+// finds the new primary and that an ended session stays ended. A sign-out that the replica
+// has not received is lost, as the README says.
 func TestRedisLosesASession(t *testing.T) {
 	t.Parallel()
 	dir := apptest.RedisDir(t)

@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestCallbackTakesTenSeconds (CB-23) is at a provider each of whose answers is nearly
-// too late, and whose last one does not come at all.
+// TestCallbackTakesTenSeconds (CB-23) has a provider whose every answer is nearly too late,
+// and whose last answer never comes.
 func TestCallbackTakesTenSeconds(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -44,9 +44,9 @@ func TestCallbackTakesTenSeconds(t *testing.T) {
 	s.WantCalls(1, 1)
 }
 
-// TestManyAtAHangingProvider (CB-23, DO-16, FM-04) has two hundred people come back at
-// once while the token endpoint does not answer. Whoever needs nothing of the provider
-// is not kept waiting.
+// TestManyAtAHangingProvider (CB-23, DO-16, FM-04) has two hundred people come back at once
+// while the token endpoint does not answer. Requests that do not need the provider are not
+// delayed.
 func TestManyAtAHangingProvider(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -84,7 +84,7 @@ func TestManyAtAHangingProvider(t *testing.T) {
 	for address, v := range map[string]*apptest.Visitor{"/healthz": s.Visitor(), asset: s.Visitor(), "/": s.Visitor(), "/dashboard": signedIn} {
 		started := time.Now()
 		got := v.Direct(v.Request(http.MethodGet, address, nil))
-		// With the race detector, on a machine that does much else: 100 ms is the aim.
+		// The aim is 100 ms; this allows for the race detector on a busy machine.
 		if wait := time.Since(started); got.StatusCode != http.StatusOK || wait > 2*time.Second {
 			t.Errorf("%s answers %d after %s", address, got.StatusCode, wait)
 		}
@@ -105,8 +105,8 @@ func TestManyAtAHangingProvider(t *testing.T) {
 	}
 }
 
-// TestPersonGoesAway (CB-23, FM-33) closes the connection while the provider has the
-// code. The sign-in is finished, or is not, but nothing is left half-way.
+// TestPersonGoesAway (CB-23, FM-33) closes the connection while the provider has the code.
+// The sign-in is complete or has not happened.
 func TestPersonGoesAway(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -161,7 +161,7 @@ func TestPersonGoesAway(t *testing.T) {
 			}
 			s.OP.Answer(scriptedop.Token, nil)
 			if end := v.Get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
-				t.Errorf("signing in anew ends at %s with %d", end.Request.URL.Path, end.StatusCode)
+				t.Errorf("signing in again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 			}
 		})
 	}

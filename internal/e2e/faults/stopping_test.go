@@ -16,7 +16,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// holdFirst holds the first token request back, and answers the others.
+// holdFirst delays the first token request, and answers the others.
 func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
 	held, barrier := scriptedop.Hold(op.Correct(scriptedop.Token))
 	var first atomic.Bool
@@ -30,8 +30,8 @@ func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
 	return barrier
 }
 
-// TestStopUnderLoad (FM-22) ends the program while people sign in, as a supervisor and a
-// load balancer do: no callback fails, and the program ends with 0 in time.
+// TestStopUnderLoad (FM-22) stops the program while people sign in, as a supervisor and a
+// load balancer do. No callback fails, and the program ends in time with status 0.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -63,7 +63,7 @@ func TestStopUnderLoad(t *testing.T) {
 	if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	// The load balancer notices, and sends nobody any more.
+	// The load balancer notices, and sends no more requests.
 	apptest.Eventually(t, "it is not ready", func() bool { return operators.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
 	if got := p.Visitor().Get("/readyz"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Body, `"status":"draining"`) {
 		t.Errorf("/readyz is %d %s", got.StatusCode, got.Body)
@@ -105,8 +105,8 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// TestStop (FM-22) ends an idle program, whose people are all on this machine: there is
-// nobody to wait for.
+// TestStop (FM-22) stops an idle program on loopback, which has no load balancer to wait
+// for.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	program := apptest.Build(t)
@@ -124,7 +124,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestSecondSignal (FM-22) ends a program at once that is waiting.
+// TestSecondSignal (FM-22) sends a second signal to a program that waits, which ends it at
+// once.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartCommand(t, exec.Command(apptest.Build(t)), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")

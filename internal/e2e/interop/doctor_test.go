@@ -10,7 +10,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// providerCase is what a provider has been told of an app that the doctor examines.
+// providerCase is what a provider knows about the app that the doctor examines.
 type providerCase struct {
 	secret              string
 	callback, signedOut string
@@ -39,7 +39,8 @@ func providerCases() map[string]providerCase {
 	}
 }
 
-// TestDoctorBesideDevop examines apps that a development provider knows, or not quite.
+// TestDoctorBesideDevop examines apps that a development provider knows exactly, or not
+// quite.
 func TestDoctorBesideDevop(t *testing.T) {
 	t.Parallel()
 	for name, tt := range providerCases() {
@@ -67,8 +68,8 @@ func TestDoctorBesideDevop(t *testing.T) {
 	}
 }
 
-// TestDoctorBesideCertified does so with the certified provider, and with keys in place of
-// secrets.
+// TestDoctorBesideCertified does the same with the certified provider, and also with keys
+// in place of secrets.
 func TestDoctorBesideCertified(t *testing.T) {
 	t.Parallel()
 	providers := startCertifiedProviders(t)
@@ -93,7 +94,7 @@ func TestDoctorBesideCertified(t *testing.T) {
 			apptest.Diagnose(t, env...).WantAmiss(t, tt.amiss)
 		})
 	}
-	// What it says is to be registered is what has to be registered.
+	// The report names exactly what has to be registered.
 	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
 	registered := publicKey(apptest.Diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...), t)
 	for name, tt := range map[string]struct {
@@ -114,7 +115,8 @@ func TestDoctorBesideCertified(t *testing.T) {
 	}
 }
 
-// publicKey returns the key that is to be registered, of which nothing private is shown.
+// publicKey returns the key that is to be registered, and checks that nothing private is
+// shown.
 func publicKey(d *apptest.Diagnosis, t *testing.T) (jwk map[string]any) {
 	t.Helper()
 	values := make(map[string]string)

@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestInteroperation signs in, refreshes and signs out with a certified OpenID provider
-// that shares no line with ours. Each case has a provider and an app of its own.
+// TestInteroperation signs in, refreshes and signs out with a certified OpenID provider,
+// which shares no code with this module. Each case has a provider and an app of its own.
 func TestInteroperation(t *testing.T) {
 	t.Parallel()
 	providers := startCertifiedProviders(t)
@@ -42,17 +42,17 @@ func TestInteroperation(t *testing.T) {
 	}
 }
 
-// interopCase is what is special about an app and its provider.
+// interopCase is how an app and its provider differ from the usual ones.
 type interopCase struct {
 	wanted wantedProvider
 	env    []string
-	// refused is why the sign-in must fail; "" if it must not.
+	// refused is the reason why the sign-in must fail, or "".
 	refused authn.Reason
-	// call is what the provider must have answered once.
+	// call is a call that the provider must have answered once.
 	call string
 }
 
-// signInEach runs a sign-in per case, each from the app to the dashboard or a refusal.
+// signInEach runs one sign-in per case, to the dashboard or to a refusal.
 func (p *certifiedProviders) signInEach(t *testing.T, cases map[string]interopCase) {
 	t.Helper()
 	for name, tt := range cases {
@@ -82,7 +82,7 @@ func testCodeAndPKCE(t *testing.T, providers *certifiedProviders) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A request without the challenge this provider refuses.
+	// This provider refuses a request without the challenge.
 	for _, name := range []string{"state", "nonce", "code_challenge"} {
 		if request.Query().Get(name) == "" {
 			t.Errorf("the authorization request has no %s", name)
@@ -90,7 +90,7 @@ func testCodeAndPKCE(t *testing.T, providers *certifiedProviders) {
 	}
 	dashboard := i.SignIn("/login", "ada")
 	i.wantDashboard(dashboard)
-	// These two come from userinfo: the provider's ID token has but the subject.
+	// These two come from userinfo, because the provider's ID token has only the subject.
 	for _, want := range []string{"ada@example.com", `"nickname": "asked 1"`} {
 		if !strings.Contains(apptest.Text(apptest.Parse(t, dashboard.Body)), want) {
 			t.Errorf("the dashboard does not show %q", want)
@@ -133,7 +133,7 @@ func testClientSecrets(t *testing.T, providers *certifiedProviders) {
 	providers.signInEach(t, cases)
 }
 
-// testPrivateKeyJWT authenticates with assertions at every endpoint that asks for it.
+// testPrivateKeyJWT authenticates with assertions at every endpoint that requires it.
 func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 	rsaKey := apptest.NewKey(t, "RSA")
 	for name, tt := range map[string]struct {

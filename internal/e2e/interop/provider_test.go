@@ -21,8 +21,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// certifiedProviders is a process that starts certified OpenID providers as tests want
-// them: testdata/oidcprovider/provider.mjs.
+// certifiedProviders is a process that starts certified OpenID providers:
+// testdata/oidcprovider/provider.mjs.
 type certifiedProviders struct {
 	mu    sync.Mutex
 	in    io.Writer
@@ -30,10 +30,10 @@ type certifiedProviders struct {
 	notes *apptest.Log
 }
 
-// wantedProvider is what a test wants of a provider.
+// wantedProvider is the configuration of a provider.
 type wantedProvider struct {
-	// Client adds to the client's metadata (OpenID Connect Dynamic Client Registration
-	// 1.0 section 2), which is otherwise that of the app with a secret.
+	// Client adds to the client's metadata (OpenID Connect Dynamic Client Registration 1.0
+	// section 2), which otherwise describe the app with a secret.
 	Client map[string]any `json:"client"`
 	// RequirePushed refuses authorization requests that were not pushed.
 	RequirePushed bool `json:"requirePushed"`
@@ -70,7 +70,7 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// It ends when there is nothing more to read; this is for one that hangs.
+		// It ends at the end of its input. This is for a process that hangs.
 		killer := time.AfterFunc(apptest.Patience, func() { _ = cmd.Process.Kill() })
 		defer killer.Stop()
 		if err := in.Close(); err != nil {
@@ -86,8 +86,8 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 	return p
 }
 
-// findNode returns a Node.js that is new enough: the one that was installed beside the
-// provider, or the machine's own; "" if there is none.
+// findNode returns a Node.js that is recent enough: the one that was installed with the
+// provider, or the machine's own. It returns "" if there is none.
 func findNode(t *testing.T, dir string) string {
 	t.Helper()
 	beside, err := filepath.Glob(filepath.Join(dir, "node_modules", "node-*", "bin", "node"))
@@ -107,7 +107,7 @@ func findNode(t *testing.T, dir string) string {
 	return ""
 }
 
-// start starts one more provider and returns its issuer.
+// start starts a provider and returns its issuer.
 func (p *certifiedProviders) start(t *testing.T, wanted wantedProvider) (issuer string) {
 	t.Helper()
 	p.mu.Lock()
@@ -125,14 +125,14 @@ func (p *certifiedProviders) start(t *testing.T, wanted wantedProvider) (issuer 
 	return answer.Issuer
 }
 
-// interop is an app, a certified provider that it was registered with, and a person.
+// interop is an app, the certified provider that it is registered with, and a visitor.
 type interop struct {
 	*apptest.Visitor
 	issuer string
 }
 
-// startInterop starts an app and its provider. env adds to the app's environment; with
-// TLS_CERT_FILE among it the app serves https.
+// startInterop starts an app and its provider. env adds to the app's environment. With
+// TLS_CERT_FILE the app serves https.
 func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, env ...string) *interop {
 	t.Helper()
 	port, scheme := apptest.FreePort(t), "http"
@@ -170,15 +170,15 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 	return i
 }
 
-// otherBrowser is another browser of the same person.
+// otherBrowser returns another browser of the same person.
 func (i *interop) otherBrowser() *interop {
 	other := &interop{Visitor: i.App.Visitor(), issuer: i.issuer}
 	other.Client.Transport = i.Client.Transport
 	return other
 }
 
-// calls returns what the provider was asked so far, each with the grant type, where
-// there is one, and the status of the answer.
+// calls returns the calls that the provider has answered, each with its grant type, if any,
+// and its status.
 func (i *interop) calls() (list []string) {
 	i.T.Helper()
 	if err := json.Unmarshal([]byte(i.Get(i.issuer+"/calls").Body), &list); err != nil {
@@ -187,7 +187,7 @@ func (i *interop) calls() (list []string) {
 	return list
 }
 
-// wantCalls checks how often the provider answered a call.
+// wantCalls checks how many times the provider answered a call.
 func (i *interop) wantCalls(call string, want int) {
 	i.T.Helper()
 	list := i.calls()
@@ -197,8 +197,8 @@ func (i *interop) wantCalls(call string, want int) {
 	}
 }
 
-// wantDashboard checks that a sign-in ended well, on a page with what the provider says
-// of the person.
+// wantDashboard checks that a sign-in ended on the dashboard, which shows what the provider
+// says about the person.
 func (i *interop) wantDashboard(page apptest.Answer) {
 	i.T.Helper()
 	shown := apptest.Text(apptest.Parse(i.T, page.Body))
@@ -207,8 +207,8 @@ func (i *interop) wantDashboard(page apptest.Answer) {
 	}
 }
 
-// wantRefused checks that a sign-in ended with a page of the app's that signs nobody in,
-// for a reason that the log gives.
+// wantRefused checks that a sign-in was refused with a page of the app, for a reason that
+// the log gives.
 func (i *interop) wantRefused(page apptest.Answer, reason authn.Reason) {
 	i.T.Helper()
 	if page.StatusCode < 400 || i.SignedIn() || i.App.Log.Count(`"reason":"`+string(reason)+`"`) != 1 {

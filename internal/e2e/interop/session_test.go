@@ -8,7 +8,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// What follows a sign-in with a certified provider; interop_test.go runs these.
+// These tests are about what follows a sign-in. interop_test.go runs them.
 
 // testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
 // allowed: the person is then signed in without it.
@@ -31,9 +31,9 @@ func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
 	}
 }
 
-// testRefreshWithRotation presses Refresh with an access token that is worth nothing any
-// more: each time the provider gives out a new refresh token and withdraws the old one, and
-// with it all that came of it if it is used once more.
+// testRefreshWithRotation refreshes with an access token that is no longer valid. Each time
+// the provider issues a new refresh token and revokes the old one. If the old one is used
+// again, the provider revokes all tokens that came from it.
 func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{AccessTokensOnce: true})
 	page := i.SignIn("/login", "ada")
@@ -48,8 +48,8 @@ func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
 	}
 }
 
-// testStepUp asks for a recent sign-in: this provider says when it was only if max_age
-// asks for it, and its session is recent enough to need no page.
+// testStepUp asks for a recent sign-in. This provider states the time of the sign-in only
+// if max_age asks for it, and its session is recent enough to show no page.
 func testStepUp(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{})
 	i.wantDashboard(i.SignIn("/login", "ada"))
@@ -72,7 +72,7 @@ func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
 	dashboard := i.SignIn("/login", "ada")
 	i.wantDashboard(dashboard)
 
-	// While the provider has a session it signs people in without its page.
+	// While the provider has a session, it signs people in without a page.
 	i.Get("/login")
 	if !i.SignedIn() {
 		t.Error("the provider's session does not sign in again")

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestRequestsAreFresh starts a few thousand sign-ins. Of 3,000 fair bits between 1,280
-// and 1,720 are set, but for once in 10^15 times.
+// TestRequestsAreFresh begins a few thousand sign-ins. Of 3,000 fair bits between 1,280 and
+// 1,720 are set, except once in 10^15 times.
 func TestRequestsAreFresh(t *testing.T) {
 	t.Parallel()
 	const logins, workers = 3000, 4
@@ -66,8 +66,8 @@ func TestRequestsAreFresh(t *testing.T) {
 	}
 }
 
-// TestLinksChangeNothing (AR-06, AR-07, AR-16) sends parameters and headers to the login
-// that would make it another authorization request.
+// TestLinksChangeNothing (AR-06, AR-07, AR-16) sends the login parameters and headers that
+// would change the authorization request.
 func TestLinksChangeNothing(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -133,7 +133,8 @@ func TestLinksChangeNothing(t *testing.T) {
 	})
 }
 
-// TestScopes (AR-09) asks for what is configured and offered, and no more.
+// TestScopes (AR-09) checks that the app asks for the scopes that are configured and
+// offered, and for no others.
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -160,8 +161,8 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestPartsOfPagesStartNoSignIn (AR-11) sends what browsers send when nobody goes
-// anywhere. A request that is pushed would show at the provider.
+// TestPartsOfPagesStartNoSignIn (AR-11) sends what browsers send when nobody navigates. A
+// pushed request would show at the provider.
 func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "PUSHED_AUTHORIZATION_REQUESTS=always")
@@ -209,8 +210,8 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 	}
 }
 
-// TestGivenUpSignIn (AR-12) starts a sign-in in a browser that is signed in, and leaves
-// it at that.
+// TestGivenUpSignIn (AR-12) begins a sign-in in a browser that is signed in, and abandons
+// it.
 func TestGivenUpSignIn(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -246,7 +247,7 @@ func TestGivenUpSignIn(t *testing.T) {
 	})
 }
 
-// TestSignInsSideBySide (AR-13) finishes three sign-ins of one browser in another order.
+// TestSignInsSideBySide (AR-13) completes three sign-ins of one browser out of order.
 func TestSignInsSideBySide(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -263,8 +264,7 @@ func TestSignInsSideBySide(t *testing.T) {
 	}
 }
 
-// TestSilenceIsNotAskedFor (AR-16) has a provider that will not sign anybody in without
-// asking them.
+// TestSilenceIsNotAskedFor (AR-16) has a provider that signs nobody in without asking.
 func TestSilenceIsNotAskedFor(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -287,7 +287,7 @@ func TestSilenceIsNotAskedFor(t *testing.T) {
 	}
 }
 
-// TestThirdPartyInitiatedLogin (AR-17) starts sign-ins from another site.
+// TestThirdPartyInitiatedLogin (AR-17) begins sign-ins from another site.
 func TestThirdPartyInitiatedLogin(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

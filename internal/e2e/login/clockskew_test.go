@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestClockSkewIsTold (FM-24) has the provider's clock be wrong: the log says by how much,
-// once, and when it is right again.
+// TestClockSkewIsTold (FM-24) has a provider whose clock is wrong. The log says once by how
+// much, and says when the clock is right again.
 func TestClockSkewIsTold(t *testing.T) {
 	t.Parallel()
 	const noticed, gone = "clock skew noticed: the provider's clock and this one are too far apart for tokens to be accepted", "clock skew gone"

@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestJourney is the main job as a person without JavaScript does it: sign in, see
-// the dashboard, refresh the profile, sign out.
+// TestJourney does what people come for, without JavaScript: sign in, see the dashboard,
+// refresh the profile, sign out.
 func TestJourney(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -51,7 +51,7 @@ func TestJourney(t *testing.T) {
 	}
 }
 
-// TestSignInComesBack shows that a deep link survives the sign-in, its query too.
+// TestSignInComesBack checks that a deep link survives the sign-in, with its query.
 func TestSignInComesBack(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -69,7 +69,8 @@ func TestSignInComesBack(t *testing.T) {
 	}
 }
 
-// TestTwoTabs (AR-13) signs in twice at once in one browser, in the other order.
+// TestTwoTabs (AR-13) signs in twice at once in one browser, and completes the second
+// sign-in first.
 func TestTwoTabs(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -83,8 +84,8 @@ func TestTwoTabs(t *testing.T) {
 	}
 }
 
-// TestSamplePeople signs in as everybody that the provider offers: each of them
-// breaks pages in another way.
+// TestSamplePeople signs in as every sample person. Each of them is difficult in another
+// way.
 func TestSamplePeople(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -106,7 +107,7 @@ func TestSamplePeople(t *testing.T) {
 		if !strings.Contains(apptest.Text(root), subject) {
 			t.Errorf("the dashboard of %s does not name the subject", subject)
 		}
-		// HB-17: a name is text, whatever it looks like.
+		// HB-17: a name is text, even if it looks like HTML.
 		for script := range root.Descendants() {
 			if script.Data == "script" && apptest.Attribute(script, "src") == "" {
 				t.Errorf("the dashboard of %s has an inline script", subject)
@@ -118,7 +119,7 @@ func TestSamplePeople(t *testing.T) {
 	}
 }
 
-// TestDenied shows that a refusal is a page that leads on, to where the person was
+// TestDenied refuses a sign-in at the provider. The page leads back to where the person was
 // going.
 func TestDenied(t *testing.T) {
 	t.Parallel()
@@ -139,8 +140,8 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestHTMX shows what htmx gets: the card alone, and with an ended session the way to
-// the sign-in and back to the page, never a sign-in page inside a card.
+// TestHTMX checks what htmx gets: the card alone, and after the session has ended a
+// redirect to the sign-in, never a sign-in page inside a card.
 func TestHTMX(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -171,8 +172,8 @@ func TestHTMX(t *testing.T) {
 	}
 }
 
-// TestRateLimitedRefresh (UI-07) presses Refresh until the provider must be spared:
-// the card then says so and keeps what it shows.
+// TestRateLimitedRefresh (UI-07) presses Refresh until the app spares the provider. The
+// card then says so, and keeps what it shows.
 func TestRateLimitedRefresh(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -196,7 +197,7 @@ func TestRateLimitedRefresh(t *testing.T) {
 	}
 }
 
-// TestSignOutAsks (LR-02) shows that nothing but the app's own form signs anybody out.
+// TestSignOutAsks (LR-02) checks that only the app's own form signs anyone out.
 func TestSignOutAsks(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -227,8 +228,8 @@ func TestSignOutAsks(t *testing.T) {
 	}
 }
 
-// TestRestart (FM-21) restarts the program under a person who is signed in and one who
-// is signing in.
+// TestRestart (FM-21) restarts the program while one person is signed in and another is
+// signing in.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -262,7 +263,7 @@ func TestRestart(t *testing.T) {
 }
 
 // TestNothingLeaks (SL-01, SE-09, RT-15) signs in, refreshes and signs out, and then
-// looks for every code, state, cookie and token in the log, the pages and the store.
+// searches the log, the pages and the store for every code, state, cookie and token.
 func TestNothingLeaks(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

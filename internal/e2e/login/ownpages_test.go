@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestAdminPage is how a team tests a page of its own, and the README's example: people of
-// the test's choosing sign in to the program and open the page.
+// TestAdminPage shows how a team tests a page of its own, and is the example of the README:
+// people of the test's choosing sign in and open the page.
 func TestAdminPage(t *testing.T) {
 	t.Parallel()
 	port := apptest.FreePort(t)

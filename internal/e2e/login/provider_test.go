@@ -10,8 +10,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestProviderDownAtStart (FM-01, CF-06, CF-07) starts the app without its provider,
-// and then the provider.
+// TestProviderDownAtStart (FM-01, CF-06, CF-07) starts the app before its provider.
 func TestProviderDownAtStart(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, true)
@@ -40,8 +39,7 @@ func TestProviderDownAtStart(t *testing.T) {
 	}
 }
 
-// TestProviderDownLater (FM-03, LR-01) takes the provider away from a person who is
-// signed in.
+// TestProviderDownLater (FM-03, LR-01) stops the provider while a person is signed in.
 func TestProviderDownLater(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -66,7 +64,9 @@ func TestProviderDownLater(t *testing.T) {
 	}
 }
 
-// TestRefreshShowsChanges changes what the provider says and presses Refresh.
+// TestRefreshShowsChanges changes a person at the provider and refreshes the profile.
+// (UI-01, a refresh that returns another subject, is in the tests of authn: the development
+// provider always tells the truth.)
 func TestRefreshShowsChanges(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -85,11 +85,8 @@ func TestRefreshShowsChanges(t *testing.T) {
 	}
 }
 
-// TestRefreshByAnotherSubject (UI-01) is in authn's own tests: this provider always
-// tells the truth.
-
-// TestPushedAuthorizationRequest (AR-14) has the request pushed: the browser carries
-// two parameters.
+// TestPushedAuthorizationRequest (AR-14) pushes the authorization request, so that the
+// browser carries two parameters.
 func TestPushedAuthorizationRequest(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false, "PUSHED_AUTHORIZATION_REQUESTS=always")

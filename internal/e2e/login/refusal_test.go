@@ -13,15 +13,15 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// signInCase is a sign-in that is not quite the usual one, through the whole app.
+// signInCase is a sign-in that differs from the usual one, through the whole app.
 type signInCase struct {
-	// provider tells the provider what to do, response changes what it answers.
+	// provider changes the provider, and response the authorization response.
 	provider func(*scriptedop.Provider)
 	response func(url.Values)
-	// status is that of the refusal; 0 where the person is signed in.
+	// status is the status of the refusal, or 0 if the person is signed in.
 	status int
 	reason authn.Reason
-	// calls are those of the token and the userinfo endpoint.
+	// calls are the numbers of calls of the token and the userinfo endpoint.
 	calls []int
 }
 
@@ -54,7 +54,7 @@ func runSignInCases(t *testing.T, cases map[string]signInCase) {
 	}
 }
 
-// TestResponseRefused lets authorization response and token response be wrong.
+// TestResponseRefused has authorization responses and token responses that are wrong.
 func TestResponseRefused(t *testing.T) {
 	t.Parallel()
 	set := func(name string, values ...string) func(url.Values) {
@@ -99,8 +99,8 @@ func userInfo(name string, value any) func(*scriptedop.Provider) {
 	}
 }
 
-// TestIDTokenRefused lets the ID token be wrong in one way of each kind, and as odd as
-// it may be. The ways of a kind are in authn's own tests.
+// TestIDTokenRefused has ID tokens that are wrong in one way of each kind, and tokens that
+// are as unusual as valid ones can be. The tests of authn have all variants.
 func TestIDTokenRefused(t *testing.T) {
 	t.Parallel()
 	evil := scriptedop.NewKey("key-1", "ES256")
@@ -116,7 +116,7 @@ func TestIDTokenRefused(t *testing.T) {
 	header := func(name string, value any) func(*scriptedop.Provider) {
 		return edited(func(token *scriptedop.JWT) { token.Header[name] = value })
 	}
-	// at sets a claim to a time from when the token is issued.
+	// at sets a claim to a time relative to the issue of the token.
 	at := func(name string, d time.Duration) func(*scriptedop.Provider) {
 		return edited(func(token *scriptedop.JWT) { token.Claims[name] = time.Now().Add(d).Unix() })
 	}
@@ -167,7 +167,7 @@ func TestIDTokenRefused(t *testing.T) {
 	runSignInCases(t, cases)
 }
 
-// brokenKeys publishes, beside the good key, what no library reads.
+// brokenKeys publishes keys that no library can read, beside the good one.
 func brokenKeys(op *scriptedop.Provider) {
 	op.Edit(scriptedop.JWKS, func(set map[string]any) {
 		set["keys"] = append(set["keys"].([]any),

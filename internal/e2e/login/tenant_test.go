@@ -12,16 +12,16 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// startTenant serves the app with a provider that it takes for an Auth0 tenant. A real one
-// needs https and a certificate that is trusted, so that the program itself cannot be run
-// with AUTH0_DOMAIN here.
+// startTenant serves the app with a provider that it takes for an Auth0 tenant. A real
+// tenant has https and a trusted certificate, so no test can run the program with
+// AUTH0_DOMAIN.
 func startTenant(t *testing.T, federated bool) *apptest.Scripted {
 	t.Helper()
 	a, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Auth0, c.FederatedLogout = true, federated })
 	return a
 }
 
-// TestTenantSignOut (LR-01, LR-03) signs out of an Auth0 tenant without RP-initiated
+// TestTenantSignOut (LR-01, LR-03) signs out of an Auth0 tenant that has no RP-initiated
 // logout.
 func TestTenantSignOut(t *testing.T) {
 	t.Parallel()
@@ -37,7 +37,7 @@ func TestTenantSignOut(t *testing.T) {
 	if v.SignedIn() {
 		t.Error("the session is alive")
 	}
-	// Auth0 sends no state back: that the browser comes back is all there is, and it counts
+	// Auth0 returns no state, so coming back is all that shows the sign-out, and it counts
 	// once.
 	if page := v.Get("/signed-out"); !strings.Contains(page.Body, "ended here and at the sign-in service") {
 		t.Error("the page does not say that the provider's session has ended")
@@ -91,8 +91,8 @@ func TestUserInfoPolicy(t *testing.T) {
 	}
 }
 
-// TestTenantClaims (ID-21, ID-24) shows claims under the URL that Auth0 asks for, and ends
-// the session when the tenant says.
+// TestTenantClaims (ID-21, ID-24) shows claims under the kind of URL that Auth0 requires,
+// and ends the session when the tenant says so.
 func TestTenantClaims(t *testing.T) {
 	t.Parallel()
 	a, clock := apptest.Assemble(t)
@@ -115,8 +115,8 @@ func TestTenantClaims(t *testing.T) {
 	}
 }
 
-// TestDevelopmentOrganization: a link to an organization works with the development
-// provider too, which confirms whatever was asked for.
+// TestDevelopmentOrganization follows a link to an organization. The development provider
+// confirms any organization that is asked for.
 func TestDevelopmentOrganization(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestTrouble presses each button of the development provider's workbench, and finds in
-// the app what the button says. A good sign-in comes after each.
+// TestTrouble presses each button of the development provider's workbench, and finds in the
+// app what the button says. A sign-in after it succeeds.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 	signIn := func(v *apptest.Visitor) apptest.Answer { return v.SignIn("/login", apptest.Ada) }
@@ -87,7 +87,7 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// TestTroubleThatNobodyNotices rotates the keys, and has userinfo fail during a sign-in.
+// TestTroubleThatNobodyNotices rotates the keys, and makes userinfo fail during a sign-in.
 func TestTroubleThatNobodyNotices(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -112,8 +112,8 @@ func TestTroubleThatNobodyNotices(t *testing.T) {
 	}
 }
 
-// TestTroubleStopped makes all the trouble there is, sees it on each page of the provider,
-// and stops it before anybody meets it.
+// TestTroubleStopped causes every kind of trouble, sees it on each page of the provider,
+// and stops it before a sign-in.
 func TestTroubleStopped(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -142,7 +142,7 @@ func TestTroubleStopped(t *testing.T) {
 	}
 }
 
-// TestTroubleOfAnotherSite has a page of another site press the buttons.
+// TestTroubleOfAnotherSite presses the buttons from a page of another site.
 func TestTroubleOfAnotherSite(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -183,7 +183,7 @@ func TestSignInFromTheWorkbench(t *testing.T) {
 	}
 }
 
-// effectOf is what the workbench says that a button does.
+// effectOf returns the effect that the workbench describes for a button.
 func effectOf(t *testing.T, bench apptest.Answer, button string) string {
 	t.Helper()
 	root := apptest.Parse(t, bench.Body)
@@ -194,7 +194,7 @@ func effectOf(t *testing.T, bench apptest.Answer, button string) string {
 	return apptest.Text(apptest.ByID(root, apptest.Attribute(n, "aria-describedby")))
 }
 
-// trouble is what a page of the provider says is wrong on purpose.
+// trouble returns the trouble that a page of the provider announces, or "".
 func trouble(t *testing.T, page apptest.Answer) string {
 	t.Helper()
 	if n := apptest.ByID(apptest.Parse(t, page.Body), "trouble"); n != nil {

@@ -95,7 +95,8 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestDevelopmentProviderIsLinked asks what is in the binary, however it gets there.
+// TestDevelopmentProviderIsLinked checks which packages are in the binary, whoever imports
+// them.
 func TestDevelopmentProviderIsLinked(t *testing.T) {
 	t.Parallel()
 	const devop = "latchkey/authn/devop"
@@ -135,7 +136,7 @@ func allowed(p listed, file, imported string) bool {
 	return isTest && (imported == p.ImportPath || slices.Contains(from, "tests"))
 }
 
-// arrowTo finds the narrowest arrow to an import path, or none.
+// arrowTo returns the narrowest arrow to an import path, or none.
 func arrowTo(imported string) (found arrow) {
 	for _, a := range arrows() {
 		if len(a.to) > len(found.to) && (imported == a.to || strings.HasPrefix(imported, a.to+"/")) {
@@ -145,13 +146,13 @@ func arrowTo(imported string) (found arrow) {
 	return found
 }
 
-// listed is what go list says of a package.
+// listed is a package as go list describes it.
 type listed struct {
 	ImportPath, Dir                    string
 	GoFiles, TestGoFiles, XTestGoFiles []string
 }
 
-// folder is where the package lives, as the arrows name it.
+// folder returns the folder of the package, as the arrows name it.
 func (p listed) folder() string {
 	const module = "latchkey/"
 	if p.ImportPath+"/" == module {
@@ -162,7 +163,7 @@ func (p listed) folder() string {
 
 func list(t *testing.T, args ...string) (packages []listed) {
 	t.Helper()
-	// -e: a package that does not build is for the compiler to report.
+	// -e: the compiler reports packages that do not build.
 	args = append([]string{"list", "-e", "-json=ImportPath,Dir,GoFiles,TestGoFiles,XTestGoFiles"}, args...)
 	var stdout, stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), "go", args...)

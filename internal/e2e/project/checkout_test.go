@@ -28,7 +28,7 @@ func mustIn(t *testing.T, dir string, command ...string) string {
 	return output
 }
 
-// copyOfCheckout copies what git would commit into a repository of its own.
+// copyOfCheckout copies every file that git would commit into a repository of its own.
 func copyOfCheckout(t *testing.T) string {
 	t.Helper()
 	here := apptest.Root(t)

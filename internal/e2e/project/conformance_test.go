@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestConformanceIsShown holds docs/conformance.md to what it says: each test that it
-// names is there, and each requirement that it lists is borne by a test.
+// TestConformanceIsShown checks docs/conformance.md: each test that it names exists, and
+// the tests name each requirement that it lists.
 func TestConformanceIsShown(t *testing.T) {
 	t.Parallel()
 	page := apptest.ReadFile(t, "docs/conformance.md")
@@ -34,7 +34,7 @@ func TestConformanceIsShown(t *testing.T) {
 	for _, id := range listed {
 		count[id[1]]++
 		if !strings.Contains(all.String(), id[1]+"-"+id[2]) {
-			t.Errorf("no test bears %s-%s", id[1], id[2])
+			t.Errorf("no test names %s-%s", id[1], id[2])
 		}
 	}
 	for group, want := range map[string]int{"AR": 18, "CB": 23, "ID": 25, "UI": 8, "LB": 10} {
@@ -44,7 +44,7 @@ func TestConformanceIsShown(t *testing.T) {
 	}
 }
 
-// testSources reads every test file but this one, by its path.
+// testSources returns the source of every test file but this one, by its path.
 func testSources(t *testing.T) map[string]string {
 	t.Helper()
 	sources := make(map[string]string)

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestOperationsPage reads docs/operations.md against the code: each event that it lists
-// is logged somewhere, and each reason that is given is explained.
+// TestOperationsPage checks docs/operations.md against the code: the app logs each event
+// that it lists, and it explains every reason.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	page := apptest.ReadFile(t, "docs/operations.md")
@@ -54,8 +54,8 @@ func TestOperationsPage(t *testing.T) {
 	}
 }
 
-// TestWatchedMetricsExist reads the names in the dashboard, the alert rules and the
-// documents. Each must be one that the program has.
+// TestWatchedMetricsExist checks that every metric exists that the Grafana dashboard, the
+// alert rules and the documents name.
 func TestWatchedMetricsExist(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")

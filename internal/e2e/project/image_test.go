@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// testReleaseInItsImage runs the program as the Containerfile has it: alone in a file
-// system of which it may write to DATA_DIR only, as a user without rights.
+// testReleaseInItsImage runs the program as the Containerfile does: as a user without
+// rights, alone in a file system in which it can write to DATA_DIR only.
 func testReleaseInItsImage(t *testing.T, release string) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can change a process's root directory")
@@ -35,7 +35,7 @@ func testReleaseInItsImage(t *testing.T, release string) {
 	command := exec.Command("/latchkey")
 	command.Dir = "/"
 	command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	// There is no /etc/hosts, which a container engine adds.
+	// A container engine would add /etc/hosts.
 	s := apptest.NewOP(t)
 	p := apptest.StartCommand(t, command, "/data", append(apptest.Env(s), "LISTEN_ADDR=127.0.0.1")...)
 	p.Await("/readyz", http.StatusOK)

@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// surroundings are what the examples of README.md leave to their reader.
+// surroundings is what the examples in README.md take for granted.
 const surroundings = `package routes
 
 import (
@@ -48,7 +48,8 @@ func (a *App) reports(echo.Context) error       { return nil }
 func (a *App) deleteAccount(echo.Context) error { return nil }
 `
 
-// notesViews is what templ generates of the components in README.md, as far as Go sees it.
+// notesViews is what templ would generate from the components in README.md, as far as Go
+// code can see.
 const notesViews = `package views
 
 import "github.com/a-h/templ"
@@ -59,9 +60,9 @@ func Notes(Shell, NotesProps) templ.Component { return nil }
 func NotesCard(NotesProps) templ.Component    { return nil }
 `
 
-// TestReadmeExamples compiles the Go of README.md where its reader would put it: the
-// functions in package routes, and all else in a function there. A test of the program is
-// in internal/e2e/login/ownpages_test.go.
+// TestReadmeExamples compiles the Go examples in README.md: functions in package routes,
+// and all else in a function there. internal/e2e/login/ownpages_test.go has the example of
+// a test.
 func TestReadmeExamples(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(apptest.ReadFile(t, "README.md")), -1)
@@ -110,8 +111,7 @@ func TestReadmeExamples(t *testing.T) {
 	}
 }
 
-// TestReadmeGreeting compares what README.md shows of the start with what a person reads on
-// a terminal.
+// TestReadmeGreeting checks that README.md shows the greeting that a terminal shows.
 func TestReadmeGreeting(t *testing.T) {
 	t.Parallel()
 	log := apptest.NewLog()

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// TestRelease is about the program as it is published: built by the command of the
+// TestRelease tests the program as it is published, built by the command in the
 // Containerfile.
 func TestRelease(t *testing.T) {
 	t.Parallel()
@@ -34,8 +34,8 @@ func TestRelease(t *testing.T) {
 	t.Run("SL-09 a scanner can tell what it calls", func(t *testing.T) { testSymbols(t, release) })
 }
 
-// buildAsPublished builds the program of a folder with the flags that the Containerfile
-// names (DV-08), but for the name of the commit: folders differ in theirs.
+// buildAsPublished builds the program of a folder with the flags in the Containerfile
+// (DV-08), but without the name of the commit, in which folders differ.
 func buildAsPublished(t *testing.T, folder string) string {
 	t.Helper()
 	containerfile := apptest.ReadFile(t, "Containerfile")
@@ -53,9 +53,9 @@ func buildAsPublished(t *testing.T, folder string) string {
 	return program
 }
 
-// testReleaseHoldsNoProvider looks for what the development provider leaves in a program:
-// the names of its functions, which tracebacks need, and texts of its pages. This test
-// is a development build.
+// testReleaseHoldsNoProvider searches the program for the development provider: for the
+// names of its functions, which tracebacks need, and for texts of its pages. This test
+// binary is a development build.
 func testReleaseHoldsNoProvider(t *testing.T, release string) {
 	info, err := buildinfo.ReadFile(release)
 	if err != nil {
@@ -80,7 +80,7 @@ func testReleaseHoldsNoProvider(t *testing.T, release string) {
 	}
 }
 
-// testReleaseRefuses tries each way there is to get the development provider.
+// testReleaseRefuses tries every way to get the development provider.
 func testReleaseRefuses(t *testing.T, release string) {
 	provider := []string{"OIDC_ISSUER=https://id.example.com", "AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s"}
 	for name, tt := range map[string]struct {
@@ -111,7 +111,7 @@ func testReleaseRefuses(t *testing.T, release string) {
 	}
 }
 
-// testReleasePaths asks the app for what providers answer to.
+// testReleasePaths requests the paths of providers from the app.
 func testReleasePaths(t *testing.T, release string) {
 	op := apptest.NewOP(t)
 	p := apptest.StartCommand(t, exec.Command(release), t.TempDir(), apptest.Env(op)...)
@@ -166,8 +166,7 @@ func testReproducible(t *testing.T, release string) {
 	}
 }
 
-// testPinned asks the program which modules are in it, and both go.mod files whether they
-// replace any.
+// testPinned checks the modules in the program, and that neither go.mod file replaces any.
 func testPinned(t *testing.T, release string) {
 	info, err := buildinfo.ReadFile(release)
 	if err != nil {
@@ -192,7 +191,7 @@ func testPinned(t *testing.T, release string) {
 		if len(mod.Replace) > 0 {
 			t.Errorf("%s replaces %v", file, mod.Replace)
 		}
-		// Without a patch version the image is that of the newest patch.
+		// Without a patch version the image has the newest patch.
 		image := "FROM docker.io/library/golang:" + strings.TrimSuffix(mod.Go, ".0") + " AS build\n"
 		if !bytes.Contains(apptest.ReadFile(t, "Containerfile"), []byte(image)) {
 			t.Errorf("%s says go %s, and the Containerfile lacks %q", file, mod.Go, image)
@@ -200,8 +199,8 @@ func testPinned(t *testing.T, release string) {
 	}
 }
 
-// testSymbols looks for the table without which a scanner takes every vulnerability of a
-// module for one of the program.
+// testSymbols checks for the symbol table, without which scanners report every
+// vulnerability of a module.
 func testSymbols(t *testing.T, release string) {
 	if symbols := mustIn(t, apptest.Root(t), "go", "tool", "nm", release); !strings.Contains(symbols, " T net/http.(*Server).Serve\n") {
 		t.Error("its table of symbols is stripped")

@@ -9,8 +9,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestRename gives a copy of this checkout other names, and has it pass what a change has
-// to pass, in short.
+// TestRename renames a copy of this checkout, and runs the most important checks on it.
 func TestRename(t *testing.T) {
 	t.Parallel()
 	dir := copyOfCheckout(t)
@@ -45,7 +44,7 @@ func TestRename(t *testing.T) {
 			t.Errorf("README.md lacks %q", want)
 		}
 	}
-	// The names of what is stored stay, and so do the licence and the sample claim.
+	// What is stored keeps its names, and so do the licence and the sample claim.
 	left, _ := in(t, dir, "git", "grep", "-iIn", "latchkey", "--", ".", ":!authn", ":!LICENSE", ":!tools/rename", ":!*/testdata/*")
 	for line := range strings.Lines(left) {
 		if !strings.Contains(line, "latchkey.example") && !strings.Contains(line, "`latchkey:`") && !strings.Contains(line, "LATCHKEY_") {

@@ -14,8 +14,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// notOurs are names in capitals that documents and deployments mention and that are no
-// variables of this program.
+// notOurs are names in capitals in documents and deployments that are not variables of this
+// program.
 var notOurs = []string{
 	"GOMEMLIMIT", "CGO_ENABLED", // Go's
 	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", // of deploy/compose.yaml
@@ -23,8 +23,8 @@ var notOurs = []string{
 	"NO_COLOR",
 }
 
-// TestDocumentedVariables (CF-01) shows that every variable is there that a document, an
-// example or a deployment sets or names.
+// TestDocumentedVariables (CF-01) checks that every variable exists that a document, an
+// example or a deployment names.
 func TestDocumentedVariables(t *testing.T) {
 	t.Parallel()
 	name := regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`)
@@ -54,7 +54,7 @@ func variableNames() (names []string) {
 	return names
 }
 
-// documents are the files that tell people, or a machine, what to set.
+// documents returns the files that tell people or machines which variables to set.
 func documents(t *testing.T) []string {
 	t.Helper()
 	files := []string{"README.md", ".env.example", "Containerfile"}
@@ -68,8 +68,8 @@ func documents(t *testing.T) []string {
 	return slices.DeleteFunc(files, func(name string) bool { return filepath.Base(name) == ".env" })
 }
 
-// TestVariableTable compares the table of README.md with Config: each variable has a row,
-// and the default that the program takes.
+// TestVariableTable checks the table in README.md against Config: each variable has a row
+// with its default.
 func TestVariableTable(t *testing.T) {
 	t.Parallel()
 	rows := make(map[string]string)
@@ -102,8 +102,8 @@ func TestVariableTable(t *testing.T) {
 	}
 }
 
-// TestDeployedConfiguration shows that what deploy/ sets makes a configuration that the
-// program accepts, once the secrets are filled in.
+// TestDeployedConfiguration checks that the program accepts the configuration in deploy/,
+// with the secrets filled in.
 func TestDeployedConfiguration(t *testing.T) {
 	compose := apptest.ReadFile(t, "deploy/compose.yaml")
 	var parsed struct {

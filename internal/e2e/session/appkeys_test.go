@@ -9,7 +9,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// restart stops the program and starts it again on the same port and data, with another
+// restart stops the program, and starts it on the same port and data with another
 // configuration.
 func restart(s *apptest.Scripted, env ...string) *apptest.Scripted {
 	s.T.Helper()
@@ -26,9 +26,9 @@ const (
 	firstKey, secondKey = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 )
 
-// TestKeyIsReplaced (CF-10, CK-08) gives the program a new secret before the old one, as
-// docs/deploy.md says, and takes the old one away later: nobody is signed out who came by in
-// between, nor is a sign-in lost that was under way.
+// TestKeyIsReplaced (CF-10, CK-08) puts a new secret before the old one, as docs/deploy.md
+// says, and later removes the old one. Nobody who visits in between is signed out, and no
+// sign-in under way is lost.
 func TestKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
@@ -61,9 +61,9 @@ func TestKeyIsReplaced(t *testing.T) {
 	}
 }
 
-// TestKeyIsLost (FM-27) starts the program with a secret that has nothing to do with the one
-// before: everybody is a visitor, the log says so once, and signing in works. With the old
-// secret behind it all are back.
+// TestKeyIsLost (FM-27) starts the program with an unrelated secret. Everyone is a visitor,
+// the log says so once, and signing in works. With the old secret behind the new one, all
+// sessions are back.
 func TestKeyIsLost(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
@@ -107,9 +107,9 @@ func TestKeyIsLost(t *testing.T) {
 	}
 }
 
-// TestClientIsReplaced (FM-29) has the provider take the client's secret no more, or the
-// client: who signs in is told whose fault it is, the operator is alarmed, and who is signed
-// in stays so.
+// TestClientIsReplaced (FM-29) has the provider reject the client's secret, or the client.
+// The page says that it is not the person's fault, the log alarms the operator, and nobody
+// is signed out.
 func TestClientIsReplaced(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[string]int{"invalid_client": http.StatusUnauthorized, "unauthorized_client": http.StatusBadRequest} {

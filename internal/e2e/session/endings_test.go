@@ -14,9 +14,10 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestProviderDropsAPerson (FM-30) has a provider delete somebody who is signed in here: the
-// session ends when it refuses the refresh token, when it says so by back channel, and, where
-// it says nothing at all, at its absolute end, however busy the person is. Another person stays.
+// TestProviderDropsAPerson (FM-30) deletes a signed-in person at the provider. The session
+// ends when the provider refuses the refresh token, when it sends a logout token, and
+// otherwise at the absolute timeout, however active the person is. Another person stays
+// signed in.
 func TestProviderDropsAPerson(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -68,8 +69,8 @@ func TestProviderDropsAPerson(t *testing.T) {
 	}
 }
 
-// TestTwoProcessesOnOneDirectory (FM-26, CF-12) starts the program where it runs already: the
-// second ends and says why, and the first goes on.
+// TestTwoProcessesOnOneDirectory (FM-26, CF-12) starts the program on a data directory that
+// another process uses. The second says so and ends, and the first is not disturbed.
 func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -43,8 +43,8 @@ func TestNodesShareSessions(t *testing.T) {
 	apptest.Eventually(t, "the other node refuses the session", func() bool { return !v.At(one.App).SignedIn() })
 }
 
-// TestRedisStopsAnswering (FM-11, FM-12) shows a 503 in bounded time, no cookie touched
-// and nobody sent to sign in; and that all goes on afterwards.
+// TestRedisStopsAnswering (FM-11, FM-12) stops Redis. The app answers 503 in bounded time,
+// changes no cookie and sends nobody to sign in. It recovers with Redis.
 func TestRedisStopsAnswering(t *testing.T) {
 	t.Parallel()
 	one, two, redis := apptest.StartNodes(t)
@@ -75,8 +75,8 @@ func TestRedisStopsAnswering(t *testing.T) {
 	}
 }
 
-// TestNodesAreOne (LB-15) runs three processes on one Redis: somebody signs in at one, does
-// something at the next, and signs out at the third; another is signed out by the provider.
+// TestNodesAreOne (LB-15) runs three processes on one Redis. One person uses all three, and
+// the provider signs another one out.
 func TestNodesAreOne(t *testing.T) {
 	t.Parallel()
 	store := apptest.StartRedis(t).URL
@@ -114,9 +114,9 @@ func TestNodesAreOne(t *testing.T) {
 	t.Logf("all nodes refuse it after %v", time.Since(start))
 }
 
-// TestRedisPausedUnderLoad (FM-11) stops Redis for ten seconds while people click. They are
-// asked to wait, and nothing else: no cookie is touched, nobody is sent to sign in, and
-// afterwards everybody is signed in as before.
+// TestRedisPausedUnderLoad (FM-11) stops Redis for ten seconds under load. People are asked
+// to wait, no cookie changes, nobody is sent to sign in, and afterwards everyone is signed
+// in.
 func TestRedisPausedUnderLoad(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -174,9 +174,9 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	}
 }
 
-// TestNodesRefreshOnce (RT-01, FM-25) lets twenty people press Refresh ten times at each of
-// two nodes on one Redis, all at once, when their access tokens are over. The provider
-// withdraws everything of a person whose refresh token is used twice.
+// TestNodesRefreshOnce (RT-01, FM-25) has twenty people press Refresh ten times at each of
+// two nodes, all at once, after their access tokens have expired. The provider revokes
+// everything of a person whose refresh token is used twice.
 func TestNodesRefreshOnce(t *testing.T) {
 	t.Parallel()
 	one, two, _ := apptest.StartNodes(t)
@@ -203,8 +203,8 @@ func TestNodesRefreshOnce(t *testing.T) {
 				case http.StatusOK:
 					refreshed.Add(1)
 				case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-					// A machine that has too much to do: Redis answers late, or so late that
-					// the press counts as one more.
+					// The machine is busy: Redis answers late, or so late that the press
+					// counts as another one.
 				default:
 					t.Errorf("answered %d", got.StatusCode)
 				}
@@ -223,8 +223,8 @@ func TestNodesRefreshOnce(t *testing.T) {
 	}
 }
 
-// TestRedisHoldsNothingReadable (SE-09) looks for what is a person's in all that Redis
-// writes to its disk.
+// TestRedisHoldsNothingReadable (SE-09) searches the data that Redis writes to its disk for
+// anything about a person.
 func TestRedisHoldsNothingReadable(t *testing.T) {
 	t.Parallel()
 	store := apptest.StartRedis(t).URL

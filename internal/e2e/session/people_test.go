@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// inNoOrder returns a function that holds its callers back and lets them go in another order
-// than they came in, as long as several wait.
+// inNoOrder returns a function that delays its callers and releases them out of order, as
+// long as several wait.
 func inNoOrder(t *testing.T) func() {
 	came := make(chan chan struct{}, 1000)
 	go func() {
@@ -48,8 +48,8 @@ func inNoOrder(t *testing.T) func() {
 	}
 }
 
-// TestEverybodySeesThemselves (SE-10) has two hundred people refresh their profiles and look
-// at their dashboards at the same time, with a provider that answers in no order.
+// TestEverybodySeesThemselves (SE-10) has two hundred people refresh their profiles and
+// open their dashboards at the same time, while the provider answers out of order.
 func TestEverybodySeesThemselves(t *testing.T) {
 	t.Parallel()
 	people, rounds := 200, 5

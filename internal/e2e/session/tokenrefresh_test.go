@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestRefreshRotates presses Refresh at a provider that never says how long an access
-// token lives, and that gives out a refresh token once (RT-04, RT-14).
+// TestRefreshRotates (RT-04, RT-14) refreshes at a provider that never says when an access
+// token expires, and accepts a refresh token once.
 func TestRefreshRotates(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -35,8 +35,7 @@ func TestRefreshRotates(t *testing.T) {
 	s.WantNoSecrets(v.Get("/dashboard"))
 }
 
-// TestRefreshedIDToken (RT-10) brings, with new tokens, an ID token that is or is not the
-// person's.
+// TestRefreshedIDToken (RT-10) refreshes with an ID token that is, or is not, the person's.
 func TestRefreshedIDToken(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -67,7 +66,7 @@ func TestRefreshedIDToken(t *testing.T) {
 				s.WantCalls(2, 2)
 				return
 			}
-			// The new access token is used for nothing.
+			// The new access token is not used.
 			s.WantCalls(2, 1)
 			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/signed-out?because=refresh") {
 				t.Errorf("answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
@@ -80,8 +79,8 @@ func TestRefreshedIDToken(t *testing.T) {
 	}
 }
 
-// TestRefreshRefused (RT-06, RT-08) tells a grant that is over from a client that is
-// misconfigured: only the first ends the session.
+// TestRefreshRefused (RT-06, RT-08) distinguishes a grant that has ended from a client that
+// is misconfigured. Only the first ends the session.
 func TestRefreshRefused(t *testing.T) {
 	t.Parallel()
 	for code, alive := range map[string]bool{"invalid_grant": false, "invalid_client": true, "temporarily_unavailable": true} {
@@ -103,7 +102,7 @@ func TestRefreshRefused(t *testing.T) {
 	}
 }
 
-// TestSignOutDuringRefresh (RT-12, SE-07) signs out while the provider has new tokens ready.
+// TestSignOutDuringRefresh (RT-12, SE-07) signs out while new tokens are on their way.
 func TestSignOutDuringRefresh(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []scriptedop.Endpoint{scriptedop.Token, scriptedop.UserInfo} {
@@ -136,7 +135,7 @@ func TestSignOutDuringRefresh(t *testing.T) {
 	}
 }
 
-// TestNothingToRefreshWith (RT-16) has a provider that gives out no refresh token. The pages
+// TestNothingToRefreshWith (RT-16) has a provider that issues no refresh token. The pages
 // work without.
 func TestNothingToRefreshWith(t *testing.T) {
 	t.Parallel()

@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestUserInfoRequest (UI-03) looks at what the provider is asked with, at the sign-in
-// and after a refresh.
+// TestUserInfoRequest (UI-03) checks the userinfo request, at the sign-in and after a
+// refresh.
 func TestUserInfoRequest(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -45,8 +45,8 @@ func TestUserInfoRequest(t *testing.T) {
 	}
 }
 
-// TestUserInfoUnauthorized (UI-06) has a provider that takes no access token: one
-// refresh and one more attempt for each time that a person asks, and never a loop.
+// TestUserInfoUnauthorized (UI-06) has a provider that accepts no access token. Each press
+// of Refresh makes one token refresh and one more attempt, and never a loop.
 func TestUserInfoUnauthorized(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -104,7 +104,7 @@ func TestManyRefreshes(t *testing.T) {
 	}
 }
 
-// TestUserInfoFailureIsNotQuoted (UI-08) answers with what nobody should see, at the
+// TestUserInfoFailureIsNotQuoted (UI-08) answers with text that nobody should see, at the
 // sign-in and at a refresh.
 func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 	t.Parallel()
@@ -176,7 +176,7 @@ func TestWhoIsWho(t *testing.T) {
 	}
 }
 
-// TestDistributedClaims (ID-25) has claims that live elsewhere.
+// TestDistributedClaims (ID-25) has claims that another server would have to supply.
 func TestDistributedClaims(t *testing.T) {
 	t.Parallel()
 	asked := new(atomic.Int32)
