@@ -34,7 +34,7 @@ func TestDoctor(t *testing.T) {
 				env[i] = strings.NewReplacer("{issuer}", op.Issuer, "{issuer without slash}", strings.TrimSuffix(op.Issuer, "/")).Replace(env[i])
 			}
 			d := apptest.Diagnose(t, append(apptest.Env(op), env...)...)
-			d.WantAmiss(t, tt.amiss)
+			d.WantProblems(t, tt.problems)
 			if tt.about != "" {
 				if f := d.Find(t, tt.about); !strings.Contains(f.Found, tt.text[0]) || !strings.Contains(f.Remedy, tt.text[1]) {
 					t.Errorf("it says %+v, want %q", f, tt.text)

@@ -75,11 +75,11 @@ type doctorCase struct {
 	name   string
 	change func(*scriptedop.Provider)
 	env    []string
-	// amiss are all checks that are not ok. The finding about contains the first text, and
+	// problems are all checks that are not ok. The finding about contains the first text, and
 	// its remedy the second.
-	amiss map[string]string
-	about string
-	text  [2]string
+	problems map[string]string
+	about    string
+	text     [2]string
 }
 
 // rest returns the checks that are skipped if no endpoint can be used.
@@ -103,40 +103,40 @@ func discoveryCases() []doctorCase {
 	}
 	return []doctorCase{
 		{name: "all is well"},
-		{name: "nobody there", env: []string{"OIDC_ISSUER=http://127.0.0.1:1"}, amiss: unreached("network"), about: "discovery", text: [2]string{"nothing listens there", "spell host and port"}},
-		{name: "no such host", env: []string{"OIDC_ISSUER=https://unknown.invalid"}, amiss: unreached("network"), about: "discovery", text: [2]string{`"unknown.invalid" is not known here`, "spell the host"}},
-		{name: "an answer that does not come", change: answers(scriptedop.Discovery, scriptedop.Hang), amiss: unreached("network"), about: "discovery", text: [2]string{"no answer within 5s", "firewall"}},
-		{name: "an answer that breaks off", change: answers(scriptedop.Discovery, scriptedop.Cut), amiss: undiscovered("provider"), about: "discovery", text: [2]string{"reading the response"}},
-		{name: "another path", env: []string{"OIDC_ISSUER={issuer}elsewhere"}, amiss: undiscovered("configuration"), about: "discovery", text: [2]string{"404", "spell the issuer"}},
-		{name: "a page", change: answers(scriptedop.Discovery, scriptedop.Body(200, "text/html", "welcome")), amiss: undiscovered("configuration"), about: "discovery", text: [2]string{"is no discovery document", "spell the issuer"}},
-		{name: "an outage", change: answers(scriptedop.Discovery, scriptedop.Status(503)), amiss: undiscovered("provider"), about: "discovery", text: [2]string{"503", "later"}},
+		{name: "nobody there", env: []string{"OIDC_ISSUER=http://127.0.0.1:1"}, problems: unreached("network"), about: "discovery", text: [2]string{"nothing listens there", "spell host and port"}},
+		{name: "no such host", env: []string{"OIDC_ISSUER=https://unknown.invalid"}, problems: unreached("network"), about: "discovery", text: [2]string{`"unknown.invalid" is not known here`, "spell the host"}},
+		{name: "an answer that does not come", change: answers(scriptedop.Discovery, scriptedop.Hang), problems: unreached("network"), about: "discovery", text: [2]string{"no answer within 5s", "firewall"}},
+		{name: "an answer that breaks off", change: answers(scriptedop.Discovery, scriptedop.Cut), problems: undiscovered("provider"), about: "discovery", text: [2]string{"reading the response"}},
+		{name: "another path", env: []string{"OIDC_ISSUER={issuer}elsewhere"}, problems: undiscovered("configuration"), about: "discovery", text: [2]string{"404", "spell the issuer"}},
+		{name: "a page", change: answers(scriptedop.Discovery, scriptedop.Body(200, "text/html", "welcome")), problems: undiscovered("configuration"), about: "discovery", text: [2]string{"is no discovery document", "spell the issuer"}},
+		{name: "an outage", change: answers(scriptedop.Discovery, scriptedop.Status(503)), problems: undiscovered("provider"), about: "discovery", text: [2]string{"503", "later"}},
 		{
-			name: "CF-04 another spelling of the issuer", env: []string{"OIDC_ISSUER={issuer without slash}"}, amiss: rest(map[string]string{"issuer": "failed configuration"}, "endpoints"),
+			name: "CF-04 another spelling of the issuer", env: []string{"OIDC_ISSUER={issuer without slash}"}, problems: rest(map[string]string{"issuer": "failed configuration"}, "endpoints"),
 			about: "issuer", text: [2]string{"calls itself", "the slash at the end counts"},
 		},
 		{
-			name: "CF-04 another issuer", change: without("issuer", "https://another.example"), amiss: rest(map[string]string{"issuer": "failed configuration"}, "endpoints"),
+			name: "CF-04 another issuer", change: without("issuer", "https://another.example"), problems: rest(map[string]string{"issuer": "failed configuration"}, "endpoints"),
 			about: "issuer", text: [2]string{`calls itself "https://another.example"`, "to the letter"},
 		},
-		{name: "CF-05 an endpoint without TLS", change: without("token_endpoint", "http://op.example/token"), amiss: rest(map[string]string{"endpoints": "failed provider"}), about: "endpoints", text: [2]string{"token_endpoint is not https"}},
+		{name: "CF-05 an endpoint without TLS", change: without("token_endpoint", "http://op.example/token"), problems: rest(map[string]string{"endpoints": "failed provider"}), about: "endpoints", text: [2]string{"token_endpoint is not https"}},
 		{
-			name: "no common algorithm", env: []string{"ID_TOKEN_ALG=RS256"}, amiss: map[string]string{"algorithms": "failed configuration", "key_set": "failed configuration"},
+			name: "no common algorithm", env: []string{"ID_TOKEN_ALG=RS256"}, problems: map[string]string{"algorithms": "failed configuration", "key_set": "failed configuration"},
 			about: "algorithms", text: [2]string{`"ES256"`, "ID_TOKEN_ALG"},
 		},
 		{name: "algorithms not said", change: without("id_token_signing_alg_values_supported"), about: "algorithms", text: [2]string{"does not say"}},
-		{name: "an empty key set", change: answers(scriptedop.JWKS, scriptedop.Body(200, "application/json", `{"keys":[]}`)), amiss: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"no usable signature key"}},
-		{name: "no key set", change: answers(scriptedop.JWKS, scriptedop.Status(500)), amiss: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"500"}},
-		{name: "PKCE without S256", change: without("code_challenge_methods_supported", []string{"plain"}), amiss: map[string]string{"pkce": "failed provider"}, about: "pkce", text: [2]string{"without S256"}},
+		{name: "an empty key set", change: answers(scriptedop.JWKS, scriptedop.Body(200, "application/json", `{"keys":[]}`)), problems: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"no usable signature key"}},
+		{name: "no key set", change: answers(scriptedop.JWKS, scriptedop.Status(500)), problems: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"500"}},
+		{name: "PKCE without S256", change: without("code_challenge_methods_supported", []string{"plain"}), problems: map[string]string{"pkce": "failed provider"}, about: "pkce", text: [2]string{"without S256"}},
 		{name: "PKCE not said", change: without("code_challenge_methods_supported"), about: "pkce", text: [2]string{"does not say"}},
-		{name: "a clock that is behind", change: func(op *scriptedop.Provider) { dated(op, 5*time.Minute, "0") }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"behind the provider's; beyond 1m0s", "time server"}},
-		{name: "a clock that is ahead", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "0") }, amiss: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"ahead of the provider's; beyond 1m0s"}},
-		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second, "0") }, amiss: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is borne"}},
+		{name: "a clock that is behind", change: func(op *scriptedop.Provider) { dated(op, 5*time.Minute, "0") }, problems: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"behind the provider's; beyond 1m0s", "time server"}},
+		{name: "a clock that is ahead", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "0") }, problems: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"ahead of the provider's; beyond 1m0s"}},
+		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second, "0") }, problems: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is borne"}},
 		{name: "answers from a cache", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "300") }, about: "clock", text: [2]string{"agree"}},
 		{name: "no back-channel logout", change: func(op *scriptedop.Provider) {
 			op.Edit(scriptedop.Discovery, func(document map[string]any) {
 				document["backchannel_logout_supported"], document["backchannel_logout_session_supported"] = false, false
 			})
-		}, amiss: map[string]string{"backchannel_logout": "warning provider"}},
+		}, problems: map[string]string{"backchannel_logout": "warning provider"}},
 	}
 }
 
@@ -146,18 +146,18 @@ func clientCases() []doctorCase {
 		return answers(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
 	}
 	return []doctorCase{
-		{name: "a wrong secret", env: []string{"AUTH0_CLIENT_SECRET=another"}, amiss: refused, about: "client", text: [2]string{"401 invalid_client", "AUTH0_CLIENT_SECRET anew"}},
+		{name: "a wrong secret", env: []string{"AUTH0_CLIENT_SECRET=another"}, problems: refused, about: "client", text: [2]string{"401 invalid_client", "AUTH0_CLIENT_SECRET anew"}},
 		{name: "the secret in the form", env: []string{"CLIENT_AUTH=client_secret_post"}, about: "client", text: [2]string{"client_secret_post"}},
-		{name: "a wrong secret, as Auth0 says it", change: answer(401, "access_denied"), amiss: refused, about: "client", text: [2]string{"401 access_denied", "AUTH0_CLIENT_SECRET anew"}},
+		{name: "a wrong secret, as Auth0 says it", change: answer(401, "access_denied"), problems: refused, about: "client", text: [2]string{"401 access_denied", "AUTH0_CLIENT_SECRET anew"}},
 		{name: "a method that is not offered", change: func(op *scriptedop.Provider) {
 			without("token_endpoint_auth_methods_supported", []string{"private_key_jwt"})(op)
 			answer(401, "invalid_client")(op)
-		}, amiss: refused, about: "client", text: [2]string{"client_secret_basic", `CLIENT_AUTH to one of "private_key_jwt"`}},
-		{name: "no code grant", change: answer(400, "unauthorized_client"), amiss: refused, about: "client", text: [2]string{"does not let it redeem", "authorization code grant"}},
-		{name: "a provider that takes every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"took a code that does not exist"}},
-		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told: the provider answered 401", "sign in once"}},
-		{name: "another answer", change: answer(400, "invalid_request"), amiss: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told"}},
-		{name: "an outage of the token endpoint", change: answer(502, "server_error"), amiss: map[string]string{"client": "failed provider"}, about: "client", text: [2]string{"502"}},
+		}, problems: refused, about: "client", text: [2]string{"client_secret_basic", `CLIENT_AUTH to one of "private_key_jwt"`}},
+		{name: "no code grant", change: answer(400, "unauthorized_client"), problems: refused, about: "client", text: [2]string{"does not let it redeem", "authorization code grant"}},
+		{name: "a provider that takes every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"took a code that does not exist"}},
+		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told: the provider answered 401", "sign in once"}},
+		{name: "another answer", change: answer(400, "invalid_request"), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told"}},
+		{name: "an outage of the token endpoint", change: answer(502, "server_error"), problems: map[string]string{"client": "failed provider"}, about: "client", text: [2]string{"502"}},
 	}
 }
 
@@ -165,27 +165,27 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 	unknown := map[string]string{"callback": "failed configuration", "authorization_request": "skipped"}
 	request := map[string]string{"authorization_request": "failed configuration"}
 	return []doctorCase{
-		{name: "an unknown redirect URI", change: answers(scriptedop.Authorize, scriptedop.Body(400, "text/html", "no")), amiss: unknown, about: "callback", text: [2]string{"does not know " + apptest.CallbackURL + " (", "register " + apptest.CallbackURL}},
-		{name: "an unknown redirect URI, and a page for errors", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/signin/error")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
-		{name: "an unknown redirect URI, and a page of another name", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/oops?error=invalid_request")), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
-		{name: "an unknown client", env: []string{"AUTH0_CLIENT_ID=another"}, amiss: map[string]string{
+		{name: "an unknown redirect URI", change: answers(scriptedop.Authorize, scriptedop.Body(400, "text/html", "no")), problems: unknown, about: "callback", text: [2]string{"does not know " + apptest.CallbackURL + " (", "register " + apptest.CallbackURL}},
+		{name: "an unknown redirect URI, and a page for errors", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/signin/error")), problems: unknown, about: "callback", text: [2]string{"does not know"}},
+		{name: "an unknown redirect URI, and a page of another name", change: answers(scriptedop.Authorize, scriptedop.Redirect(302, "/oops?error=invalid_request")), problems: unknown, about: "callback", text: [2]string{"does not know"}},
+		{name: "an unknown client", env: []string{"AUTH0_CLIENT_ID=another"}, problems: map[string]string{
 			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped",
 		}, about: "callback", text: [2]string{"or not the client id", "AUTH0_CLIENT_ID"}},
-		{name: "a page, and none for another address", change: answers(scriptedop.Authorize, unknownTo("redirect_uri", "https://unregistered.invalid/callback", page)), amiss: map[string]string{"authorization_request": "skipped"}, about: "callback", text: [2]string{"refuses another (400)"}},
-		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), amiss: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", apptest.CallbackURL}},
-		{name: "any redirect URI", change: lax(scriptedop.Authorize), amiss: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
-		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), amiss: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
-		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), amiss: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},
+		{name: "a page, and none for another address", change: answers(scriptedop.Authorize, unknownTo("redirect_uri", "https://unregistered.invalid/callback", page)), problems: map[string]string{"authorization_request": "skipped"}, about: "callback", text: [2]string{"refuses another (400)"}},
+		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), problems: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", apptest.CallbackURL}},
+		{name: "any redirect URI", change: lax(scriptedop.Authorize), problems: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
+		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), problems: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
+		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), problems: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},
 		{name: "somebody would have to sign in", change: responds("login_required"), about: "authorization_request", text: [2]string{"login_required"}},
-		{name: "a scope that is not allowed", change: responds("invalid_scope"), amiss: request, about: "authorization_request", text: [2]string{"invalid_scope", "AUTH0_SCOPES"}},
-		{name: "an unknown audience", change: responds("access_denied"), amiss: request, about: "authorization_request", text: [2]string{"access_denied", "AUTH0_AUDIENCE"}},
-		{name: "a code of nobody's", change: responds("<script>"), amiss: map[string]string{"authorization_request": "warning provider"}, about: "authorization_request", text: [2]string{"(other)"}},
+		{name: "a scope that is not allowed", change: responds("invalid_scope"), problems: request, about: "authorization_request", text: [2]string{"invalid_scope", "AUTH0_SCOPES"}},
+		{name: "an unknown audience", change: responds("access_denied"), problems: request, about: "authorization_request", text: [2]string{"access_denied", "AUTH0_AUDIENCE"}},
+		{name: "a code of nobody's", change: responds("<script>"), problems: map[string]string{"authorization_request": "warning provider"}, about: "authorization_request", text: [2]string{"(other)"}},
 		{name: "pushed requests", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, about: "pushed_requests", text: [2]string{"is pushed"}},
-		{name: "an unknown redirect URI, pushed", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: answers(scriptedop.PAR, scriptedop.JSON(400, map[string]any{"error": "invalid_request"})), amiss: unknown, about: "callback", text: [2]string{"does not know"}},
-		{name: "pushed requests that are not taken", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: without("pushed_authorization_request_endpoint"), amiss: map[string]string{
+		{name: "an unknown redirect URI, pushed", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: answers(scriptedop.PAR, scriptedop.JSON(400, map[string]any{"error": "invalid_request"})), problems: unknown, about: "callback", text: [2]string{"does not know"}},
+		{name: "pushed requests that are not taken", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: without("pushed_authorization_request_endpoint"), problems: map[string]string{
 			"pushed_requests": "failed configuration", "callback": "skipped", "authorization_request": "skipped",
 		}},
-		{name: "pushed requests that are required", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=never"}, change: without("require_pushed_authorization_requests", true), amiss: map[string]string{"pushed_requests": "failed configuration"}},
+		{name: "pushed requests that are required", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=never"}, change: without("require_pushed_authorization_requests", true), problems: map[string]string{"pushed_requests": "failed configuration"}},
 		{name: "pushed requests by themselves", change: without("require_pushed_authorization_requests", true), about: "pushed_requests", text: [2]string{"is pushed"}},
 	}
 }
@@ -193,12 +193,12 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 func signOutCases(page http.HandlerFunc) []doctorCase {
 	const parameter = "post_logout_redirect_uri"
 	return []doctorCase{
-		{name: "no sign-out", change: without("end_session_endpoint"), amiss: map[string]string{"sign_out": "warning provider"}, about: "sign_out", text: [2]string{"stay signed in there"}},
-		{name: "an unknown address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, apptest.SignedOutURL, page)), amiss: map[string]string{"sign_out": "failed configuration"}, about: "sign_out", text: [2]string{"does not know " + apptest.SignedOutURL, "register " + apptest.SignedOutURL}},
+		{name: "no sign-out", change: without("end_session_endpoint"), problems: map[string]string{"sign_out": "warning provider"}, about: "sign_out", text: [2]string{"stay signed in there"}},
+		{name: "an unknown address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, apptest.SignedOutURL, page)), problems: map[string]string{"sign_out": "failed configuration"}, about: "sign_out", text: [2]string{"does not know " + apptest.SignedOutURL, "register " + apptest.SignedOutURL}},
 		{name: "a known address after sign-out", change: answers(scriptedop.EndSession, unknownTo(parameter, "https://unregistered.invalid/signed-out", page)), about: "sign_out", text: [2]string{"refuses another"}},
-		{name: "a page whatever the address after sign-out", change: answers(scriptedop.EndSession, page), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"answers alike"}},
-		{name: "any address after sign-out", change: lax(scriptedop.EndSession), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"to any address", "register one address alone"}},
-		{name: "no sign-out without a session", change: answers(scriptedop.EndSession, scriptedop.Status(400)), amiss: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"without a session (400)"}},
-		{name: "an outage of the end-session endpoint", change: answers(scriptedop.EndSession, scriptedop.Status(500)), amiss: map[string]string{"sign_out": "failed provider"}},
+		{name: "a page whatever the address after sign-out", change: answers(scriptedop.EndSession, page), problems: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"answers alike"}},
+		{name: "any address after sign-out", change: lax(scriptedop.EndSession), problems: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"to any address", "register one address alone"}},
+		{name: "no sign-out without a session", change: answers(scriptedop.EndSession, scriptedop.Status(400)), problems: map[string]string{"sign_out": "warning configuration"}, about: "sign_out", text: [2]string{"without a session (400)"}},
+		{name: "an outage of the end-session endpoint", change: answers(scriptedop.EndSession, scriptedop.Status(500)), problems: map[string]string{"sign_out": "failed provider"}},
 	}
 }

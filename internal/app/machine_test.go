@@ -19,7 +19,7 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	d := apptest.Diagnose(t, "DATA_DIR="+dir)
-	d.WantAmiss(t, nil)
+	d.WantProblems(t, nil)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the data directory holds %v, error %v", entries, err)
 	}
@@ -37,7 +37,7 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = apptest.Diagnose(t, "DATA_DIR="+a.DataDir, "PORT="+base.Port(), "DEV_PROVIDER_ADDR=127.0.0.1:"+port)
-	d.WantAmiss(t, nil)
+	d.WantProblems(t, nil)
 	if !strings.Contains(d.Find(t, "store").Found, "in use") || !strings.Contains(d.Find(t, "secret_key").Found, "kept in") {
 		t.Errorf("it says\n%s", d.Raw)
 	}

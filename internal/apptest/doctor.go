@@ -61,8 +61,8 @@ func (d *Diagnosis) Find(t *testing.T, check string) Finding {
 	return d.Findings[i]
 }
 
-// amiss maps each check that is not ok to its verdict and the side that is at fault.
-func (d *Diagnosis) amiss() map[string]string {
+// problems maps each check that is not ok to its verdict and the side that is at fault.
+func (d *Diagnosis) problems() map[string]string {
 	list := make(map[string]string)
 	for _, f := range d.Findings {
 		if f.Verdict != authn.VerdictOK {
@@ -72,11 +72,11 @@ func (d *Diagnosis) amiss() map[string]string {
 	return list
 }
 
-// WantAmiss checks which checks are not ok, such as "client": "failed configuration". It
+// WantProblems checks which checks are not ok, such as "client": "failed configuration". It
 // also checks that the exit status and the JSON agree, and that each fault has a remedy.
-func (d *Diagnosis) WantAmiss(t *testing.T, want map[string]string) {
+func (d *Diagnosis) WantProblems(t *testing.T, want map[string]string) {
 	t.Helper()
-	if got := d.amiss(); !maps.Equal(got, want) {
+	if got := d.problems(); !maps.Equal(got, want) {
 		t.Errorf("not ok are %v, want %v:\n%s", got, want, d.Raw)
 	}
 	failed := slices.ContainsFunc(slices.Collect(maps.Values(want)), func(v string) bool { return strings.HasPrefix(v, "failed") })

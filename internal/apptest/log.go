@@ -26,26 +26,26 @@ type listeningLine struct {
 func NewLog() *Log { return &Log{listening: make(chan listeningLine, 1)} }
 
 // Write appends to the log.
-func (b *Log) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range bytes.Lines(p) {
-		var l listeningLine
-		if json.Unmarshal(line, &l) == nil && l.Msg == "listening" {
-			b.listening <- l
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for text := range bytes.Lines(p) {
+		var line listeningLine
+		if json.Unmarshal(text, &line) == nil && line.Msg == "listening" {
+			l.listening <- line
 		}
 	}
-	return b.text.Write(p)
+	return l.text.Write(p)
 }
 
 // Count returns how many times the program has written a text.
-func (b *Log) Count(text string) int { return strings.Count(b.String(), text) }
+func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
 // String returns the whole log.
-func (b *Log) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Logged returns the lines of the log that have a message, and belong to a request unless

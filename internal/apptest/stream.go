@@ -11,9 +11,11 @@ import (
 
 // Stream is the event stream of an open page.
 type Stream struct {
-	t        *testing.T
 	Response *http.Response
-	Events   chan Event // closed when the stream has ended
+	// Events has all events and comments. It is closed at the end of the stream.
+	Events chan Event
+
+	t *testing.T
 }
 
 // Event is a server-sent event. A comment has neither a name nor data.

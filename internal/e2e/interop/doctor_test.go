@@ -15,7 +15,7 @@ type providerCase struct {
 	secret              string
 	callback, signedOut string
 	env                 []string
-	amiss               map[string]string
+	problems            map[string]string
 }
 
 func providerCases() map[string]providerCase {
@@ -63,7 +63,7 @@ func TestDoctorBesideDevop(t *testing.T) {
 				}
 			})
 			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret}, tt.env...)
-			apptest.Diagnose(t, env...).WantAmiss(t, tt.amiss)
+			apptest.Diagnose(t, env...).WantProblems(t, tt.problems)
 		})
 	}
 }
@@ -91,15 +91,15 @@ func TestDoctorBesideCertified(t *testing.T) {
 			t.Parallel()
 			issuer := providers.start(t, wantedProvider{Client: client(tt)})
 			env := append([]string{"OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret}, tt.env...)
-			apptest.Diagnose(t, env...).WantAmiss(t, tt.amiss)
+			apptest.Diagnose(t, env...).WantProblems(t, tt.problems)
 		})
 	}
 	// The report names exactly what has to be registered.
 	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
-	registered := publicKey(apptest.Diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...), t)
+	registered := publicKey(t, apptest.Diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...))
 	for name, tt := range map[string]struct {
-		key   string
-		amiss map[string]string
+		key      string
+		problems map[string]string
 	}{
 		"a key":       {env[2], nil},
 		"another key": {"CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), map[string]string{"client": "failed configuration"}},
@@ -110,14 +110,14 @@ func TestDoctorBesideCertified(t *testing.T) {
 			delete(metadata, "client_secret")
 			metadata["jwks"] = map[string]any{"keys": []any{registered}}
 			issuer := providers.start(t, wantedProvider{Client: metadata})
-			apptest.Diagnose(t, append(env[:2:2], tt.key, "OIDC_ISSUER="+issuer)...).WantAmiss(t, tt.amiss)
+			apptest.Diagnose(t, append(env[:2:2], tt.key, "OIDC_ISSUER="+issuer)...).WantProblems(t, tt.problems)
 		})
 	}
 }
 
 // publicKey returns the key that is to be registered, and checks that nothing private is
 // shown.
-func publicKey(d *apptest.Diagnosis, t *testing.T) (jwk map[string]any) {
+func publicKey(t *testing.T, d *apptest.Diagnosis) (jwk map[string]any) {
 	t.Helper()
 	values := make(map[string]string)
 	for _, registration := range d.Register {
