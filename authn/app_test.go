@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -21,32 +22,33 @@ import (
 type app struct {
 	*httptest.Server
 	op       *scriptedop.Provider
+	provider *openid.Provider
 	rp       *authn.RelyingParty
 	sessions *authn.Sessions
 	tokens   *authn.TokenSource
 	store    authn.Store
-	clock    *movingClock
-	log      *lockedBuffer
+	clock    *clock
+	log      *logBuffer
 	// demand is made of every sign-in.
-	demand authn.Demand
+	demand openid.Demand
 }
 
 // appOptions say what is special about an app. The zero appOptions make one whose
 // provider signs with ES256: making an RSA key takes a test longer than all the rest.
 type appOptions struct {
 	op scriptedop.Config
-	// config changes the relying party's configuration.
-	config func(*authn.Config)
+	// config changes the configuration.
+	config func(*settings)
 	// secure serves https, as form_post needs it.
 	secure bool
-	demand authn.Demand
+	demand openid.Demand
 	// beside is an app whose keys, store, clock and provider this one takes over.
 	beside *app
 }
 
 func newApp(t testing.TB, o appOptions) *app {
 	t.Helper()
-	a := &app{clock: &movingClock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer), demand: o.demand}
+	a := &app{clock: &clock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(logBuffer), demand: o.demand}
 	if o.op.Keys == nil {
 		o.op.Keys = []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}
 	}
@@ -68,11 +70,13 @@ func newApp(t testing.TB, o appOptions) *app {
 	if o.config != nil {
 		o.config(&cfg)
 	}
+	var sessions authn.Config
+	a.provider, sessions = cfg.build(t)
 	var err error
-	if a.rp, err = authn.NewRelyingParty(cfg); err != nil {
+	if a.rp, err = authn.NewRelyingParty(sessions); err != nil {
 		t.Fatal(err)
 	}
-	if a.sessions, err = authn.NewSessions(cfg); err != nil {
+	if a.sessions, err = authn.NewSessions(sessions); err != nil {
 		t.Fatal(err)
 	}
 	a.tokens = authn.NewTokenSource(a.rp, a.sessions)
@@ -86,21 +90,38 @@ func newApp(t testing.TB, o appOptions) *app {
 	return a
 }
 
-func (a *app) configuration(t testing.TB, scheme string) authn.Config {
+// settings are the configurations of a provider and of the sessions beside it.
+type settings struct {
+	openid.Config
+	Sessions authn.Config
+}
+
+// build returns the provider, and the configuration of its sessions with the clock and the log
+// of the provider's.
+func (s settings) build(t testing.TB) (*openid.Provider, authn.Config) {
+	t.Helper()
+	provider, err := openid.New(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Sessions.Provider, s.Sessions.Now, s.Sessions.Log = provider, s.Now, s.Log
+	return provider, s.Sessions
+}
+
+func (a *app) configuration(t testing.TB, scheme string) settings {
 	t.Helper()
 	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
 	if err != nil {
 		t.Fatal(err)
 	}
 	origin := scheme + "://" + a.Listener.Addr().String()
-	return authn.Config{
-		Issuer: a.op.Issuer, ClientID: a.op.ClientID, ClientSecret: authn.Secret(a.op.ClientSecret),
-		ClientAuth: authn.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
+	return settings{openid.Config{
+		Issuer: a.op.Issuer, ClientID: a.op.ClientID, ClientSecret: openid.Secret(a.op.ClientSecret),
+		ClientAuth: openid.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
 		Scopes: []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
-		Keys: keys, Store: a.store, Secure: scheme == "https", Idle: time.Hour, Absolute: 24 * time.Hour, SessionsPerPerson: 50,
 		Now: a.clock.Now, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
+	}, authn.Config{Keys: keys, Store: a.store, Idle: time.Hour, Absolute: 24 * time.Hour, SessionsPerPerson: 50}}
 }
 
 func (a *app) routes() http.Handler {
@@ -108,10 +129,12 @@ func (a *app) routes() http.Handler {
 	handle := func(pattern string, handler func(http.ResponseWriter, *http.Request) error) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := handler(w, r); err != nil {
-				w.Header().Set("Reason", string(authn.ReasonOf(err)))
-				if e, ok := errors.AsType[*authn.Error](err); ok {
+				w.Header().Set("Reason", string(openid.ReasonOf(err)))
+				if e, ok := errors.AsType[*openid.Error](err); ok {
 					w.Header().Set("Code", e.Code)
-					w.Header().Set("Return-To", e.ReturnTo)
+				}
+				if e, ok := errors.AsType[*authn.SignInError](err); ok {
+					w.Header().Set("Return-To", e.ReturnTo.String())
 				}
 				http.Error(w, err.Error(), http.StatusBadRequest)
 			}
@@ -135,8 +158,9 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	r = r.WithContext(authn.NewContext(r.Context(), s))
-	location, err := a.rp.Begin(w, r, authn.AuthorizationRequest{
-		ReturnTo: r.FormValue("return_to"), Link: r.URL.Query(), Demand: a.demand, SwitchAccount: r.FormValue("switch") == "1",
+	returnTo, _ := authn.ParseReturnPath(r.FormValue("return_to"))
+	location, err := a.rp.Begin(w, r, authn.SignInRequest{
+		ReturnTo: returnTo, Link: r.URL.Query(), Demand: a.demand, SwitchAccount: r.FormValue("switch") == "1",
 	})
 	if err == nil {
 		http.Redirect(w, r, location, http.StatusSeeOther)
@@ -159,14 +183,14 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.sessions.Start(w, r, in); err != nil {
 		return err
 	}
-	http.Redirect(w, r, in.ReturnTo, http.StatusSeeOther)
+	http.Redirect(w, r, in.ReturnTo.String(), http.StatusSeeOther)
 	return nil
 }
 
 // who is the answer of GET /me.
 type who struct {
 	Issuer, Subject, SID string
-	Profile              authn.Profile
+	Profile              openid.Profile
 	Claims               map[string]json.RawMessage
 	Expires, IdleUntil   time.Time
 	Note                 any
@@ -243,45 +267,67 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *app) backchannelLogout(_ http.ResponseWriter, r *http.Request) error {
-	token, err := a.rp.VerifyLogoutToken(r.Context(), r.PostFormValue("logout_token"))
+	token, err := a.provider.VerifyLogoutToken(r.Context(), r.PostFormValue("logout_token"))
 	if err == nil {
 		_, err = a.sessions.EndAll(r.Context(), token)
 	}
 	return err
 }
 
-// movingClock stands still until it is moved.
-type movingClock struct {
+// clock stands still until it is moved.
+type clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func (c *movingClock) Now() time.Time {
+func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *movingClock) Move(d time.Duration) {
+func (c *clock) Move(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// lockedBuffer is a log that can be read while it is written.
-type lockedBuffer struct {
+func (c *clock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
+func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// readyApp returns an app whose provider is discovered and whose keys are fetched: no
+// input of a fuzz target makes it ask again and again.
+func readyApp(f *testing.F) *app {
+	f.Helper()
+	a := newApp(f, appOptions{})
+	if _, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), authn.SignInRequest{}); err != nil {
+		f.Fatal(err)
+	}
+	token := a.op.LogoutToken()
+	token.Claims["sub"] = "alice"
+	if _, err := a.provider.VerifyLogoutToken(f.Context(), token.Compact()); err != nil {
+		f.Fatal(err)
+	}
+	return a
 }

@@ -49,7 +49,7 @@ func TestAuthorizationRequest(t *testing.T) {
 func TestAuthorizationRequestByConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		config     func(*authn.Config)
+		config     func(*settings)
 		metadata   func(map[string]any)
 		secure     bool
 		parameter  string
@@ -57,7 +57,7 @@ func TestAuthorizationRequestByConfiguration(t *testing.T) {
 		wantAbsent bool
 	}{
 		"AR-01 form_post": {
-			config: func(c *authn.Config) { c.ResponseMode = "form_post" }, secure: true,
+			config: func(c *settings) { c.ResponseMode = "form_post" }, secure: true,
 			parameter: "response_mode", want: "form_post",
 		},
 		"AR-03 the provider lists plain alone": {
@@ -69,7 +69,7 @@ func TestAuthorizationRequestByConfiguration(t *testing.T) {
 			parameter: "code_challenge_method", want: "S256",
 		},
 		"AR-09 without refresh": {
-			config:    func(c *authn.Config) { c.Scopes = []string{"openid", "email"} },
+			config:    func(c *settings) { c.Scopes = []string{"openid", "email"} },
 			parameter: "scope", want: "openid email",
 		},
 		"AR-09 the provider does not offer refresh": {
@@ -77,7 +77,7 @@ func TestAuthorizationRequestByConfiguration(t *testing.T) {
 			parameter: "scope", want: "openid profile email",
 		},
 		"an audience": {
-			config:    func(c *authn.Config) { c.Audience = "https://api.example.com" },
+			config:    func(c *settings) { c.Audience = "https://api.example.com" },
 			parameter: "audience", want: "https://api.example.com",
 		},
 		"AR-10 the endpoint has a query of its own": {
@@ -117,7 +117,7 @@ func TestAuthorizationRequestIsFresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var ones [256]int
 			for range logins {
-				location, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/login", nil), authn.AuthorizationRequest{ReturnTo: "/orders"})
+				location, err := a.rp.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/login", nil), authn.SignInRequest{ReturnTo: localPath(t, "/orders")})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -2,12 +2,14 @@ package authn_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -39,7 +41,7 @@ func TestCodeInjection(t *testing.T) {
 		t.Parallel()
 		a := newApp(t, appOptions{})
 		b, got := inject(t, a, func(request string) string { return request })
-		b.wantRefused(got, authn.ReasonTokenRequestFailed, 1, 0)
+		b.wantRefused(got, openid.ReasonTokenRequestFailed, 1, 0)
 	})
 	t.Run("CB-03 the provider does not: the nonce tells", func(t *testing.T) {
 		t.Parallel()
@@ -49,7 +51,7 @@ func TestCodeInjection(t *testing.T) {
 			a.op.Correct(scriptedop.Token)(w, r)
 		})
 		b, got := inject(t, a, func(request string) string { return change(t, request, "code_challenge", "") })
-		b.wantRefused(got, authn.ReasonIDTokenInvalid, 1, 0)
+		b.wantRefused(got, openid.ReasonIDTokenInvalid, 1, 0)
 	})
 }
 
@@ -107,7 +109,7 @@ func TestResponseIssuer(t *testing.T) {
 				b.wantSignedIn(got, "alice")
 				return
 			}
-			b.wantRefused(got, authn.ReasonIssuerMismatch, 0, 0)
+			b.wantRefused(got, openid.ReasonIssuerMismatch, 0, 0)
 		})
 	}
 }
@@ -123,7 +125,7 @@ func TestErrorResponse(t *testing.T) {
 		b := a.person(t)
 		request := b.begin("")
 		other := query(t, a.person(t).begin("")).Get("state")
-		b.wantRefused(b.get(a.URL+"/callback?error=access_denied"), authn.ReasonResponseMalformed, 0, 0)
+		b.wantRefused(b.get(a.URL+"/callback?error=access_denied"), openid.ReasonResponseMalformed, 0, 0)
 		got := b.get(a.URL + "/callback?error=access_denied&state=" + other)
 		b.wantRefused(got, authn.ReasonTransactionMissing, 0, 0)
 		if strings.Contains(got.text, "access_denied") {
@@ -151,7 +153,7 @@ func TestErrorResponse(t *testing.T) {
 			})
 			b := a.person(t)
 			got := b.get(b.authorize(b.begin("return_to=/orders")))
-			b.wantRefused(got, authn.ReasonDeclined, 0, 0)
+			b.wantRefused(got, openid.ReasonDeclined, 0, 0)
 			if got.header.Get("Code") != tt.want || got.header.Get("Return-To") != "/orders" {
 				t.Errorf("code %q, way back %q", got.header.Get("Code"), got.header.Get("Return-To"))
 			}
@@ -197,14 +199,14 @@ func TestMalformedResponse(t *testing.T) {
 				b.wantSignedIn(got, "alice")
 				return
 			}
-			b.wantRefused(got, authn.ReasonResponseMalformed, 0, 0)
+			b.wantRefused(got, openid.ReasonResponseMalformed, 0, 0)
 		})
 	}
 }
 
 func TestFormPost(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, appOptions{secure: true, config: func(c *authn.Config) { c.ResponseMode = "form_post" }})
+	a := newApp(t, appOptions{secure: true, config: func(c *settings) { c.ResponseMode = "form_post" }})
 	b := a.person(t)
 	login := b.get(a.URL + "/login")
 	if cookie := login.header.Get("Set-Cookie"); !strings.Contains(cookie, "; SameSite=None") || !strings.Contains(cookie, "; Secure") || !strings.HasPrefix(cookie, "__Host-txn_") {
@@ -224,4 +226,40 @@ func TestFormPost(t *testing.T) {
 	if session < 0 || !strings.Contains(got.header["Set-Cookie"][session], "; SameSite=Lax") {
 		t.Errorf("CB-13 the session's cookies are %q", got.header["Set-Cookie"])
 	}
+}
+
+func FuzzCallback(f *testing.F) {
+	a := readyApp(f)
+	for _, seed := range []string{
+		"code=c&state=STATE&iss=ISSUER", "code=c&state=STATE", "error=access_denied&state=STATE&iss=ISSUER",
+		"code=c&error=e&state=STATE&iss=ISSUER", "state=STATE&iss=ISSUER", "code=c&state=STATE&state=x", "code[]=c&state=STATE",
+		"code=c&code=d&state=STATE&iss=ISSUER", "error=%3Cscript%3E&error_description=%0d%0a&state=STATE&iss=ISSUER", "", "state=", "%zz", "a;b",
+		"code=" + strings.Repeat("c", 5000) + "&state=STATE&iss=ISSUER",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/callback", nil)
+		request, err := a.rp.Begin(w, r, authn.SignInRequest{ReturnTo: localPath(t, "/orders")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range w.Result().Cookies() {
+			r.AddCookie(c)
+		}
+		state := query(t, request).Get("state")
+		response, _ := url.ParseQuery(strings.NewReplacer("ISSUER", url.QueryEscape(a.op.Issuer), "STATE", state).Replace(raw))
+		before := a.op.Calls(scriptedop.Token)
+		_, err = a.rp.Complete(httptest.NewRecorder(), r, response)
+		if openid.ReasonOf(err) == "" {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		ours := response.Get("state") == state && response.Get("iss") == a.op.Issuer && response.Get("error") == ""
+		if a.op.Calls(scriptedop.Token) != before && !ours {
+			t.Fatalf("%q: the code was sent", raw)
+		}
+		if code := response.Get("code"); strings.Contains(err.Error(), state) || (len(code) > 20 && strings.Contains(err.Error(), code)) {
+			t.Fatalf("%q: quoted in %q", raw, err)
+		}
+	})
 }

@@ -3,16 +3,18 @@ package authn
 import (
 	"context"
 	"time"
+
+	"latchkey/authn/openid"
 )
 
-// Caller is who a request to an API comes from: a person who is signed in, or whoever
-// holds an access token. Exactly one of Session and Token is set.
+// Caller is who a request to an API comes from: a person who is signed in, or the holder of an
+// access token. Exactly one of Session and Token is set.
 type Caller struct {
 	Session *Session
-	Token   *AccessToken
+	Token   *openid.AccessToken
 }
 
-// Issuer is who vouches for the caller.
+// Issuer returns the issuer that identifies the caller.
 func (c *Caller) Issuer() string {
 	if c.Token != nil {
 		return c.Token.Issuer
@@ -20,8 +22,8 @@ func (c *Caller) Issuer() string {
 	return c.Session.Identity.Issuer
 }
 
-// Subject is who the caller is, by the Issuer's name for them. With a token that a client
-// got for itself it is the client.
+// Subject returns the Issuer's identifier of the caller. With a token that a client got for
+// itself it is the client's.
 func (c *Caller) Subject() string {
 	if c.Token != nil {
 		return c.Token.Subject
@@ -29,28 +31,28 @@ func (c *Caller) Subject() string {
 	return c.Session.Identity.Subject
 }
 
-// Profile is what is known of a person. Most access tokens say nothing of it.
-func (c *Caller) Profile() Profile {
+// Profile returns the standard claims of the caller. Most access tokens have none.
+func (c *Caller) Profile() openid.Profile {
 	if c.Token != nil {
-		return Identity{IDToken: c.Token.Claims}.profile()
+		return c.Token.Profile()
 	}
 	return c.Session.Identity.Profile
 }
 
-// Claims are what the provider says of the caller: in the access token, or else in the ID
-// token and userinfo of the sign-in.
-func (c *Caller) Claims() []SourcedClaim {
+// Claims returns what the provider says of the caller: in the access token, or in the ID token
+// and userinfo of the sign-in.
+func (c *Caller) Claims() []openid.SourcedClaim {
 	if c.Token == nil {
 		return c.Session.Identity.Claims()
 	}
-	var list []SourcedClaim
+	var list []openid.SourcedClaim
 	for _, claim := range c.Token.Claims.List() {
-		list = append(list, SourcedClaim{claim, SourceAccessToken})
+		list = append(list, openid.SourcedClaim{Claim: claim, Source: openid.SourceAccessToken})
 	}
 	return list
 }
 
-// Expires is when the caller must prove anew who it is.
+// Expires returns when the caller must authenticate again.
 func (c *Caller) Expires() time.Time {
 	if c.Token != nil {
 		return c.Token.Expires
@@ -58,8 +60,7 @@ func (c *Caller) Expires() time.Time {
 	return c.Session.IdleUntil
 }
 
-// Scopes are those of the access token: of the one that was sent, or of the one that
-// belongs to the session.
+// Scopes returns the scopes of the access token: the one that was sent, or the session's.
 func (c *Caller) Scopes() []string {
 	if c.Token != nil {
 		return c.Token.Scopes
@@ -74,7 +75,7 @@ func WithCaller(ctx context.Context, c *Caller) context.Context {
 	return context.WithValue(ctx, callerContextKey{}, c)
 }
 
-// CallerFrom returns the caller that WithCaller put there, or nil.
+// CallerFrom returns the caller that a context carries, or nil.
 func CallerFrom(ctx context.Context) *Caller {
 	c, _ := ctx.Value(callerContextKey{}).(*Caller)
 	return c

@@ -4,14 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -23,35 +22,35 @@ func TestCodeIsSentOnce(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
-		reason authn.Reason
+		reason openid.Reason
 		code   string
 		slow   bool
 	}{
-		"CB-14 invalid_grant":          {answer: oauthError(400, "invalid_grant"), reason: authn.ReasonTokenRequestFailed, code: "invalid_grant"},
-		"CB-14 invalid_client":         {answer: oauthError(401, "invalid_client"), reason: authn.ReasonTokenRequestFailed, code: "invalid_client"},
-		"CB-14 an error of its own":    {answer: oauthError(400, "MARK"), reason: authn.ReasonTokenRequestFailed, code: "other"},
-		"CB-14 an error with 200":      {answer: oauthError(200, "invalid_grant"), reason: authn.ReasonTokenRequestFailed, code: "invalid_grant"},
-		"CB-14 401 without a word":     {answer: scriptedop.Body(401, "text/plain", ""), reason: authn.ReasonTokenRequestFailed, code: "other"},
-		"CB-14 403 and a page":         {answer: scriptedop.Body(403, "text/html", "<p>MARK"), reason: authn.ReasonTokenRequestFailed, code: "other"},
-		"CB-14 429":                    {answer: scriptedop.Body(429, "text/plain", "MARK"), reason: authn.ReasonProviderUnreachable},
-		"CB-14 500":                    {answer: scriptedop.Body(500, "text/plain", "MARK"), reason: authn.ReasonProviderUnreachable},
-		"CB-14 503":                    {answer: scriptedop.Status(503), reason: authn.ReasonProviderUnreachable},
-		"CB-14 an empty object":        {answer: scriptedop.Status(200), reason: authn.ReasonTokenInvalid},
-		"CB-14 a broken line":          {answer: scriptedop.Reset, reason: authn.ReasonProviderUnreachable},
-		"CB-14 no answer":              {answer: scriptedop.Hang, reason: authn.ReasonProviderUnreachable, slow: true},
-		"CB-14 half an answer":         {answer: scriptedop.Cut, reason: authn.ReasonProviderUnreachable},
-		"CB-14 an answer that stops":   {answer: scriptedop.Stall, reason: authn.ReasonProviderUnreachable, slow: true},
-		"CB-17 nothing":                {answer: scriptedop.Body(200, "application/json", ""), reason: authn.ReasonTokenInvalid},
-		"CB-17 an array":               {answer: scriptedop.Body(200, "application/json", `["MARK"]`), reason: authn.ReasonTokenInvalid},
-		"CB-17 half a document":        {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK`), reason: authn.ReasonTokenInvalid},
-		"CB-17 a form":                 {answer: scriptedop.Body(200, "application/x-www-form-urlencoded", "access_token=MARK&token_type=Bearer"), reason: authn.ReasonTokenInvalid},
-		"CB-17 no type of content":     {answer: scriptedop.Body(200, "", `{"access_token":"MARK"}`), reason: authn.ReasonTokenInvalid},
-		"CB-17 no content":             {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, reason: authn.ReasonTokenInvalid},
-		"CB-17 a member twice":         {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK","access_token":"MARK"}`), reason: authn.ReasonTokenInvalid},
-		"DO-07 no end":                 {answer: scriptedop.Endless, reason: authn.ReasonTokenInvalid},
-		"DO-07 a bomb":                 {answer: scriptedop.GzipBomb(64), reason: authn.ReasonTokenInvalid},
-		"DO-07 an error without end":   {answer: endlessError, reason: authn.ReasonProviderUnreachable},
-		"DO-07 headers without bounds": {answer: hugeHeader, reason: authn.ReasonProviderUnreachable},
+		"CB-14 invalid_grant":          {answer: oauthError(400, "invalid_grant"), reason: openid.ReasonTokenRequestFailed, code: "invalid_grant"},
+		"CB-14 invalid_client":         {answer: oauthError(401, "invalid_client"), reason: openid.ReasonTokenRequestFailed, code: "invalid_client"},
+		"CB-14 an error of its own":    {answer: oauthError(400, "MARK"), reason: openid.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 an error with 200":      {answer: oauthError(200, "invalid_grant"), reason: openid.ReasonTokenRequestFailed, code: "invalid_grant"},
+		"CB-14 401 without a word":     {answer: scriptedop.Body(401, "text/plain", ""), reason: openid.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 403 and a page":         {answer: scriptedop.Body(403, "text/html", "<p>MARK"), reason: openid.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 429":                    {answer: scriptedop.Body(429, "text/plain", "MARK"), reason: openid.ReasonProviderUnreachable},
+		"CB-14 500":                    {answer: scriptedop.Body(500, "text/plain", "MARK"), reason: openid.ReasonProviderUnreachable},
+		"CB-14 503":                    {answer: scriptedop.Status(503), reason: openid.ReasonProviderUnreachable},
+		"CB-14 an empty object":        {answer: scriptedop.Status(200), reason: openid.ReasonTokenInvalid},
+		"CB-14 a broken line":          {answer: scriptedop.Reset, reason: openid.ReasonProviderUnreachable},
+		"CB-14 no answer":              {answer: scriptedop.Hang, reason: openid.ReasonProviderUnreachable, slow: true},
+		"CB-14 half an answer":         {answer: scriptedop.Cut, reason: openid.ReasonProviderUnreachable},
+		"CB-14 an answer that stops":   {answer: scriptedop.Stall, reason: openid.ReasonProviderUnreachable, slow: true},
+		"CB-17 nothing":                {answer: scriptedop.Body(200, "application/json", ""), reason: openid.ReasonTokenInvalid},
+		"CB-17 an array":               {answer: scriptedop.Body(200, "application/json", `["MARK"]`), reason: openid.ReasonTokenInvalid},
+		"CB-17 half a document":        {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK`), reason: openid.ReasonTokenInvalid},
+		"CB-17 a form":                 {answer: scriptedop.Body(200, "application/x-www-form-urlencoded", "access_token=MARK&token_type=Bearer"), reason: openid.ReasonTokenInvalid},
+		"CB-17 no type of content":     {answer: scriptedop.Body(200, "", `{"access_token":"MARK"}`), reason: openid.ReasonTokenInvalid},
+		"CB-17 no content":             {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, reason: openid.ReasonTokenInvalid},
+		"CB-17 a member twice":         {answer: scriptedop.Body(200, "application/json", `{"access_token":"MARK","access_token":"MARK"}`), reason: openid.ReasonTokenInvalid},
+		"DO-07 no end":                 {answer: scriptedop.Endless, reason: openid.ReasonTokenInvalid},
+		"DO-07 a bomb":                 {answer: scriptedop.GzipBomb(64), reason: openid.ReasonTokenInvalid},
+		"DO-07 an error without end":   {answer: endlessError, reason: openid.ReasonProviderUnreachable},
+		"DO-07 headers without bounds": {answer: hugeHeader, reason: openid.ReasonProviderUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,45 +96,6 @@ type rawJSON string
 
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
-func TestClientAuthentication(t *testing.T) {
-	t.Parallel()
-	for method, inHeader := range map[string]bool{authn.ClientSecretBasic: true, authn.ClientSecretPost: false} {
-		t.Run("CB-15 "+method, func(t *testing.T) {
-			t.Parallel()
-			a := newApp(t, appOptions{
-				op:     scriptedop.Config{ClientID: "client:1+%", ClientSecret: awkwardSecret},
-				config: func(c *authn.Config) { c.ClientAuth = method },
-			})
-			b := a.person(t)
-			b.wantSignedIn(b.signIn(), "alice")
-			b.wantCalls(1, 1)
-			last := a.op.Last(scriptedop.Token)
-			if got := last.Header.Get("Authorization") != ""; got != inHeader {
-				t.Errorf("in the header: %t, want %t", got, inHeader)
-			}
-			if got := last.Form.Has("client_secret"); got == inHeader {
-				t.Errorf("in the body: %t, want %t", got, !inHeader)
-			}
-			if len(last.Query) > 0 {
-				t.Errorf("the request has the query %v", last.Query)
-			}
-			if want := a.URL + "/callback"; last.Form.Get("redirect_uri") != want {
-				t.Errorf("redirect_uri is %q, want %q", last.Form.Get("redirect_uri"), want)
-			}
-		})
-	}
-	t.Run("CB-15 the wrong secret is tried once", func(t *testing.T) {
-		t.Parallel()
-		a := newApp(t, appOptions{config: func(c *authn.Config) { c.ClientSecret = "another secret of the client" }})
-		b := a.person(t)
-		got := b.signIn()
-		b.wantRefused(got, authn.ReasonTokenRequestFailed, 1, 0)
-		if got.header.Get("Code") != "invalid_client" || strings.Contains(got.text, "another secret") {
-			t.Errorf("code %q: %s", got.header.Get("Code"), got.text)
-		}
-	})
-}
-
 // TestNoRedirectIsFollowed lets one endpoint after the other redirect elsewhere.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	t.Parallel()
@@ -147,18 +107,18 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 			t.Errorf("%d redirects were followed", n)
 		}
 	})
-	for endpoint, reason := range map[scriptedop.Endpoint]authn.Reason{
-		scriptedop.Discovery: authn.ReasonProviderMisconfigured,
-		scriptedop.PAR:       authn.ReasonProviderUnreachable,
-		scriptedop.Token:     authn.ReasonTokenRequestFailed,
-		scriptedop.JWKS:      authn.ReasonProviderUnreachable,
+	for endpoint, reason := range map[scriptedop.Endpoint]openid.Reason{
+		scriptedop.Discovery: openid.ReasonProviderMisconfigured,
+		scriptedop.PAR:       openid.ReasonProviderUnreachable,
+		scriptedop.Token:     openid.ReasonTokenRequestFailed,
+		scriptedop.JWKS:      openid.ReasonProviderUnreachable,
 		scriptedop.UserInfo:  "", // a sign-in does without
 		scriptedop.Revoke:    "", // a sign-out too
 	} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			t.Run("CB-16 "+string(endpoint)+" "+http.StatusText(status), func(t *testing.T) {
 				t.Parallel()
-				a := newApp(t, appOptions{config: func(c *authn.Config) {
+				a := newApp(t, appOptions{config: func(c *settings) {
 					if endpoint == scriptedop.PAR {
 						c.PushedAuthorizationRequests = "always"
 					}
@@ -282,25 +242,4 @@ func status(t *testing.T, callback, cookies string) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
-}
-
-func TestTokenRequestNamesWhatItNeeds(t *testing.T) {
-	t.Parallel()
-	t.Run("CB-14 and nothing else", func(t *testing.T) {
-		t.Parallel()
-		a := newApp(t, appOptions{})
-		b := a.person(t)
-		b.wantSignedIn(b.signIn(), "alice")
-		var names []string
-		for name, values := range a.op.Last(scriptedop.Token).Form {
-			names = append(names, name)
-			if len(values) != 1 {
-				t.Errorf("%s is sent %d times", name, len(values))
-			}
-		}
-		slices.Sort(names)
-		if want := []string{"code", "code_verifier", "grant_type", "redirect_uri"}; !slices.Equal(names, want) {
-			t.Errorf("the form has %v, want %v", names, want)
-		}
-	})
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// cookies writes and reads the cookies of this package. With https they have the
-// __Host- prefix, so that no sibling host and no plain connection can plant one
-// (RFC 6265bis section 4.1.3.2). On http, which is loopback only, they have neither
-// prefix nor Secure: Safari stores no Secure cookie there.
+// cookies writes and reads the cookies of this package. With https they have the __Host- prefix,
+// so that no sibling host and no plain connection can plant one (RFC 6265bis section 4.1.3.2).
+// On http, which is loopback only, they have neither the prefix nor Secure: Safari stores no
+// Secure cookie there.
 type cookies struct{ secure bool }
 
 func (c cookies) name(base string) string {
@@ -19,8 +19,8 @@ func (c cookies) name(base string) string {
 	return base
 }
 
-// set sends a cookie that lives for a time, in whole seconds. A response that
-// carries a cookie is nobody else's: it must not be stored by any cache.
+// set sends a cookie with a lifetime in whole seconds. No cache may store a response that
+// carries a cookie.
 func (c cookies) set(w http.ResponseWriter, base, value string, life time.Duration, site http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
 		Name: c.name(base), Value: value, Path: "/", MaxAge: int(life / time.Second),
@@ -29,8 +29,8 @@ func (c cookies) set(w http.ResponseWriter, base, value string, life time.Durati
 	private(w)
 }
 
-// clear deletes a cookie. The attributes are those that it was set with: Chromium
-// ignores a deletion that lacks Secure.
+// clear deletes a cookie. The attributes are those that it was set with: Chromium ignores a
+// deletion without Secure.
 func (c cookies) clear(w http.ResponseWriter, base string, site http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
 		Name: c.name(base), Path: "/", MaxAge: -1,
@@ -39,8 +39,8 @@ func (c cookies) clear(w http.ResponseWriter, base string, site http.SameSite) {
 	private(w)
 }
 
-// get returns the value of a cookie that the browser sent exactly once. Two of one
-// name mean that somebody else could set one of them.
+// get returns the value of a cookie that the browser sent exactly once. Two with the same name
+// mean that another site could set one of them.
 func (c cookies) get(r *http.Request, base string) (string, bool) {
 	found := r.CookiesNamed(c.name(base))
 	if len(found) != 1 {

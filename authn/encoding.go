@@ -9,9 +9,9 @@ import (
 // errEncoding says that bytes are not what an encoder wrote.
 var errEncoding = errors.New("authn: malformed record")
 
-// encoder writes fields one after another, each byte string behind its length.
-// The order of the calls is the format; the first byte of it names its version.
-// A session is decoded on every request, and this costs a tenth of what JSON does.
+// encoder writes fields one after another, each byte string after its length. The order of the
+// calls is the format, and its first byte is the version. Every request decodes a session, and
+// this costs a tenth of what JSON does.
 type encoder struct{ buf []byte }
 
 func (e *encoder) byte(b byte) { e.buf = append(e.buf, b) }
@@ -45,8 +45,8 @@ func (e *encoder) time(t time.Time) {
 	e.int(t.UnixMicro())
 }
 
-// decoder reads what encoder wrote. After the first mistake every read returns a
-// zero value, and err says so at the end.
+// decoder reads what encoder wrote. After the first error every read returns a zero value, and
+// err reports the error at the end.
 type decoder struct {
 	buf []byte
 	bad bool

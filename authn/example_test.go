@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // A handler of a page that needs a session passes on what an API says to the person. The
@@ -14,7 +15,7 @@ func ExampleTokenSource_Client() {
 	http.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {
 		resp, err := tokens.Client(r.Context()).Get("https://api.example.com/orders")
 		switch {
-		case authn.ReasonOf(err) == authn.ReasonSessionEnded:
+		case openid.ReasonOf(err) == authn.ReasonSessionEnded:
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 			return
 		case err != nil:

@@ -7,47 +7,49 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"time"
+
+	"latchkey/authn/openid"
 )
 
 const (
-	// A lease outlives a holder that has died by so much. One that works on renews it.
+	// A lease outlives a holder that has died by this much. A holder at work renews it.
 	leaseLifetime = 6 * time.Second
 	leaseRenewal  = 2 * time.Second
-	// leaseLook is how often another node looks whether the holder is done.
-	leaseLook = 50 * time.Millisecond
-	// leaseForgotten is how long a lease must have run out to be worth nothing at first
-	// sight. Until then the two nodes' clocks may differ.
+	// leasePoll is how often another node checks whether the holder is done.
+	leasePoll = 50 * time.Millisecond
+	// A lease that expired this long ago is dead without being observed. Until then the two
+	// nodes' clocks may differ.
 	leaseForgotten = 5 * time.Minute
 )
 
-// lease says who may use a session's refresh token. It is kept in the record itself and
-// taken by compare-and-swap, so that it holds on every node, and fences: whoever has lost
-// it saves nothing over what its next holder has saved.
+// lease says which node may use a session's refresh token. It is kept in the record itself and
+// acquired by compare-and-swap, so that it holds on every node. It is a fence, too: a node that
+// has lost it saves nothing over what the next holder has saved.
 type lease struct {
 	holder string
 	until  time.Time
 }
 
-// watch is what a node has seen of another's lease, and since when.
-type watch struct {
+// observedLease is another node's lease, and since when it has not been renewed.
+type observedLease struct {
 	lease lease
 	since time.Time
 }
 
-// lives reports whether a lease's holder is at work. That is judged by one clock alone, the
-// watching node's own: a holder renews its lease, and one that has not done so for as long
-// as the lease lasts has died.
-func (w *watch) lives(l lease, now time.Time) bool {
-	if l.holder != w.lease.holder || !l.until.Equal(w.lease.until) {
-		*w = watch{l, now}
+// alive reports whether a lease's holder is at work. The observing node goes by its own clock
+// alone: a holder renews its lease, and one that has not done so for the lease's lifetime has
+// died.
+func (o *observedLease) alive(l lease, now time.Time) bool {
+	if l.holder != o.lease.holder || !l.until.Equal(o.lease.until) {
+		*o = observedLease{l, now}
 	}
-	return l.holder != "" && now.Sub(w.since) < leaseLifetime && now.Sub(l.until) < leaseForgotten
+	return l.holder != "" && now.Sub(o.since) < leaseLifetime && now.Sub(l.until) < leaseForgotten
 }
 
-// retry says when the refresh token may be used again after it could not be.
-type retry struct {
+// backoff says when the refresh token may be used again after a refresh has failed.
+type backoff struct {
 	failures byte
-	at       time.Time
+	until    time.Time
 }
 
 const (
@@ -55,52 +57,52 @@ const (
 	lastRefreshRetry  = time.Minute
 )
 
-// wait returns how long the refresh token is to be left alone. A wait that is longer than
-// any is comes of a clock that was wrong.
-func (r retry) wait(now time.Time) time.Duration {
-	wait := r.at.Sub(now)
+// remaining returns how long the refresh token must not be used. A longer wait than any means
+// that a clock was wrong, and is ignored.
+func (b backoff) remaining(now time.Time) time.Duration {
+	wait := b.until.Sub(now)
 	if wait > lastRefreshRetry+lastRefreshRetry/4 {
 		return 0
 	}
 	return max(wait, 0)
 }
 
-// failed returns the wait after one more failure: each twice the one before, unless the
-// provider asks for more.
-func (r retry) failed(now time.Time, asked time.Duration) retry {
-	wait := min(firstRefreshRetry<<min(r.failures, 8), lastRefreshRetry)
+// next returns the backoff after one more failure: twice the one before, unless the provider
+// asks for more.
+func (b backoff) next(now time.Time, retryAfter time.Duration) backoff {
+	wait := min(firstRefreshRetry<<min(b.failures, 8), lastRefreshRetry)
 	wait += mathrand.N(wait / 4) // many sessions may have failed at the same time
-	return retry{failures: min(r.failures, math.MaxUint8-1) + 1, at: now.Add(max(wait, asked))}
+	return backoff{failures: min(b.failures, math.MaxUint8-1) + 1, until: now.Add(max(wait, retryAfter))}
 }
 
 var (
-	// errRenewed says that the tokens that were found wanting have been replaced already.
-	errRenewed = errors.New("authn: the tokens are new")
+	// errRefreshed says that the tokens have been replaced already.
+	errRefreshed = errors.New("authn: the tokens have been refreshed already")
 	// errLeased says that another node uses the refresh token.
 	errLeased = errors.New("authn: another node refreshes the tokens")
-	// errLeaseLost says that another node has taken over.
-	errLeaseLost = errors.New("authn: another node has taken over the refresh")
+	// errLeaseLost says that another node has acquired the lease.
+	errLeaseLost = errors.New("authn: another node has acquired the lease")
 )
 
-// acquire takes the lease on a session's tokens and returns its holder's name. Where the
-// tokens of seen have been replaced meanwhile it returns the session that has them, and no
-// holder.
-func (ts *TokenSource) acquire(ctx context.Context, seen *Session) (session *Session, holder string, err error) {
+// acquireLease acquires the lease on a session's tokens and returns its holder's name. If the
+// tokens of seen have been replaced meanwhile it returns the session that has the new ones, and
+// no holder.
+func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session) (session *Session, holder string, err error) {
 	holder = rand.Text()
-	var other watch
+	var other observedLease
 	for {
 		session, err = ts.sessions.Update(ctx, seen, func(s *Session) error {
-			now := ts.rp.cfg.Now()
+			now := ts.now()
 			switch {
-			case !s.tokens.same(seen.tokens):
-				return errRenewed
+			case !s.tokens.Same(seen.tokens):
+				return errRefreshed
 			case s.tokens.Refresh == "":
-				return refuse(ReasonRefreshRefused, "the access token is used up and there is no refresh token")
-			case other.lives(s.lease, now):
+				return &openid.Error{Reason: ReasonRefreshRefused, Err: errors.New("the access token has expired and there is no refresh token")}
+			case other.alive(s.lease, now):
 				return errLeased
-			case s.retry.wait(now) > 0:
-				return &Error{
-					Reason: ReasonProviderUnreachable, RetryAfter: s.retry.wait(now),
+			case s.backoff.remaining(now) > 0:
+				return &openid.Error{
+					Reason: openid.ReasonProviderUnreachable, RetryAfter: s.backoff.remaining(now),
 					Err: errors.New("the last refresh failed a moment ago"),
 				}
 			}
@@ -110,46 +112,46 @@ func (ts *TokenSource) acquire(ctx context.Context, seen *Session) (session *Ses
 		switch {
 		case err == nil:
 			return session, holder, nil
-		case errors.Is(err, errRenewed):
+		case errors.Is(err, errRefreshed):
 			return session, "", nil
 		case !errors.Is(err, errLeased) && ctx.Err() == nil:
 			return nil, "", err
-		case !pause(ctx, leaseLook):
-			return nil, "", refuse(ReasonProviderUnreachable, "waiting for another node's refresh: %w", ctx.Err())
+		case !pause(ctx, leasePoll):
+			return nil, "", interrupted("another node's refresh", ctx)
 		}
 	}
 }
 
-// keep renews a lease until ctx ends, or another node has it.
-func (ts *TokenSource) keep(ctx context.Context, session *Session, holder string) {
+// renewLease renews a lease until ctx ends, or another node has it.
+func (ts *TokenSource) renewLease(ctx context.Context, session *Session, holder string) {
 	for pause(ctx, leaseRenewal) {
 		_, err := ts.sessions.Update(ctx, session, func(s *Session) error {
 			if s.lease.holder != holder {
 				return errLeaseLost
 			}
-			s.lease.until = ts.rp.cfg.Now().Add(leaseLifetime)
+			s.lease.until = ts.now().Add(leaseLifetime)
 			return nil
 		})
 		switch {
-		case ctx.Err() != nil, errors.Is(err, errLeaseLost), ReasonOf(err) == ReasonSessionEnded:
+		case ctx.Err() != nil, errors.Is(err, errLeaseLost), openid.ReasonOf(err) == ReasonSessionEnded:
 			return
 		case err != nil:
-			ts.rp.cfg.Log.WarnContext(ctx, "lease on the tokens not renewed", "session", session.LogID(), "error", err)
+			ts.log.WarnContext(ctx, "lease on the tokens not renewed", "session", session.LogID(), "error", err)
 		}
 	}
 }
 
-// release gives a lease back after a refresh that failed, and notes when to try again.
-// Where that cannot be noted the lease runs out by itself.
-func (ts *TokenSource) release(ctx context.Context, session *Session, holder string, asked time.Duration) {
+// releaseLease releases a lease after a refresh that failed, and notes when to try again. If
+// that cannot be saved the lease expires by itself.
+func (ts *TokenSource) releaseLease(ctx context.Context, session *Session, holder string, retryAfter time.Duration) {
 	_, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
 		if s.lease.holder != holder {
 			return errLeaseLost
 		}
-		s.lease, s.retry = lease{}, s.retry.failed(ts.rp.cfg.Now(), asked)
+		s.lease, s.backoff = lease{}, s.backoff.next(ts.now(), retryAfter)
 		return nil
 	})
-	if err != nil && ReasonOf(err) != ReasonSessionEnded {
-		ts.rp.cfg.Log.WarnContext(ctx, "lease on the tokens not given back", "session", session.LogID(), "error", err)
+	if err != nil && openid.ReasonOf(err) != ReasonSessionEnded {
+		ts.log.WarnContext(ctx, "lease on the tokens not released", "session", session.LogID(), "error", err)
 	}
 }

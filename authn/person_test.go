@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -38,7 +39,7 @@ func (a *app) person(t *testing.T) *person {
 type answer struct {
 	status   int
 	header   http.Header
-	reason   authn.Reason // of a refusal
+	reason   openid.Reason // of a refusal
 	text     string
 	location string
 }
@@ -59,7 +60,7 @@ func (b *person) do(r *http.Request, err error) answer {
 	}
 	return answer{
 		status: resp.StatusCode, header: resp.Header, text: string(body), location: resp.Header.Get("Location"),
-		reason: authn.Reason(resp.Header.Get("Reason")),
+		reason: openid.Reason(resp.Header.Get("Reason")),
 	}
 }
 
@@ -163,7 +164,7 @@ func (b *person) wantSignedIn(got answer, subject string) {
 // wantRefused checks that a callback was refused, and what no refusal may leave
 // behind: a session, or a secret in what was said and logged. calls are those that
 // the token and the userinfo endpoint may have received until now.
-func (b *person) wantRefused(got answer, reason authn.Reason, calls ...int) {
+func (b *person) wantRefused(got answer, reason openid.Reason, calls ...int) {
 	b.t.Helper()
 	if got.status == http.StatusSeeOther || got.reason != reason {
 		b.t.Fatalf("answered %d, reason %q, want a refusal for %q\n%s", got.status, got.reason, reason, got.text)
@@ -178,6 +179,23 @@ func (b *person) wantRefused(got answer, reason authn.Reason, calls ...int) {
 	}
 	b.wantCalls(calls...)
 	b.wantNoSecrets(got)
+}
+
+// wantNoLogin checks that a login does not start, and why.
+func (b *person) wantNoLogin(reason openid.Reason) answer {
+	b.t.Helper()
+	got := b.get(b.app.URL + "/login?return_to=/orders")
+	b.wantRefused(got, reason, 0, 0)
+	if got.location != "" || len(got.header["Set-Cookie"]) > 0 || got.header.Get("Return-To") != "/orders" {
+		b.t.Errorf("sent to %q with cookies %q, to come back to %q", got.location, got.header["Set-Cookie"], got.header.Get("Return-To"))
+	}
+	if err := b.app.provider.Ready(); openid.ReasonOf(err) != reason {
+		b.t.Errorf("readiness is %v, want %q", err, reason)
+	}
+	if n := b.app.op.Calls(scriptedop.JWKS); n > 0 {
+		b.t.Errorf("the key set was fetched %d times", n)
+	}
+	return got
 }
 
 // wantCalls checks how often the token and the userinfo endpoint were called.
@@ -239,4 +257,19 @@ func await(t *testing.T, closed <-chan struct{}) {
 	case <-time.After(15 * time.Second):
 		t.Fatal("what was to happen did not happen")
 	}
+}
+
+// localPath returns a return path, which raw must be.
+func localPath(t testing.TB, raw string) authn.ReturnPath {
+	t.Helper()
+	p, ok := authn.ParseReturnPath(raw)
+	if !ok {
+		t.Fatalf("%q is no return path", raw)
+	}
+	return p
+}
+
+// without returns an edit of metadata that removes a field.
+func without(field string) func(map[string]any) {
+	return func(m map[string]any) { delete(m, field) }
 }

@@ -6,7 +6,7 @@ import "strings"
 // for a page of https://app.example, "" where it makes none.
 type returnPath struct{ raw, browser string }
 
-// refusedPaths lists what LocalPath must not return. Many would stay on this origin
+// refusedPaths lists what ParseReturnPath must not return. Many would stay on this origin
 // in a browser as they are, but not behind a proxy that decodes or cleans paths.
 func refusedPaths() []returnPath {
 	return []returnPath{
@@ -210,7 +210,7 @@ func refusedPaths() []returnPath {
 	}
 }
 
-// localPaths lists what LocalPath must return as it is.
+// localPaths lists what ParseReturnPath must return as it is.
 func localPaths() []returnPath {
 	return []returnPath{
 		{"/", "https://app.example/"},

@@ -4,23 +4,25 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"latchkey/authn/openid"
 )
 
-// Rule is what a page asks of the claims of whoever comes to it. It is judged by the
-// claims as they are now, and it fails closed: a claim that is missing, empty or of another
-// type than the rule is about meets no rule. The zero Rule is met by nobody.
+// Rule is what a page asks of a visitor's claims. It applies to the claims as they are now, and
+// it fails closed: a claim that is missing, empty or of another type than the rule expects
+// meets no rule. Nobody meets the zero Rule.
 type Rule struct {
 	needs []Need
-	met   func(claims []SourcedClaim) bool
+	met   func(claims []openid.SourcedClaim) bool
 }
 
-// Need is one thing that a rule looks for, to be told to a person who lacks it.
+// Need is one claim that a rule looks for, to be shown to a person who lacks it.
 type Need struct {
-	// Claim is the claim's name, and Value what it would have to be, in words.
+	// Claim is the claim's name, and Value what it has to be, in words.
 	Claim, Value string
 }
 
-// Equals asks that a claim is a string, and this one: to the letter.
+// Equals asks that a claim is exactly this string.
 func Equals(claim, value string) Rule {
 	return Check(claim, "equal to "+value, func(raw json.RawMessage) bool {
 		var s string
@@ -28,31 +30,31 @@ func Equals(claim, value string) Rule {
 	})
 }
 
-// Includes asks that a claim is a list of strings with this one among them. A string that
+// Includes asks that a claim is a list of strings that includes this one. A string that
 // contains it is no such list.
 func Includes(claim, value string) Rule {
 	return Check(claim, "a list with "+value, func(raw json.RawMessage) bool {
-		list, err := stringList(raw)
+		list, err := openid.Claim{Value: raw}.Strings()
 		return err == nil && value != "" && slices.Contains(list, value)
 	})
 }
 
-// Check asks that a claim passes a check of the application's own. It is given the
-// claim's JSON, and is not asked about a claim that is missing or null. needs says in words
-// what the claim has to be, as in "at least 18".
+// Check asks that a claim passes a check of the application's own, which gets the claim's JSON
+// and is not called for a claim that is missing or null. needs says in words what the claim has
+// to be, as in "at least 18".
 func Check(claim, needs string, passes func(value json.RawMessage) bool) Rule {
 	return Rule{
 		needs: []Need{{claim, needs}},
-		met: func(claims []SourcedClaim) bool {
+		met: func(claims []openid.SourcedClaim) bool {
 			c, ok := find(claims, claim)
 			return ok && string(c.Value) != "null" && passes(c.Value)
 		},
 	}
 }
 
-// AnyOf asks that one of several rules is met. Of no rules, none is.
+// AnyOf asks that one of several rules is met. Nobody meets AnyOf without rules.
 func AnyOf(rules ...Rule) Rule {
-	either := Rule{met: func(claims []SourcedClaim) bool {
+	either := Rule{met: func(claims []openid.SourcedClaim) bool {
 		return slices.ContainsFunc(rules, func(r Rule) bool { return r.Met(claims) })
 	}}
 	for _, r := range rules {
@@ -61,25 +63,25 @@ func AnyOf(rules ...Rule) Rule {
 	return either
 }
 
-// EmailDomain asks for an e-mail address of a domain, exactly that one and none below
-// it, which whoever says the address says is verified. An address is the provider's word
-// about a person and not who they are: it may be somebody else's tomorrow.
+// EmailDomain asks for an e-mail address at a domain, and none of its subdomains, that the
+// source of the address marks as verified. An address does not identify a person: it may be
+// another person's tomorrow.
 func EmailDomain(domain string) Rule {
 	return Rule{
 		needs: []Need{{"email", "a verified address at " + domain}},
-		met: func(claims []SourcedClaim) bool {
+		met: func(claims []openid.SourcedClaim) bool {
 			email, ok := find(claims, "email")
 			verified, said := find(claims, "email_verified")
 			var address string
-			return ok && said && email.Source == verified.Source && isTrue(verified.Value) &&
+			return ok && said && email.Source == verified.Source && verified.IsTrue() &&
 				json.Unmarshal(email.Value, &address) == nil && addressIsAt(address, domain)
 		},
 	}
 }
 
-// addressIsAt reports whether an address is of a domain. There is one @ in it, so that no
-// two readers can disagree on which part is the domain, and nothing but printable ASCII:
-// letters of other scripts look like ours.
+// addressIsAt reports whether an address is at a domain. It accepts a single @, so that no two
+// readers can disagree on which part is the domain, and only printable ASCII, because letters
+// of other scripts look like Latin ones.
 func addressIsAt(address, domain string) bool {
 	local, host, ok := strings.Cut(address, "@")
 	strange := func(r rune) bool { return r <= ' ' || r > '~' }
@@ -88,16 +90,16 @@ func addressIsAt(address, domain string) bool {
 }
 
 // Met reports whether claims meet the rule.
-func (r Rule) Met(claims []SourcedClaim) bool { return r.met != nil && r.met(claims) }
+func (r Rule) Met(claims []openid.SourcedClaim) bool { return r.met != nil && r.met(claims) }
 
-// Needs lists what the rule looks for: all of what it names is one way each to meet it.
+// Needs lists the claims that the rule looks for; each is one way to meet it.
 func (r Rule) Needs() []Need { return r.needs }
 
 // find returns the claim of a name.
-func find(claims []SourcedClaim, name string) (SourcedClaim, bool) {
-	i := slices.IndexFunc(claims, func(c SourcedClaim) bool { return c.Name == name })
+func find(claims []openid.SourcedClaim, name string) (openid.SourcedClaim, bool) {
+	i := slices.IndexFunc(claims, func(c openid.SourcedClaim) bool { return c.Name == name })
 	if i < 0 {
-		return SourcedClaim{}, false
+		return openid.SourcedClaim{}, false
 	}
 	return claims[i], true
 }

@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 const roles = "https://app.example/roles"
 
 // identity is somebody of whom an ID token and userinfo say this.
-func identity(idToken, userInfo string) authn.Identity {
-	return authn.Identity{IDToken: authn.Claims(idToken), UserInfo: authn.Claims(userInfo)}
+func identity(idToken, userInfo string) openid.Identity {
+	return openid.Identity{IDToken: openid.Claims(idToken), UserInfo: openid.Claims(userInfo)}
 }
 
 func TestRules(t *testing.T) {

@@ -7,27 +7,30 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+
+	"latchkey/authn/openid"
 )
 
 // MinSecretBytes is the least length of an application secret: 256 bits.
 const MinSecretBytes = 32
 
-// errSealBroken says that something sealed cannot be opened: another key made it,
-// or somebody changed it. The two cannot be told apart, and need not be.
+// errSealBroken says that sealed data cannot be opened: another key sealed it, or it was
+// changed. The two cannot be told apart.
 var errSealBroken = errors.New("authn: the seal is broken")
 
-// Keys seals what leaves this process: transactions in cookies, sessions in the
-// store. Every purpose has a key of its own, derived from the application's secret
-// by HKDF-SHA256 (RFC 5869), so that nothing sealed for one opens as another.
+// Keys seals what leaves this process: transactions in cookies, sessions in the store. Each
+// purpose has a key of its own, derived from the application's secret by HKDF-SHA256 (RFC
+// 5869), so that nothing sealed for one purpose opens for another.
 //
-// The first secret seals; the others only open, so that a secret can be replaced
-// without signing anybody out.
+// The first secret seals; the others only open, so that a secret can be replaced without
+// signing anyone out.
 type Keys struct {
 	secrets [][]byte
 }
 
-// NewKeys takes the application's secrets, the current one first.
-func NewKeys(secrets ...Secret) (*Keys, error) {
+// NewKeys returns keys for the application's secrets, the current one first.
+func NewKeys(secrets ...openid.Secret) (*Keys, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("authn: no application secret")
 	}
@@ -41,8 +44,11 @@ func NewKeys(secrets ...Secret) (*Keys, error) {
 	return k, nil
 }
 
-// seal encrypts plaintext with AES-256-GCM under the current secret. Opening it
-// takes the same purpose, salt and additional data.
+// Format implements fmt.Formatter for every verb: fmt would print the secrets.
+func (Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[hidden]") }
+
+// seal encrypts plaintext with AES-256-GCM under the current secret. To open it needs the same
+// purpose, salt and additional data.
 func (k *Keys) seal(purpose string, salt, plaintext, additional []byte) ([]byte, error) {
 	aead, err := derive(k.secrets[0], salt, purpose)
 	if err != nil {
@@ -51,8 +57,8 @@ func (k *Keys) seal(purpose string, salt, plaintext, additional []byte) ([]byte,
 	return aead.Seal(nil, nil, plaintext, additional), nil
 }
 
-// open decrypts what seal made and reports whether the current secret had sealed
-// it. It returns errSealBroken where no secret opens it.
+// open decrypts what seal returned and reports whether the current secret sealed it. It returns
+// errSealBroken if no secret opens it.
 func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext []byte, current bool, err error) {
 	for i, secret := range k.secrets {
 		aead, err := derive(secret, salt, purpose)
@@ -66,8 +72,7 @@ func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext 
 	return nil, false, errSealBroken
 }
 
-// derive makes the cipher for a purpose. The nonce is random and travels in front
-// of the ciphertext.
+// derive returns the cipher for a purpose. The nonce is random and precedes the ciphertext.
 func derive(secret, salt []byte, purpose string) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, secret, salt, "latchkey 1 "+purpose, 32)
 	if err != nil {

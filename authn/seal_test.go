@@ -2,26 +2,30 @@ package authn_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 func TestNewKeys(t *testing.T) {
 	t.Parallel()
-	short := authn.Secret(strings.Repeat("s", 31))
+	short := openid.Secret(strings.Repeat("s", 31))
 	for _, c := range []struct {
 		name    string
-		secrets []authn.Secret
+		secrets []openid.Secret
 		says    string // "" accepts
 	}{
 		{"none", nil, "no application secret"},
-		{"empty", []authn.Secret{""}, "secret 1 has 0 bytes"},
-		{"31 bytes", []authn.Secret{short}, "secret 1 has 31 bytes, it needs 32"},
-		{"32 bytes", []authn.Secret{short + "s"}, ""},
-		{"a short one behind", []authn.Secret{appSecret, short}, "secret 2 has 31 bytes"},
-		{"two", []authn.Secret{appSecret, oldSecret}, ""},
+		{"empty", []openid.Secret{""}, "secret 1 has 0 bytes"},
+		{"31 bytes", []openid.Secret{short}, "secret 1 has 31 bytes, it needs 32"},
+		{"32 bytes", []openid.Secret{short + "s"}, ""},
+		{"a short one behind", []openid.Secret{appSecret, short}, "secret 2 has 31 bytes"},
+		{"two", []openid.Secret{appSecret, oldSecret}, ""},
 	} {
 		keys, err := authn.NewKeys(c.secrets...)
 		switch {
@@ -116,4 +120,66 @@ func TestANewSecretSealsAtOnce(t *testing.T) {
 	if _, current, err := newKeys(t, appSecret).Open("session", nil, sealed, nil); err != nil || !current {
 		t.Errorf("the new secret does not open it: %v", err)
 	}
+}
+
+// visible is a part of the secrets of these tests; no output may hold it, in clear
+// or as the hexadecimal or decimal bytes that fmt makes of it.
+const visible = "l34k"
+
+func wantHidden(t *testing.T, what, output string) {
+	t.Helper()
+	for _, form := range []string{visible, "6c33346b", "6C33346B", "6c 33 34 6b", "108 51 52 107", "0x6c, 0x33"} {
+		if strings.Contains(output, form) {
+			t.Errorf("%s shows the secret: %.200s", what, output)
+		}
+	}
+}
+
+// fmt reads unexported fields without asking a Secret that lies there.
+func TestWhatKeepsSecretsInsideIsNotPrintedWhole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	in := signInOf("alice")
+	in.Tokens = openid.Tokens{Access: visible + "access", Refresh: visible + "refresh", IDToken: visible + "id"}
+	session, value := newVisitor(t).signIn(t, s, in)
+	loaded := s.wantPerson(t, value, "alice")
+	config := s.config
+	config.ClientSecret = visible + "client"
+	config.Sessions.Keys = newKeys(t, visible+appSecret)
+	provider, cfg := config.build(t)
+	rp, err := authn.NewRelyingParty(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := authn.NewSessions(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cookieSecret, _ := strings.Cut(value, ".")
+	var buf bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&buf, nil))
+	for _, kept := range []any{
+		session, *session, loaded,
+		[]*authn.Session{loaded},
+		in, *in, config, &config, config.Config, &config.Config, cfg, &cfg, provider, *provider, config.Sessions.Keys, *config.Sessions.Keys,
+		rp, *rp, sessions, authn.NewTokenSource(rp, sessions), authn.NewContext(t.Context(), loaded),
+	} {
+		for _, format := range []string{"%v", "%+v", "%#v"} {
+			output := fmt.Sprintf(format, kept)
+			wantHidden(t, fmt.Sprintf("%s of %T", format, kept), output)
+			if strings.Contains(output, cookieSecret) {
+				t.Errorf("%s of %T shows the cookie's secret", format, kept)
+			}
+		}
+		log.Info("message", "kept", kept)
+	}
+	wantHidden(t, "slog", buf.String())
+	if got, want := fmt.Sprint(loaded), "session "+loaded.LogID(); got != want {
+		t.Errorf("a session prints as %q, want %q", got, want)
+	}
+	output, err := json.Marshal(loaded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantHidden(t, "json of a session", string(output))
 }

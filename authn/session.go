@@ -3,64 +3,72 @@ package authn
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"strings"
 	"time"
+
+	"latchkey/authn/openid"
 )
 
-// Session is what is known of one sign-in: a snapshot that belongs to one request. To
-// change it is to ask Sessions for an Update, which returns the next one; Touch and a Save
-// of an application's values bring the snapshot at hand up to date.
+// Session is a snapshot of a session that belongs to one request. Sessions.Update changes the
+// session and returns the next snapshot; Touch and a Save of an application's values update
+// this one.
 type Session struct {
-	Identity Identity
+	Identity openid.Identity
 	// Started is when the session began, by this application's clock.
 	Started time.Time
-	// Expires is the absolute end, which nothing moves. IdleUntil is when it ends
-	// if its person does nothing more; it is never later.
+	// Expires is the absolute end, which nothing postpones. IdleUntil is when the session
+	// ends if the person does nothing more; it is never later.
 	Expires, IdleUntil time.Time
 	LastSeen           time.Time
-	// ProfileAt is when the provider was last asked about the person, and Changes is
-	// what it then said otherwise than before.
+	// ProfileAt is when the provider was last asked about the person, and Changes lists the
+	// claims that had changed then.
 	ProfileAt time.Time
-	Changes   []Change
+	Changes   []openid.Change
 
-	tokens Tokens
+	tokens openid.Tokens
 	// nonce is that of the sign-in; a refreshed ID token may repeat it.
 	nonce string
-	// asked are the moments of the last profile refreshes, the newest last.
+	// asked holds the times of the last profile refreshes, the newest last.
 	asked []time.Time
-	// values is the application's own map, as gorilla's session has it, in gob.
+	// values are the application's own, in gob.
 	values []byte
-	// lease is who uses the refresh token just now, and retry when it may be used again
-	// after that has failed.
-	lease lease
-	retry retry
-	// held are requests that wait for the person to sign in anew, the newest last.
-	held []Held
+	// lease says who uses the refresh token now, and backoff when it may be used again after
+	// that has failed.
+	lease   lease
+	backoff backoff
+	// saved holds the requests that wait until the person has signed in again, the newest
+	// last.
+	saved []SavedRequest
 
 	record Record // without its sealed part
-	secret []byte // the cookie's; opens the record
+	secret []byte // the cookie's, which opens the record
 	stale  bool   // sealed under a secret that is being replaced
 }
 
-// LogID names the session in logs: enough to follow it, too little to find it.
+// LogID names the session in logs: enough to follow it, too little to find it in the store.
 func (s *Session) LogID() string { return logID(s.record.Key) }
 
 func logID(key Key) string { return hex.EncodeToString(key[:4]) }
 
-// Scopes are those of the session's access token, where the provider says them.
+// Scopes returns the scopes of the session's access token, if the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
-// PersonID names the person to their own pages, and in logs: the same in all of their
-// sessions, another for everybody else.
+// PersonID names the person to their own pages and in logs. All of their sessions have the
+// same.
 func (s *Session) PersonID() string { return hex.EncodeToString(s.record.Owner[:8]) }
 
-// endBy moves the absolute end forward to when the provider's session ends, if it says
-// so and it is earlier.
+// endBy moves the absolute end to when the provider's session ends, if that is earlier.
 func (s *Session) endBy(t time.Time) {
 	if !t.IsZero() && t.Before(s.Expires) {
 		s.Expires = t
 	}
 }
+
+// Format implements fmt.Formatter for every verb: fmt would print the secrets in unexported
+// fields without calling their methods.
+func (s Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "session "+s.LogID()) }
 
 type sessionContextKey struct{}
 
@@ -69,19 +77,19 @@ func NewContext(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(ctx, sessionContextKey{}, s)
 }
 
-// FromContext returns the session that NewContext put there, or nil: the visitor
-// has not signed in.
+// FromContext returns the session that a context carries, or nil if the visitor has not signed
+// in.
 func FromContext(ctx context.Context) *Session {
 	s, _ := ctx.Value(sessionContextKey{}).(*Session)
 	return s
 }
 
-// sessionFormat is the version of what follows. A record of an older version is read, and
-// written anew when it is next saved; one of a newer version reads as no session at all: it
-// was written by a program that knows more.
+// sessionFormat is the version of the encoding. A record of an older version is read, and
+// written in this version when it is next saved. One of a newer version, which a newer program
+// wrote, opens no session.
 const (
 	sessionFormat       = 2
-	oldestSessionFormat = 1 // without what encodeSince2 writes
+	oldestSessionFormat = 1 // without the fields of encodeSince2
 )
 
 func (s *Session) encode() []byte {
@@ -122,27 +130,27 @@ func (s *Session) encode() []byte {
 }
 
 func (s *Session) encodeSince2(e *encoder) {
-	e.byte(byte(len(s.held)))
-	for _, h := range s.held {
+	e.byte(byte(len(s.saved)))
+	for _, h := range s.saved {
 		h.encode(e)
 	}
 	e.time(s.tokens.Obtained)
 	e.string(s.lease.holder)
 	e.time(s.lease.until)
-	e.byte(s.retry.failures)
-	e.time(s.retry.at)
+	e.byte(s.backoff.failures)
+	e.time(s.backoff.until)
 }
 
 func (s *Session) decodeSince2(d *decoder) {
 	for range d.byte() {
-		s.held = append(s.held, decodeHeld(d))
+		s.saved = append(s.saved, decodeSavedRequest(d))
 	}
 	s.tokens.Obtained = d.time()
 	s.lease = lease{holder: d.string(), until: d.time()}
-	s.retry = retry{failures: d.byte(), at: d.time()}
+	s.backoff = backoff{failures: d.byte(), until: d.time()}
 }
 
-// maxChanges bounds how many changes are remembered of a refresh.
+// maxChanges bounds how many changes of a refresh are kept.
 const maxChanges = 100
 
 func decodeSession(format byte, b []byte) (*Session, error) {
@@ -151,13 +159,13 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	}
 	d := decoder{buf: b}
 	s := &Session{
-		Identity: Identity{
+		Identity: openid.Identity{
 			Issuer: d.string(), Subject: d.string(), SID: d.string(), AuthTime: d.time(),
 			IDToken: d.bytes(), UserInfo: d.bytes(),
-			Profile: Profile{Name: d.string(), Email: d.string(), EmailVerified: d.bool(), Picture: d.string()},
+			Profile: openid.Profile{Name: d.string(), Email: d.string(), EmailVerified: d.bool(), Picture: d.string()},
 		},
-		tokens: Tokens{
-			Access: Secret(d.string()), Refresh: Secret(d.string()), IDToken: Secret(d.string()),
+		tokens: openid.Tokens{
+			Access: openid.Secret(d.string()), Refresh: openid.Secret(d.string()), IDToken: openid.Secret(d.string()),
 			Expires: d.time(), Scope: d.string(),
 		},
 		nonce:   d.string(),
@@ -167,7 +175,7 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 		s.asked = append(s.asked, d.time())
 	}
 	for range d.byte() {
-		s.Changes = append(s.Changes, Change{Name: d.string(), Before: d.bytes(), After: d.bytes()})
+		s.Changes = append(s.Changes, openid.Change{Name: d.string(), Before: d.bytes(), After: d.bytes()})
 	}
 	s.values = d.bytes()
 	if format >= 2 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // startCookie is the cookie that a sign-in sets, and clearCookie the one that
@@ -49,7 +50,11 @@ func TestCookieAttributes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t).with(t, func(config *authn.Config) { config.Secure = c.secure })
+			s := newSite(t).with(t, func(config *settings) {
+				if !c.secure {
+					config.RedirectURL = "http://localhost:3000/callback"
+				}
+			})
 			got, _ := startCookie(t, s, signInOf("alice"))
 			if got.Name != c.cookie || got.Secure != c.secure || !got.HttpOnly || got.Path != "/" || got.Domain != "" || got.SameSite != http.SameSiteLaxMode {
 				t.Errorf("CK-01: %s", got)
@@ -78,8 +83,8 @@ func TestCK03TheCookieNeverGrows(t *testing.T) {
 	s := newSite(t)
 	small, _ := startCookie(t, s, signInOf("alice"))
 	in := signInOf("alice")
-	in.Identity.UserInfo = authn.Claims(`{"sub":"x","groups":["` + strings.Repeat(`group","`, 15000) + `"]}`)
-	in.Tokens.Access = authn.Secret(strings.Repeat("t", 8000))
+	in.Identity.UserInfo = openid.Claims(`{"sub":"x","groups":["` + strings.Repeat(`group","`, 15000) + `"]}`)
+	in.Tokens.Access = openid.Secret(strings.Repeat("t", 8000))
 	large, _ := startCookie(t, s, in)
 	if len(small.Value) != len(large.Value) || len(large.String()) > 4096 {
 		t.Errorf("%d bytes without claims, %d with", len(small.Value), len(large.Value))
@@ -92,7 +97,7 @@ func TestCK03TheCookieNeverGrows(t *testing.T) {
 
 func TestCK04TheServersTimeCounts(t *testing.T) {
 	t.Parallel()
-	s := newSite(t).with(t, func(c *authn.Config) { c.Idle, c.Absolute = time.Minute, 90*time.Second+time.Millisecond })
+	s := newSite(t).with(t, func(c *settings) { c.Sessions.Idle, c.Sessions.Absolute = time.Minute, 90*time.Second+time.Millisecond })
 	got, _ := startCookie(t, s, signInOf("alice"))
 	if got.MaxAge != 90 {
 		t.Errorf("Max-Age is %d, want 90", got.MaxAge)
@@ -175,8 +180,8 @@ func TestCK07ACookieIsSetOnlyWhenNeededAndNeverCached(t *testing.T) {
 // anew; TestKeyIsReplaced does the same with the whole program.
 func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
 	t.Parallel()
-	use := func(s *site, secrets ...authn.Secret) *site {
-		return s.with(t, func(c *authn.Config) { c.Keys = newKeys(t, secrets...) })
+	use := func(s *site, secrets ...openid.Secret) *site {
+		return s.with(t, func(c *settings) { c.Sessions.Keys = newKeys(t, secrets...) })
 	}
 	before := use(newSite(t), oldSecret)
 	_, visits := newVisitor(t).signIn(t, before, signInOf("alice"))
@@ -203,7 +208,7 @@ func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
 
 func version(t *testing.T, s *site, value string) uint64 {
 	t.Helper()
-	record, err := s.config.Store.Load(t.Context(), keyOf(value))
+	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,26 +11,27 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 const (
 	sessionCookie  = "session"
 	sessionPurpose = "session"
-	// Bounds on the calls to the store; a request that waits longer is answered as an
-	// outage. To begin, change or end a session is rare and worth a slow disk's time.
+	// Bounds on the calls to the store; a request that waits longer is answered as an outage.
+	// Beginning, changing or ending a session is rare, so a slow disk may take its time.
 	readTimeout  = time.Second
 	writeTimeout = 2 * time.Second
-	// readyFor is how long an answer of Ready stands: anybody can ask.
+	// readyFor is how long an answer of Ready stands: anyone can ask.
 	readyFor = time.Second
 )
 
-// Sessions starts, loads, changes and ends sessions. It alone writes the session
-// cookie, and it is the sessions.Store of gorilla's for an application's own values.
+// Sessions starts, loads, changes and ends sessions. It alone writes the session cookie, and it
+// is gorilla's sessions.Store for an application's own values.
 //
-// The cookie holds an id and a secret and never grows. The store finds the record
-// by the hash of the id; the record is sealed under a key that takes both the
-// application's secret and the cookie's, so that a stolen store opens nothing, with
-// the application's secret or without.
+// The cookie holds an id and a secret and never grows. The store finds the record by the hash
+// of the id. The record is sealed under a key derived from both the application's secret and
+// the cookie's, so that a stolen store opens nothing, with the application's secret or without.
 type Sessions struct {
 	store          Store
 	keys           *Keys
@@ -40,8 +41,8 @@ type Sessions struct {
 	perPerson      int
 	now            func() time.Time
 	log            *slog.Logger
+	metrics        *metrics.Set
 	watchers       *watchers
-	statistics     *Statistics
 	// unopened is set once the log says that a session could not be opened.
 	unopened atomic.Bool
 
@@ -56,49 +57,43 @@ func NewSessions(cfg Config) (*Sessions, error) {
 		return nil, err
 	}
 	cfg = cfg.measured()
+	countSessions(cfg.Metrics)
 	return &Sessions{
-		store: cfg.Store, keys: cfg.Keys, cookies: cookies{secure: cfg.Secure}, issuer: cfg.Issuer,
-		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, now: cfg.Now, log: cfg.Log,
-		watchers:   newWatchers(cfg.Watchers),
-		statistics: cfg.Statistics,
+		store: cfg.Store, keys: cfg.Keys, cookies: cfg.cookies(), issuer: cfg.Provider.Issuer(),
+		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson,
+		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers),
 	}, nil
 }
 
-// Load returns the session that a request's cookie opens, or nil for a visitor: no
-// cookie, or one that is unknown, ended, expired or made up. An error, of
-// ReasonStoreUnavailable, means that nobody can tell; it must not be taken for nil.
+// Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
+// one that is unknown, ended, expired or forged. An *openid.Error of ReasonStoreUnavailable
+// means that nobody can tell; it must not be taken for nil.
 func (s *Sessions) Load(r *http.Request) (*Session, error) {
-	value, ok := s.cookies.get(r, sessionCookie)
+	key, secret, ok := s.cookie(r)
 	if !ok {
 		return nil, nil
 	}
-	id, secret, ok := splitCookie(value)
-	if !ok {
-		return nil, nil
-	}
-	return s.load(r.Context(), NewKey(sessionPurpose, id), secret)
-}
-
-func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
-	session, err := s.find(ctx, key, secret)
+	session, err := s.load(r.Context(), key, secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, nil
 	}
 	return session, err
 }
 
-// find returns a session, or an *EndedError where there is none: of CauseUnknown if it was
-// not ended by anybody, or nobody remembers.
-func (s *Sessions) find(ctx context.Context, key Key, secret []byte) (*Session, error) {
-	record, err := s.record(ctx, key)
+// load returns a session, or an *EndedError if there is none: of CauseUnknown if nobody ended
+// it, or if that is forgotten.
+func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	record, err := s.store.Load(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil, loadError(err)
 	}
 	session, err := s.open(record, secret)
 	if err != nil {
-		// A wrong cookie secret, a replaced application secret, a damaged record:
-		// for the person all of them mean to sign in again. The operator hears of it once:
-		// with the secret gone, everybody's comes here.
+		// A wrong cookie secret, a replaced application secret, a damaged record: in each
+		// case the person has to sign in again. The log warns of it once: if the secret is
+		// lost, it happens to everyone.
 		level := slog.LevelDebug
 		if s.unopened.CompareAndSwap(false, true) {
 			level = slog.LevelWarn
@@ -112,46 +107,54 @@ func (s *Sessions) find(ctx context.Context, key Key, secret []byte) (*Session, 
 	return session, nil
 }
 
-// record loads a session's record, or returns an *EndedError as find does.
-func (s *Sessions) record(ctx context.Context, key Key) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	record, err := s.store.Load(ctx, key)
+// loadError turns an error of Store.Load into one of load.
+func loadError(err error) error {
 	if ended, ok := errors.AsType[*EndedError](err); ok {
-		return Record{}, ended
+		return ended
 	}
 	if errors.Is(err, ErrNotFound) {
-		return Record{}, &EndedError{CauseUnknown}
+		return &EndedError{CauseUnknown}
 	}
-	if err != nil {
-		return Record{}, &Error{Reason: ReasonStoreUnavailable, Err: err}
-	}
-	return record, nil
+	return unavailable(err)
 }
 
-// Ended says why the session was ended that a request's cookie names, or CauseUnknown. It
-// is for a page that tells its person; who could not open the session learns nothing else
-// of it.
-func (s *Sessions) Ended(r *http.Request) Cause {
+// cookie returns the key of the session that a request's cookie names, and the cookie's
+// secret.
+func (s *Sessions) cookie(r *http.Request) (key Key, secret []byte, ok bool) {
 	value, ok := s.cookies.get(r, sessionCookie)
 	if !ok {
-		return CauseUnknown
+		return Key{}, nil, false
 	}
-	id, _, ok := splitCookie(value)
+	id, rest, ok := strings.Cut(value, ".")
+	if !ok || len(id) != 43 || len(rest) != 43 {
+		return Key{}, nil, false
+	}
+	for _, part := range []string{id, rest} {
+		if _, err := base64.RawURLEncoding.DecodeString(part); err != nil {
+			return Key{}, nil, false
+		}
+	}
+	return NewKey(sessionPurpose, id), []byte(rest), true
+}
+
+// EndCause returns why the session that a request's cookie names was ended, or CauseUnknown. It
+// is for a page that tells the person; without the cookie's secret, nobody learns anything else
+// about the session.
+func (s *Sessions) EndCause(r *http.Request) Cause {
+	key, _, ok := s.cookie(r)
 	if !ok {
 		return CauseUnknown
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	_, err := s.store.Load(ctx, NewKey(sessionPurpose, id))
+	_, err := s.store.Load(ctx, key)
 	if ended, ok := errors.AsType[*EndedError](err); ok {
 		return ended.Cause
 	}
 	return CauseUnknown
 }
 
-// Stale reports whether the browser sent a session cookie that Load opened nothing
-// with.
+// Stale reports whether the browser sent a session cookie with which Load opened nothing.
 func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
 	return loaded == nil && s.cookies.sent(r, sessionCookie)
 }
@@ -161,21 +164,21 @@ func (s *Sessions) Clear(w http.ResponseWriter) {
 	s.cookies.clear(w, sessionCookie, http.SameSiteLaxMode)
 }
 
-// Update applies change to the session as it is now in the store and saves it,
-// again if somebody else saves first: change may run more than once. It returns the
-// session as saved. Where change returns an error nothing is saved: Update returns that
-// error as it is, and the session as it was found. An *Error of ReasonSessionEnded says
-// that it has ended, and what has ended is never written back.
+// Update applies change to the session as it is now in the store and saves it. If another
+// writer saves first it tries again, so change may run more than once. It returns the session
+// as saved. If change returns an error nothing is saved: Update returns that error as it is,
+// and the session as it was found. An *openid.Error of ReasonSessionEnded says that the session
+// has ended; an ended session is never written back.
 func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session) error) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		fresh, err := s.load(ctx, session.record.Key, session.secret)
+		if _, ended := errors.AsType[*EndedError](err); ended {
+			return nil, sessionEnded(err)
+		}
 		if err != nil {
 			return nil, err
-		}
-		if fresh == nil {
-			return nil, &Error{Reason: ReasonSessionEnded, Err: ErrNotFound}
 		}
 		if err := change(fresh); err != nil {
 			return fresh, err
@@ -190,20 +193,20 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 			fresh.stale = false
 			return fresh, nil
 		case errors.Is(err, ErrConflict):
-			// Writers that come together would meet again and again.
+			// Without a random pause, concurrent writers would conflict again and again.
 			if !pause(ctx, rand.N(time.Duration(attempt+1)*time.Millisecond)) {
-				return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+				return nil, unavailable(err)
 			}
 		case errors.Is(err, ErrNotFound):
-			return nil, &Error{Reason: ReasonSessionEnded, Err: err}
+			return nil, sessionEnded(err)
 		default:
-			return nil, &Error{Reason: ReasonStoreUnavailable, Err: err}
+			return nil, unavailable(err)
 		}
 	}
 }
 
-// seal makes the record of a session, bound to its key: a record that is stored
-// under another session's key does not open.
+// seal returns the record of a session. It is bound to its key: a record that is stored under
+// another session's key does not open.
 func (s *Sessions) seal(session *Session) (Record, error) {
 	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(sessionFormat, session.record.Key))
 	if err != nil {
@@ -228,14 +231,14 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Another provider's word counts for nothing here, not even with the same store and
-	// keys: it may be the development provider's, or the one of before a change.
+	// A session of another issuer does not count, even with the same store and keys: it may
+	// be the development provider's, or that of the provider before a change.
 	if session.Identity.Issuer != s.issuer {
 		return nil, errors.New("the session is of another issuer")
 	}
 	record.Sealed = nil
 	session.record, session.secret, session.stale = record, secret, !current
-	// The lifetimes count as they are configured now, where that is the shorter.
+	// A timeout that has been shortened since counts for old sessions, too.
 	if limit := session.Started.Add(s.absolute); limit.Before(session.Expires) {
 		session.Expires = limit
 	}
@@ -246,22 +249,37 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 
 func sealContext(format byte, key Key) []byte { return append([]byte{format}, key[:]...) }
 
-// splitCookie takes the cookie's value apart.
-func splitCookie(value string) (id string, secret []byte, ok bool) {
-	id, rest, ok := strings.Cut(value, ".")
-	if !ok || len(id) != 43 || len(rest) != 43 {
-		return "", nil, false
-	}
-	for _, part := range []string{id, rest} {
-		if _, err := base64.RawURLEncoding.DecodeString(part); err != nil {
-			return "", nil, false
-		}
-	}
-	return id, []byte(rest), true
-}
-
 // OwnerKey names a person in the store.
 func OwnerKey(issuer, subject string) Key { return NewKey("owner", issuer, subject) }
 
 // ProviderSessionKey names the provider's session in the store.
 func ProviderSessionKey(issuer, sid string) Key { return NewKey("provider session", issuer, sid) }
+
+// Ready returns nil if the store answers.
+func (s *Sessions) Ready(ctx context.Context) error {
+	s.readiness.Lock()
+	defer s.readiness.Unlock()
+	if now := s.now(); s.readyErr != nil || now.Sub(s.readyAt) >= readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		err := s.store.Ping(ctx)
+		if err != nil && s.readyErr == nil {
+			s.log.ErrorContext(ctx, "the session store does not answer", "error", err)
+		}
+		s.readyAt, s.readyErr = now, err
+	}
+	if s.readyErr != nil {
+		return unavailable(s.readyErr)
+	}
+	return nil
+}
+
+// pause waits and reports whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

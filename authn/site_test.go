@@ -8,16 +8,16 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 const (
-	appSecret = authn.Secret("the application's secret of tests, 32 bytes or more")
-	oldSecret = authn.Secret("the application's secret before that, as long again")
+	appSecret = openid.Secret("the application's secret of tests, 32 bytes or more")
+	oldSecret = openid.Secret("the application's secret before that, as long again")
 	issuer    = "https://provider.example/"
 	origin    = "https://app.example/"
 )
@@ -25,40 +25,23 @@ const (
 // noon is when every test begins.
 func noon() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) }
 
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = now
-}
-
 // sessionsConfig is a configuration that is accepted, for sessions without a provider.
-func sessionsConfig(t *testing.T, store authn.Store, c *clock) authn.Config {
+func sessionsConfig(t *testing.T, store authn.Store, c *clock) settings {
 	t.Helper()
-	return authn.Config{
+	return settings{openid.Config{
 		Issuer: issuer, ClientID: "client", ClientSecret: "the client's secret",
-		ClientAuth:  authn.ClientSecretBasic,
+		ClientAuth:  openid.ClientSecretBasic,
 		RedirectURL: origin + "callback", PostLogoutRedirectURL: origin + "signed-out",
 		Scopes: []string{"openid"}, IDTokenAlgorithms: []string{"RS256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
-		Keys: newKeys(t, appSecret), Store: store, Secure: true,
-		Idle: 24 * time.Hour, Absolute: 168 * time.Hour, SessionsPerPerson: 50,
 		Now: c.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	}
+	}, authn.Config{
+		Keys: newKeys(t, appSecret), Store: store,
+		Idle: 24 * time.Hour, Absolute: 168 * time.Hour, SessionsPerPerson: 50,
+	}}
 }
 
-func newKeys(t *testing.T, secrets ...authn.Secret) *authn.Keys {
+func newKeys(t *testing.T, secrets ...openid.Secret) *authn.Keys {
 	t.Helper()
 	keys, err := authn.NewKeys(secrets...)
 	if err != nil {
@@ -70,7 +53,7 @@ func newKeys(t *testing.T, secrets ...authn.Secret) *authn.Keys {
 // site is an application's sessions with what they are made from.
 type site struct {
 	*authn.Sessions
-	config authn.Config
+	config settings
 	clock  *clock
 }
 
@@ -79,15 +62,16 @@ func newSite(t *testing.T) *site { return newSiteOn(t, authn.NewMemoryStore()) }
 func newSiteOn(t *testing.T, store authn.Store) *site {
 	t.Helper()
 	c := &clock{now: noon()}
-	return (&site{config: sessionsConfig(t, store, c), clock: c}).with(t, func(*authn.Config) {})
+	return (&site{config: sessionsConfig(t, store, c), clock: c}).with(t, func(*settings) {})
 }
 
 // with is the same site started again with another configuration.
-func (s *site) with(t *testing.T, edit func(*authn.Config)) *site {
+func (s *site) with(t *testing.T, edit func(*settings)) *site {
 	t.Helper()
 	config := s.config
 	edit(&config)
-	sessions, err := authn.NewSessions(config)
+	_, cfg := config.build(t)
+	sessions, err := authn.NewSessions(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +84,7 @@ func (s *site) after(d time.Duration) { s.clock.set(noon().Add(d)) }
 // records says how many records the store holds. It empties the store.
 func (s *site) records(t *testing.T) int {
 	t.Helper()
-	n, err := s.config.Store.Sweep(t.Context(), noon().AddDate(1, 0, 0))
+	n, err := s.config.Sessions.Store.Sweep(t.Context(), noon().AddDate(1, 0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,18 +155,18 @@ func (b *visitor) signIn(t *testing.T, s *site, in *authn.SignIn) (*authn.Sessio
 
 // signInOf is a completed sign-in of a person, at noon.
 func signInOf(name string) *authn.SignIn {
-	return &authn.SignIn{
-		Identity: authn.Identity{
+	return &authn.SignIn{SignIn: openid.SignIn{
+		Identity: openid.Identity{
 			Issuer: issuer, Subject: "subject|" + name, SID: "sid-of-" + name,
-			IDToken: authn.Claims(`{"sub":"subject|` + name + `"}`),
-			Profile: authn.Profile{Name: name, Email: name + "@mail.example"},
+			IDToken: openid.Claims(`{"sub":"subject|` + name + `"}`),
+			Profile: openid.Profile{Name: name, Email: name + "@mail.example"},
 		},
-		Tokens: authn.Tokens{
-			Access: authn.Secret("access-token-of-" + name), Refresh: authn.Secret("refresh-token-of-" + name),
-			IDToken: authn.Secret("id-token-of-" + name),
+		Tokens: openid.Tokens{
+			Access: openid.Secret("access-token-of-" + name), Refresh: openid.Secret("refresh-token-of-" + name),
+			IDToken: openid.Secret("id-token-of-" + name),
 		},
-		At: noon(),
-	}
+		IDToken: openid.IDToken{IssuedAt: noon()},
+	}}
 }
 
 // withCookies is a request with a Cookie header.
@@ -216,9 +200,9 @@ func keyOf(value string) authn.Key {
 	return authn.NewKey("session", id)
 }
 
-func wantReason(t *testing.T, what string, err error, want authn.Reason) {
+func wantReason(t *testing.T, what string, err error, want openid.Reason) {
 	t.Helper()
-	if got := authn.ReasonOf(err); got != want {
+	if got := openid.ReasonOf(err); got != want {
 		t.Errorf("%s: reason %q (%v), want %q", what, got, err, want)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -16,8 +16,8 @@ func TestDemand(t *testing.T) {
 		mfa      = "urn:example:mfa"
 		password = "urn:example:password"
 	)
-	recent := authn.Demand{MaxAge: 10 * time.Minute}
-	strong := authn.Demand{ACR: []string{mfa, "urn:example:passkey"}}
+	recent := openid.Demand{MaxAge: 10 * time.Minute}
+	strong := openid.Demand{ACR: []string{mfa, "urn:example:passkey"}}
 	at := func(d time.Duration) func(*app, *scriptedop.JWT) {
 		return func(a *app, t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(d).Unix() }
 	}
@@ -28,30 +28,30 @@ func TestDemand(t *testing.T) {
 		return func(_ *app, t *scriptedop.JWT) { delete(t.Claims, name) }
 	}
 	for name, tt := range map[string]struct {
-		demand authn.Demand
+		demand openid.Demand
 		edit   func(*app, *scriptedop.JWT)
-		want   authn.Reason
+		want   openid.Reason
 	}{
 		"ID-17 nothing is asked for, and it was long ago":       {edit: at(-8 * time.Hour)},
 		"ID-17 nothing is asked for, and there is no auth_time": {edit: without("auth_time")},
 		"ID-17 now":                                {demand: recent, edit: at(0)},
 		"ID-17 just recent enough":                 {demand: recent, edit: at(-11 * time.Minute)},
-		"ID-17 just too old":                       {demand: recent, edit: at(-11*time.Minute - time.Second), want: authn.ReasonStepUpFailed},
+		"ID-17 just too old":                       {demand: recent, edit: at(-11*time.Minute - time.Second), want: openid.ReasonStepUpFailed},
 		"ID-17 a provider's clock that is ahead":   {demand: recent, edit: at(time.Minute)},
-		"ID-17 the future":                         {demand: recent, edit: at(time.Minute + time.Second), want: authn.ReasonStepUpFailed},
-		"ID-17 no auth_time":                       {demand: recent, edit: without("auth_time"), want: authn.ReasonStepUpFailed},
-		"ID-17 auth_time 0":                        {demand: recent, edit: set("auth_time", 0), want: authn.ReasonIDTokenInvalid},
-		"ID-17 auth_time is a string":              {demand: recent, edit: set("auth_time", "1793620800"), want: authn.ReasonIDTokenInvalid},
+		"ID-17 the future":                         {demand: recent, edit: at(time.Minute + time.Second), want: openid.ReasonStepUpFailed},
+		"ID-17 no auth_time":                       {demand: recent, edit: without("auth_time"), want: openid.ReasonStepUpFailed},
+		"ID-17 auth_time 0":                        {demand: recent, edit: set("auth_time", 0), want: openid.ReasonIDTokenInvalid},
+		"ID-17 auth_time is a string":              {demand: recent, edit: set("auth_time", "1793620800"), want: openid.ReasonIDTokenInvalid},
 		"ID-17 the class asked for":                {demand: strong, edit: set("acr", mfa)},
 		"ID-17 the other class asked for":          {demand: strong, edit: set("acr", "urn:example:passkey")},
-		"ID-17 another class":                      {demand: strong, edit: set("acr", password), want: authn.ReasonStepUpFailed},
-		"ID-17 the class in capitals":              {demand: strong, edit: set("acr", "URN:EXAMPLE:MFA"), want: authn.ReasonStepUpFailed},
-		"ID-17 both classes in one":                {demand: strong, edit: set("acr", mfa+" urn:example:passkey"), want: authn.ReasonStepUpFailed},
-		"ID-17 no class":                           {demand: strong, want: authn.ReasonStepUpFailed},
-		"ID-17 a list of classes":                  {demand: strong, edit: set("acr", []string{mfa}), want: authn.ReasonIDTokenInvalid},
+		"ID-17 another class":                      {demand: strong, edit: set("acr", password), want: openid.ReasonStepUpFailed},
+		"ID-17 the class in capitals":              {demand: strong, edit: set("acr", "URN:EXAMPLE:MFA"), want: openid.ReasonStepUpFailed},
+		"ID-17 both classes in one":                {demand: strong, edit: set("acr", mfa+" urn:example:passkey"), want: openid.ReasonStepUpFailed},
+		"ID-17 no class":                           {demand: strong, want: openid.ReasonStepUpFailed},
+		"ID-17 a list of classes":                  {demand: strong, edit: set("acr", []string{mfa}), want: openid.ReasonIDTokenInvalid},
 		"ID-17 a class that nobody asked for":      {edit: set("acr", password)},
 		"ID-17 a list that nobody asked for":       {edit: set("acr", []string{password})},
-		"ID-17 both are asked for, and one is met": {demand: authn.Demand{MaxAge: time.Minute, ACR: []string{mfa}}, edit: set("acr", password), want: authn.ReasonStepUpFailed},
+		"ID-17 both are asked for, and one is met": {demand: openid.Demand{MaxAge: time.Minute, ACR: []string{mfa}}, edit: set("acr", password), want: openid.ReasonStepUpFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +72,7 @@ func TestDemand(t *testing.T) {
 // TestDemandIsTheRequests sends what is demanded, and nothing of what a link asks for.
 func TestDemandIsTheRequests(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, appOptions{demand: authn.Demand{MaxAge: 90 * time.Second, ACR: []string{"urn:a", "urn:b"}}})
+	a := newApp(t, appOptions{demand: openid.Demand{MaxAge: 90 * time.Second, ACR: []string{"urn:a", "urn:b"}}})
 	b := a.person(t)
 	request := b.begin("max_age=86400&acr_values=urn:c")
 	if got := query(t, request); got.Get("max_age") != "90" || got.Get("acr_values") != "urn:a urn:b" {
@@ -80,7 +80,7 @@ func TestDemandIsTheRequests(t *testing.T) {
 	}
 	// Whoever carries the request can take the demand out of it, but not out of what is checked.
 	a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(-time.Hour).Unix() })
-	b.wantRefused(b.get(b.authorize(change(t, request, "max_age", "", "acr_values", ""))), authn.ReasonStepUpFailed, 1, 0)
+	b.wantRefused(b.get(b.authorize(change(t, request, "max_age", "", "acr_values", ""))), openid.ReasonStepUpFailed, 1, 0)
 
 	plain := newApp(t, appOptions{})
 	if got := query(t, plain.person(t).begin("max_age=1&acr_values=urn:c&prompt=none")); got.Has("max_age") || got.Has("acr_values") || got.Has("prompt") {
@@ -91,7 +91,7 @@ func TestDemandIsTheRequests(t *testing.T) {
 // TestDemandSurvivesFormPost sends the demand through the other kind of response.
 func TestDemandSurvivesFormPost(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, appOptions{secure: true, demand: authn.Demand{MaxAge: time.Minute}, config: func(c *authn.Config) { c.ResponseMode = "form_post" }})
+	a := newApp(t, appOptions{secure: true, demand: openid.Demand{MaxAge: time.Minute}, config: func(c *settings) { c.ResponseMode = "form_post" }})
 	a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(-time.Hour).Unix() })
 	b := a.person(t)
 	request := b.begin("")
@@ -100,5 +100,5 @@ func TestDemandSurvivesFormPost(t *testing.T) {
 	if response.status != http.StatusSeeOther {
 		t.Fatalf("authorization request: %d %s", response.status, response.text)
 	}
-	b.wantRefused(b.post(a.URL+"/callback", query(t, response.location)), authn.ReasonStepUpFailed, 1, 0)
+	b.wantRefused(b.post(a.URL+"/callback", query(t, response.location)), openid.ReasonStepUpFailed, 1, 0)
 }

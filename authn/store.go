@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// Key names a record, or what a record is found by, without saying it: the
-// SHA-256 of a session's id, of an issuer and subject, of an issuer and sid.
-// The zero Key names nothing.
+// Key is a hash that names a record, or an index of records: the SHA-256 of a session's id, of an
+// issuer and subject, or of an issuer and sid. The zero Key names nothing.
 type Key [sha256.Size]byte
 
-// NewKey hashes parts into a Key. Each part is preceded by its length, so that
-// no two lists of parts share a key; kind keeps the keys of different uses apart.
+// NewKey hashes parts into a Key. Each part is preceded by its length, so that no two lists of
+// parts share a key. kind separates the keys of different uses.
 func NewKey(kind string, parts ...string) Key {
 	h := sha256.New()
 	write := func(s string) {
@@ -28,24 +27,24 @@ func NewKey(kind string, parts ...string) Key {
 	return Key(h.Sum(nil))
 }
 
-// Record is one session as a Store keeps it: what Sessions sealed, and beside it
-// the little that has to be known without the person's cookie.
+// Record is a session as a Store keeps it: the sealed session, and what must be known without the
+// person's cookie.
 type Record struct {
 	// Key is the hash of the id in the cookie.
 	Key Key
 	// Owner is the hash of issuer and subject: whose session this is.
 	Owner Key
-	// ProviderSession is the hash of issuer and sid, the provider's own name for
-	// its session; zero where the provider gave no sid.
+	// ProviderSession is the hash of issuer and sid, the provider's id of its session; zero
+	// if there is no sid.
 	ProviderSession Key
 	// Device is a short label of the browser, such as "Firefox on Linux".
 	Device string
-	// SignedIn is when the provider says that it issued the ID token. Revoke
-	// compares it with the time of a logout token, which is of the same clock.
+	// SignedIn is when the provider says that it issued the ID token. Revoke compares it with
+	// the time of a logout token, which is of the same clock.
 	SignedIn time.Time
-	// LastSeen is when the person last did something, to the minute.
+	// LastSeen is when the person was last active, to the minute.
 	LastSeen time.Time
-	// Expires is when the session ends by itself; Sweep drops it after that.
+	// Expires is when the session expires; Sweep drops it after that.
 	Expires time.Time
 	// Version starts at 1 and grows by one with each Save.
 	Version uint64
@@ -54,30 +53,30 @@ type Record struct {
 }
 
 var (
-	// ErrNotFound says that there is no such record: it never was, has ended or
-	// was swept. It is an answer; a store that cannot answer returns another error.
+	// ErrNotFound says that there is no such record: it never existed, has ended or was
+	// swept. A store that cannot answer returns another error.
 	ErrNotFound = errors.New("authn: no such session")
-	// ErrConflict says that the record was saved by someone else since it was loaded.
+	// ErrConflict says that another writer has saved the record since it was loaded.
 	ErrConflict = errors.New("authn: the session was changed meanwhile")
 	// ErrEnded says that the session was ended before it could be created.
 	ErrEnded = errors.New("authn: the session was ended meanwhile")
 )
 
-// Cause says why a session was ended before its time. A store keeps it as it is given.
+// Cause is why a session was ended before it expired. A store keeps it as it is given.
 type Cause byte
 
 // The causes. Their numbers are stored.
 const (
-	CauseUnknown   Cause = iota // of a session that was not ended, or is not remembered
-	CauseSignedOut              // its person signed out
-	CauseReplaced               // its person signed in anew in the same browser
-	CauseElsewhere              // its person ended it from another session
-	CauseProvider               // the provider said so
-	CauseRefresh                // the provider gives it no new tokens
-	CauseTooMany                // its person has begun more sessions than one may have
+	CauseUnknown   Cause = iota // nobody ended the session, or the cause is forgotten
+	CauseSignedOut              // the person signed out
+	CauseReplaced               // the person signed in again in the same browser
+	CauseElsewhere              // the person ended it from another session
+	CauseProvider               // the provider ended it
+	CauseRefresh                // the provider issues no new tokens for it
+	CauseTooMany                // the person has begun more sessions than allowed
 )
 
-// String is the cause's word in logs and metrics.
+// String returns the cause's word in logs and metrics.
 func (c Cause) String() string {
 	switch c {
 	case CauseSignedOut:
@@ -97,7 +96,7 @@ func (c Cause) String() string {
 	}
 }
 
-// EndedError is the ErrNotFound of a session that was ended, as long as that is remembered.
+// EndedError is the ErrNotFound of a session that was ended, as long as the store remembers it.
 type EndedError struct{ Cause Cause }
 
 func (e *EndedError) Error() string { return "authn: the session was ended" }
@@ -111,62 +110,58 @@ func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
 //
 // The contract:
 //
-//   - Every method is atomic, safe for concurrent use, and bounded in time by its
-//     context. Where a write returns nil, it has been made durable in the sense of
-//     that store: later calls see it, from every process that shares the store. A
-//     store may keep what it has loaded, as long as it hears of changes: then another
-//     process's Load sees one a moment later, and this one's at once, also after an
-//     ErrConflict.
-//   - What a caller passes in and gets out is its own: a store keeps no reference
-//     to a slice of the caller's and hands out none of its own.
-//   - A store has no clock. Whoever calls it says what time it is, and decides
-//     whether a record that it loads has expired. A server that drops what has
-//     expired by a clock of its own goes by the times given.
-//   - Ended stays ended: after End or Revoke has returned, no Save, Touch or
-//     Create brings the session back, in whatever order they arrive.
+//   - Every method is atomic, safe for concurrent use, and bounded in time by its context. When a
+//     write returns nil it is durable in the sense of that store: later calls see it, from every
+//     process that shares the store. A store may cache what it has loaded, as long as it hears of
+//     changes: then another process's Load sees a change a moment later, and this one's at once,
+//     also after an ErrConflict.
+//   - A store keeps no reference to a slice of the caller's, and returns none of its own.
+//   - A store has no clock. The caller passes the time, and decides whether a loaded record has
+//     expired. A server that drops expired records by its own clock goes by the times given.
+//   - Ended stays ended: after End or Revoke has returned, no Save, Touch or Create brings the
+//     session back, in whatever order they arrive.
 type Store interface {
-	// Create stores a new record at version 1, whatever r.Version says. It returns
-	// ErrEnded where r.Key was ended, or where r.Owner or r.ProviderSession was
-	// revoked at or after r.SignedIn, and ErrConflict where r.Key exists.
+	// Create stores a new record at version 1, whatever r.Version says. It returns ErrEnded if
+	// r.Key was ended, or if r.Owner or r.ProviderSession was revoked at or after r.SignedIn,
+	// and ErrConflict if r.Key exists.
 	Create(ctx context.Context, r Record) error
 
-	// Load returns the record with its sealed part, or ErrNotFound: an *EndedError
-	// where it was ended. It may return a record that has expired.
+	// Load returns the record with its sealed part, or ErrNotFound: an *EndedError if it was
+	// ended. It may return an expired record.
 	Load(ctx context.Context, key Key) (Record, error)
 
-	// Save replaces the sealed part of the record whose version is still r.Version
-	// and makes it version r.Version+1. It returns ErrConflict where another Save came
-	// first and ErrNotFound where the session has ended. Everything else stays as it
-	// is in the store: a Touch in between is not undone.
+	// Save replaces the sealed part of the record if its version is still r.Version, and makes
+	// it version r.Version+1. It returns ErrConflict if another Save came first, and
+	// ErrNotFound if the session has ended. All other fields stay as they are in the store: a
+	// Touch in between is not undone.
 	Save(ctx context.Context, r Record) error
 
-	// Touch moves LastSeen and Expires and leaves the version alone, so that it
-	// never disturbs a Save. It returns ErrNotFound where the session has ended.
+	// Touch sets LastSeen and Expires and leaves the version alone, so that it never conflicts
+	// with a Save. It returns ErrNotFound if the session has ended.
 	Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error
 
-	// End drops the record and remembers its key and the cause until the time given, so
-	// that it cannot come back. To end what is not there is no error. Of several causes
-	// the first stays.
+	// End drops the record and remembers its key and the cause until the time given, so that
+	// it cannot come back. It is no error if there is no such record. The first of several
+	// causes counts.
 	End(ctx context.Context, key Key, cause Cause, until time.Time) error
 
-	// Revoke ends every record that index names, as its Owner or its
-	// ProviderSession, and that was signed in at or before notAfter, counted in
-	// whole seconds. Until the time given, a Create of such a record returns
-	// ErrEnded; a later sign-in is not touched. It returns the keys of the records
-	// that it ended, for CauseProvider. It may end them one by one: where it fails
-	// half-way, doing it again ends the rest.
+	// Revoke ends, with CauseProvider, every record that has index as its Owner or its
+	// ProviderSession and that was signed in at or before notAfter, counted in whole seconds.
+	// Until the time given, a Create of such a record returns ErrEnded; a later sign-in is not
+	// touched. It returns the keys of the records that it ended. It may end them one by one:
+	// if it fails half-way, a second call ends the rest.
 	Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error)
 
-	// List returns the records that index names, as their Owner or their
-	// ProviderSession, without their sealed parts, the one signed in last first.
+	// List returns the records that have index as their Owner or their ProviderSession, without
+	// their sealed parts, the latest sign-in first.
 	List(ctx context.Context, index Key) ([]Record, error)
 
-	// Once reports true to the first caller that names the key and false to every
-	// other, until the time given at the earliest.
+	// Once returns true to the first caller that names the key and false to every other, until
+	// the time given at least.
 	Once(ctx context.Context, key Key, until time.Time) (bool, error)
 
-	// Sweep drops what has expired by now, records and reminders alike, and says
-	// how many records it dropped: none where a server has dropped them by itself.
+	// Sweep drops everything that has expired by now, and returns how many records it dropped:
+	// none if a server has dropped them by itself.
 	Sweep(ctx context.Context, now time.Time) (int, error)
 
 	// Ping reports whether the store can be reached and written to.
@@ -176,8 +171,8 @@ type Store interface {
 	Close() error
 }
 
-// Indexes returns the keys by which Revoke finds the record: its owner and, where
-// there is one, the provider's session.
+// Indexes returns the keys by which Revoke and List find the record: its owner and, if there is
+// one, the provider's session.
 func (r Record) Indexes() []Key {
 	if r.ProviderSession == (Key{}) {
 		return []Key{r.Owner}
@@ -185,9 +180,9 @@ func (r Record) Indexes() []Key {
 	return []Key{r.Owner, r.ProviderSession}
 }
 
-// SignedInAfter reports whether a sign-in came after a revocation. Both times come
-// from the provider, which counts in whole seconds: a sign-in in the very second of
-// the revocation is taken to be before it, the side that signs out.
+// SignedInAfter reports whether a sign-in came after a revocation. Both times come from the
+// provider, which counts in whole seconds. A sign-in in the same second counts as before the
+// revocation, which signs out.
 func SignedInAfter(signedIn, notAfter time.Time) bool {
 	return signedIn.Unix() > notAfter.Unix()
 }

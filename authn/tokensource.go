@@ -3,33 +3,39 @@ package authn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
+
+	"latchkey/authn/openid"
 )
 
 const (
-	// refreshEarly is how long before its expiry an access token is replaced; of one that
-	// lives shorter than four times that, a quarter of its life.
+	// refreshEarly is how long before its expiry an access token is refreshed; for one with a
+	// lifetime below four times that, a quarter of its lifetime.
 	refreshEarly = time.Minute
-	// unknownLifetime is how long an access token is used of which the provider did not
-	// say how long it lives.
+	// unknownLifetime is how long an access token is used if the provider does not say when
+	// it expires.
 	unknownLifetime = 5 * time.Minute
 )
 
-// TokenSource keeps the provider's tokens of a session usable and asks the provider
-// in its name. Whatever it does for one session it does once at a time, on however many
-// nodes: a refresh token that rotates is withdrawn, with all that came of it, when it is
-// used twice (RFC 9700 section 4.14).
+// TokenSource keeps a session's tokens fresh and uses them to ask the provider. For each
+// session it does one thing at a time, on any number of nodes: a provider that rotates refresh
+// tokens revokes the whole grant if one is used twice (RFC 9700 section 4.14).
 type TokenSource struct {
-	rp       *RelyingParty
-	sessions *Sessions
-	profiles singleflight.Group // of RefreshProfile
-	renewals singleflight.Group // of renew
-	underway sync.WaitGroup
+	provider  *openid.Provider
+	rp        *RelyingParty
+	sessions  *Sessions
+	now       func() time.Time
+	log       *slog.Logger
+	profiles  singleflight.Group // of RefreshProfile
+	refreshes singleflight.Group // of refresh
+	underway  sync.WaitGroup
 
 	mu      sync.Mutex
 	unsaved map[Key]newTokens
@@ -37,41 +43,64 @@ type TokenSource struct {
 
 // NewTokenSource returns the token source for the sessions of a relying party.
 func NewTokenSource(rp *RelyingParty, sessions *Sessions) *TokenSource {
-	return &TokenSource{rp: rp, sessions: sessions, unsaved: make(map[Key]newTokens)}
-}
-
-// Run saves the tokens that the store would not take, when it takes them again, until ctx
-// ends.
-func (ts *TokenSource) Run(ctx context.Context) {
-	for pause(ctx, saveInterval) {
-		ts.saveWaiting(ctx)
+	return &TokenSource{
+		provider: rp.cfg.Provider, rp: rp, sessions: sessions, now: rp.cfg.Now, log: rp.cfg.Log,
+		unsaved: make(map[Key]newTokens),
 	}
 }
 
-// Wait waits for what is under way, callbackTimeout at most, and tries once more to save
-// what the store would not take: a token that the provider has given out must be saved
+// Run saves the tokens that the store did not accept, once it accepts them, until ctx ends.
+func (ts *TokenSource) Run(ctx context.Context) {
+	for pause(ctx, saveInterval) {
+		ts.saveUnsaved(ctx)
+	}
+}
+
+// Wait waits for work that is under way, callbackTimeout at most, and tries once more to save
+// the tokens that the store did not accept: a token that the provider has issued must be saved
 // before the program ends.
 func (ts *TokenSource) Wait() {
 	ts.underway.Wait()
-	ts.saveWaiting(context.Background())
-	ts.underway.Wait() // for the revocation of what is not saved any more
+	ts.saveUnsaved(context.Background())
+	ts.underway.Wait() // for the revocation of tokens that could not be saved
 }
 
-// Token returns an access token of the session that the context carries. It is refreshed
-// first if it is about to expire; where that cannot be done, it serves for as long as it
-// lives.
+// TokenFacts is what a page may show of a session's access token. The token itself is not
+// included: anyone who has it can use it.
+type TokenFacts struct {
+	// Audience is the API that the token was requested for; "" if it is for the provider
+	// itself.
+	Audience string
+	// Scopes are what the token allows, if the provider says so.
+	Scopes []string
+	// Expires is when the token expires; zero if the provider does not say.
+	Expires time.Time
+	// Renewable says that there is a refresh token.
+	Renewable bool
+}
+
+// Facts returns what a page may show of a session's access token.
+func (ts *TokenSource) Facts(s *Session) TokenFacts {
+	return TokenFacts{
+		Audience: ts.provider.Audience(), Scopes: s.Scopes(),
+		Expires: s.tokens.Expires, Renewable: s.tokens.Refresh != "",
+	}
+}
+
+// Token returns an access token of the session that the context carries. It is refreshed first
+// if it is about to expire; if that fails, it is used until it expires.
 //
-// It returns ErrAnonymous where the context carries no session. The other errors are an
-// *Error of ReasonSessionEnded, where the provider has ended the session or somebody else
-// has; ReasonRefreshRefused, where there is no refresh token; ReasonProviderUnreachable,
-// ReasonProviderMisconfigured, ReasonRefreshFailed or ReasonStoreUnavailable, where it is
+// Token returns ErrAnonymous if the context carries no session. The other errors are an
+// *openid.Error of ReasonSessionEnded, if the session has ended; of ReasonRefreshRefused, if
+// there is no refresh token; and of openid.ReasonProviderUnreachable,
+// openid.ReasonProviderMisconfigured, ReasonRefreshFailed or ReasonStoreUnavailable, if it is
 // worth trying again.
 func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 	session := FromContext(ctx)
 	if session == nil {
 		return nil, ErrAnonymous
 	}
-	session, err := ts.usable(ctx, ts.newest(session))
+	session, err := ts.fresh(ctx, ts.latest(session))
 	if err != nil {
 		return nil, err
 	}
@@ -80,24 +109,24 @@ func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 	}, nil
 }
 
-// usable returns the session with an access token that can be used now.
-func (ts *TokenSource) usable(ctx context.Context, session *Session) (*Session, error) {
+// fresh returns the session with an access token that can be used now.
+func (ts *TokenSource) fresh(ctx context.Context, session *Session) (*Session, error) {
 	if !ts.due(session) {
 		return session, nil
 	}
-	renewed, err := ts.renew(ctx, session)
+	refreshed, err := ts.refresh(ctx, session)
 	switch {
 	case err == nil:
-		return renewed, nil
-	case ReasonOf(err) == ReasonSessionEnded || ts.expired(session.tokens):
+		return refreshed, nil
+	case openid.ReasonOf(err) == ReasonSessionEnded || ts.expired(session.tokens):
 		return nil, err
 	}
-	ts.rp.cfg.Log.WarnContext(ctx, "access token not refreshed yet", "session", session.LogID(), "reason", ReasonOf(err), "error", err)
+	ts.log.WarnContext(ctx, "access token not refreshed yet", "session", session.LogID(), "reason", openid.ReasonOf(err), "error", err)
 	return session, nil
 }
 
-// Source returns the token source of the session that the context carries, in x/oauth2's
-// form. It asks Token, as long as the context lives.
+// Source returns an oauth2.TokenSource for the session that the context carries. It calls
+// Token, as long as the context is alive.
 func (ts *TokenSource) Source(ctx context.Context) oauth2.TokenSource { return boundSource{ctx, ts} }
 
 type boundSource struct {
@@ -107,26 +136,26 @@ type boundSource struct {
 
 func (s boundSource) Token() (*oauth2.Token, error) { return s.ts.Token(s.ctx) }
 
-// Client returns an HTTP client that sends the session's access token along (RFC 6750
-// section 2.1), for calls to the API that it is for. Each call asks Token. The client
-// follows no redirects: the token would go to wherever they lead.
+// Client returns an HTTP client that sends the session's access token (RFC 6750 section 2.1),
+// for calls to the API that the token is for. Each call calls Token. The client follows no
+// redirects, which would take the token elsewhere.
 func (ts *TokenSource) Client(ctx context.Context) *http.Client {
 	return &http.Client{
-		// oauth2.NewClient would keep the first token until ten seconds before its end.
+		// oauth2.NewClient would keep the first token until ten seconds before its expiry.
 		Transport:     &oauth2.Transport{Source: ts.Source(ctx)},
 		Timeout:       callbackTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// due reports whether the access token is to be replaced before it is used. One that
-// lives is used as it is where nothing better can be had just now.
+// due reports whether the access token should be refreshed before it is used. One that has not
+// expired is used as it is if it cannot be refreshed now.
 func (ts *TokenSource) due(session *Session) bool {
-	now, tokens := ts.rp.cfg.Now(), session.tokens
+	now, tokens := ts.now(), session.tokens
 	switch {
 	case ts.expired(tokens):
 		return true
-	case tokens.Refresh == "", now.Before(session.lease.until), session.retry.wait(now) > 0:
+	case tokens.Refresh == "", now.Before(session.lease.until), session.backoff.remaining(now) > 0:
 		return false
 	case tokens.Expires.IsZero():
 		return now.Sub(tokens.Obtained) >= unknownLifetime
@@ -135,23 +164,23 @@ func (ts *TokenSource) due(session *Session) bool {
 	return now.After(tokens.Expires.Add(-early))
 }
 
-func (ts *TokenSource) expired(tokens Tokens) bool {
-	return !tokens.Expires.IsZero() && !ts.rp.cfg.Now().Before(tokens.Expires)
+func (ts *TokenSource) expired(tokens openid.Tokens) bool {
+	return !tokens.Expires.IsZero() && !ts.now().Before(tokens.Expires)
 }
 
-// end ends a session that must not go on, and returns the error that says so. Its tokens,
-// where the provider still honours them, must not outlive it.
-func (ts *TokenSource) end(ctx context.Context, session *Session, tokens Tokens, cause error) error {
-	ts.rp.cfg.Log.WarnContext(ctx, "session ended by refresh", "session", session.LogID(), "reason", ReasonOf(cause), "error", cause)
+// end ends a session that must not go on, and returns the error that says so. Its tokens must
+// not outlive it.
+func (ts *TokenSource) end(ctx context.Context, session *Session, tokens openid.Tokens, cause error) error {
+	ts.log.WarnContext(ctx, "session ended by refresh", "session", session.LogID(), "reason", openid.ReasonOf(cause), "error", cause)
 	if err := ts.sessions.End(ctx, session, CauseRefresh); err != nil {
 		return err
 	}
 	ts.revoke(ctx, session, tokens)
-	return &Error{Reason: ReasonSessionEnded, Err: cause}
+	return sessionEnded(cause)
 }
 
-// revoke withdraws tokens of a session that has ended, while nobody waits for it.
-func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens Tokens) {
+// revoke revokes the tokens of a session that has ended, in the background.
+func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens openid.Tokens) {
 	ended := &Session{record: session.record, tokens: tokens}
 	ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
 }
@@ -159,21 +188,21 @@ func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens Toke
 // errPanicked says that work that several requests share has panicked.
 var errPanicked = errors.New("authn: a refresh panicked")
 
-// once runs work for a session as long as no other run is under way for it in this
-// process, and gives everybody who asked a copy of its result. It goes on when whoever
-// asked is gone: the tokens may be new by then.
+// once runs work for a session unless a run for it is under way in this process, and returns a
+// copy of the result to each caller. The work goes on when the callers are gone: the tokens may
+// be new by then.
 func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, session *Session, work func(context.Context) (*Session, error)) (*Session, error) {
 	type result struct {
 		session *Session
 		err     error
 	}
 	done := make(chan result, 1)
-	// Counted here and not by the work itself: Wait must know of it as soon as whoever
-	// asked can be gone.
+	// The count starts here and not in the work itself: Wait must know of it as soon as the
+	// caller can be gone.
 	ts.underway.Go(func() {
 		shared, err, _ := group.Do(string(session.record.Key[:]), func() (shared any, err error) {
 			err = errPanicked // unless work returns
-			defer survive(ts.rp.cfg.Log, "refresh")
+			defer openid.Survive(ts.log, "refresh")
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
 			defer cancel()
 			return work(ctx)
@@ -189,16 +218,21 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, sess
 	case r := <-done:
 		return r.session, r.err
 	case <-ctx.Done():
-		return nil, refuse(ReasonProviderUnreachable, "waiting for the refresh: %w", ctx.Err())
+		return nil, interrupted("the refresh", ctx)
 	}
 }
 
-// refreshFailed tells a refresh that did not work from a sign-in that did not: to the
-// person these are different things.
-func refreshFailed(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Reason == ReasonProviderUnreachable {
+// failedRefresh distinguishes a failed refresh from a failed sign-in, which mean different
+// things to the person.
+func failedRefresh(err error) error {
+	e, ok := errors.AsType[*openid.Error](err)
+	if !ok || e.Reason == openid.ReasonProviderUnreachable {
 		return err
 	}
-	return &Error{Reason: ReasonRefreshFailed, Code: e.Code, Err: err}
+	return &openid.Error{Reason: ReasonRefreshFailed, Code: e.Code, Err: err}
+}
+
+// interrupted is the error of a caller that stops waiting.
+func interrupted(waitingFor string, ctx context.Context) error {
+	return &openid.Error{Reason: openid.ReasonProviderUnreachable, Err: fmt.Errorf("waiting for %s: %w", waitingFor, ctx.Err())}
 }

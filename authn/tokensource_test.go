@@ -157,3 +157,52 @@ func TestRetryOfAWrongClock(t *testing.T) {
 	a.clock.Move(-40 * time.Minute)
 	b.wantToken(b.token())
 }
+
+// TestAccessTokenLifetime asks for the profile after a sign-in: a token that may have
+// expired is replaced first.
+func TestAccessTokenLifetime(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		expiresIn any
+		after     time.Duration
+		refreshed bool
+	}{
+		"CB-18 an hour, at once":        {3600, 0, false},
+		"CB-18 an hour, as text":        {"3600", 0, false},
+		"CB-18 an hour, nearly over":    {3600, time.Hour - time.Minute, false},
+		"CB-18 an hour, all but over":   {3600, time.Hour - time.Minute + time.Second, true},
+		"CB-18 with an exponent":        {rawJSON("1e3"), 0, false},
+		"CB-18 with an exponent, over":  {rawJSON("1e3"), 1000 * time.Second, true},
+		"CB-18 a fraction":              {3600.5, 0, false},
+		"CB-18 ever so long":            {rawJSON("1e300"), 0, false},
+		"CB-18 thirty years":            {1_000_000_000, 0, false},
+		"CB-18 missing":                 {nil, 0, true},
+		"CB-18 null":                    {null{}, 0, true},
+		"CB-18 zero":                    {0, 0, true},
+		"CB-18 negative":                {-3600, 0, true},
+		"CB-18 words":                   {"an hour", 0, true},
+		"CB-18 an object":               {map[string]any{}, 0, true},
+		"CB-18 a number beyond numbers": {rawJSON("1e400"), 0, true},
+		"CB-18 seconds":                 {40, 30 * time.Second, false},
+		"CB-18 seconds, all but over":   {40, 31 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.op.Edit(scriptedop.Token, func(response map[string]any) {
+				if response["expires_in"] = tt.expiresIn; tt.expiresIn == nil {
+					delete(response, "expires_in")
+				}
+			})
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.clock.Move(tt.after)
+			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+				t.Fatalf("refused: %s", got.text)
+			}
+			if got := a.op.Last(scriptedop.Token).Form.Get("grant_type") == "refresh_token"; got != tt.refreshed {
+				t.Errorf("refreshed: %t, want %t", got, tt.refreshed)
+			}
+		})
+	}
+}

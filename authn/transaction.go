@@ -2,21 +2,22 @@ package authn
 
 import (
 	"cmp"
-	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"latchkey/authn/openid"
 )
 
 const (
 	transactionLifetime = 15 * time.Minute
-	// A browser keeps several sign-ins that were begun and not finished, one a tab.
-	// Beyond these bounds the oldest goes, or the Cookie header would grow until
-	// servers refuse it.
+	// A browser keeps several unfinished sign-ins, one per tab. Beyond these bounds the oldest
+	// is dropped, or the Cookie header would grow until servers refuse it.
 	maxTransactions     = 7
 	maxTransactionBytes = 3500
 
@@ -25,35 +26,34 @@ const (
 	transactionFormat  = 3
 )
 
-// transaction is one login attempt, from the authorization request to its
-// response. It lives in a sealed cookie named for its state, so that two tabs can
-// sign in at once and nothing is kept for visitors who never come back.
+// transaction is one attempt to sign in, from the authorization request to its response. It
+// lives in a sealed cookie named for its state, so that two tabs can sign in at once and the
+// server keeps nothing for visitors who never come back.
 type transaction struct {
 	state    string // RFC 6749 section 10.12
 	nonce    string // OpenID Connect Core 1.0 section 3.1.2.1
 	verifier string // RFC 7636 section 4.1
-	returnTo string
-	demand   Demand // OpenID Connect Core 1.0 section 3.1.3.7 (12, 13): checked on return
-	// organization is the one that the link asked for, "" for none.
+	returnTo ReturnPath
+	demand   openid.Demand // OpenID Connect Core 1.0 section 3.1.3.7 (12, 13): checked on return
+	// organization is the one that the link requested, "" for none.
 	organization string
 	started      time.Time
-	// binding is who was asked, and for whom: issuer, client and redirect URI. A
-	// response that arrives after these have changed is not for the new ones (RFC
-	// 9700 section 4.4).
+	// binding is a hash of issuer, client and redirect URI. A response that arrives after
+	// these have changed is not for the new ones (RFC 9700 section 4.4).
 	binding Key
-	// previous is the session that the browser had, and what opens it: its own cookie does
-	// not come along with a form_post. Zero if there was none.
+	// previous is the session that the browser had, whose own cookie does not come with a
+	// form_post. Zero if there was none.
 	previous previousSession
 }
 
-func (rp *RelyingParty) newTransaction(request AuthorizationRequest, session *Session) *transaction {
+func (rp *RelyingParty) newTransaction(request SignInRequest, session *Session) *transaction {
 	t := &transaction{
-		state:        randomToken(),
-		nonce:        randomToken(),
+		state:        openid.RandomToken(),
+		nonce:        openid.RandomToken(),
 		verifier:     oauth2.GenerateVerifier(),
-		returnTo:     LocalPath(request.ReturnTo),
+		returnTo:     request.ReturnTo,
 		demand:       request.Demand,
-		organization: hint(request.Link, "organization"),
+		organization: openid.Hint(request.Link, "organization"),
 		started:      rp.cfg.Now(),
 		binding:      rp.binding,
 	}
@@ -61,13 +61,6 @@ func (rp *RelyingParty) newTransaction(request AuthorizationRequest, session *Se
 		t.previous = previousSession{key: session.record.Key, secret: session.secret}
 	}
 	return t
-}
-
-// randomToken returns 256 random bits as 43 URL-safe characters.
-func randomToken() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
-	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // logID names the sign-in in logs, from its beginning to its end.
@@ -81,8 +74,8 @@ func (t *transaction) encode() []byte {
 	e.string(t.state)
 	e.string(t.nonce)
 	e.string(t.verifier)
-	e.string(t.returnTo)
-	t.demand.encode(&e)
+	e.string(t.returnTo.path)
+	encodeDemand(&e, t.demand)
 	e.string(t.organization)
 	e.time(t.started)
 	e.bytes(t.binding[:])
@@ -97,7 +90,7 @@ func decodeTransaction(b []byte) (*transaction, error) {
 		return nil, errEncoding
 	}
 	t := &transaction{
-		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: d.string(),
+		state: d.string(), nonce: d.string(), verifier: d.string(), returnTo: decodeReturnPath(&d),
 		demand: decodeDemand(&d), organization: d.string(), started: d.time(),
 	}
 	for _, key := range []*Key{&t.binding, &t.previous.key} {
@@ -109,8 +102,8 @@ func decodeTransaction(b []byte) (*transaction, error) {
 	return t, d.err()
 }
 
-// keep seals the transaction into its cookie and makes room for it.
-func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, t *transaction) error {
+// storeTransaction seals the transaction into its cookie and makes room for it.
+func (rp *RelyingParty) storeTransaction(w http.ResponseWriter, r *http.Request, t *transaction) error {
 	sealed, err := rp.cfg.Keys.seal(transactionPurpose, nil, t.encode(), []byte(t.cookieName()))
 	if err != nil {
 		return err
@@ -121,17 +114,17 @@ func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, t *transact
 	return nil
 }
 
-// transactionSite lets the cookie come along with the provider's cross-site POST in
-// form_post mode, and only then.
+// transactionSite lets the cookie come with the provider's cross-site POST in form_post mode,
+// and only then.
 func (rp *RelyingParty) transactionSite() http.SameSite {
-	if rp.cfg.ResponseMode == "form_post" {
+	if rp.cfg.Provider.FormPost() {
 		return http.SameSiteNoneMode
 	}
 	return http.SameSiteLaxMode
 }
 
-// evict clears transactions that have expired or cannot be opened, and then the
-// oldest until a new one of so many bytes has room.
+// evict clears transactions that have expired or cannot be opened, and then the oldest ones
+// until there is room for a new one of the given size.
 func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) {
 	type live struct {
 		base    string
@@ -145,7 +138,7 @@ func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) 
 			continue
 		}
 		base := transactionCookie + strings.TrimPrefix(c.Name, prefix)
-		t, err := rp.open(base, c.Value)
+		t, err := rp.openTransaction(base, c.Value)
 		if err != nil || rp.expired(t) {
 			rp.cookies.clear(w, base, rp.transactionSite())
 			continue
@@ -161,7 +154,7 @@ func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) 
 	}
 }
 
-func (rp *RelyingParty) open(base, value string) (*transaction, error) {
+func (rp *RelyingParty) openTransaction(base, value string) (*transaction, error) {
 	// Strict: without it several spellings of a value would open.
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
 	if err != nil {
@@ -178,32 +171,50 @@ func (rp *RelyingParty) expired(t *transaction) bool {
 	return rp.cfg.Now().Sub(t.started) > transactionLifetime
 }
 
-// take returns the transaction that an authorization response belongs to and
-// clears its cookie, whatever comes of it. The cookie is this browser's proof that
-// it started the sign-in; without it the response is somebody else's (RFC 9700
-// section 4.7).
-func (rp *RelyingParty) take(w http.ResponseWriter, r *http.Request, state string) (*transaction, error) {
+// takeTransaction returns the transaction that an authorization response belongs to and clears
+// its cookie in any case. The cookie is this browser's proof that it started the sign-in;
+// without it the response belongs to another browser (RFC 9700 section 4.7).
+func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, state string) (*transaction, error) {
 	if len(state) != 43 {
-		return nil, refuse(ReasonTransactionMissing, "the state is not one of ours")
+		return nil, missing("the state is not one of this application's")
 	}
 	base := transactionCookie + state[:8]
 	value, ok := rp.cookies.get(r, base)
 	if !ok {
-		return nil, refuse(ReasonTransactionMissing, "this browser sent no transaction for the state")
+		return nil, missing("this browser sent no transaction for the state")
 	}
 	rp.cookies.clear(w, base, rp.transactionSite())
-	t, err := rp.open(base, value)
+	t, err := rp.openTransaction(base, value)
 	if err != nil {
-		return nil, refuse(ReasonTransactionMissing, "the transaction cannot be opened: %w", err)
+		return nil, missing("the transaction cannot be opened: %w", err)
 	}
-	if !equalSecret(state, t.state) {
-		return nil, refuse(ReasonTransactionMissing, "the transaction is of another state")
+	if !openid.EqualSecret(state, t.state) {
+		return nil, missing("the transaction is of another state")
 	}
 	if rp.expired(t) {
-		return nil, withTransaction(&Error{Reason: ReasonTransactionExpired}, t)
+		return nil, t.failed(&openid.Error{Reason: ReasonTransactionExpired})
 	}
 	if t.binding != rp.binding {
-		return nil, withTransaction(&Error{Reason: ReasonConfigurationChanged}, t)
+		return nil, t.failed(&openid.Error{Reason: ReasonConfigurationChanged})
 	}
 	return t, nil
+}
+
+func missing(format string, args ...any) error {
+	return &openid.Error{Reason: ReasonTransactionMissing, Err: fmt.Errorf(format, args...)}
+}
+
+// decodeReturnPath reads a return path that was one when it was sealed.
+func decodeReturnPath(d *decoder) ReturnPath {
+	p, _ := ParseReturnPath(d.string())
+	return p
+}
+
+func encodeDemand(e *encoder, d openid.Demand) {
+	e.int(int64(d.MaxAge))
+	e.string(strings.Join(d.ACR, " ")) // as acr_values is written
+}
+
+func decodeDemand(d *decoder) openid.Demand {
+	return openid.Demand{MaxAge: time.Duration(d.int()), ACR: strings.Fields(d.string())}
 }

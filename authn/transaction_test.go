@@ -2,12 +2,15 @@ package authn_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -16,9 +19,9 @@ func TestForeignState(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		state  func(own, other string) string
-		reason authn.Reason
+		reason openid.Reason
 	}{
-		"CB-01 none":                {func(string, string) string { return "" }, authn.ReasonResponseMalformed},
+		"CB-01 none":                {func(string, string) string { return "" }, openid.ReasonResponseMalformed},
 		"CB-01 short":               {func(string, string) string { return "x" }, authn.ReasonTransactionMissing},
 		"CB-01 random":              {func(string, string) string { return strings.Repeat("x", 43) }, authn.ReasonTransactionMissing},
 		"CB-01 another browser's":   {func(_, other string) string { return other }, authn.ReasonTransactionMissing},
@@ -42,8 +45,15 @@ func TestForeignState(t *testing.T) {
 		t.Parallel()
 		a := newApp(t, appOptions{})
 		b := a.person(t)
-		b.wantRefused(b.get(a.URL+"/callback?state=&code=x"), authn.ReasonResponseMalformed, 0, 0)
+		b.wantRefused(b.get(a.URL+"/callback?state=&code=x"), openid.ReasonResponseMalformed, 0, 0)
 	})
+}
+
+// lastBits changes bits of the last character that no byte of the value takes up.
+func lastBits(s string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	i := strings.IndexByte(alphabet, s[len(s)-1])
+	return s[:len(s)-1] + string(alphabet[i^1])
 }
 
 func swapCase(s string) string {
@@ -143,7 +153,7 @@ func TestCallbackCountsOnce(t *testing.T) {
 		b := a.person(t)
 		callback := b.authorize(b.begin(""))
 		cookie := b.cookieHeader()
-		b.wantRefused(b.withCookies(cookie, callback), authn.ReasonProviderUnreachable, 1, 0)
+		b.wantRefused(b.withCookies(cookie, callback), openid.ReasonProviderUnreachable, 1, 0)
 		b.wantRefused(b.withCookies(cookie, callback), authn.ReasonTransactionUsed, 1, 0)
 	})
 	t.Run("CB-04 again, in the browser", func(t *testing.T) {
@@ -205,9 +215,9 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 	other := a.person(t)
 	other.begin("")
 	_, others, _ := strings.Cut(other.cookieHeader(), "=")
-	strangers := newApp(t, appOptions{beside: a, config: func(c *authn.Config) {
+	strangers := newApp(t, appOptions{beside: a, config: func(c *settings) {
 		var err error
-		if c.Keys, err = authn.NewKeys("another application secret, 32 bytes"); err != nil {
+		if c.Sessions.Keys, err = authn.NewKeys("another application secret, 32 bytes"); err != nil {
 			t.Error(err)
 		}
 	}})
@@ -259,20 +269,20 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 func TestConfigurationChanges(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		config   func(*authn.Config)
+		config   func(*settings)
 		accepted bool
 	}{
-		"CB-22 nothing":        {func(*authn.Config) {}, true},
-		"CB-22 the scopes":     {func(c *authn.Config) { c.Scopes = []string{"openid"} }, true},
-		"CB-22 the client":     {func(c *authn.Config) { c.ClientID = "another" }, false},
-		"CB-22 the issuer":     {func(c *authn.Config) { c.Issuer += "/" }, false},
-		"CB-22 the redirect":   {func(c *authn.Config) { c.RedirectURL += "/new" }, false},
-		"CB-22 where they end": {func(c *authn.Config) { c.Issuer, c.ClientID = c.Issuer+"c", "lient" }, false},
+		"CB-22 nothing":        {func(*settings) {}, true},
+		"CB-22 the scopes":     {func(c *settings) { c.Scopes = []string{"openid"} }, true},
+		"CB-22 the client":     {func(c *settings) { c.ClientID = "another" }, false},
+		"CB-22 the issuer":     {func(c *settings) { c.Issuer += "/" }, false},
+		"CB-22 the redirect":   {func(c *settings) { c.RedirectURL += "/new" }, false},
+		"CB-22 where they end": {func(c *settings) { c.Issuer, c.ClientID = c.Issuer+"c", "lient" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newApp(t, appOptions{op: scriptedop.Config{Path: "/t"}})
-			after := newApp(t, appOptions{beside: a, config: func(c *authn.Config) {
+			after := newApp(t, appOptions{beside: a, config: func(c *settings) {
 				c.RedirectURL = a.URL + "/callback"
 				tt.config(c)
 			}})
@@ -290,4 +300,46 @@ func TestConfigurationChanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzTransactionCookie(f *testing.F) {
+	a := readyApp(f)
+	state := strings.Repeat("s", 43)
+	w := httptest.NewRecorder()
+	request, err := a.rp.Begin(w, httptest.NewRequest(http.MethodGet, "/", nil), authn.SignInRequest{ReturnTo: localPath(f, "/orders")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	value := w.Result().Cookies()[0].Value
+	plain, err := a.rp.OpenTransaction(query(f, request).Get("state"), value)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(value, plain)
+	f.Add(value[:20], plain[:20])
+	f.Add("", []byte{})
+	f.Add("!", []byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Add(strings.Repeat("A", 40), []byte{2})
+	f.Fuzz(func(t *testing.T, value string, plain []byte) {
+		sealed, err := a.rp.SealTransaction(state, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What can be opened is written again as it was read.
+		if again, err := a.rp.OpenTransaction(state, sealed.Value); err == nil && len(again) > len(plain) {
+			t.Fatalf("%x reads as %x", plain, again)
+		}
+		for _, cookie := range []*http.Cookie{sealed, {Name: sealed.Name, Value: value}} {
+			r := httptest.NewRequest(http.MethodGet, "/callback", nil)
+			r.AddCookie(cookie)
+			before := a.op.Calls(scriptedop.Token)
+			_, err = a.rp.Complete(httptest.NewRecorder(), r, url.Values{"state": {state}, "code": {"c"}, "iss": {a.op.Issuer}})
+			if openid.ReasonOf(err) == "" {
+				t.Fatalf("%q: %v", cookie, err)
+			}
+			if cookie != sealed && a.op.Calls(scriptedop.Token) != before {
+				t.Fatalf("%q: the code was sent", cookie)
+			}
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -27,7 +28,7 @@ func TestUserInfoSubject(t *testing.T) {
 			a := newApp(t, appOptions{})
 			a.op.Edit(scriptedop.UserInfo, edit)
 			b := a.person(t)
-			b.wantRefused(b.signIn(), authn.ReasonUserInfoMismatch, 1, 1)
+			b.wantRefused(b.signIn(), openid.ReasonUserInfoMismatch, 1, 1)
 		})
 		t.Run(name+", at a refresh", func(t *testing.T) {
 			t.Parallel()
@@ -87,22 +88,6 @@ func claimOf(name string, value any) func(*scriptedop.JWT) {
 	return func(t *scriptedop.JWT) { t.Claims[name] = value }
 }
 
-func TestUserInfoRequest(t *testing.T) {
-	t.Parallel()
-	t.Run("UI-03 the token is in the header", func(t *testing.T) {
-		t.Parallel()
-		a := newApp(t, appOptions{})
-		access := ""
-		a.op.Edit(scriptedop.Token, func(response map[string]any) { access = response["access_token"].(string) })
-		b := a.person(t)
-		b.wantSignedIn(b.signIn(), "alice")
-		last := a.op.Last(scriptedop.UserInfo)
-		if last.Method != http.MethodGet || last.Header.Get("Authorization") != "Bearer "+access || len(last.Query)+len(last.Form) > 0 {
-			t.Errorf("asked with %s, Authorization %q, query %v, form %v", last.Method, last.Header.Get("Authorization"), last.Query, last.Form)
-		}
-	})
-}
-
 // TestUserInfoFails shows the policy: a sign-in does without userinfo, and says so in
 // the log; a refresh says so to the person, whose session stays.
 func TestUserInfoFails(t *testing.T) {
@@ -157,7 +142,7 @@ func TestUserInfoFails(t *testing.T) {
 				return
 			}
 			got := b.post(a.URL+"/refresh", nil)
-			if got.reason != authn.ReasonUserInfoFailed || strings.Contains(got.text, "MARK") || b.who().Subject != "alice" {
+			if got.reason != openid.ReasonUserInfoFailed || strings.Contains(got.text, "MARK") || b.who().Subject != "alice" {
 				t.Errorf("the refresh is answered %q: %s", got.reason, got.text)
 			}
 		})
@@ -175,7 +160,7 @@ func TestUserInfoFails(t *testing.T) {
 		a := newApp(t, appOptions{})
 		a.op.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["groups"] = strings.Repeat("x", 64<<10) })
 		b := a.person(t)
-		b.wantRefused(b.signIn(), authn.ReasonTooLarge, 1, 1)
+		b.wantRefused(b.signIn(), openid.ReasonTooLarge, 1, 1)
 	})
 	t.Run("DO-11 nearly too many claims", func(t *testing.T) {
 		t.Parallel()
@@ -193,12 +178,12 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 		scopes []string
 		// undated leaves out how long tokens live, so that a refresh comes first.
 		undated bool
-		want    authn.Reason
+		want    openid.Reason
 		calls   []int
 	}{
 		"UI-06 one that is new": {
 			answer:  func(*scriptedop.Provider) http.HandlerFunc { return scriptedop.Status(401) },
-			undated: true, want: authn.ReasonUserInfoFailed, calls: []int{2, 2},
+			undated: true, want: openid.ReasonUserInfoFailed, calls: []int{2, 2},
 		},
 		"UI-06 once": {
 			answer: func(op *scriptedop.Provider) http.HandlerFunc {
@@ -208,7 +193,7 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 		},
 		"UI-06 for ever": {
 			answer: func(*scriptedop.Provider) http.HandlerFunc { return scriptedop.Status(401) },
-			want:   authn.ReasonUserInfoFailed, calls: []int{2, 3},
+			want:   openid.ReasonUserInfoFailed, calls: []int{2, 3},
 		},
 		"UI-06 and there is no refresh token": {
 			answer: func(*scriptedop.Provider) http.HandlerFunc { return scriptedop.Status(401) },
@@ -217,7 +202,7 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newApp(t, appOptions{config: func(c *authn.Config) {
+			a := newApp(t, appOptions{config: func(c *settings) {
 				if tt.scopes != nil {
 					c.Scopes = tt.scopes
 				}
@@ -274,6 +259,60 @@ func TestProfileRefreshIsLimited(t *testing.T) {
 		a.clock.Move(time.Minute)
 		if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
 			t.Errorf("a minute later: %s", got.text)
+		}
+	})
+}
+
+// TestUserInfoRequired (UI-05) is the other policy: without userinfo nobody is signed in.
+func TestUserInfoRequired(t *testing.T) {
+	t.Parallel()
+	required := appOptions{config: func(c *settings) { c.UserInfoRequired = true }}
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		slow   bool
+	}{
+		"UI-05 500":               {answer: scriptedop.Status(500)},
+		"UI-05 429":               {answer: scriptedop.Status(429)},
+		"UI-05 401":               {answer: scriptedop.Status(401)},
+		"UI-05 no answer":         {answer: scriptedop.Hang, slow: true},
+		"UI-05 garbage":           {answer: scriptedop.Body(200, "application/json", "MARK")},
+		"UI-05 a page":            {answer: scriptedop.Body(200, "text/html", "<p>MARK")},
+		"UI-05 UI-08 no end":      {answer: scriptedop.Endless},
+		"UI-05 as it should be":   {answer: nil},
+		"UI-01 UI-05 another sub": {answer: scriptedop.JSON(200, map[string]any{"sub": "mallory"})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tt.slow && testing.Short() {
+				t.Skip("waits for a time limit")
+			}
+			a := newApp(t, required)
+			a.op.Answer(scriptedop.UserInfo, tt.answer)
+			b := a.person(t)
+			got := b.get(b.authorize(b.begin("return_to=/orders")))
+			if tt.answer == nil {
+				b.wantSignedIn(got, "alice")
+				return
+			}
+			want := openid.ReasonUserInfoRequired
+			if strings.HasPrefix(name, "UI-01") {
+				want = openid.ReasonUserInfoMismatch
+			}
+			b.wantRefused(got, want, 1, 1)
+			if got.header.Get("Return-To") != "/orders" || strings.Contains(got.text+a.log.String(), "MARK") {
+				t.Errorf("the way back is %q, the error %s", got.header.Get("Return-To"), got.text)
+			}
+			// It is no reason for the next one to fail.
+			a.op.Answer(scriptedop.UserInfo, nil)
+			b.wantSignedIn(b.signIn(), "alice")
+		})
+	}
+	t.Run("UI-05 the provider has no such endpoint", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, required)
+		a.op.Edit(scriptedop.Discovery, without("userinfo_endpoint"))
+		if got := a.person(t).wantNoLogin(openid.ReasonProviderMisconfigured); !strings.Contains(got.text, "userinfo_endpoint is missing") {
+			t.Errorf("the error is %s", got.text)
 		}
 	})
 }

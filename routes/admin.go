@@ -9,14 +9,14 @@ import (
 	"latchkey/views"
 )
 
-// administrator is the rule of the admin page. The claim is one that the development
-// provider's Rosa Ruiz has; at your provider it has another name.
+// administrator is the rule of the admin page. The development provider's Rosa Ruiz has this
+// claim; at your provider it has another name.
 func administrator() authn.Rule { return authn.Includes("https://latchkey.example/roles", "admin") }
 
-// admin shows the state of the app to those who look after it.
+// admin shows the state of the app to its administrators.
 func (a *App) admin(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Admin(a.shell(c, "Admin"), views.AdminProps{
 		Address: a.BaseURL.String(), Issuer: current(c).Identity.Issuer,
-		ProviderDown: a.RelyingParty.Ready() != nil, StoreDown: a.Sessions.Ready(c.Request().Context()) != nil,
+		ProviderDown: a.Provider.Ready() != nil, StoreDown: a.Sessions.Ready(c.Request().Context()) != nil,
 	}))
 }

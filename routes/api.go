@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,27 +11,28 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
-// apiError is any error of an API route. It is answered as problem+json, whatever the
-// client says that it reads.
+// apiError is an error of an API route. The answer is problem+json, whatever the client accepts.
 type apiError struct{ err error }
 
 func (e *apiError) Error() string { return e.err.Error() }
 func (e *apiError) Unwrap() error { return e.err }
 
-// bearerError is a refusal in the words of RFC 6750 section 3.1.
+// bearerError is a refusal with an error code of RFC 6750 section 3.1.
 type bearerError struct {
-	status int
-	code   string // "" where no credentials came
-	scope  string // that is needed, if that is what is missing
-	err    error
+	code  string // "" if there were no credentials
+	scope string // the scope that is missing, with insufficient_scope
+	err   error
 }
+
+func (e *bearerError) reason() string { return cmp.Or(e.code, "no_credentials") }
 
 func (e *bearerError) Error() string { return "routes: API: " + e.err.Error() }
 func (e *bearerError) Unwrap() error { return e.err }
 
-// challenge is the WWW-Authenticate header of the refusal (RFC 6750 section 3).
+// challenge returns the WWW-Authenticate header of the refusal (RFC 6750 section 3).
 func (e *bearerError) challenge(realm string) string {
 	text := `Bearer realm="` + realm + `"`
 	if e.code != "" {
@@ -43,15 +45,23 @@ func (e *bearerError) challenge(realm string) string {
 }
 
 func invalidRequest(text string) *bearerError {
-	return &bearerError{status: http.StatusBadRequest, code: "invalid_request", err: errors.New(text)}
+	return &bearerError{code: "invalid_request", err: errors.New(text)}
 }
 
-// api stands in front of every API route. It lets a caller through who has an access
-// token, or who is signed in, and puts them into the request's context (see
-// authn.CallerFrom). A token that was sent counts, and the session that a browser may have
-// sent along does not: a bad token is refused, whoever is signed in.
+// writeAPIError answers with problem+json, and with a challenge for a caller without a valid token.
+func (a *App) writeAPIError(c echo.Context, f failure, err error) error {
+	if refused, ok := errors.AsType[*bearerError](err); ok {
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, refused.challenge(a.BaseURL.String()))
+	}
+	return a.writeProblem(c, f)
+}
+
+// api comes before every API route. It lets through a caller who has an access token or is
+// signed in, and puts them into the request's context (see authn.CallerFrom). If a token was
+// sent it counts, and a session that the browser sent with it does not: a bad token is refused
+// even if someone is signed in.
 //
-// A session does not get older by it: scripts call APIs, and need nobody for it.
+// A call does not restart the idle timeout: scripts call APIs without a person.
 func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Header()["Vary"] = []string{"Authorization, Cookie"}
@@ -77,9 +87,9 @@ func (a *App) caller(r *http.Request) (*authn.Caller, error) {
 	if token == "" {
 		return a.callerBySession(r)
 	}
-	t, err := a.RelyingParty.VerifyAccessToken(r.Context(), token)
-	if authn.ReasonOf(err) == authn.ReasonAccessTokenInvalid {
-		return nil, &bearerError{status: http.StatusUnauthorized, code: "invalid_token", err: err}
+	t, err := a.Provider.VerifyAccessToken(r.Context(), token)
+	if openid.ReasonOf(err) == openid.ReasonAccessTokenInvalid {
+		return nil, &bearerError{code: "invalid_token", err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -87,25 +97,23 @@ func (a *App) caller(r *http.Request) (*authn.Caller, error) {
 	return &authn.Caller{Token: t}, nil
 }
 
-// callerBySession takes the session's cookie from this app's own pages and from a person
-// who types the address. Another site's page may make a browser send it, and has no
-// business here.
+// callerBySession accepts the session's cookie from this app's own pages and from a person who
+// types the address. Another site's page may make a browser send the cookie, and is refused.
 func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	s, err := a.Sessions.Load(r)
 	switch {
 	case err != nil:
 		return nil, err
 	case s == nil:
-		return nil, &bearerError{status: http.StatusUnauthorized, err: authn.ErrAnonymous}
+		return nil, &bearerError{err: authn.ErrAnonymous}
 	case !slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site")):
 		return nil, errCrossOrigin
 	}
 	return &authn.Caller{Session: s}, nil
 }
 
-// bearerToken returns the access token of a request, or "" if it has none. It is taken
-// from the Authorization header and from nowhere else: what is in a URL is in logs too (RFC
-// 6750 sections 2.3 and 5.3).
+// bearerToken returns the access token of a request, or "" if it has none. It accepts one in the
+// Authorization header alone: a URL ends up in logs (RFC 6750 sections 2.3 and 5.3).
 func bearerToken(r *http.Request) (string, error) {
 	if err := r.ParseForm(); err != nil {
 		return "", invalidRequest("the query or the form cannot be read")
@@ -119,7 +127,7 @@ func bearerToken(r *http.Request) (string, error) {
 	}
 	scheme, token, _ := strings.Cut(strings.Join(headers, ""), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", nil // a proxy's, perhaps
+		return "", nil // it may be a proxy's
 	}
 	token = strings.TrimLeft(token, " ")
 	if !isB64Token(token) {
@@ -137,9 +145,9 @@ func isB64Token(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, strange)
 }
 
-// requireScope lets no access token past that does not have all of these scopes. A
-// session needs none: a scope says what a person lets a client do in their name, and here
-// they do it themselves. It stands behind api.
+// requireScope refuses an access token that lacks one of these scopes. A session needs none: a
+// scope says what a person lets a client do on their behalf, and here they act themselves. It
+// comes after api.
 func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -150,7 +158,7 @@ func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 			for _, scope := range scopes {
 				if caller.Token != nil && !slices.Contains(caller.Token.Scopes, scope) {
 					return &bearerError{
-						status: http.StatusForbidden, code: "insufficient_scope", scope: strings.Join(scopes, " "),
+						code: "insufficient_scope", scope: strings.Join(scopes, " "),
 						err: errors.New("the access token does not have the scope"),
 					}
 				}
@@ -160,16 +168,16 @@ func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 	}
 }
 
-// me is the answer of GET /api/me. There is nothing of a token in it.
+// me is the answer of GET /api/me. It contains nothing of a token.
 type me struct {
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
-	// Name and what follows are missing where the provider does not say them.
+	// Name and the fields below it are missing if the provider does not send them.
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
 	EmailVerified *bool  `json:"email_verified,omitempty"`
 	Picture       string `json:"picture,omitempty"`
-	// AuthenticatedBy is "session" or "access_token"; ClientID is who holds the token.
+	// AuthenticatedBy is "session" or "access_token"; ClientID is the holder of the token.
 	AuthenticatedBy string    `json:"authenticated_by"`
 	ClientID        string    `json:"client_id,omitempty"`
 	Scopes          []string  `json:"scopes"`

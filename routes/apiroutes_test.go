@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 	"latchkey/static"
 )
@@ -33,11 +34,17 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	cfg := authn.Config{
-		Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: authn.Secret(op.ClientSecret), ClientAuth: authn.ClientSecretBasic,
+	provider, err := openid.New(openid.Config{
+		Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: openid.Secret(op.ClientSecret), ClientAuth: openid.ClientSecretBasic,
 		RedirectURL: "http://example.com/callback", PostLogoutRedirectURL: "http://example.com/signed-out",
 		Scopes: []string{"openid"}, Audience: audience, IDTokenAlgorithms: []string{"ES256"}, ResponseMode: "query",
-		PushedAuthorizationRequests: "auto", Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
+		PushedAuthorizationRequests: "auto", Now: time.Now, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := authn.Config{
+		Provider: provider, Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
 		SessionsPerPerson: 1, Now: time.Now, Log: log,
 	}
 	rp, err := authn.NewRelyingParty(cfg)
@@ -53,7 +60,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 		t.Fatal(err)
 	}
 	return New(Config{
-		RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), Assets: assets,
+		Provider: provider, RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), Assets: assets,
 		BaseURL: &url.URL{Scheme: "http", Host: "example.com"}, Now: time.Now, Log: log,
 	}), op
 }
@@ -77,9 +84,9 @@ func TestAPIRoutes(t *testing.T) {
 	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
 
 	w := httptest.NewRecorder()
-	if _, err := a.Sessions.Start(w, httptest.NewRequest(http.MethodGet, "/", nil), &authn.SignIn{
-		Identity: authn.Identity{Issuer: op.Issuer, Subject: "alice", IDToken: authn.Claims(`{"` + roles + `":["auditor"]}`)}, At: time.Now(),
-	}); err != nil {
+	if _, err := a.Sessions.Start(w, httptest.NewRequest(http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+		Identity: openid.Identity{Issuer: op.Issuer, Subject: "alice", IDToken: openid.Claims(`{"` + roles + `":["auditor"]}`)}, IDToken: openid.IDToken{IssuedAt: time.Now()},
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	cookie := w.Result().Cookies()[0]

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -222,7 +223,7 @@ func TestLogoutTokenWithoutAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	s, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Store = store })
+	s, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store = store })
 	v := s.Visitor()
 	s.SignIn(v)
 	token := s.OP.LogoutToken().Compact()

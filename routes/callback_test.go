@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -62,7 +63,7 @@ func TestCallbackAfterFailure(t *testing.T) {
 	v := s.Visitor()
 	address := v.AuthorizationResponse("/profile")
 	failed := v.Callback(address)
-	s.WantRefused(v, failed, http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, 1, 0)
+	s.WantRefused(v, failed, http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, 1, 0)
 	again := v.Callback(address)
 	if again.Header.Get("Location") != "/login?again=1&return_to=%2Fdashboard" || v.SignedIn() {
 		t.Errorf("replayed, it leads to %q", again.Header.Get("Location"))
@@ -169,7 +170,7 @@ func TestCallbackAnswers(t *testing.T) {
 
 	other := s.Visitor()
 	bad := other.Callback(apptest.WithQuery(t, other.AuthorizationResponse("/profile"), func(v url.Values) { v.Set("code", "bad") }))
-	s.WantRefused(other, bad, http.StatusBadGateway, authn.ReasonTokenRequestFailed, 2, 1)
+	s.WantRefused(other, bad, http.StatusBadGateway, openid.ReasonTokenRequestFailed, 2, 1)
 	apptest.CheckHeaders(t, "CB-19: the refusal", bad)
 	for n := range apptest.Parse(t, bad.Body).Descendants() {
 		for _, name := range []string{"src", "href", "action", "formaction", "srcset", "data", "poster", "content"} {
@@ -344,7 +345,7 @@ func TestProviderErrorIsNotQuoted(t *testing.T) {
 			})
 			v := s.Visitor()
 			got := v.Callback(v.AuthorizationResponse("/profile"))
-			s.WantRefused(v, got, tt.status, authn.ReasonDeclined, 0, 0)
+			s.WantRefused(v, got, tt.status, openid.ReasonDeclined, 0, 0)
 			said := got.Body + fmt.Sprint(got.Header) + s.Log.String()
 			if strings.Contains(said, "MARK") || strings.ContainsAny(said, "\x1b\x00\u202e\u2066") || strings.Contains(got.Body, "javascript:") {
 				t.Errorf("the provider's text is quoted:\n%.600s", said)

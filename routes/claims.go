@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
@@ -70,9 +71,9 @@ func claimLabel(name string) string {
 }
 
 // inOrder sorts claims for reading.
-func inOrder(list []authn.SourcedClaim) []authn.SourcedClaim {
+func inOrder(list []openid.SourcedClaim) []openid.SourcedClaim {
 	personal, protocol := personalClaims(), protocolClaims()
-	rank := func(claim authn.SourcedClaim) int {
+	rank := func(claim openid.SourcedClaim) int {
 		named := func(c claimName) bool { return c.name == claim.Name }
 		if i := slices.IndexFunc(personal, named); i >= 0 {
 			return i - len(personal)
@@ -80,7 +81,7 @@ func inOrder(list []authn.SourcedClaim) []authn.SourcedClaim {
 		return slices.IndexFunc(protocol, named) + 1
 	}
 	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b authn.SourcedClaim) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(sorted, func(a, b openid.SourcedClaim) int { return cmp.Compare(rank(a), rank(b)) })
 	return sorted
 }
 
@@ -91,12 +92,12 @@ func withheld(name string) bool {
 
 // claimsProps is all that is known of the person, in the order for reading.
 func claimsProps(s *authn.Session) views.ClaimsProps {
-	list := slices.DeleteFunc(inOrder(s.Identity.Claims()), func(c authn.SourcedClaim) bool { return withheld(c.Name) })
+	list := slices.DeleteFunc(inOrder(s.Identity.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
 	return views.ClaimsProps{Claims: claimRows(list, s.Changes), JSON: claimsJSON(list)}
 }
 
 // claimRows makes the claims readable, and says what the last refresh changed about them.
-func claimRows(list []authn.SourcedClaim, changes []authn.Change) []views.Claim {
+func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Claim {
 	var rows []views.Claim
 	for _, claim := range list {
 		row := views.Claim{
@@ -115,7 +116,7 @@ func claimRows(list []authn.SourcedClaim, changes []authn.Change) []views.Claim 
 		rows = append(rows, row)
 	}
 	for _, change := range changes {
-		still := slices.ContainsFunc(list, func(c authn.SourcedClaim) bool { return c.Name == change.Name })
+		still := slices.ContainsFunc(list, func(c openid.SourcedClaim) bool { return c.Name == change.Name })
 		if change.After == nil && !still {
 			rows = append(rows, views.Claim{
 				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimGone, Before: plainValue(change.Before),
@@ -126,7 +127,7 @@ func claimRows(list []authn.SourcedClaim, changes []authn.Change) []views.Claim 
 }
 
 // claimValue chooses the form that fits a value.
-func claimValue(claim authn.Claim) views.ClaimValue {
+func claimValue(claim openid.Claim) views.ClaimValue {
 	var value any
 	if err := json.Unmarshal(claim.Value, &value); err != nil {
 		return views.ClaimValue{Kind: views.ClaimJSON, Text: string(claim.Value)}
@@ -176,7 +177,7 @@ func texts(values []any) ([]string, bool) {
 }
 
 // claimsJSON writes the claims as one indented object, in the order of the rows.
-func claimsJSON(list []authn.SourcedClaim) string {
+func claimsJSON(list []openid.SourcedClaim) string {
 	var object bytes.Buffer
 	object.WriteByte('{')
 	for _, claim := range list {

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
@@ -20,7 +21,7 @@ func (a *App) home(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
 	return a.render(c, http.StatusOK, views.Home(a.shell(c, "Welcome"), views.HomeProps{
-		LoginURL: loginURL(""), SignInDown: a.RelyingParty.Ready() != nil,
+		LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil,
 	}))
 }
 
@@ -71,7 +72,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
 		return c.Redirect(http.StatusSeeOther, "/dashboard?refreshed")
-	case authn.ReasonOf(err) == authn.ReasonSessionEnded:
+	case openid.ReasonOf(err) == authn.ReasonSessionEnded:
 		return a.noSession(c)
 	case wantsJSON(r) || r.Context().Err() != nil:
 		return err
@@ -135,7 +136,7 @@ func (a *App) picture(raw string) string {
 		return ""
 	}
 	origin := u.Scheme + "://" + u.Host
-	if slices.Contains(a.PictureOrigins, origin) || slices.Contains(a.RelyingParty.Origins(), origin) {
+	if slices.Contains(a.PictureOrigins, origin) || slices.Contains(a.Provider.Origins(), origin) {
 		return raw
 	}
 	return ""

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 )
 
@@ -18,9 +18,9 @@ import (
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
-	s, _ := apptest.AssembleWith(t, func(cfg *authn.Config) {
-		now := cfg.Now
-		cfg.Now = func() time.Time {
+	s, _ := apptest.AssembleWith(t, func(cfg *app.Settings) {
+		now := cfg.OpenID.Now
+		cfg.OpenID.Now = func() time.Time {
 			if broken.Load() {
 				panic("MARK")
 			}

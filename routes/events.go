@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 const (
@@ -59,7 +60,7 @@ func (a *App) events(c echo.Context) error {
 	case r.Method == http.MethodHead:
 		return c.NoContent(http.StatusOK)
 	case s == nil:
-		openStream(c, laterReturn()).part(a.Sessions.Ended(r))
+		openStream(c, laterReturn()).part(a.Sessions.EndCause(r))
 		return nil
 	}
 	watcher, err := a.Sessions.Watch(s)
@@ -129,7 +130,7 @@ func (a *App) fromOurPage(r *http.Request) bool {
 func (a *App) extend(c echo.Context) error {
 	r := c.Request()
 	if err := a.Sessions.Extend(r.Context(), current(c)); err != nil {
-		if authn.ReasonOf(err) == authn.ReasonSessionEnded {
+		if openid.ReasonOf(err) == authn.ReasonSessionEnded {
 			return a.noSession(c)
 		}
 		return err
@@ -140,13 +141,13 @@ func (a *App) extend(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, a.referrer(r))
 }
 
-// referrer is the page that a form was sent from.
+// referrer returns the page that a form was sent from.
 func (a *App) referrer(r *http.Request) string {
 	page, ok := strings.CutPrefix(r.Referer(), a.BaseURL.String())
 	if !ok {
 		return afterSignIn
 	}
-	return localPage(page)
+	return destination(parseReturnPath(page))
 }
 
 // sessionEndedByNow is where a page goes by itself without JavaScript once its session must
@@ -157,5 +158,5 @@ func (a *App) sessionEndedByNow(c echo.Context) error {
 	if current(c) != nil {
 		return c.NoContent(http.StatusNoContent)
 	}
-	return c.Redirect(http.StatusSeeOther, signedOutURL(partingWord(a.Sessions.Ended(c.Request())), localPage(c.QueryParam("return_to"))))
+	return c.Redirect(http.StatusSeeOther, signedOutURL(partingWord(a.Sessions.EndCause(c.Request())), parseReturnPath(c.QueryParam("return_to"))))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -146,8 +147,8 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 		"memory": func(t *testing.T) (one, two *apptest.App) {
 			const secret = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
 			store := authn.NewMemoryStore()
-			first, clock := apptest.AssembleWith(t, func(c *authn.Config) { c.Store = store }, secret)
-			second, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Store, c.Now, c.Issuer = store, clock.Now, first.OP.Issuer }, secret)
+			first, clock := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store = store }, secret)
+			second, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store, c.OpenID.Now, c.OpenID.Issuer = store, clock.Now, first.OP.Issuer }, secret)
 			return first.App, second.App
 		},
 		"Redis": func(t *testing.T) (one, two *apptest.App) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -61,7 +61,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 func TestStreamLimits(t *testing.T) {
 	t.Parallel()
 	const perSession, perPerson, all = 6, 30, 40
-	s, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Watchers = all })
+	s, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Watchers = all })
 	refused := func(v *apptest.Visitor) *http.Response {
 		resp := v.Connect()
 		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {

@@ -1,90 +1,97 @@
 package routes
 
 import (
-	"cmp"
 	"errors"
-	"log/slog"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
-func (a *App) logFailure(c echo.Context, f failure, err error) {
-	ctx := c.Request().Context()
-	if _, stepUp := errors.AsType[*stepUpNeeded](err); stepUp || errors.Is(err, authn.ErrAnonymous) {
-		return // the request line says it all
-	}
-	reason := cmp.Or(string(authn.ReasonOf(err)), f.reason)
-	if f.status == clientGone {
-		f.level = slog.LevelDebug
-	} else {
-		a.counts.refused.Add(reason)
-	}
-	attributes := []slog.Attr{slog.String("reason", reason), slog.Int("status", f.status), slog.String("route", c.Path())}
-	if e, ok := errors.AsType[*authn.Error](err); ok {
-		for _, a := range []slog.Attr{slog.String("code", e.Code), slog.String("sign_in", e.SignIn)} {
-			if a.Value.String() != "" {
-				attributes = append(attributes, a)
-			}
-		}
-	}
-	if s := current(c); s != nil {
-		attributes = append(attributes, slog.String("session", s.LogID()))
-	}
-	attributes = append(attributes, slog.String("issuer", a.RelyingParty.Issuer()), slog.String("error", err.Error()))
-	a.Log.LogAttrs(ctx, f.level, "refused", attributes...)
-}
-
-// writeFailure answers in the form that the client reads: a page, a fragment for
-// htmx, problem+json for programs (RFC 9457).
+// writeFailure answers in the form that the client reads.
 func (a *App) writeFailure(c echo.Context, f failure, err error) error {
-	r := c.Request()
 	f.retryAfter(c)
-	if refused, ok := errors.AsType[*logoutRefused](err); ok {
-		// 400 exactly, whatever the cause (OpenID Connect Back-Channel Logout 1.0
-		// section 2.8).
-		return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(authn.ReasonOf(refused))})
+	if _, ok := errors.AsType[*logoutRefused](err); ok {
+		return writeLogoutRefused(c, err)
 	}
 	if _, ok := errors.AsType[*apiError](err); ok {
-		if refused, ok := errors.AsType[*bearerError](err); ok {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, refused.challenge(a.BaseURL.String()))
-		}
-		return a.problem(c, f)
+		return a.writeAPIError(c, f, err)
 	}
-	if errors.Is(err, authn.ErrAnonymous) || (isHTMX(r) && authn.ReasonOf(err) == authn.ReasonNotNavigation) {
-		return a.sendTo(c, f, loginURL(returnPath(r)))
+	if f.write != nil {
+		return f.write(a, c, f, err)
 	}
-	if e, ok := errors.AsType[*stepUpNeeded](err); ok {
-		return a.sendTo(c, f, e.resume)
-	}
-	if e, ok := errors.AsType[*sessionEnded](err); ok {
-		return a.sendTo(c, f, signedOutURL(e.because, returnPath(r)))
-	}
-	e, ok := errors.AsType[*claimNeeded](err)
+	return a.writePage(c, f, err)
+}
+
+// writePage answers with a page, a fragment for htmx, or problem+json for programs.
+func (a *App) writePage(c echo.Context, f failure, err error) error {
 	switch {
-	case wantsJSON(r):
-		return a.problem(c, f)
-	case ok:
-		return a.forbidden(c, f, e)
-	case isHTMX(r):
+	case wantsJSON(c.Request()):
+		return a.writeProblem(c, f)
+	case isHTMX(c.Request()):
 		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
-		a.whoAsks(c, err)
+		a.identifyVisitor(c, err)
 		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
 	}
 }
 
-// whoAsks finds out in whose frame to say that there is no such page: the router has
-// refused it before anybody looked at the session. Nobody's frame is around what looks
-// like a file: a cache in between may keep that, whatever the answer says.
-func (a *App) whoAsks(c echo.Context, err error) {
+// writeProblem answers with problem+json (RFC 9457).
+func (a *App) writeProblem(c echo.Context, f failure) error {
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	return c.JSON(f.status, map[string]any{
+		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
+		"instance": RequestOf(c.Request().Context()).ID,
+	})
+}
+
+func (a *App) writeSignInNeeded(c echo.Context, f failure, _ error) error {
+	return a.sendTo(c, f, loginURL(returnPath(c.Request())))
+}
+
+func (a *App) writeSessionEnded(c echo.Context, f failure, err error) error {
+	e, _ := errors.AsType[*sessionEnded](err)
+	return a.sendTo(c, f, signedOutURL(e.because, returnPath(c.Request())))
+}
+
+func (a *App) writeStepUpNeeded(c echo.Context, f failure, err error) error {
+	e, _ := errors.AsType[*stepUpNeeded](err)
+	return a.sendTo(c, f, e.resume)
+}
+
+// writeNotNavigation has htmx leave the page: a sign-in needs one of its own.
+func (a *App) writeNotNavigation(c echo.Context, f failure, err error) error {
+	if isHTMX(c.Request()) {
+		return a.writeSignInNeeded(c, f, err)
+	}
+	return a.writePage(c, f, err)
+}
+
+// sendTo takes a person to where they sign in, and from there back. htmx must be told to leave
+// the page: it would follow a redirect inside fetch, where the provider cannot be reached, and it
+// ignores its own headers on a 3xx.
+func (a *App) sendTo(c echo.Context, f failure, target string) error {
+	r := c.Request()
+	switch {
+	case isHTMX(r):
+		c.Response().Header().Set("HX-Redirect", target)
+		return c.NoContent(http.StatusUnauthorized)
+	case wantsJSON(r):
+		return a.writeProblem(c, f)
+	default:
+		return c.Redirect(http.StatusSeeOther, target)
+	}
+}
+
+// identifyVisitor loads the session for the frame of a page that the router refused before the
+// session was loaded. A path that looks like a file gets no one's frame: a cache in between may
+// keep that, whatever the answer says.
+func (a *App) identifyVisitor(c echo.Context, err error) {
 	r := c.Request()
 	if _, ok := errors.AsType[*echo.HTTPError](err); !ok || current(c) != nil || strings.Contains(r.URL.Path, ".") {
 		return
@@ -93,37 +100,6 @@ func (a *App) whoAsks(c echo.Context, err error) {
 	if s, err := a.Sessions.Load(r); err == nil && s != nil {
 		c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
 	}
-}
-
-// retryAfter says when to come back, where that is known.
-func (f failure) retryAfter(c echo.Context) {
-	if f.after > 0 {
-		c.Response().Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.after.Seconds()))))
-	}
-}
-
-// sendTo takes a person to where they sign in, and from there back. htmx must be told to
-// leave the page: it would follow a redirect inside fetch, where the provider cannot be
-// reached, and it ignores its own headers on a 3xx.
-func (a *App) sendTo(c echo.Context, f failure, target string) error {
-	r := c.Request()
-	switch {
-	case isHTMX(r):
-		c.Response().Header().Set("HX-Redirect", target)
-		return c.NoContent(http.StatusUnauthorized)
-	case wantsJSON(r):
-		return a.problem(c, f)
-	default:
-		return c.Redirect(http.StatusSeeOther, target)
-	}
-}
-
-func (a *App) problem(c echo.Context, f failure) error {
-	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
-	return c.JSON(f.status, map[string]any{
-		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
-		"instance": RequestOf(c.Request().Context()).ID,
-	})
 }
 
 func (a *App) failureProps(c echo.Context, f failure, err error) views.FailureProps {
@@ -137,7 +113,7 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 	return props
 }
 
-// action is the button that most likely helps, or false where none does.
+// action returns the button that most likely helps, or false if none does.
 func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 	switch {
 	case f.remedy == startOver:
@@ -145,20 +121,20 @@ func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 	case f.remedy == signIn:
 		return views.Action{Label: "Sign in", URL: loginURL(returnPath(r)), Primary: true}, true
 	case f.remedy == reload && slices.Contains(reading, r.Method):
-		return views.Action{Label: "Try again", URL: returnPath(r), Primary: true}, true
+		return views.Action{Label: "Try again", URL: destination(returnPath(r)), Primary: true}, true
 	default:
 		return views.Action{}, false
 	}
 }
 
-// startOverURL starts the sign-in again that an error ended, with what was demanded of it.
+// startOverURL starts the sign-in again that an error ended, with its demands.
 func startOverURL(err error) string {
-	e, ok := errors.AsType[*authn.Error](err)
+	e, ok := errors.AsType[*authn.SignInError](err)
 	switch {
-	case !ok || e.ReturnTo == "":
-		return loginURL(afterSignIn)
-	case e.Reason == authn.ReasonStepUpFailed:
-		return e.ReturnTo // the page that demands it
+	case !ok:
+		return loginURL(authn.ReturnPath{})
+	case openid.ReasonOf(err) == openid.ReasonStepUpFailed:
+		return destination(e.ReturnTo) // the page that demands it
 	default:
 		return loginURL(e.ReturnTo)
 	}

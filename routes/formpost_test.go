@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -58,11 +58,11 @@ func TestFormPost(t *testing.T) {
 		"CB-13 text":                   {v.Send("/callback", "text/plain", form.Encode()), http.StatusUnsupportedMediaType, "unsupported_media_type"},
 		"CB-13 multipart":              {v.Send("/callback", "multipart/form-data; boundary=x", multipart), http.StatusUnsupportedMediaType, "unsupported_media_type"},
 		"CB-13 no type":                {v.Send("/callback", "", form.Encode()), http.StatusUnsupportedMediaType, "unsupported_media_type"},
-		"CB-12 GET":                    {v.Callback("/callback?" + form.Encode()), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
-		"CB-10 all in the query":       {v.Send("/callback?"+form.Encode(), apptest.FormType, ""), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
-		"CB-10 the state in the query": {v.Send("/callback?state="+form.Get("state"), apptest.FormType, "code="+form.Get("code")), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
-		"CB-10 something in the query": {v.Send("/callback?state=bad", apptest.FormType, form.Encode()), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
-		"CB-10 the state twice":        {v.Send("/callback", apptest.FormType, form.Encode()+"&state=bad"), http.StatusBadRequest, string(authn.ReasonResponseMalformed)},
+		"CB-12 GET":                    {v.Callback("/callback?" + form.Encode()), http.StatusBadRequest, string(openid.ReasonResponseMalformed)},
+		"CB-10 all in the query":       {v.Send("/callback?"+form.Encode(), apptest.FormType, ""), http.StatusBadRequest, string(openid.ReasonResponseMalformed)},
+		"CB-10 the state in the query": {v.Send("/callback?state="+form.Get("state"), apptest.FormType, "code="+form.Get("code")), http.StatusBadRequest, string(openid.ReasonResponseMalformed)},
+		"CB-10 something in the query": {v.Send("/callback?state=bad", apptest.FormType, form.Encode()), http.StatusBadRequest, string(openid.ReasonResponseMalformed)},
+		"CB-10 the state twice":        {v.Send("/callback", apptest.FormType, form.Encode()+"&state=bad"), http.StatusBadRequest, string(openid.ReasonResponseMalformed)},
 		"CB-13 no form at all":         {v.Send("/callback", apptest.FormType, "%zz"), http.StatusBadRequest, "bad_request"},
 	} {
 		if tt.answer.StatusCode != tt.status || len(tt.answer.Cookies()) > 0 {

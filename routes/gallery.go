@@ -50,7 +50,7 @@ func (a *App) galleryIndex(c echo.Context) error {
 	}
 	groups = append(groups, views.GalleryGroup{Name: "development provider", Pieces: []views.GalleryPiece{
 		{Name: "overview", URL: a.DevelopmentProvider + "/"},
-		{Name: "sign in", URL: switchURL(galleryPath)},
+		{Name: "sign in", URL: switchURL(parseReturnPath(galleryPath))},
 		{Name: "sign out", URL: a.DevelopmentProvider + "/end_session"},
 		{Name: "not possible", URL: a.DevelopmentProvider + "/authorize"},
 	}})

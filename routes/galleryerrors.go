@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // sampleError is an error under the name that the gallery gives it.
@@ -27,8 +28,8 @@ func (a *App) sampleErrors() []sampleError {
 		{"no cookies", errNoCookies},
 		{"another issuer", errOtherIssuer},
 		{"another target", errOtherTarget},
-		{"nothing held", errNothingHeld},
-		{"a form too large to hold", authn.ErrHeldTooLarge},
+		{"nothing held", errNoSavedRequest},
+		{"a form too large to hold", authn.ErrRequestTooLarge},
 		{"too many watchers", authn.ErrTooManyWatchers},
 		{"too many sign-ins", &tooManyError{wait: time.Minute}},
 		{"our fault", errPanic},
@@ -40,16 +41,16 @@ func (a *App) sampleErrors() []sampleError {
 		list = append(list, sampleError{http.StatusText(status), echo.NewHTTPError(status)})
 	}
 	for _, code := range []string{"access_denied", "login_required", "temporarily_unavailable", "invalid_scope"} {
-		list = append(list, sampleError{"declined " + code, &authn.Error{Reason: authn.ReasonDeclined, Code: code}})
+		list = append(list, sampleError{"declined " + code, &openid.Error{Reason: openid.ReasonDeclined, Code: code}})
 	}
-	for _, reason := range []authn.Reason{
-		authn.ReasonResponseMalformed, authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed,
-		authn.ReasonConfigurationChanged, authn.ReasonIssuerMismatch, authn.ReasonProviderUnreachable, authn.ReasonProviderMisconfigured,
-		authn.ReasonTokenRequestFailed, authn.ReasonTokenInvalid, authn.ReasonIDTokenInvalid, authn.ReasonStepUpFailed,
-		authn.ReasonUserInfoFailed, authn.ReasonUserInfoMismatch, authn.ReasonUserInfoRequired, authn.ReasonTooLarge,
+	for _, reason := range []openid.Reason{
+		openid.ReasonResponseMalformed, authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed,
+		authn.ReasonConfigurationChanged, openid.ReasonIssuerMismatch, openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured,
+		openid.ReasonTokenRequestFailed, openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed,
+		openid.ReasonUserInfoFailed, openid.ReasonUserInfoMismatch, openid.ReasonUserInfoRequired, openid.ReasonTooLarge,
 		authn.ReasonSessionEnded, authn.ReasonRefreshRefused, authn.ReasonRefreshFailed, authn.ReasonStoreUnavailable, authn.ReasonNotNavigation,
 	} {
-		list = append(list, sampleError{string(reason), &authn.Error{Reason: reason, ReturnTo: "/profile"}})
+		list = append(list, sampleError{string(reason), &authn.SignInError{ReturnTo: parseReturnPath("/profile"), Err: &openid.Error{Reason: reason}}})
 	}
 	return list
 }
@@ -58,8 +59,8 @@ func (a *App) sampleErrors() []sampleError {
 func refreshErrors() []error {
 	return []error{
 		&authn.TooSoonError{Wait: 42 * time.Second},
-		&authn.Error{Reason: authn.ReasonProviderUnreachable},
-		&authn.Error{Reason: authn.ReasonRefreshRefused},
-		&authn.Error{Reason: authn.ReasonRefreshFailed, Err: errors.New("sample")},
+		&openid.Error{Reason: openid.ReasonProviderUnreachable},
+		&openid.Error{Reason: authn.ReasonRefreshRefused},
+		&openid.Error{Reason: authn.ReasonRefreshFailed, Err: errors.New("sample")},
 	}
 }

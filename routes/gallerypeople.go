@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // samplePerson is somebody with a session that nobody began.
@@ -44,7 +45,7 @@ func (a *App) samplePeople() []samplePerson {
 		"nickname": "countess", "locale": "en-GB", "website": "https://ada.example.test/notes", "updated_at": a.Now().Add(-48 * time.Hour).Unix(),
 		"address": map[string]any{"locality": "London", "country": "GB"}, "interests": []string{"engines", "poetry"}, "birthdate": "",
 	})
-	ada.session.Changes = []authn.Change{
+	ada.session.Changes = []openid.Change{
 		{Name: "nickname", Before: []byte(`"ada"`), After: []byte(`"countess"`)},
 		{Name: "website", After: []byte(`"https://ada.example.test/notes"`)},
 		{Name: "phone_number", Before: []byte(`"+44 20 7946 0000"`)},
@@ -70,7 +71,7 @@ func (a *App) samplePeople() []samplePerson {
 func (a *App) sampleOf(name string, userInfo map[string]any) samplePerson {
 	now := a.Now()
 	subject := "dev|" + name
-	claims := func(values map[string]any) authn.Claims {
+	claims := func(values map[string]any) openid.Claims {
 		raw, err := json.Marshal(values)
 		if err != nil {
 			return nil // what stands in this file can be marshalled
@@ -84,14 +85,14 @@ func (a *App) sampleOf(name string, userInfo map[string]any) samplePerson {
 		picture = a.DevelopmentProvider + "/picture/" + url.PathEscape(subject)
 	}
 	return samplePerson{name, &authn.Session{
-		Identity: authn.Identity{
+		Identity: openid.Identity{
 			Issuer: a.DevelopmentProvider, Subject: subject,
 			IDToken: claims(map[string]any{
 				"iss": a.DevelopmentProvider, "sub": subject, "aud": "latchkey-development", "amr": []string{"pwd", "otp"},
 				"auth_time": now.Add(-time.Hour).Unix(), "iat": now.Add(-time.Hour).Unix(), "exp": now.Unix(), "sid": "sample-" + strconv.Itoa(len(name)),
 			}),
 			UserInfo: claims(userInfo),
-			Profile:  authn.Profile{Name: text("name"), Email: text("email"), EmailVerified: verified, Picture: picture},
+			Profile:  openid.Profile{Name: text("name"), Email: text("email"), EmailVerified: verified, Picture: picture},
 		},
 		Started: now.Add(-time.Hour), LastSeen: now, ProfileAt: now.Add(-5 * time.Minute),
 		IdleUntil: now.Add(23*time.Hour + 15*time.Minute), Expires: now.Add(167 * time.Hour),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/authn"
 	"latchkey/views"
 )
 
@@ -22,14 +23,14 @@ func (a *App) samples(c echo.Context) []sample {
 func (a *App) visitorSamples() []sample {
 	list := []sample{
 		{group: "home", name: "as ever", title: "Welcome", page: func(s views.Shell) component {
-			return views.Home(s, views.HomeProps{LoginURL: loginURL("")})
+			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{})})
 		}},
 		{group: "home", name: "sign-in down", title: "Welcome", page: func(s views.Shell) component {
-			return views.Home(s, views.HomeProps{LoginURL: loginURL(""), SignInDown: true})
+			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: true})
 		}},
 	}
 	signedOut := func(name string, props views.SignedOutProps) {
-		props.LoginURL = loginURL("/profile")
+		props.LoginURL = loginURL(parseReturnPath("/profile"))
 		list = append(list, sample{group: "signed out", name: name, title: "Signed out", page: func(s views.Shell) component {
 			return views.SignedOut(s, props)
 		}})

@@ -10,43 +10,52 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
 // afterSignIn is where a person goes who was not going anywhere.
 const afterSignIn = "/dashboard"
 
-// localPage returns a path of the app that makes sense to return to after signing
-// in, and afterSignIn for anything else.
-func localPage(raw string) string {
-	page := authn.LocalPath(raw)
-	path, _, _ := strings.Cut(page, "?")
+// parseReturnPath returns a page of the app that makes sense to return to after a sign-in, and the
+// zero ReturnPath for anything else.
+func parseReturnPath(raw string) authn.ReturnPath {
+	page, _ := authn.ParseReturnPath(raw)
+	path, _, _ := strings.Cut(page.String(), "?")
 	switch strings.TrimSuffix(path, "/") {
 	case "", "/login", "/callback", "/logout", "/signed-out":
-		return afterSignIn
+		return authn.ReturnPath{}
 	default:
 		return page
 	}
 }
 
-// loginURL links to a sign-in that comes back to a page.
-func loginURL(returnTo string) string {
-	if returnTo == "" || returnTo == afterSignIn {
-		return "/login"
+// destination returns where a person goes: to a page, or to afterSignIn.
+func destination(page authn.ReturnPath) string {
+	if page.IsZero() {
+		return afterSignIn
 	}
-	return "/login?" + url.Values{"return_to": {returnTo}}.Encode()
+	return page.String()
 }
 
-// switchURL links to a sign-in, perhaps as somebody else, that comes back to a page.
-func switchURL(returnTo string) string {
-	return "/login?" + url.Values{"return_to": {returnTo}, "switch": {"1"}}.Encode()
+// loginURL links to a sign-in that returns to a page.
+func loginURL(page authn.ReturnPath) string {
+	if destination(page) == afterSignIn {
+		return "/login"
+	}
+	return "/login?" + url.Values{"return_to": {page.String()}}.Encode()
+}
+
+// switchURL links to a sign-in, perhaps as another person, that returns to a page.
+func switchURL(page authn.ReturnPath) string {
+	return "/login?" + url.Values{"return_to": {destination(page)}, "switch": {"1"}}.Encode()
 }
 
 // login starts a sign-in and sends the browser to the provider.
 func (a *App) login(c echo.Context) error {
 	r := c.Request()
 	query := c.QueryParams()
-	returnTo := query.Get("return_to")
+	returnTo := parseReturnPath(query.Get("return_to"))
 	if query.Has("again") && !a.RelyingParty.Restarted(r) {
 		return errNoCookies
 	}
@@ -57,15 +66,15 @@ func (a *App) login(c echo.Context) error {
 		}
 		returnTo = target
 	}
-	return a.begin(c, authn.AuthorizationRequest{
-		ReturnTo: localPage(returnTo), Link: query, SwitchAccount: query.Get("switch") == "1",
+	return a.begin(c, authn.SignInRequest{
+		ReturnTo: returnTo, Link: query, SwitchAccount: query.Get("switch") == "1",
 	})
 }
 
 // begin sends the browser to the provider.
-func (a *App) begin(c echo.Context, request authn.AuthorizationRequest) error {
+func (a *App) begin(c echo.Context, request authn.SignInRequest) error {
 	if !authn.IsNavigation(c.Request()) {
-		return &authn.Error{Reason: authn.ReasonNotNavigation}
+		return &openid.Error{Reason: authn.ReasonNotNavigation}
 	}
 	location, err := a.RelyingParty.Begin(c.Response(), c.Request(), request)
 	if err != nil {
@@ -77,19 +86,19 @@ func (a *App) begin(c echo.Context, request authn.AuthorizationRequest) error {
 // thirdPartyTarget checks a sign-in that another site starts (OpenID Connect Core 1.0
 // section 4) and returns where it is to end: the issuer must be ours, and so must the
 // target.
-func (a *App) thirdPartyTarget(query url.Values) (string, error) {
-	if !a.RelyingParty.IsIssuer(query.Get("iss")) || len(query["iss"]) > 1 {
-		return "", errOtherIssuer
+func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
+	if query.Get("iss") != a.Provider.Issuer() || len(query["iss"]) > 1 {
+		return authn.ReturnPath{}, errOtherIssuer
 	}
 	target := query.Get("target_link_uri")
-	if target == "" {
-		return "", nil
+	if target == "" || target == a.BaseURL.String() {
+		return authn.ReturnPath{}, nil
 	}
 	page, ok := strings.CutPrefix(target, a.BaseURL.String())
-	if !ok || (page != "" && authn.LocalPath(page) != page) {
-		return "", errOtherTarget
+	if _, local := authn.ParseReturnPath(page); !ok || !local {
+		return authn.ReturnPath{}, errOtherTarget
 	}
-	return page, nil
+	return parseReturnPath(page), nil
 }
 
 // callback finishes a sign-in.
@@ -108,18 +117,18 @@ func (a *App) callback(c echo.Context) error {
 		return err
 	}
 	a.Log.InfoContext(r.Context(), "signed in", "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer, "sign_in", in.LogID())
-	return c.Redirect(http.StatusSeeOther, in.ReturnTo)
+	return c.Redirect(http.StatusSeeOther, destination(in.ReturnTo))
 }
 
 // authorizationResponse reads the response from where it was asked to be, and from
 // nowhere else.
 func (a *App) authorizationResponse(c echo.Context) (url.Values, error) {
 	r := c.Request()
-	if !a.FormPost {
+	if !a.Provider.FormPost() {
 		return c.QueryParams(), nil
 	}
 	if r.Method != http.MethodPost || r.URL.RawQuery != "" {
-		return nil, &authn.Error{Reason: authn.ReasonResponseMalformed, Err: errors.New("the response did not come as a form, or not as a form alone")}
+		return nil, &openid.Error{Reason: openid.ReasonResponseMalformed, Err: errors.New("the response did not come as a form, or not as a form alone")}
 	}
 	return formValues(c)
 }
@@ -137,28 +146,26 @@ func formValues(c echo.Context) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// heal makes the best of a callback that is stale, replayed or lost: the back button, a
-// double click, a restored tab, a bookmark. A person who is signed in goes where they
-// were going; for another the sign-in starts once more; only after that there is a page
-// that says what happened.
+// heal recovers from a callback that is stale, replayed or lost: the back button, a double click, a
+// restored tab, a bookmark. A person who is signed in goes where they were going. For anyone else
+// the sign-in starts once more, and only after that a page says what happened.
 func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	returnTo := afterSignIn
-	if e, ok := errors.AsType[*authn.Error](err); ok && e.ReturnTo != "" {
-		returnTo = e.ReturnTo
+	if e, ok := errors.AsType[*authn.SignInError](err); ok {
+		returnTo = destination(e.ReturnTo)
 	}
-	stale := []authn.Reason{authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed}
-	if current(c) != nil && slices.Contains(stale, authn.ReasonOf(err)) {
+	stale := []openid.Reason{authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed}
+	if current(c) != nil && slices.Contains(stale, openid.ReasonOf(err)) {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
 	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {
-		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "reason", authn.ReasonOf(err))
+		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "reason", openid.ReasonOf(err))
 		return c.Redirect(http.StatusSeeOther, "/login?"+url.Values{"again": {"1"}, "return_to": {returnTo}}.Encode())
 	}
 	return err
 }
 
-// confirmSignOut asks. A GET must not sign anybody out: any page can make a browser
-// send one.
+// confirmSignOut asks. A GET must not sign anyone out: any page can make a browser send one.
 func (a *App) confirmSignOut(c echo.Context) error {
 	if current(c) == nil {
 		return c.Redirect(http.StatusSeeOther, "/signed-out")
@@ -166,8 +173,7 @@ func (a *App) confirmSignOut(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
 }
 
-// signOut ends the session here, first and whatever the provider does, and then at
-// the provider.
+// signOut ends the session here, whatever the provider does, and then at the provider.
 func (a *App) signOut(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	s := current(c)
@@ -178,7 +184,7 @@ func (a *App) signOut(c echo.Context) error {
 		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
 	}
 	a.Sessions.Clear(w)
-	// Not "cookies": that would clear a sign-in that is under way in another tab.
+	// Without "cookies", which would clear a sign-in that is under way in another tab.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	if s != nil {
 		a.RelyingParty.RevokeTokens(r.Context(), s)
@@ -189,10 +195,9 @@ func (a *App) signOut(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, "/signed-out")
 }
 
-// leave sends the browser to the provider's sign-out. Where that goes on to another site,
-// which the page's form-action cannot name, a redirect would be stopped half-way: browsers
-// apply form-action to all redirects of a form. A page that moves on by itself is no
-// redirect.
+// leave sends the browser to the provider's sign-out. If that goes on to another site, which the
+// page's form-action cannot name, browsers would block a redirect half-way: they apply form-action
+// to all redirects of a form. A page that moves on by itself is no redirect.
 func (a *App) leave(c echo.Context, location string) error {
 	if !a.FederatedLogout {
 		return c.Redirect(http.StatusSeeOther, location)

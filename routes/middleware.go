@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // recover answers a panic as an error of ours and keeps the process.
@@ -67,7 +68,7 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 // form-action because the sign-out form ends in a redirect there, and browsers apply
 // form-action to redirects.
 func (a *App) contentPolicy() []string {
-	origins := a.RelyingParty.Origins()
+	origins := a.Provider.Origins()
 	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {
 		return p.header
 	}
@@ -82,8 +83,8 @@ func (a *App) contentPolicy() []string {
 	return p.header
 }
 
-// limitAddress refuses an address that is longer, or has more parameters, than any that is of
-// use: whatever comes after it may read the address more than once.
+// limitAddress refuses an address that is longer, or has more parameters, than any useful one: the
+// handlers after it may read the address more than once.
 func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -94,9 +95,8 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// host serves the configured host and no other: a sign-in that begins on another
-// name could not be finished, since its cookie stays there, and a foreign name that
-// resolves here is a rebinding attack.
+// host serves the configured host alone: a sign-in that begins on another name cannot be finished,
+// since its cookie stays there, and a foreign name that resolves here is a rebinding attack.
 func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -108,16 +108,16 @@ func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			name = r.Host
 		}
-		if authn.IsLoopback(name) && authn.IsLoopback(a.BaseURL.Hostname()) && slices.Contains(reading, r.Method) && authn.IsNavigation(r) {
-			return c.Redirect(http.StatusSeeOther, a.BaseURL.Scheme+"://"+a.BaseURL.Host+authn.LocalPath(r.URL.RequestURI()))
+		if openid.IsLoopback(name) && openid.IsLoopback(a.BaseURL.Hostname()) && slices.Contains(reading, r.Method) && authn.IsNavigation(r) {
+			page, _ := authn.ParseReturnPath(r.URL.RequestURI())
+			return c.Redirect(http.StatusSeeOther, a.BaseURL.Scheme+"://"+a.BaseURL.Host+page.String())
 		}
 		return errWrongHost
 	}
 }
 
-// crossOriginCheck refuses what another site's page sends in a person's name. A
-// request without Sec-Fetch-Site and Origin passes: it is not a browser's, and so
-// carries nobody's cookie but its own.
+// crossOriginCheck refuses requests that another site's page makes a browser send. A request without
+// Sec-Fetch-Site and Origin passes: it is not a browser's, so its cookie was not sent by mistake.
 func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().Method == http.MethodOptions {
@@ -130,8 +130,8 @@ func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// session puts the visitor's session into the request's context. A store that does
-// not answer is an error: it must never look like a visitor who is not signed in.
+// session puts the visitor's session into the request's context. A store that does not answer is an
+// error: it must never look like a visitor who is not signed in.
 func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -143,16 +143,16 @@ func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 		case s != nil:
 			c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
 		case a.Sessions.Stale(r, s) && authn.IsNavigation(r):
-			// Not for a script's request: its answer could arrive after that of a
-			// sign-in in another tab, and delete the new cookie.
+			// Not for a script's request: its answer could arrive after that of a sign-in
+			// in another tab, and delete the new cookie.
 			a.Sessions.Clear(c.Response())
 		}
 		return next(c)
 	}
 }
 
-// requireSession lets nobody past who has not signed in. What comes through is a
-// person's doing, so it keeps their session from going idle.
+// requireSession refuses visitors who have not signed in. A request that passes shows that the
+// person is active, so it restarts the idle timeout.
 func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := current(c)
@@ -164,10 +164,10 @@ func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// noSession is the error for a request without a session: a sign-in is needed, and first
-// perhaps an explanation.
+// noSession returns the error for a request without a session: a sign-in is needed, and perhaps an
+// explanation first.
 func (a *App) noSession(c echo.Context) error {
-	if because := because(a.Sessions.Ended(c.Request())); because != "" {
+	if because := because(a.Sessions.EndCause(c.Request())); because != "" {
 		return &sessionEnded{because}
 	}
 	return authn.ErrAnonymous
@@ -178,8 +178,8 @@ func current(c echo.Context) *authn.Session {
 	return authn.FromContext(c.Request().Context())
 }
 
-// clientAddress says whose address a request came from: the peer's, unless the peer
-// is a proxy that is trusted to say.
+// clientAddress returns the client's address: the peer's, unless the peer is a trusted proxy that
+// forwards another.
 func (a *App) clientAddress() echo.IPExtractor {
 	if len(a.TrustedProxies) == 0 {
 		return echo.ExtractIPDirect()
@@ -194,31 +194,31 @@ func (a *App) clientAddress() echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(options...)
 }
 
-// isHTMX reports whether htmx asks for a fragment. It decides what an answer looks
-// like and nothing else: anybody can send the header.
+// isHTMX reports whether htmx asks for a fragment. It decides the form of an answer and nothing else:
+// anyone can send the header.
 func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
 
-// wantsJSON reports whether a program asks.
+// wantsJSON reports whether the client is a program.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
 	return !strings.Contains(accept, "text/html") &&
 		(strings.Contains(accept, "application/json") || strings.Contains(accept, "application/problem+json"))
 }
 
-// returnPath is where a person should come back to after signing in: the page that
-// they were on, not the fragment or the form that found them signed out.
-func returnPath(r *http.Request) string {
+// returnPath returns where a person should come back to after signing in: the page that they were
+// on, not the fragment or the form that found them signed out.
+func returnPath(r *http.Request) authn.ReturnPath {
 	switch {
 	case isHTMX(r):
 		if page, err := url.Parse(r.Header.Get("HX-Current-URL")); err == nil {
-			return localPage(page.RequestURI())
+			return parseReturnPath(page.RequestURI())
 		}
-		return afterSignIn
+		return authn.ReturnPath{}
 	case r.URL.Path == "/login":
-		return localPage(r.URL.Query().Get("return_to"))
+		return parseReturnPath(r.URL.Query().Get("return_to"))
 	case slices.Contains(reading, r.Method):
-		return localPage(r.URL.RequestURI())
+		return parseReturnPath(r.URL.RequestURI())
 	default:
-		return afterSignIn
+		return authn.ReturnPath{}
 	}
 }

@@ -6,11 +6,10 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
-// Operations answers on an address that is for operators and their machines: health and
-// metrics, and nothing of the app.
+// Operations returns the handler for an address that only operators reach: health and metrics.
 func (a *App) Operations() http.Handler {
 	e := echo.New()
 	e.Use(a.recover(), func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -26,13 +25,13 @@ func (a *App) Operations() http.Handler {
 	return e
 }
 
-// healthz says that the process is alive and can answer.
+// healthz answers that the process is alive.
 func (a *App) healthz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether people can sign in here: the store answers and the provider
-// has been discovered. It names reasons and no details; those are in the log.
+// readyz answers whether people can sign in: the store answers and the provider has been discovered.
+// It names reasons without details, which are in the log.
 func (a *App) readyz(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
 	return c.JSON(r.httpStatus, r)
@@ -48,12 +47,12 @@ type readiness struct {
 func (a *App) readiness(ctx context.Context) readiness {
 	r := readiness{http.StatusOK, "ready", map[string]string{"store": "ok", "provider": "ok"}}
 	fail := func(check string, err error) {
-		r.Checks[check], r.httpStatus, r.Status = string(authn.ReasonOf(err)), http.StatusServiceUnavailable, "not ready"
+		r.Checks[check], r.httpStatus, r.Status = string(openid.ReasonOf(err)), http.StatusServiceUnavailable, "not ready"
 	}
 	if err := a.Sessions.Ready(ctx); err != nil {
 		fail("store", err)
 	}
-	if err := a.RelyingParty.Ready(); err != nil {
+	if err := a.Provider.Ready(); err != nil {
 		fail("provider", err)
 	}
 	if a.draining.Load() {

@@ -8,15 +8,29 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"latchkey/authn/openid"
 )
 
 // logoutTimeout is how long a provider waits for the answer to a logout token.
 const logoutTimeout = 2 * time.Second
 
-// backchannelLogout is the provider's call that sessions are over (OpenID Connect
-// Back-Channel Logout 1.0 section 2.5). It carries no cookie and sets none.
+// logoutRefused is a refused back-channel logout.
+type logoutRefused struct{ err error }
+
+func (e *logoutRefused) Error() string { return "routes: back-channel logout: " + e.err.Error() }
+func (e *logoutRefused) Unwrap() error { return e.err }
+
+// writeLogoutRefused answers with 400, whatever the cause (OpenID Connect Back-Channel Logout 1.0
+// section 2.8).
+func writeLogoutRefused(c echo.Context, err error) error {
+	return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(openid.ReasonOf(err))})
+}
+
+// backchannelLogout is the provider's call that sessions are over (OpenID Connect Back-Channel
+// Logout 1.0 section 2.5). It carries no cookie and sets none.
 func (a *App) backchannelLogout(c echo.Context) error {
-	// The provider waits, and gives up early; what it asked for is done all the same.
+	// The provider may stop waiting early; the sessions end all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), logoutTimeout)
 	defer cancel()
 	form, err := formValues(c)
@@ -27,7 +41,7 @@ func (a *App) backchannelLogout(c echo.Context) error {
 	if len(tokens) != 1 {
 		return &logoutRefused{errors.New("there must be one logout_token")}
 	}
-	token, err := a.RelyingParty.VerifyLogoutToken(ctx, tokens[0])
+	token, err := a.Provider.VerifyLogoutToken(ctx, tokens[0])
 	if err != nil {
 		return &logoutRefused{err}
 	}
@@ -36,7 +50,7 @@ func (a *App) backchannelLogout(c echo.Context) error {
 		return &logoutRefused{err}
 	}
 	a.Log.InfoContext(ctx, "signed out by the provider", "issuer", token.Issuer, "sessions", ended)
-	// 200, also where there was nothing to end: that is what was asked for (2.8).
+	// 200, also if there was nothing to end (section 2.8).
 	return c.NoContent(http.StatusOK)
 }
 
@@ -47,7 +61,7 @@ func (a *App) backchannelLogout(c echo.Context) error {
 func (a *App) frontchannelLogout(c echo.Context) error {
 	ctx := c.Request().Context()
 	query := c.QueryParams()
-	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || !a.RelyingParty.IsIssuer(query.Get("iss")) {
+	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || query.Get("iss") != a.Provider.Issuer() {
 		return echo.ErrBadRequest.SetInternal(errors.New("front-channel logout: iss or sid is missing, or iss is another issuer"))
 	}
 	ended, err := a.Sessions.EndProviderSession(ctx, query.Get("iss"), query.Get("sid"))
@@ -58,6 +72,6 @@ func (a *App) frontchannelLogout(c echo.Context) error {
 	// This answer alone may be framed, and by the provider alone.
 	h := c.Response().Header()
 	h.Del("X-Frame-Options")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(a.RelyingParty.Origins(), " "))
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(a.Provider.Origins(), " "))
 	return c.NoContent(http.StatusOK)
 }

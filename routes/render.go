@@ -55,7 +55,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	if s := current(c); s != nil {
 		person := a.person(s)
 		shell.Person, shell.Admin = &person, administrator().Met(s.Identity.Claims())
-		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), returnPath(c.Request())
+		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	}
 	return shell
 }

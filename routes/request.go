@@ -9,10 +9,10 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
-// Request is what every line of the log says of the request that it belongs to.
+// Request is what each log line says about the request that it belongs to.
 type Request struct {
 	// ID is the reference that an error page shows.
 	ID string
@@ -28,9 +28,8 @@ func RequestOf(ctx context.Context) Request {
 	return r
 }
 
-// identify gives every request an id of ours. One that the client sends is not taken: a
-// log must not hold what a stranger wants it to. The trace that it says it is a part of is
-// kept for whoever wants to follow it, beside that id.
+// identify gives every request an id. It ignores an id that the client sends, because a stranger
+// must not choose what the log says. It keeps the trace that the client names beside the id.
 func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		request := Request{ID: rand.Text()[:16], Client: c.RealIP()}
@@ -38,8 +37,8 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		ctx := context.WithValue(r.Context(), requestKey{}, request)
 		if headers := r.Header["Traceparent"]; len(headers) == 1 {
-			if trace, ok := authn.ParseTraceparent(headers[0]); ok {
-				ctx = authn.WithTrace(ctx, trace)
+			if trace, ok := openid.ParseTraceparent(headers[0]); ok {
+				ctx = openid.WithTrace(ctx, trace)
 			}
 		}
 		c.SetRequest(r.WithContext(ctx))
@@ -47,8 +46,8 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// observe answers errors, and then logs and measures the request: with the path and never
-// the query, where codes and states are.
+// observe answers errors, and then logs and measures the request. It logs the path and never the
+// query, which has codes and states.
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	probes := []string{"/healthz", "/readyz"}
 	return func(c echo.Context) error {
@@ -57,10 +56,10 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			a.handleError(err, c)
 		}
 		took, status := time.Since(began), c.Response().Status
-		a.measure(c, status, took)
+		a.durations.add(c.Path(), c.Request().Method, status, took)
 		r, level := c.Request(), slog.LevelInfo
 		if slices.Contains(probes, c.Path()) || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
-			level = slog.LevelDebug // what comes every few seconds, or with every page
+			level = slog.LevelDebug // these come every few seconds, or with every page
 		}
 		attributes := make([]slog.Attr, 0, 5)
 		attributes = append(attributes, slog.String("method", r.Method), slog.String("path", r.URL.Path),

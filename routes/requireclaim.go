@@ -2,24 +2,26 @@ package routes
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
-// maxHeld bounds what a page repeats of a claim.
-const maxHeld = 200
+// maxShownClaim bounds how much of a claim a page repeats.
+const maxShownClaim = 200
 
-// claimNeeded says that the claims of whoever asks do not meet a rule.
+// claimNeeded says that the visitor's claims do not meet a rule.
 type claimNeeded struct {
 	rule   authn.Rule
-	claims []authn.SourcedClaim
+	claims []openid.SourcedClaim
 }
 
-// Error names the claims and nothing of what is in them.
+// Error names the claims without their values.
 func (e *claimNeeded) Error() string {
 	var names []string
 	for _, need := range e.rule.Needs() {
@@ -28,9 +30,9 @@ func (e *claimNeeded) Error() string {
 	return "routes: the rule about these claims is not met: " + strings.Join(names, ", ")
 }
 
-// requireClaim lets nobody past whose claims do not meet a rule. It asks anew with every
-// request, so that a role that is gone after a refresh of the profile opens nothing more.
-// It stands behind requireSession, or behind api; several of them must all be met.
+// requireClaim refuses visitors whose claims do not meet a rule. It checks every request, so that a
+// role that is gone after a refresh of the profile opens nothing more. It comes after requireSession
+// or api; several of them must all be met.
 func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -46,8 +48,8 @@ func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 	}
 }
 
-// claimsOf returns the claims of whoever sent a request, and whether that is known.
-func claimsOf(c echo.Context) (claims []authn.SourcedClaim, known bool) {
+// claimsOf returns the claims of the sender of a request, and whether the sender is known.
+func claimsOf(c echo.Context) (claims []openid.SourcedClaim, known bool) {
 	if s := current(c); s != nil {
 		return s.Identity.Claims(), true
 	}
@@ -57,9 +59,12 @@ func claimsOf(c echo.Context) (claims []authn.SourcedClaim, known bool) {
 	return nil, false
 }
 
-// forbidden answers a person: with what is needed, what they have of it, and a way to be
-// somebody else.
-func (a *App) forbidden(c echo.Context, f failure, e *claimNeeded) error {
+// writeForbidden shows a person what is needed, what they have of it, and a way to switch accounts.
+func (a *App) writeForbidden(c echo.Context, f failure, err error) error {
+	if wantsJSON(c.Request()) {
+		return a.writeProblem(c, f)
+	}
+	e, _ := errors.AsType[*claimNeeded](err)
 	var person views.Person
 	if s := current(c); s != nil {
 		person = a.person(s)
@@ -78,14 +83,13 @@ func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person v
 		SwitchURL: switchURL(returnPath(c.Request())),
 	}
 	for _, need := range e.rule.Needs() {
-		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: need.Value, Held: heldValue(e.claims, need.Claim)})
+		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: need.Value, Held: shownValue(e.claims, need.Claim)})
 	}
 	return props
 }
 
-// heldValue is what a person has of a claim: as much of it as helps to see why it is not
-// enough.
-func heldValue(claims []authn.SourcedClaim, name string) string {
+// shownValue returns what a person has of a claim: as much as helps to see why it is not enough.
+func shownValue(claims []openid.SourcedClaim, name string) string {
 	for _, claim := range claims {
 		if claim.Name != name {
 			continue
@@ -95,8 +99,8 @@ func heldValue(claims []authn.SourcedClaim, name string) string {
 		if json.Unmarshal(claim.Value, &list) == nil {
 			text = strings.Join(list, ", ")
 		}
-		if len(text) > maxHeld {
-			text = strings.ToValidUTF8(text[:maxHeld], "") + "…"
+		if len(text) > maxShownClaim {
+			text = strings.ToValidUTF8(text[:maxShownClaim], "") + "…"
 		}
 		return text
 	}

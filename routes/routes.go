@@ -11,24 +11,25 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/labstack/echo-contrib/session"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/static"
 )
 
 // Config is what the app is made from.
 type Config struct {
+	Provider     *openid.Provider
 	RelyingParty *authn.RelyingParty
 	Sessions     *authn.Sessions
 	TokenSource  *authn.TokenSource
 	Assets       *static.Assets
 	// BaseURL is where people reach the app: scheme and host, no path.
 	BaseURL *url.URL
-	// FormPost says that authorization responses arrive by POST.
-	FormPost bool
 	// FrontchannelLogout serves /frontchannel-logout.
 	FrontchannelLogout bool
 	// FederatedLogout says that a sign-out goes on from the provider to others.
@@ -43,8 +44,8 @@ type Config struct {
 
 	Now func() time.Time
 	Log *slog.Logger
-	// Statistics are those of RelyingParty and Sessions.
-	Statistics *authn.Statistics
+	// Metrics is the set that /metrics shows; nil makes one for the requests alone.
+	Metrics *metrics.Set
 }
 
 // App answers requests.
@@ -55,7 +56,7 @@ type App struct {
 	policy      atomic.Pointer[contentPolicy]
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
-	counts      counts
+	durations   requestDurations
 	process     string // that pages load themselves anew without; "" where they do not
 }
 
@@ -72,6 +73,10 @@ const (
 func New(cfg Config) *App {
 	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
 	e := a.echo
+	if a.Metrics == nil {
+		a.Metrics = metrics.NewSet()
+	}
+	a.registerMetrics()
 	e.HTTPErrorHandler = a.handleError
 	e.IPExtractor = a.clientAddress()
 
@@ -93,7 +98,7 @@ func New(cfg Config) *App {
 	limited := []echo.MiddlewareFunc{a.limitSignIns()}
 	signingIn := append(limited, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
-	recently := append(slices.Clone(person), a.demand(authn.Demand{MaxAge: sensitiveAge}))
+	recently := append(slices.Clone(person), a.demand(openid.Demand{MaxAge: sensitiveAge}))
 	admins := append(slices.Clone(person), a.requireClaim(administrator()))
 
 	e.Match(reading, "/", a.home, visitor...)
@@ -121,7 +126,7 @@ func New(cfg Config) *App {
 	// An API is for people who are signed in and for programs that have an access token.
 	e.Match(reading, "/api/me", a.me, a.api)
 
-	if cfg.FormPost {
+	if cfg.Provider.FormPost() {
 		// The provider's page posts here from its own origin; the state in the
 		// transaction is the check (see authn.RelyingParty.Complete).
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
@@ -130,7 +135,7 @@ func New(cfg Config) *App {
 	if cfg.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
 	}
-	a.counts.routes = patterns(e)
+	a.durations.routes = patterns(e)
 	return a
 }
 

@@ -10,6 +10,11 @@ import (
 	"latchkey/views"
 )
 
+// sessionEnded says that the session that a request's cookie names was ended, and why.
+type sessionEnded struct{ because string }
+
+func (e *sessionEnded) Error() string { return "routes: the session was ended: " + e.because }
+
 const (
 	// expired is the word for a session that ended by its age.
 	expired = "expired"
@@ -69,13 +74,13 @@ func explanation(because string) string {
 }
 
 // signedOutURL is the page that says why, and from where signing in leads back.
-func signedOutURL(because, returnTo string) string {
+func signedOutURL(because string, returnTo authn.ReturnPath) string {
 	query := url.Values{}
 	if because != "" {
 		query.Set("because", because)
 	}
-	if returnTo != "" && returnTo != afterSignIn {
-		query.Set("return_to", returnTo)
+	if destination(returnTo) != afterSignIn {
+		query.Set("return_to", returnTo.String())
 	}
 	if len(query) == 0 {
 		return "/signed-out"
@@ -93,6 +98,6 @@ func (a *App) signedOut(c echo.Context) error {
 	}
 	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
 		AtProvider: atProvider, Reason: explanation(c.QueryParam("because")),
-		LoginURL: loginURL(localPage(c.QueryParam("return_to"))),
+		LoginURL: loginURL(parseReturnPath(c.QueryParam("return_to"))),
 	}))
 }

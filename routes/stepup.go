@@ -9,26 +9,27 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
-// sensitiveAge is how long ago a person may have signed in to do what would help a thief
-// most who found their browser open.
+// sensitiveAge is how recently a person must have signed in for the actions that would help a thief
+// most who finds their browser open.
 const sensitiveAge = 10 * time.Minute
 
-// stepUpNeeded says that a page asks more of the sign-in than there is. What was asked for
-// is kept in the session, and done from resume.
+// stepUpNeeded says that a page needs a more recent or a stronger sign-in. The request is saved in the
+// session, and resume continues it.
 type stepUpNeeded struct {
-	resume string // "" where a program asked, which can only be told
-	demand authn.Demand
+	resume string // where the request continues; "" for a program, which can only be told
+	demand openid.Demand
 }
 
 func (e *stepUpNeeded) Error() string { return "routes: the sign-in is too old or too weak for this" }
 
-// demand lets nobody past whose sign-in does not meet a demand: with authn.Demand{MaxAge:
-// sensitiveAge}, whose last one is older than that. They sign in anew and come back to what
-// they were doing, a submitted form included. It stands behind requireSession.
-func (a *App) demand(d authn.Demand) echo.MiddlewareFunc {
+// demand refuses a person whose sign-in does not meet a demand: with openid.Demand{MaxAge:
+// sensitiveAge}, one that is older than that. They sign in again and come back to what they were
+// doing, a submitted form included. It comes after requireSession.
+func (a *App) demand(d openid.Demand) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			s := current(c)
@@ -38,11 +39,11 @@ func (a *App) demand(d authn.Demand) echo.MiddlewareFunc {
 			if wantsJSON(c.Request()) {
 				return &stepUpNeeded{demand: d}
 			}
-			held, err := heldRequest(c, d)
+			saved, err := requestToSave(c, d)
 			if err != nil {
 				return err
 			}
-			id, err := a.Sessions.Hold(c.Request().Context(), s, held)
+			id, err := a.Sessions.SaveRequest(c.Request().Context(), s, saved)
 			if err != nil {
 				return err
 			}
@@ -51,43 +52,44 @@ func (a *App) demand(d authn.Demand) echo.MiddlewareFunc {
 	}
 }
 
-// heldRequest is what the person asked for, to be done when they are back: a form as it
-// was sent, or else the page that they were going to.
-func heldRequest(c echo.Context, d authn.Demand) (authn.Held, error) {
+// requestToSave returns the request to continue when the person is back: a form as it was sent, or
+// the page that they were going to.
+func requestToSave(c echo.Context, d openid.Demand) (authn.SavedRequest, error) {
 	r := c.Request()
 	if slices.Contains(reading, r.Method) {
-		return authn.Held{Method: http.MethodGet, URL: returnPath(r), Demand: d}, nil
+		return authn.SavedRequest{Method: http.MethodGet, Path: returnPath(r), Demand: d}, nil
 	}
-	held := authn.Held{Method: r.Method, URL: authn.LocalPath(r.URL.RequestURI()), Demand: d}
+	path, _ := authn.ParseReturnPath(r.URL.RequestURI())
+	saved := authn.SavedRequest{Method: r.Method, Path: path, Demand: d}
 	if r.ContentLength == 0 {
-		return held, nil
+		return saved, nil
 	}
 	form, err := formValues(c)
 	if err != nil {
-		return authn.Held{}, err
+		return authn.SavedRequest{}, err
 	}
-	held.Form = form.Encode()
-	return held, nil
+	saved.Form = form.Encode()
+	return saved, nil
 }
 
-// resume goes on with what demand interrupted: with the sign-in, if that is still to be
-// done, and then with the request. A form is shown as a button and not sent by itself:
-// what it does was decided before the sign-in, and it is for the person to say that it
-// still holds.
+// resume continues what demand interrupted: first the sign-in, if that is still needed, and then the
+// request. A form is shown as a button and not sent by itself: the person decided on it before the
+// sign-in, and has to confirm it.
 func (a *App) resume(c echo.Context) error {
 	s := current(c)
-	held, ok := a.Sessions.Held(s, c.Param("id"))
+	saved, ok := a.Sessions.SavedRequest(s, c.Param("id"))
 	switch {
 	case !ok:
-		return errNothingHeld
-	case !held.Demand.Met(s.Identity, a.Now()):
-		return a.begin(c, authn.AuthorizationRequest{ReturnTo: c.Request().URL.Path, Demand: held.Demand})
-	case held.Method == http.MethodGet:
-		return c.Redirect(http.StatusSeeOther, held.URL)
+		return errNoSavedRequest
+	case !saved.Demand.Met(s.Identity, a.Now()):
+		here, _ := authn.ParseReturnPath(c.Request().URL.Path)
+		return a.begin(c, authn.SignInRequest{ReturnTo: here, Demand: saved.Demand})
+	case saved.Method == http.MethodGet:
+		return c.Redirect(http.StatusSeeOther, destination(saved.Path))
 	}
-	form, err := url.ParseQuery(held.Form)
+	form, err := url.ParseQuery(saved.Form)
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.Resume(a.shell(c, "Go on"), views.ResumeProps{Action: held.URL, Form: form}))
+	return a.render(c, http.StatusOK, views.Resume(a.shell(c, "Go on"), views.ResumeProps{Action: saved.Path.String(), Form: form}))
 }

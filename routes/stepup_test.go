@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -88,7 +88,7 @@ func TestStepUpOverlooked(t *testing.T) {
 	if got.StatusCode != http.StatusForbidden || !strings.Contains(got.Body, "That sign-in was not enough") {
 		t.Errorf("answered %d:\n%s", got.StatusCode, got.Body)
 	}
-	if lines := p.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(authn.ReasonStepUpFailed) {
+	if lines := p.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != string(openid.ReasonStepUpFailed) {
 		t.Errorf("the log says %v", lines)
 	}
 	wantBoth(p)

@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
-
-	"latchkey/authn"
 )
 
 const (
@@ -151,7 +149,8 @@ func (o *Options) OnThisMachine() bool {
 
 func onLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	return err == nil && authn.IsLoopback(host)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || (ip != nil && ip.IsLoopback()))
 }
 
 // dial makes a connection. It looks at the address once more: a cluster or a sentinel

@@ -14,8 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/authn/openid"
 	"latchkey/authn/redisstore"
 	"latchkey/routes"
 	"latchkey/static"
@@ -78,7 +81,7 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	}
 	defer provider.close()
 
-	app, err := assemble(cfg, port, provider, cfg.authn(port, provider, keys, store, log))
+	app, err := assemble(cfg, port, cfg.settings(port, provider, keys, store, log), provider.address)
 	if err != nil {
 		return err
 	}
@@ -100,16 +103,23 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 
 // App is the app without its servers.
 type App struct {
-	RelyingParty *authn.RelyingParty
-	Sessions     *authn.Sessions
-	TokenSource  *authn.TokenSource
-	Handler      *routes.App
+	Provider    *openid.Provider
+	Sessions    *authn.Sessions
+	TokenSource *authn.TokenSource
+	Handler     *routes.App
+}
+
+// Settings are what package openid and package authn need of the configuration. Both have the
+// clock, the log and the metrics of OpenID.
+type Settings struct {
+	OpenID openid.Config
+	Authn  authn.Config
 }
 
 // New puts an app together for a test that serves it itself. It logs to stdout, and starts
 // nothing: no server, no provider, and nothing in the background. change has the last word
-// on the settings of package authn, the clock among them.
-func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*authn.Config)) (*App, error) {
+// on the settings, the clock among them.
+func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*Settings)) (*App, error) {
 	log := newLogger(cfg, stdout)
 	store, err := cfg.openStore(ctx, log)
 	if err != nil {
@@ -120,18 +130,24 @@ func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*authn.
 		return nil, errors.Join(err, store.Close())
 	}
 	provider := realProvider(cfg)
-	settings := cfg.authn(cfg.Port, provider, keys, store, log)
+	settings := cfg.settings(cfg.Port, provider, keys, store, log)
 	change(&settings)
-	return assemble(cfg, cfg.Port, provider, settings)
+	return assemble(cfg, cfg.Port, settings, provider.address)
 }
 
 // assemble puts the app together. Nothing runs yet.
-func assemble(cfg *Config, port int, provider *providerSettings, settings authn.Config) (*App, error) {
-	relyingParty, err := authn.NewRelyingParty(settings)
+func assemble(cfg *Config, port int, settings Settings, developmentProvider string) (*App, error) {
+	shared := settings.OpenID
+	provider, err := openid.New(shared)
 	if err != nil {
 		return nil, err
 	}
-	sessions, err := authn.NewSessions(settings)
+	settings.Authn.Provider, settings.Authn.Now, settings.Authn.Log, settings.Authn.Metrics = provider, shared.Now, shared.Log, shared.Metrics
+	relyingParty, err := authn.NewRelyingParty(settings.Authn)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := authn.NewSessions(settings.Authn)
 	if err != nil {
 		return nil, err
 	}
@@ -141,18 +157,18 @@ func assemble(cfg *Config, port int, provider *providerSettings, settings authn.
 	}
 	tokenSource := authn.NewTokenSource(relyingParty, sessions)
 	handler := routes.New(routes.Config{
-		RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
+		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
 		Assets: assets, BaseURL: cfg.BaseURL(port),
-		FormPost: cfg.ResponseMode == "form_post", FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: settings.FederatedLogout,
-		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: provider.address,
-		TrustedProxies: cfg.parsedTrustProxies, Now: settings.Now, Log: settings.Log, Statistics: settings.Statistics,
+		FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: shared.FederatedLogout,
+		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: developmentProvider,
+		TrustedProxies: cfg.parsedTrustProxies, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 	})
-	return &App{relyingParty, sessions, tokenSource, handler}, nil
+	return &App{provider, sessions, tokenSource, handler}, nil
 }
 
 // start runs the app's background work until ctx ends.
 func (a *App) start(ctx context.Context) {
-	go a.RelyingParty.Run(ctx)
+	go a.Provider.Run(ctx)
 	go a.TokenSource.Run(ctx)
 	go a.Sessions.Sweep(ctx, sweepInterval)
 }
@@ -170,22 +186,26 @@ func (a *App) stop(servers *servers, grace time.Duration) error {
 	return err
 }
 
-// authn translates the configuration for package authn.
-func (c *Config) authn(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) authn.Config {
-	base := c.BaseURL(port)
-	return authn.Config{
+// settings translates the configuration for packages openid and authn.
+func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) Settings {
+	return Settings{c.openID(port, provider, log), authn.Config{
+		Keys: keys, Store: store, Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Watchers: openPages,
+	}}
+}
+
+// openID translates the configuration for package openid.
+func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) openid.Config {
+	return openid.Config{
 		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
 		SigningAlgorithm: c.ClientSigningAlg, SigningKeyID: c.ClientSigningKID,
-		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: base.String() + "/signed-out",
+		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.BaseURL(port).String() + "/signed-out",
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
-		Keys: keys, Store: store, Secure: base.Scheme == "https",
-		Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Watchers: openPages, Now: time.Now, Log: log,
-		Statistics: new(authn.Statistics),
+		Now: time.Now, Log: log, Metrics: metrics.NewSet(),
 	}
 }
 
@@ -212,7 +232,7 @@ func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, 
 type providerSettings struct {
 	issuer       string
 	clientID     string
-	clientSecret authn.Secret
+	clientSecret openid.Secret
 	// address is where people find the development provider; "" with a real one.
 	address string
 	close   func()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // BenchmarkOpenStream measures the memory of an open stream, including its connection.
@@ -68,11 +69,11 @@ func BenchmarkDashboard(b *testing.B) {
 	cfg, keys := streamingConfig(b)
 	s := newStreaming(b, cfg, keys)
 	w := httptest.NewRecorder()
-	claims := authn.Claims(`{"iss":"http://127.0.0.1:1/","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
-	info := authn.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
-	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{
-		Identity: authn.Identity{Issuer: "http://127.0.0.1:1/", Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: authn.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}}, At: time.Now(),
-	}); err != nil {
+	claims := openid.Claims(`{"iss":"http://127.0.0.1:1/","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
+	info := openid.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
+	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+		Identity: openid.Identity{Issuer: "http://127.0.0.1:1/", Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}}, IDToken: openid.IDToken{IssuedAt: time.Now()},
+	}}); err != nil {
 		b.Fatal(err)
 	}
 	cookie, _, _ := strings.Cut(w.Result().Cookies()[0].String(), ";")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"latchkey/authn/openid"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"latchkey/authn"
 )
 
 // command is a command other than to serve.
@@ -35,7 +34,7 @@ type invocation struct {
 // commands returns all commands, in the order of the help text.
 func commands() []command {
 	return []command{
-		{"doctor", "check the set-up against the provider and the store, and say what to mend", "--json", doctor},
+		{"doctor", "check the set-up against the provider and the store, and say what to mend", "--json", runDoctor},
 		{"check-config", "read the configuration, show it without its secrets, and end", "", checkConfig},
 		{"health", "ask the running app whether it is alive, or ready for people to sign in", "--ready", health},
 		{"version", "what this program was built from", "", version},
@@ -153,7 +152,7 @@ func (c *Config) show(w io.Writer, variables map[string]string) error {
 // SESSION_STORE can be, are no secrets.
 func shown(value any) string {
 	switch value := value.(type) {
-	case authn.Secret:
+	case openid.Secret:
 		if value == "" || value == "file" || value == "memory" {
 			return string(value)
 		}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/authn/redisstore"
 )
 
@@ -24,13 +24,13 @@ type Config struct {
 	Auth0Domain string `envconfig:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
 	OIDCIssuer  string `envconfig:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
 
-	ClientID     string       `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
-	ClientSecret authn.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
-	CallbackURL  string       `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
-	Audience     string       `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
-	Scopes       string       `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
+	ClientID     string        `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
+	ClientSecret openid.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
+	CallbackURL  string        `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
+	Audience     string        `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
+	Scopes       string        `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
 
-	AppSecretKey authn.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
+	AppSecretKey openid.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
 
 	Port            int    `envconfig:"PORT" default:"3000" desc:"where the app listens"`
 	ListenAddr      string `envconfig:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
@@ -41,7 +41,7 @@ type Config struct {
 
 	ShutdownGrace *time.Duration `envconfig:"SHUTDOWN_GRACE" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
 
-	SessionStore    authn.Secret  `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
+	SessionStore    openid.Secret `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
 	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
 	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
 	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
@@ -106,7 +106,7 @@ func (c *Config) listenHost() string {
 	if c.ListenAddr != "" {
 		return c.ListenAddr
 	}
-	if authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
+	if openid.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		return "localhost"
 	}
 	return ""
@@ -137,7 +137,7 @@ func (c *Config) shutdownGrace() time.Duration {
 	switch {
 	case c.ShutdownGrace != nil:
 		return *c.ShutdownGrace
-	case authn.IsLoopback(c.BaseURL(c.Port).Hostname()):
+	case openid.IsLoopback(c.BaseURL(c.Port).Hostname()):
 		return 0
 	default:
 		return 2 * time.Second
@@ -145,11 +145,11 @@ func (c *Config) shutdownGrace() time.Duration {
 }
 
 // secrets returns the keys of APP_SECRET_KEY, the current one first.
-func (c *Config) secrets() []authn.Secret {
-	var list []authn.Secret
+func (c *Config) secrets() []openid.Secret {
+	var list []openid.Secret
 	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
 		if part = strings.TrimSpace(part); part != "" {
-			list = append(list, authn.Secret(part))
+			list = append(list, openid.Secret(part))
 		}
 	}
 	return list

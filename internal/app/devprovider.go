@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 
-	"latchkey/authn"
 	"latchkey/authn/devop"
+	"latchkey/authn/openid"
 )
 
 // developmentProviderIncluded reports that this build has a development provider.
@@ -28,7 +28,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	settings := &providerSettings{
 		issuer: "http://" + listener.Addr().String(), clientID: "latchkey-development",
 		// Both ends of this secret are in this process.
-		clientSecret: authn.Secret(rand.Text()),
+		clientSecret: openid.Secret(rand.Text()),
 	}
 	clients := []devop.Client{{
 		ID: settings.clientID, Secret: string(settings.clientSecret),

@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,8 @@ import (
 	"time"
 	"unicode"
 
-	"latchkey/authn"
+	"latchkey/authn/doctor"
+	"latchkey/authn/openid"
 )
 
 // variablesCheck is the name of the check of the variables.
@@ -23,9 +23,9 @@ const variablesCheck = "variables"
 // doctorTimeout bounds the whole examination. Each call has a shorter bound of its own.
 const doctorTimeout = 2 * time.Minute
 
-// doctor checks the set-up: the variables, this machine, the store and the provider. It
+// runDoctor checks the set-up: the variables, this machine, the store and the provider. It
 // changes nothing, and needs no account at the provider.
-func doctor(ctx context.Context, c invocation) error {
+func runDoctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	report := newReport(c.stdout, c.flagged)
@@ -38,7 +38,7 @@ func doctor(ctx context.Context, c invocation) error {
 	if err != nil {
 		return refused(err)
 	}
-	report.add(variablesCheck, authn.Finding{Verdict: authn.VerdictOK, Found: fmt.Sprintf("%d set, and none is misspelt or at odds with another", cfg.countSet(variables))})
+	report.add(variablesCheck, doctor.Finding{Verdict: doctor.OK, Found: fmt.Sprintf("%d set, and none is misspelt or at odds with another", cfg.countSet(variables))})
 	for _, check := range cfg.machineChecks() {
 		report.run(ctx, check)
 	}
@@ -53,10 +53,10 @@ func doctor(ctx context.Context, c invocation) error {
 func reportFaults(r *report, faults error) {
 	for fault := range strings.SplitSeq(faults.Error(), "\n") {
 		found, remedy, _ := strings.Cut(fault, "; ")
-		r.add(variablesCheck, bad(authn.VerdictFailed, authn.SideConfiguration, found, cmp.Or(remedy, "`latchkey help` says what it takes")))
+		r.add(variablesCheck, bad(doctor.Failed, doctor.Configuration, found, cmp.Or(remedy, "`latchkey help` says what it takes")))
 	}
 	for _, name := range []string{"machine", "provider"} {
-		r.add(name, authn.Finding{Verdict: authn.VerdictSkipped, Found: "the program would not start with these variables"})
+		r.add(name, doctor.Finding{Verdict: doctor.Skipped, Found: "the program would not start with these variables"})
 	}
 }
 
@@ -83,35 +83,35 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	defer provider.close()
-	// This key seals nothing that lasts, so the app's own key stays unread.
-	keys, err := authn.NewKeys(authn.Secret(rand.Text() + rand.Text()))
+	settings := c.openID(c.Port, provider, quiet)
+	examined, err := openid.New(settings)
 	if err != nil {
 		return err
 	}
-	examination, err := authn.NewExamination(c.authn(c.Port, provider, keys, authn.NewMemoryStore(), quiet))
-	if err != nil {
-		return err
-	}
-	r.add("provider", c.providerFinding(provider, examination))
-	for _, check := range examination.Questions() {
+	examination := doctor.New(examined, doctor.RegisteredURLs{
+		Callback: settings.RedirectURL, SignedOut: settings.PostLogoutRedirectURL,
+		BackchannelLogout: c.BaseURL(c.Port).String() + "/backchannel-logout",
+	})
+	r.add("provider", c.providerFinding(examined))
+	for _, check := range examination.Checks() {
 		if ctx.Err() != nil {
 			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault
 		}
 		r.run(ctx, check)
 	}
 	if !c.development() {
-		r.provider = cmp.Or(examination.ProviderName(), "the provider")
-		r.registrations = examination.Registrations(c.BaseURL(c.Port).String() + "/backchannel-logout")
+		r.provider = cmp.Or(examined.Preset().Name, "the provider")
+		r.registrations = examination.Registrations()
 	}
 	return nil
 }
 
 // providerFinding names the provider that is examined.
-func (c *Config) providerFinding(provider *providerSettings, examination *authn.Examination) authn.Finding {
+func (c *Config) providerFinding(p *openid.Provider) doctor.Finding {
 	if c.development() {
 		return good("the development provider, one of its own for as long as this takes")
 	}
-	return good("%s", strings.TrimPrefix(examination.ProviderName()+": "+provider.issuer, ": "))
+	return good("%s", strings.TrimPrefix(p.Preset().Name+": "+p.Issuer(), ": "))
 }
 
 // report prints findings as they come, or all of them as JSON at the end.
@@ -122,23 +122,23 @@ type report struct {
 	terminal bool
 
 	findings      []finding
-	registrations []authn.Registration
+	registrations []doctor.Registration
 	provider      string
 }
 
 // finding is one line of a report. Its JSON is documented in README.md.
 type finding struct {
-	Check   string        `json:"check"`
-	Verdict authn.Verdict `json:"verdict"`
-	Side    authn.Side    `json:"side,omitempty"`
-	Found   string        `json:"found"`
-	Remedy  string        `json:"remedy,omitempty"`
+	Check   string         `json:"check"`
+	Verdict doctor.Verdict `json:"verdict"`
+	Side    doctor.Side    `json:"side,omitempty"`
+	Found   string         `json:"found"`
+	Remedy  string         `json:"remedy,omitempty"`
 }
 
 // marks returns the first word of a line for each verdict.
-func marks() map[authn.Verdict]string {
-	return map[authn.Verdict]string{
-		authn.VerdictOK: "ok  ", authn.VerdictWarning: "WARN", authn.VerdictFailed: "FAIL", authn.VerdictSkipped: "skip",
+func marks() map[doctor.Verdict]string {
+	return map[doctor.Verdict]string{
+		doctor.OK: "ok  ", doctor.Warning: "WARN", doctor.Failed: "FAIL", doctor.Skipped: "skip",
 	}
 }
 
@@ -147,7 +147,7 @@ func newReport(out io.Writer, asJSON bool) *report {
 }
 
 // run runs a check. A terminal shows meanwhile which one it is.
-func (r *report) run(ctx context.Context, check authn.Question) {
+func (r *report) run(ctx context.Context, check doctor.Check) {
 	if r.terminal && !r.asJSON {
 		fmt.Fprintf(r.out, "...   %s", words(check.Name))
 	}
@@ -158,7 +158,7 @@ func (r *report) run(ctx context.Context, check authn.Question) {
 	r.add(check.Name, found)
 }
 
-func (r *report) add(check string, found authn.Finding) {
+func (r *report) add(check string, found doctor.Finding) {
 	f := finding{check, found.Verdict, found.Side, printable(found.Found), printable(found.Remedy)}
 	r.findings = append(r.findings, f)
 	if r.asJSON {
@@ -177,35 +177,35 @@ func (r *report) add(check string, found authn.Finding) {
 // close prints the end of the report. Its error says that checks failed. It is an
 // ErrConfiguration if the program would not start.
 func (r *report) close() error {
-	counts := make(map[authn.Verdict]int)
+	counts := make(map[doctor.Verdict]int)
 	for _, f := range r.findings {
 		counts[f.Verdict]++
 	}
 	if err := r.writeEnd(counts); err != nil {
 		return err
 	}
-	if counts[authn.VerdictFailed] == 0 {
+	if counts[doctor.Failed] == 0 {
 		return nil
 	}
-	failed := fmt.Sprintf("%d of %d checks failed", counts[authn.VerdictFailed], len(r.findings))
+	failed := fmt.Sprintf("%d of %d checks failed", counts[doctor.Failed], len(r.findings))
 	for _, f := range r.findings {
-		if f.Check == variablesCheck && f.Verdict == authn.VerdictFailed {
+		if f.Check == variablesCheck && f.Verdict == doctor.Failed {
 			return fmt.Errorf("%w: %s", ErrConfiguration, failed)
 		}
 	}
 	return errors.New(failed)
 }
 
-func (r *report) writeEnd(counts map[authn.Verdict]int) error {
+func (r *report) writeEnd(counts map[doctor.Verdict]int) error {
 	if r.asJSON {
 		encoder := json.NewEncoder(r.out)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(struct {
-			OK       bool                 `json:"ok"`
-			Findings []finding            `json:"findings"`
-			Register []authn.Registration `json:"register"`
-		}{counts[authn.VerdictFailed] == 0, r.findings, append([]authn.Registration{}, r.registrations...)})
+			OK       bool                  `json:"ok"`
+			Findings []finding             `json:"findings"`
+			Register []doctor.Registration `json:"register"`
+		}{counts[doctor.Failed] == 0, r.findings, append([]doctor.Registration{}, r.registrations...)})
 	}
 	if len(r.registrations) > 0 {
 		fmt.Fprintf(r.out, "\nTo be registered at %s:\n", r.provider)
@@ -218,7 +218,7 @@ func (r *report) writeEnd(counts map[authn.Verdict]int) error {
 		}
 	}
 	_, err := fmt.Fprintf(r.out, "\n%d ok, %d with a warning, %d failed, %d skipped\n",
-		counts[authn.VerdictOK], counts[authn.VerdictWarning], counts[authn.VerdictFailed], counts[authn.VerdictSkipped])
+		counts[doctor.OK], counts[doctor.Warning], counts[doctor.Failed], counts[doctor.Skipped])
 	return err
 }
 

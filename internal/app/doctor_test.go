@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn"
+	"latchkey/authn/doctor"
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
@@ -45,7 +45,7 @@ func TestDoctor(t *testing.T) {
 					t.Errorf("SL-06: %q is shown:\n%s", secret, d.Raw)
 				}
 			}
-			if d.Find(t, "client").Verdict == authn.VerdictSkipped && op.Calls(scriptedop.Token) > 0 {
+			if d.Find(t, "client").Verdict == doctor.Skipped && op.Calls(scriptedop.Token) > 0 {
 				t.Error("the client secret was sent to a provider that is not to be trusted with it")
 			}
 		})
@@ -64,7 +64,7 @@ func TestDoctorCertificate(t *testing.T) {
 		"plain http under https":           {"https" + strings.TrimPrefix(plain.URL, "http"), "answers without TLS"},
 	} {
 		d := apptest.Diagnose(t, append(apptest.Env(op), "OIDC_ISSUER="+tt.issuer)...)
-		if f := d.Find(t, "discovery"); f.Side != authn.SideNetwork || !strings.Contains(f.Found, tt.want) {
+		if f := d.Find(t, "discovery"); f.Side != doctor.Network || !strings.Contains(f.Found, tt.want) {
 			t.Errorf("%s: it says %+v", name, f)
 		}
 	}
@@ -81,7 +81,7 @@ func TestDoctorRefusesFaults(t *testing.T) {
 	}
 	var faults []string
 	for _, f := range d.Findings {
-		if f.Check == "variables" && f.Verdict == authn.VerdictFailed {
+		if f.Check == "variables" && f.Verdict == doctor.Failed {
 			faults = append(faults, f.Found+" -> "+f.Remedy)
 		}
 	}
@@ -89,7 +89,7 @@ func TestDoctorRefusesFaults(t *testing.T) {
 	if len(faults) != 3 || !strings.Contains(all, "is AUTH0_CLIENT_ID meant?") || strings.Contains(d.Raw, "kept-to-ourselves") {
 		t.Errorf("it says\n%s\n%s", all, d.Raw)
 	}
-	if op.Calls(scriptedop.Discovery) > 0 || d.Find(t, "provider").Verdict != authn.VerdictSkipped {
+	if op.Calls(scriptedop.Discovery) > 0 || d.Find(t, "provider").Verdict != doctor.Skipped {
 		t.Error("the provider was asked")
 	}
 }
@@ -136,7 +136,7 @@ func TestReportProgress(t *testing.T) {
 		var out bytes.Buffer
 		r := app.NewReport(&out, terminal)
 		var meanwhile string
-		r.Run(t.Context(), authn.Question{Name: "key_set", Run: func(context.Context) authn.Finding {
+		r.Run(t.Context(), doctor.Check{Name: "key_set", Run: func(context.Context) doctor.Finding {
 			meanwhile = out.String()
 			return app.Good("two\x1b[31m keys")
 		}})

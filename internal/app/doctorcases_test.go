@@ -130,7 +130,7 @@ func discoveryCases() []doctorCase {
 		{name: "PKCE not said", change: without("code_challenge_methods_supported"), about: "pkce", text: [2]string{"does not say"}},
 		{name: "a clock that is behind", change: func(op *scriptedop.Provider) { dated(op, 5*time.Minute, "0") }, problems: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"behind the provider's; beyond 1m0s", "time server"}},
 		{name: "a clock that is ahead", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "0") }, problems: map[string]string{"clock": "failed machine"}, about: "clock", text: [2]string{"ahead of the provider's; beyond 1m0s"}},
-		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second, "0") }, problems: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is borne"}},
+		{name: "a clock that is a little behind", change: func(op *scriptedop.Provider) { dated(op, 30*time.Second, "0") }, problems: map[string]string{"clock": "warning machine"}, about: "clock", text: [2]string{"is tolerated"}},
 		{name: "answers from a cache", change: func(op *scriptedop.Provider) { dated(op, -5*time.Minute, "300") }, about: "clock", text: [2]string{"agree"}},
 		{name: "no back-channel logout", change: func(op *scriptedop.Provider) {
 			op.Edit(scriptedop.Discovery, func(document map[string]any) {

@@ -5,10 +5,9 @@ import (
 	"crypto"
 	"crypto/tls"
 	"io"
+	"latchkey/authn/doctor"
 	"log/slog"
 	"time"
-
-	"latchkey/authn"
 )
 
 // Most tests are outside of this package, because their harness imports it. They need these
@@ -43,4 +42,4 @@ func NewReport(out io.Writer, terminal bool) *report {
 	return &report{out: out, terminal: terminal}
 }
 
-func (r *report) Run(ctx context.Context, check authn.Question) { r.run(ctx, check) }
+func (r *report) Run(ctx context.Context, check doctor.Check) { r.run(ctx, check) }

@@ -12,7 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/routes"
 )
 
@@ -116,7 +116,7 @@ func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
 	if request := routes.RequestOf(ctx); request.ID != "" {
 		record.AddAttrs(slog.String("client", request.Client), slog.String("request", request.ID))
 	}
-	if trace := authn.TraceFrom(ctx); trace.ID() != "" {
+	if trace := openid.TraceFrom(ctx); trace.ID() != "" {
 		record.AddAttrs(slog.String("trace_id", trace.ID()))
 	}
 	return h.Handler.Handle(ctx, record)

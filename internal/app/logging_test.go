@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
@@ -229,7 +229,7 @@ func TestLogForms(t *testing.T) {
 		log := app.NewLogger(&app.Config{LogFormat: format, LogLevel: "info"}, &out)
 		log.Debug("not told")
 		log.Warn("told\x1b[31m", "error", errors.New("of\u202ea stranger\n2nd"), slog.Group("group", "name", "\x1b"), "long", strings.Repeat("ä", app.MaxLogged),
-			"secret", authn.Secret("s3cret"), "took", time.Second)
+			"secret", openid.Secret("s3cret"), "took", time.Second)
 		if got := out.String(); !strings.Contains(got, want) || strings.ContainsAny(got, "\x1b\u202e") || strings.Count(got, "\n") != 1 ||
 			len(got) > 2*app.MaxLogged || strings.Contains(got, "s3cret") || !strings.Contains(got, "bytes more") {
 			t.Errorf("%s: %.400s", format, got)

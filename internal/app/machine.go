@@ -19,6 +19,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/authn/doctor"
 	"latchkey/authn/redisstore"
 )
 
@@ -26,8 +27,8 @@ import (
 const expirySoon = 14 * 24 * time.Hour
 
 // machineChecks returns the checks of everything that the app needs besides its provider.
-func (c *Config) machineChecks() []authn.Question {
-	return []authn.Question{
+func (c *Config) machineChecks() []doctor.Check {
+	return []doctor.Check{
 		{Name: "secret_key", Run: c.checkSecretKey},
 		{Name: "port", Run: c.checkPort},
 		{Name: "https", Run: c.checkHTTPS},
@@ -37,17 +38,17 @@ func (c *Config) machineChecks() []authn.Question {
 	}
 }
 
-func good(format string, args ...any) authn.Finding {
-	return authn.Finding{Verdict: authn.VerdictOK, Found: fmt.Sprintf(format, args...)}
+func good(format string, args ...any) doctor.Finding {
+	return doctor.Finding{Verdict: doctor.OK, Found: fmt.Sprintf(format, args...)}
 }
 
-func bad(verdict authn.Verdict, side authn.Side, found, remedy string) authn.Finding {
-	return authn.Finding{Verdict: verdict, Side: side, Found: found, Remedy: remedy}
+func bad(verdict doctor.Verdict, side doctor.Side, found, remedy string) doctor.Finding {
+	return doctor.Finding{Verdict: verdict, Side: side, Found: found, Remedy: remedy}
 }
 
 // checkSecretKey examines the stored key, and creates none. Validation has already checked
 // a configured key.
-func (c *Config) checkSecretKey(context.Context) authn.Finding {
+func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 	if secrets := c.secrets(); len(secrets) > 0 {
 		return good("APP_SECRET_KEY: %d of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
 	}
@@ -57,10 +58,10 @@ func (c *Config) checkSecretKey(context.Context) authn.Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return good("will be made and kept in %s at the first start", path)
 	case err != nil:
-		return bad(authn.VerdictFailed, authn.SideMachine, err.Error(), "let the program read "+path+", or set APP_SECRET_KEY")
+		return bad(doctor.Failed, doctor.Machine, err.Error(), "let the program read "+path+", or set APP_SECRET_KEY")
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return bad(authn.VerdictWarning, authn.SideMachine, fmt.Sprintf("others can read %s (mode %#o)", path, info.Mode().Perm()), "run chmod 600 on it")
+		return bad(doctor.Warning, doctor.Machine, fmt.Sprintf("others can read %s (mode %#o)", path, info.Mode().Perm()), "run chmod 600 on it")
 	}
 	return good("kept in %s", path)
 }
@@ -80,7 +81,7 @@ func (c *Config) listenAddresses() []listenAddress {
 }
 
 // checkPort tries to listen. If the app's own port is taken, it asks whether an app has it.
-func (c *Config) checkPort(ctx context.Context) authn.Finding {
+func (c *Config) checkPort(ctx context.Context) doctor.Finding {
 	var free []string
 	for _, listen := range c.listenAddresses() {
 		host, port, err := net.SplitHostPort(listen.address)
@@ -97,18 +98,18 @@ func (c *Config) checkPort(ctx context.Context) authn.Finding {
 			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
 				return good("an app has %s already", address)
 			}
-			return bad(authn.VerdictFailed, authn.SideMachine, "another program has "+address, "stop it, or choose another "+listen.port)
+			return bad(doctor.Failed, doctor.Machine, "another program has "+address, "stop it, or choose another "+listen.port)
 		case errors.Is(err, syscall.EACCES):
-			return bad(authn.VerdictFailed, authn.SideMachine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
+			return bad(doctor.Failed, doctor.Machine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
 		default:
-			return bad(authn.VerdictFailed, authn.SideConfiguration, "cannot listen on "+address, listen.host+" has to be an address of this machine")
+			return bad(doctor.Failed, doctor.Configuration, "cannot listen on "+address, listen.host+" has to be an address of this machine")
 		}
 	}
 	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))
 }
 
 // checkHTTPS examines how connections are encrypted.
-func (c *Config) checkHTTPS(context.Context) authn.Finding {
+func (c *Config) checkHTTPS(context.Context) doctor.Finding {
 	base := c.BaseURL(c.Port)
 	switch {
 	case c.TLSCertFile != "":
@@ -119,44 +120,44 @@ func (c *Config) checkHTTPS(context.Context) authn.Finding {
 	return good("plain http, on this machine only: %s", base)
 }
 
-func (c *Config) checkCertificate(host string) authn.Finding {
+func (c *Config) checkCertificate(host string) doctor.Finding {
 	pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
 	if err != nil {
-		return bad(authn.VerdictFailed, authn.SideConfiguration, "TLS_CERT_FILE and TLS_KEY_FILE are no certificate and its key",
+		return bad(doctor.Failed, doctor.Configuration, "TLS_CERT_FILE and TLS_KEY_FILE are no certificate and its key",
 			"name PEM files: the certificate with those that it rests on, and its own private key")
 	}
 	leaf, until := pair.Leaf, pair.Leaf.NotAfter.Format(time.DateOnly)
 	now := time.Now()
 	switch {
 	case leaf.VerifyHostname(host) != nil:
-		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
+		return bad(doctor.Failed, doctor.Configuration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-		return bad(authn.VerdictFailed, authn.SideConfiguration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it; the app reads its files anew by itself")
+		return bad(doctor.Failed, doctor.Configuration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it; the app reads its files anew by itself")
 	case leaf.NotAfter.Sub(now) < expirySoon:
-		return bad(authn.VerdictWarning, authn.SideConfiguration, "the certificate expires on "+until, "renew it; the app reads its files anew by itself")
+		return bad(doctor.Warning, doctor.Configuration, "the certificate expires on "+until, "renew it; the app reads its files anew by itself")
 	}
 	return good("the app serves it, with a certificate for %s until %s", host, until)
 }
 
 // checkProxies compares the proxies that the app trusts with those that it seems to have.
-func (c *Config) checkProxies(context.Context) authn.Finding {
+func (c *Config) checkProxies(context.Context) doctor.Finding {
 	base := c.BaseURL(c.Port)
 	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
 	case everybody:
-		return bad(authn.VerdictWarning, authn.SideConfiguration, "TRUSTED_PROXIES trusts everybody: whoever connects can say who they are in X-Forwarded-For",
+		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts everybody: whoever connects can say who they are in X-Forwarded-For",
 			"name the networks of the proxies alone")
 	case len(c.TrustedProxies) > 0:
 		return good("X-Forwarded-For counts from %s", strings.Join(c.TrustedProxies, ", "))
 	case base.Scheme == "https" && c.TLSCertFile == "":
-		return bad(authn.VerdictWarning, authn.SideConfiguration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: everybody seems to come from the proxy",
+		return bad(doctor.Warning, doctor.Configuration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: everybody seems to come from the proxy",
 			"set TRUSTED_PROXIES to the proxy's network, and have it pass the Host header on; or set TLS_CERT_FILE and TLS_KEY_FILE")
 	}
 	return good("none is trusted, none is needed")
 }
 
 // checkCookies reports the cookie attributes that follow from the base URL.
-func (c *Config) checkCookies(context.Context) authn.Finding {
+func (c *Config) checkCookies(context.Context) doctor.Finding {
 	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
 	}
@@ -167,7 +168,7 @@ func (c *Config) checkCookies(context.Context) authn.Finding {
 }
 
 // checkStore reports whether sessions can be stored.
-func (c *Config) checkStore(ctx context.Context) authn.Finding {
+func (c *Config) checkStore(ctx context.Context) doctor.Finding {
 	switch {
 	case c.parsedRedis != nil:
 		return c.checkRedis(ctx)
@@ -180,24 +181,24 @@ func (c *Config) checkStore(ctx context.Context) authn.Finding {
 	case errors.Is(err, boltstore.ErrHeld):
 		return good("%s is in use, as it is while the app runs", path)
 	case errors.Is(err, fs.ErrPermission):
-		return bad(authn.VerdictFailed, authn.SideMachine, "this user may not use "+path, "give DATA_DIR and what is in it to the user that the app runs as, or name another directory")
+		return bad(doctor.Failed, doctor.Machine, "this user may not use "+path, "give DATA_DIR and what is in it to the user that the app runs as, or name another directory")
 	case err != nil:
 		found, remedy, _ := strings.Cut(strings.TrimPrefix(err.Error(), "boltstore: "), ": ")
-		return bad(authn.VerdictFailed, authn.SideMachine, found, remedy)
+		return bad(doctor.Failed, doctor.Machine, found, remedy)
 	case !found:
 		return good("%s can be made", path)
 	}
 	return good("%s can be read and written", path)
 }
 
-func (c *Config) checkRedis(ctx context.Context) authn.Finding {
+func (c *Config) checkRedis(ctx context.Context) doctor.Finding {
 	store, err := redisstore.Open(ctx, c.parsedRedis, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return bad(authn.VerdictFailed, authn.SideConfiguration, "the Redis server refuses the app: "+err.Error(), "see user, password, database and TLS in SESSION_STORE")
+		return bad(doctor.Failed, doctor.Configuration, "the Redis server refuses the app: "+err.Error(), "see user, password, database and TLS in SESSION_STORE")
 	}
 	err = errors.Join(store.Ping(ctx), store.Close())
 	if err != nil {
-		return bad(authn.VerdictFailed, authn.SideNetwork, "the Redis server cannot be written to: "+err.Error(), "see whether it runs, and whether SESSION_STORE names its host and port")
+		return bad(doctor.Failed, doctor.Network, "the Redis server cannot be written to: "+err.Error(), "see whether it runs, and whether SESSION_STORE names its host and port")
 	}
 	return good("the Redis server answers, and can be written to")
 }

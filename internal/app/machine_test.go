@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn"
+	"latchkey/authn/doctor"
 	"latchkey/internal/apptest"
 )
 
@@ -41,7 +41,7 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 	if !strings.Contains(d.Find(t, "store").Found, "in use") || !strings.Contains(d.Find(t, "secret_key").Found, "kept in") {
 		t.Errorf("it says\n%s", d.Raw)
 	}
-	if f := apptest.Diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).Find(t, "port"); f.Verdict != authn.VerdictFailed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
+	if f := apptest.Diagnose(t, "DEV_PROVIDER_ADDR=127.0.0.1:"+base.Port()).Find(t, "port"); f.Verdict != doctor.Failed || !strings.Contains(f.Remedy, "DEV_PROVIDER_ADDR") {
 		t.Errorf("of the provider's port, which another program has, it says %+v", f)
 	}
 }
@@ -100,7 +100,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 			if strings.TrimSpace(string(f.Verdict)+" "+string(f.Side)) != state || !strings.Contains(f.Found, word) {
 				t.Errorf("it says %+v, want %q", f, tt.want)
 			}
-			if wrong := f.Verdict != authn.VerdictOK; wrong != (f.Remedy != "") {
+			if wrong := f.Verdict != doctor.OK; wrong != (f.Remedy != "") {
 				t.Errorf("the remedy is %q", f.Remedy)
 			}
 			if strings.Contains(d.Raw, "secret-of-redis") {

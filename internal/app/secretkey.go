@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // keys returns the configured secrets. On loopback, where none is needed, it creates one
@@ -30,7 +31,7 @@ func (c *Config) keys() (*authn.Keys, error) {
 const secretFile = "app-secret-key"
 
 // keptSecret reads a secret from a file, or creates it.
-func keptSecret(dir, name string) (authn.Secret, error) {
+func keptSecret(dir, name string) (openid.Secret, error) {
 	path := filepath.Join(dir, name)
 	secret, err := readSecret(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -40,12 +41,12 @@ func keptSecret(dir, name string) (authn.Secret, error) {
 }
 
 // readSecret reads a stored secret.
-func readSecret(path string) (authn.Secret, error) {
+func readSecret(path string) (openid.Secret, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
-	secret := authn.Secret(strings.TrimSpace(string(raw)))
+	secret := openid.Secret(strings.TrimSpace(string(raw)))
 	if len(secret) < authn.MinSecretBytes {
 		return "", fmt.Errorf("%s holds no key; remove it, and everybody signs in anew", path)
 	}
@@ -54,7 +55,7 @@ func readSecret(path string) (authn.Secret, error) {
 
 // makeSecret writes a new secret under another name first, so that the file is complete or
 // absent.
-func makeSecret(dir, path string) (authn.Secret, error) {
+func makeSecret(dir, path string) (openid.Secret, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -64,13 +65,13 @@ func makeSecret(dir, path string) (authn.Secret, error) {
 	if err := os.WriteFile(path+".new", []byte(secret+"\n"), 0o600); err != nil {
 		return "", err
 	}
-	return authn.Secret(secret), os.Rename(path+".new", path)
+	return openid.Secret(secret), os.Rename(path+".new", path)
 }
 
 // warnOfOpenFiles logs which files with secrets users other than their owner can read. It
 // says nothing on loopback, because that is a developer's own machine.
 func (c *Config) warnOfOpenFiles(log *slog.Logger) {
-	if authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
+	if openid.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		return
 	}
 	for _, path := range []string{".env", c.ClientSigningKey, c.TLSKeyFile, filepath.Join(c.DataDir, secretFile)} {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 )
 
 // pipes is a listener for connections in memory without buffers: a write waits for a read.
@@ -48,8 +49,7 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	t.Helper()
 	log, provider := newLogger(cfg, io.Discard), realProvider(cfg)
 	store := &failingStore{Store: authn.NewMemoryStore()}
-	settings := cfg.authn(cfg.Port, provider, keys, store, log)
-	p, err := assemble(cfg, cfg.Port, provider, settings)
+	p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, provider, keys, store, log), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +62,9 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 func (s *streaming) signIn(t testing.TB, subject string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), &authn.SignIn{
-		Identity: authn.Identity{Issuer: "http://127.0.0.1:1/", Subject: subject}, At: time.Now(),
-	}); err != nil {
+	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+		Identity: openid.Identity{Issuer: "http://127.0.0.1:1/", Subject: subject}, IDToken: openid.IDToken{IssuedAt: time.Now()},
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	return w.Result().Cookies()[0].String()

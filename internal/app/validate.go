@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/authn/redisstore"
 )
 
@@ -63,13 +64,13 @@ func (c *Config) validateProvider(f *faults) {
 			f.add("AUTH0_DOMAIN", "is %q; write the domain alone, without https:// and without a slash: tenant.eu.auth0.com", c.Auth0Domain)
 		}
 	} else if u, err := url.Parse(c.OIDCIssuer); err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
-		(u.Scheme != "https" && (u.Scheme != "http" || !authn.IsLoopback(u.Hostname()))) {
+		(u.Scheme != "https" && (u.Scheme != "http" || !openid.IsLoopback(u.Hostname()))) {
 		f.add("OIDC_ISSUER", "is %q; write the issuer as the provider does, an https URL to the letter: https://id.example.com/realms/acme", c.OIDCIssuer)
 	}
-	if text := authn.Misspelt(c.OIDCIssuer); text != "" {
+	if text := openid.Misspelt(c.OIDCIssuer); text != "" {
 		f.add("OIDC_ISSUER", "is %q; %s", c.OIDCIssuer, text)
 	}
-	if c.FederatedLogout == "on" && c.Auth0Domain == "" && !authn.IsAuth0(c.OIDCIssuer) {
+	if c.FederatedLogout == "on" && c.Auth0Domain == "" && !openid.IsAuth0(c.OIDCIssuer) {
 		f.add("FEDERATED_LOGOUT", "is on, and the provider is not Auth0, which alone can be asked for it; remove it, or set AUTH0_DOMAIN for a custom domain of Auth0's")
 	}
 	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
@@ -80,7 +81,7 @@ func (c *Config) validateProvider(f *faults) {
 	if c.ClientID == "" {
 		f.add("AUTH0_CLIENT_ID", "is missing; the provider shows it where the application is registered")
 	}
-	if c.ClientSecret == "" && c.ClientAuth != authn.PrivateKeyJWT {
+	if c.ClientSecret == "" && c.ClientAuth != openid.PrivateKeyJWT {
 		f.add("AUTH0_CLIENT_SECRET", "is missing; the provider shows it beside the client id")
 	}
 }
@@ -96,16 +97,16 @@ func (c *Config) validateDevelopment(f *faults) {
 		f.add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER; this is a release build, which has no development provider")
 		return
 	}
-	if base := c.BaseURL(c.Port); !authn.IsLoopback(base.Hostname()) {
+	if base := c.BaseURL(c.Port); !openid.IsLoopback(base.Hostname()) {
 		f.add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER; the development provider serves loopback only, and the base URL is %s", base)
 	}
-	if host, _, err := net.SplitHostPort(c.devProviderAddr()); err != nil || !authn.IsLoopback(host) {
+	if host, _, err := net.SplitHostPort(c.devProviderAddr()); err != nil || !openid.IsLoopback(host) {
 		f.add("DEV_PROVIDER_ADDR", "is %q; it must be a loopback host and a port, such as 127.0.0.1:3001", c.DevProviderAddr)
 	}
-	if c.ListenAddr != "" && !authn.IsLoopback(c.ListenAddr) {
+	if c.ListenAddr != "" && !openid.IsLoopback(c.ListenAddr) {
 		f.add("LISTEN_ADDR", "is %q; with the development provider the app listens on loopback only", c.ListenAddr)
 	}
-	if c.ClientAuth == authn.PrivateKeyJWT {
+	if c.ClientAuth == openid.PrivateKeyJWT {
 		f.add("CLIENT_AUTH", "is private_key_jwt, which the development provider does not take; use client_secret_basic or client_secret_post")
 	}
 }
@@ -132,7 +133,7 @@ func (c *Config) validateAddresses(f *faults) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "/callback":
 		f.add("AUTH0_CALLBACK_URL", "is %q; it must be an absolute URL that ends in /callback, as it is registered at the provider", c.CallbackURL)
-	case u.Scheme == "http" && !authn.IsLoopback(u.Hostname()):
+	case u.Scheme == "http" && !openid.IsLoopback(u.Hostname()):
 		f.add("AUTH0_CALLBACK_URL", "is %q; plain http is for loopback only, use https", c.CallbackURL)
 	case u.Scheme != "http" && u.Scheme != "https":
 		f.add("AUTH0_CALLBACK_URL", "is %q; it must begin with https:// (or http:// on loopback)", c.CallbackURL)
@@ -140,7 +141,7 @@ func (c *Config) validateAddresses(f *faults) {
 	if err == nil && u.Scheme == "http" && c.TLSCertFile != "" {
 		f.add("AUTH0_CALLBACK_URL", "is %q, plain http, and TLS_CERT_FILE is set; write https://", c.callbackURL(c.Port))
 	}
-	if err == nil && c.CallbackURL != "" && u.Scheme == "http" && authn.IsLoopback(u.Hostname()) && c.Port != 0 && cmp.Or(u.Port(), "80") != strconv.Itoa(c.Port) {
+	if err == nil && c.CallbackURL != "" && u.Scheme == "http" && openid.IsLoopback(u.Hostname()) && c.Port != 0 && cmp.Or(u.Port(), "80") != strconv.Itoa(c.Port) {
 		f.add("PORT", "is %d, and AUTH0_CALLBACK_URL is %q; people would be sent to a port where nothing listens", c.Port, c.CallbackURL)
 	}
 	c.validateCertificate(f)
@@ -173,7 +174,7 @@ const maxShutdownGrace = 5 * time.Minute
 
 // weakSecret recognizes a text that is not random: it contains a word, or few different
 // characters, as a repeated placeholder does.
-func weakSecret(s authn.Secret) bool {
+func weakSecret(s openid.Secret) bool {
 	for _, word := range []string{"change", "default", "example", "openssl", "password", "placeholder", "secret"} {
 		if strings.Contains(strings.ToLower(string(s)), word) {
 			return true
@@ -188,7 +189,7 @@ func weakSecret(s authn.Secret) bool {
 
 func (c *Config) validateSessions(f *faults) {
 	const remedy = "make one with: openssl rand -hex 32"
-	if c.AppSecretKey == "" && !authn.IsLoopback(c.BaseURL(c.Port).Hostname()) {
+	if c.AppSecretKey == "" && !openid.IsLoopback(c.BaseURL(c.Port).Hostname()) {
 		f.add("APP_SECRET_KEY", "is missing; %s", remedy)
 	}
 	for i, secret := range c.secrets() {
@@ -232,7 +233,7 @@ func (c *Config) validateStore(f *faults) {
 }
 
 func (c *Config) validateProtocol(f *faults) {
-	f.oneOf("CLIENT_AUTH", c.ClientAuth, authn.ClientSecretBasic, authn.ClientSecretPost, authn.PrivateKeyJWT)
+	f.oneOf("CLIENT_AUTH", c.ClientAuth, openid.ClientSecretBasic, openid.ClientSecretPost, openid.PrivateKeyJWT)
 	f.oneOf("RESPONSE_MODE", c.ResponseMode, "query", "form_post")
 	f.oneOf("PUSHED_AUTHORIZATION_REQUESTS", c.PushedRequests, "auto", "always", "never")
 	f.oneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
@@ -248,7 +249,7 @@ func (c *Config) validateProtocol(f *faults) {
 	for _, alg := range c.IDTokenAlgorithms {
 		f.oneOf("ID_TOKEN_ALG", alg, "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 	}
-	if c.ClientAuth == authn.PrivateKeyJWT {
+	if c.ClientAuth == openid.PrivateKeyJWT {
 		c.validateSigningKey(f)
 	}
 }
@@ -264,7 +265,7 @@ func (c *Config) validateSigningKey(f *faults) {
 		return
 	}
 	c.parsedSigningKey = key
-	algorithms, err := authn.SigningAlgorithms(key)
+	algorithms, err := openid.SigningAlgorithms(key)
 	if err != nil {
 		f.add("CLIENT_SIGNING_KEY", "%v", err)
 		return

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
 	"latchkey/internal/app"
 	"latchkey/internal/scriptedop"
 )
@@ -41,12 +40,12 @@ func (c *Clock) Move(d time.Duration) {
 // in memory, and nothing runs in the background.
 func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 	t.Helper()
-	return AssembleWith(t, func(*authn.Config) {}, env...)
+	return AssembleWith(t, func(*app.Settings) {}, env...)
 }
 
 // AssembleWith does the same with settings that no configuration can have beside a scripted
 // provider, such as those of an Auth0 tenant.
-func AssembleWith(t *testing.T, change func(*authn.Config), env ...string) (*Scripted, *Clock) {
+func AssembleWith(t *testing.T, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
 	c := NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC))
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
@@ -57,8 +56,8 @@ func AssembleWith(t *testing.T, change func(*authn.Config), env ...string) (*Scr
 	if err != nil {
 		t.Fatal(err)
 	}
-	assembled, err := app.New(t.Context(), cfg, a.Log, func(settings *authn.Config) {
-		settings.Now = c.Now
+	assembled, err := app.New(t.Context(), cfg, a.Log, func(settings *app.Settings) {
+		settings.OpenID.Now = c.Now
 		change(settings)
 	})
 	if err != nil {

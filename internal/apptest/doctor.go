@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn"
+	"latchkey/authn/doctor"
 	"latchkey/internal/app"
 )
 
@@ -23,7 +23,7 @@ const (
 type Diagnosis struct {
 	OK       bool
 	Findings []Finding
-	Register []authn.Registration
+	Register []doctor.Registration
 
 	// Err is the error that the command ends with, and Raw the text that it prints.
 	Err error  `json:"-"`
@@ -33,8 +33,8 @@ type Diagnosis struct {
 // Finding is the result of one check.
 type Finding struct {
 	Check         string
-	Verdict       authn.Verdict
-	Side          authn.Side
+	Verdict       doctor.Verdict
+	Side          doctor.Side
 	Found, Remedy string
 }
 
@@ -65,7 +65,7 @@ func (d *Diagnosis) Find(t *testing.T, check string) Finding {
 func (d *Diagnosis) problems() map[string]string {
 	list := make(map[string]string)
 	for _, f := range d.Findings {
-		if f.Verdict != authn.VerdictOK {
+		if f.Verdict != doctor.OK {
 			list[f.Check] = strings.TrimSpace(string(f.Verdict) + " " + string(f.Side))
 		}
 	}
@@ -84,7 +84,7 @@ func (d *Diagnosis) WantProblems(t *testing.T, want map[string]string) {
 		t.Errorf("ok %t, error %v", d.OK, d.Err)
 	}
 	for _, f := range d.Findings {
-		wrong := f.Verdict == authn.VerdictFailed || f.Verdict == authn.VerdictWarning
+		wrong := f.Verdict == doctor.Failed || f.Verdict == doctor.Warning
 		if f.Found == "" || (f.Remedy != "") != wrong || (f.Side != "") != wrong {
 			t.Errorf("half a finding: %+v", f)
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/app"
 	"latchkey/internal/scriptedop"
 )
@@ -79,7 +79,7 @@ func (s *Scripted) WantSignedIn(v *Visitor, got Answer, subject, page string) {
 // WantRefused checks a refused sign-in: its status, page and log line, that nobody is signed
 // in, that nothing secret is shown, and how many times the token and the userinfo endpoint
 // have been called until now.
-func (s *Scripted) WantRefused(v *Visitor, got Answer, status int, reason authn.Reason, calls ...int) {
+func (s *Scripted) WantRefused(v *Visitor, got Answer, status int, reason openid.Reason, calls ...int) {
 	s.T.Helper()
 	if got.StatusCode != status {
 		s.T.Fatalf("answered %d to %q, want %d\n%s", got.StatusCode, got.Header.Get("Location"), status, s.Log)

@@ -12,7 +12,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"latchkey/authn"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -197,7 +197,7 @@ func TestBrowserFederatedSignOut(t *testing.T) {
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, _ := apptest.AssembleWith(t, func(c *authn.Config) { c.Auth0, c.FederatedLogout = true, true })
+			a, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true })
 			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, r.URL.Query().Get("then"), http.StatusFound)
 			}))

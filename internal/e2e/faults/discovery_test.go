@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
 
 // wantNoLogin checks that nobody is sent to a provider that cannot be used, and that
 // everything else works.
-func wantNoLogin(s *apptest.Scripted, reason authn.Reason, retryAfter bool) {
+func wantNoLogin(s *apptest.Scripted, reason openid.Reason, retryAfter bool) {
 	s.T.Helper()
 	v := s.Visitor()
 	got := v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil))
@@ -81,7 +81,7 @@ func TestMetadataRefused(t *testing.T) {
 				s.SignIn(s.Visitor())
 				return
 			}
-			wantNoLogin(s, authn.ReasonProviderMisconfigured, false)
+			wantNoLogin(s, openid.ReasonProviderMisconfigured, false)
 			lines := s.Logged("provider not usable, trying again", "")
 			if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.Contains(fmt.Sprint(lines[0]["error"]), tt.told) {
 				t.Errorf("the log says %v, want once what is wrong with %s", lines, tt.told)
@@ -96,24 +96,24 @@ func TestTransientAndPermanent(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
-		reason authn.Reason
+		reason openid.Reason
 		level  string
 		told   string
 	}{
-		"CF-08 404":            {http.NotFound, authn.ReasonProviderMisconfigured, "ERROR", "not set up right"},
-		"CF-08 401":            {scriptedop.Status(401), authn.ReasonProviderMisconfigured, "ERROR", "not set up right"},
-		"CF-08 a page":         {scriptedop.Body(200, "text/html", "<p>"), authn.ReasonProviderMisconfigured, "ERROR", "not set up right"},
-		"CF-07 503":            {scriptedop.Status(503), authn.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 429":            {scriptedop.Status(429), authn.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 a broken line":  {scriptedop.Reset, authn.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 half an answer": {scriptedop.Cut, authn.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-08 404":            {http.NotFound, openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
+		"CF-08 401":            {scriptedop.Status(401), openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
+		"CF-08 a page":         {scriptedop.Body(200, "text/html", "<p>"), openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
+		"CF-07 503":            {scriptedop.Status(503), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 429":            {scriptedop.Status(429), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 a broken line":  {scriptedop.Reset, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 half an answer": {scriptedop.Cut, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}})
 			op.Answer(scriptedop.Discovery, tt.answer)
 			s := apptest.StartBeside(t, op)
-			wantNoLogin(s, tt.reason, tt.reason == authn.ReasonProviderUnreachable)
+			wantNoLogin(s, tt.reason, tt.reason == openid.ReasonProviderUnreachable)
 			if page := s.Visitor().Get("/login"); !strings.Contains(page.Body, tt.told) {
 				t.Errorf("the page does not say %q:\n%s", tt.told, page.Body)
 			}
@@ -135,7 +135,7 @@ func TestTransientAndPermanent(t *testing.T) {
 		s := apptest.StartScripted(t, "AUTH0_CLIENT_SECRET=another secret of the client")
 		v := s.Visitor()
 		got := v.Callback(v.AuthorizationResponse("/profile"))
-		s.WantRefused(v, got, http.StatusServiceUnavailable, authn.ReasonTokenRequestFailed, 1, 0)
+		s.WantRefused(v, got, http.StatusServiceUnavailable, openid.ReasonTokenRequestFailed, 1, 0)
 		if !strings.Contains(got.Body, "not set up right") || got.Header.Get("Retry-After") != "" {
 			t.Errorf("Retry-After %q, and the page says:\n%s", got.Header.Get("Retry-After"), got.Body)
 		}
@@ -164,7 +164,7 @@ func TestKnownProviderGoesAway(t *testing.T) {
 	}
 	other := s.Visitor()
 	got := other.Callback(other.AuthorizationResponse("/login"))
-	s.WantRefused(other, got, http.StatusServiceUnavailable, authn.ReasonProviderUnreachable, 2, s.OP.Calls(scriptedop.UserInfo))
+	s.WantRefused(other, got, http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, 2, s.OP.Calls(scriptedop.UserInfo))
 	if ready := other.Get("/readyz"); ready.StatusCode != http.StatusOK {
 		t.Errorf("CF-06: seen once is enough, but /readyz is %d %s", ready.StatusCode, ready.Body)
 	}

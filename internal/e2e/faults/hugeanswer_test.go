@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -26,17 +26,17 @@ func TestHugeAnswersAreCheap(t *testing.T) {
 	endless, bomb := http.HandlerFunc(scriptedop.Endless), scriptedop.GzipBomb(24)
 	for name, tt := range map[string]struct {
 		provider func(*scriptedop.Provider)
-		reason   authn.Reason
+		reason   openid.Reason
 	}{
-		"ID-20 nested 10,000 deep":            {idToken(strings.Repeat(`{"x":`, 10_000)), authn.ReasonTooLarge},
-		"ID-20 20,000 members":                {idToken("{" + strings.Repeat(`"x":1,`, 20_000) + `"y":1}`), authn.ReasonTooLarge},
-		"ID-20 100,000 members":               {idToken("{" + strings.Repeat(`"x":1,`, 100_000) + `"y":1}`), authn.ReasonTokenInvalid},
-		"ID-20 a string of 1 MiB":             {idToken(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`), authn.ReasonTokenInvalid},
-		"ID-20 a string of 100 KiB":           {idToken(`{"x":"` + strings.Repeat("x", 100<<10) + `"}`), authn.ReasonTooLarge},
-		"DO-07 a token response without end":  {answer(scriptedop.Token, endless), authn.ReasonTokenInvalid},
-		"DO-07 a token response that is bomb": {answer(scriptedop.Token, bomb), authn.ReasonTokenInvalid},
-		"DO-07 a key set without end":         {withNewKey(endless), authn.ReasonProviderUnreachable},
-		"DO-07 a key set that is a bomb":      {withNewKey(bomb), authn.ReasonProviderUnreachable},
+		"ID-20 nested 10,000 deep":            {idToken(strings.Repeat(`{"x":`, 10_000)), openid.ReasonTooLarge},
+		"ID-20 20,000 members":                {idToken("{" + strings.Repeat(`"x":1,`, 20_000) + `"y":1}`), openid.ReasonTooLarge},
+		"ID-20 100,000 members":               {idToken("{" + strings.Repeat(`"x":1,`, 100_000) + `"y":1}`), openid.ReasonTokenInvalid},
+		"ID-20 a string of 1 MiB":             {idToken(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`), openid.ReasonTokenInvalid},
+		"ID-20 a string of 100 KiB":           {idToken(`{"x":"` + strings.Repeat("x", 100<<10) + `"}`), openid.ReasonTooLarge},
+		"DO-07 a token response without end":  {answer(scriptedop.Token, endless), openid.ReasonTokenInvalid},
+		"DO-07 a token response that is bomb": {answer(scriptedop.Token, bomb), openid.ReasonTokenInvalid},
+		"DO-07 a key set without end":         {withNewKey(endless), openid.ReasonProviderUnreachable},
+		"DO-07 a key set that is a bomb":      {withNewKey(bomb), openid.ReasonProviderUnreachable},
 		"DO-07 userinfo without end":          {answer(scriptedop.UserInfo, endless), ""},
 		"DO-07 userinfo that is a bomb":       {answer(scriptedop.UserInfo, bomb), ""},
 		"DO-07 as much as it may be": {func(op *scriptedop.Provider) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -47,7 +47,7 @@ type interopCase struct {
 	wanted wantedProvider
 	env    []string
 	// refused is the reason why the sign-in must fail, or "".
-	refused authn.Reason
+	refused openid.Reason
 	// call is a call that the provider must have answered once.
 	call string
 }
@@ -106,7 +106,7 @@ func testPushedRequests(t *testing.T, providers *certifiedProviders) {
 	providers.signInEach(t, map[string]interopCase{
 		"always":                                {env: []string{setting + "always"}, call: pushed},
 		"auto, where the provider requires it":  {env: []string{setting + "auto"}, wanted: required, call: pushed},
-		"never, where the provider requires it": {env: []string{setting + "never"}, wanted: required, refused: authn.ReasonDeclined},
+		"never, where the provider requires it": {env: []string{setting + "never"}, wanted: required, refused: openid.ReasonDeclined},
 	})
 }
 
@@ -122,12 +122,12 @@ func testFormPost(t *testing.T, providers *certifiedProviders) {
 
 func testClientSecrets(t *testing.T, providers *certifiedProviders) {
 	cases := make(map[string]interopCase)
-	for _, method := range []string{authn.ClientSecretBasic, authn.ClientSecretPost} {
+	for _, method := range []string{openid.ClientSecretBasic, openid.ClientSecretPost} {
 		wanted := wantedProvider{Client: map[string]any{"token_endpoint_auth_method": method}}
 		env := []string{"CLIENT_AUTH=" + method, "PUSHED_AUTHORIZATION_REQUESTS=always"}
 		cases[method] = interopCase{wanted: wanted, env: env, call: "token authorization_code 200"}
 		cases[method+", another secret"] = interopCase{
-			wanted: wanted, env: []string{env[0], "AUTH0_CLIENT_SECRET=" + url.QueryEscape(apptest.ClientSecret)}, refused: authn.ReasonTokenRequestFailed,
+			wanted: wanted, env: []string{env[0], "AUTH0_CLIENT_SECRET=" + url.QueryEscape(apptest.ClientSecret)}, refused: openid.ReasonTokenRequestFailed,
 		}
 	}
 	providers.signInEach(t, cases)
@@ -178,7 +178,7 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 			t.Parallel()
 			other := scriptedop.NewKey("", tt.key.Algorithm).Private
 			i := providers.startInterop(t, wanted, env(other)...)
-			i.wantRefused(i.Get("/login"), authn.ReasonProviderUnreachable)
+			i.wantRefused(i.Get("/login"), openid.ReasonProviderUnreachable)
 			i.wantCalls("pushed_authorization_request 401", 1)
 		})
 	}
@@ -191,7 +191,7 @@ func testIDTokenAlgorithms(t *testing.T, providers *certifiedProviders) {
 		cases[algorithm] = interopCase{wanted: wanted, env: []string{"ID_TOKEN_ALG=" + algorithm}}
 		others := slices.DeleteFunc([]string{"RS256", "PS256", "ES256", "EdDSA"}, func(a string) bool { return a == algorithm })
 		cases[algorithm+" is not allowed"] = interopCase{
-			wanted: wanted, env: []string{"ID_TOKEN_ALG=" + strings.Join(others, ",")}, refused: authn.ReasonIDTokenInvalid,
+			wanted: wanted, env: []string{"ID_TOKEN_ALG=" + strings.Join(others, ",")}, refused: openid.ReasonIDTokenInvalid,
 		}
 	}
 	providers.signInEach(t, cases)
@@ -228,7 +228,7 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 			}
 			change(query)
 			callback.RawQuery = query.Encode()
-			i.wantRefused(i.Get(callback.String()), authn.ReasonIssuerMismatch)
+			i.wantRefused(i.Get(callback.String()), openid.ReasonIssuerMismatch)
 			i.wantCalls("token authorization_code 200", 0)
 		})
 	}

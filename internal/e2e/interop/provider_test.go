@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 )
 
@@ -209,7 +209,7 @@ func (i *interop) wantDashboard(page apptest.Answer) {
 
 // wantRefused checks that a sign-in was refused with a page of the app, for a reason that
 // the log gives.
-func (i *interop) wantRefused(page apptest.Answer, reason authn.Reason) {
+func (i *interop) wantRefused(page apptest.Answer, reason openid.Reason) {
 	i.T.Helper()
 	if page.StatusCode < 400 || i.SignedIn() || i.App.Log.Count(`"reason":"`+string(reason)+`"`) != 1 {
 		i.T.Errorf("it ends at %s with %d, not refused for %s:\n%s", page.Request.URL, page.StatusCode, reason, i.App.Log)

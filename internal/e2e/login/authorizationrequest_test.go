@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -274,7 +274,7 @@ func TestSilenceIsNotAskedFor(t *testing.T) {
 	})
 	v := s.Visitor()
 	end := v.Get("/profile") // and on, wherever it leads
-	s.WantRefused(v, end, http.StatusBadRequest, authn.ReasonDeclined, 0, 0)
+	s.WantRefused(v, end, http.StatusBadRequest, openid.ReasonDeclined, 0, 0)
 	if n := s.OP.Calls(scriptedop.Authorize); n != 1 {
 		t.Errorf("AR-16: the browser was sent to the provider %d times", n)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -20,7 +20,7 @@ type signInCase struct {
 	response func(url.Values)
 	// status is the status of the refusal, or 0 if the person is signed in.
 	status int
-	reason authn.Reason
+	reason openid.Reason
 	// calls are the numbers of calls of the token and the userinfo endpoint.
 	calls []int
 }
@@ -47,7 +47,7 @@ func runSignInCases(t *testing.T, cases map[string]signInCase) {
 				return
 			}
 			s.WantRefused(v, got, tt.status, tt.reason, tt.calls...)
-			if tt.reason != authn.ReasonResponseMalformed && !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
+			if tt.reason != openid.ReasonResponseMalformed && !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
 				t.Errorf("the way back is lost:\n%s", got.Body)
 			}
 		})
@@ -69,24 +69,24 @@ func TestResponseRefused(t *testing.T) {
 	const malformed = http.StatusBadRequest
 	runSignInCases(t, map[string]signInCase{
 		"the usual one":                      {},
-		"CB-01 no state":                     {response: func(v url.Values) { v.Del("state") }, status: malformed, reason: authn.ReasonResponseMalformed, calls: []int{0, 0}},
-		"CB-07 another issuer":               {response: set("iss", "https://evil.example"), status: 502, reason: authn.ReasonIssuerMismatch, calls: []int{0, 0}},
-		"CB-07 no issuer":                    {response: func(v url.Values) { v.Del("iss") }, status: 502, reason: authn.ReasonIssuerMismatch, calls: []int{0, 0}},
-		"CB-10 two states":                   {response: func(v url.Values) { v.Add("state", "bad") }, status: malformed, reason: authn.ReasonResponseMalformed, calls: []int{0, 0}},
-		"CB-10 two codes":                    {response: func(v url.Values) { v.Add("code", "bad") }, status: malformed, reason: authn.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-01 no state":                     {response: func(v url.Values) { v.Del("state") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-07 another issuer":               {response: set("iss", "https://evil.example"), status: 502, reason: openid.ReasonIssuerMismatch, calls: []int{0, 0}},
+		"CB-07 no issuer":                    {response: func(v url.Values) { v.Del("iss") }, status: 502, reason: openid.ReasonIssuerMismatch, calls: []int{0, 0}},
+		"CB-10 two states":                   {response: func(v url.Values) { v.Add("state", "bad") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-10 two codes":                    {response: func(v url.Values) { v.Add("code", "bad") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
 		"CB-10 an unknown parameter, twice":  {response: set("x", "1", "2")},
-		"CB-11 both code and error":          {response: set("error", "access_denied"), status: malformed, reason: authn.ReasonResponseMalformed, calls: []int{0, 0}},
-		"CB-11 neither":                      {response: func(v url.Values) { v.Del("code") }, status: malformed, reason: authn.ReasonResponseMalformed, calls: []int{0, 0}},
-		"CB-14 invalid_grant":                {provider: answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"})), status: 502, reason: authn.ReasonTokenRequestFailed, calls: []int{1, 0}},
-		"CB-14 500":                          {provider: answer(scriptedop.Token, scriptedop.Status(500)), status: 503, reason: authn.ReasonProviderUnreachable, calls: []int{1, 0}},
-		"CB-14 a broken line":                {provider: answer(scriptedop.Token, scriptedop.Reset), status: 503, reason: authn.ReasonProviderUnreachable, calls: []int{1, 0}},
-		"CB-16 a redirect":                   {provider: answer(scriptedop.Token, scriptedop.Redirect(307, "http://127.0.0.1:1/")), status: 502, reason: authn.ReasonTokenRequestFailed, calls: []int{1, 0}},
-		"CB-17 another type of token":        {provider: tokens(func(m map[string]any) { m["token_type"] = "DPoP" }), status: 502, reason: authn.ReasonTokenInvalid, calls: []int{1, 0}},
+		"CB-11 both code and error":          {response: set("error", "access_denied"), status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-11 neither":                      {response: func(v url.Values) { v.Del("code") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-14 invalid_grant":                {provider: answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"})), status: 502, reason: openid.ReasonTokenRequestFailed, calls: []int{1, 0}},
+		"CB-14 500":                          {provider: answer(scriptedop.Token, scriptedop.Status(500)), status: 503, reason: openid.ReasonProviderUnreachable, calls: []int{1, 0}},
+		"CB-14 a broken line":                {provider: answer(scriptedop.Token, scriptedop.Reset), status: 503, reason: openid.ReasonProviderUnreachable, calls: []int{1, 0}},
+		"CB-16 a redirect":                   {provider: answer(scriptedop.Token, scriptedop.Redirect(307, "http://127.0.0.1:1/")), status: 502, reason: openid.ReasonTokenRequestFailed, calls: []int{1, 0}},
+		"CB-17 another type of token":        {provider: tokens(func(m map[string]any) { m["token_type"] = "DPoP" }), status: 502, reason: openid.ReasonTokenInvalid, calls: []int{1, 0}},
 		"CB-17 lower case":                   {provider: tokens(func(m map[string]any) { m["token_type"] = "bearer" })},
-		"CB-17 no ID token":                  {provider: tokens(func(m map[string]any) { delete(m, "id_token") }), status: 502, reason: authn.ReasonTokenInvalid, calls: []int{1, 0}},
+		"CB-17 no ID token":                  {provider: tokens(func(m map[string]any) { delete(m, "id_token") }), status: 502, reason: openid.ReasonTokenInvalid, calls: []int{1, 0}},
 		"CB-18 it does not say how long":     {provider: tokens(func(m map[string]any) { delete(m, "expires_in") })},
-		"UI-01 userinfo of somebody else":    {provider: userInfo("sub", "mallory"), status: 502, reason: authn.ReasonUserInfoMismatch, calls: []int{1, 1}},
-		"UI-01 userinfo of nobody":           {provider: userInfo("sub", ""), status: 502, reason: authn.ReasonUserInfoMismatch, calls: []int{1, 1}},
+		"UI-01 userinfo of somebody else":    {provider: userInfo("sub", "mallory"), status: 502, reason: openid.ReasonUserInfoMismatch, calls: []int{1, 1}},
+		"UI-01 userinfo of nobody":           {provider: userInfo("sub", ""), status: 502, reason: openid.ReasonUserInfoMismatch, calls: []int{1, 1}},
 		"UI-02 userinfo that says who asked": {provider: userInfo("iss", "https://evil.example")},
 		"UI-04 userinfo as a page":           {provider: answer(scriptedop.UserInfo, scriptedop.Body(200, "text/html", `{"sub":"alice"}`))},
 		"UI-05 userinfo is down":             {provider: answer(scriptedop.UserInfo, scriptedop.Status(500))},
@@ -142,10 +142,10 @@ func TestIDTokenRefused(t *testing.T) {
 		"ID-19 a claim in two cases":   claims(map[string]any{"Sub": "mallory"}),
 		"ID-24 a session that is over": at("session_expiry", -time.Hour),
 	} {
-		cases[name] = signInCase{provider: provider, status: 502, reason: authn.ReasonIDTokenInvalid, calls: []int{1, 0}}
+		cases[name] = signInCase{provider: provider, status: 502, reason: openid.ReasonIDTokenInvalid, calls: []int{1, 0}}
 	}
 	cases["ID-20 33 KiB"] = signInCase{
-		provider: claims(map[string]any{"x": strings.Repeat("x", 33<<10)}), status: 502, reason: authn.ReasonTooLarge, calls: []int{1, 0},
+		provider: claims(map[string]any{"x": strings.Repeat("x", 33<<10)}), status: 502, reason: openid.ReasonTooLarge, calls: []int{1, 0},
 	}
 	for name, provider := range map[string]func(*scriptedop.Provider){
 		"ID-06 no kid, one key":     func(op *scriptedop.Provider) { op.SetKeys(scriptedop.NewKey("", "ES256")) },

@@ -48,12 +48,12 @@ func arrows() []arrow {
 		{"latchkey/internal/scriptedop", "tests", testsOnly},
 
 		{"github.com/labstack", "routes", oneRoom}, // Echo, and echo-contrib's session.Get
-		{"github.com/VictoriaMetrics", "routes", oneRoom},
+		{"github.com/VictoriaMetrics", "internal/app routes authn authn/openid", oneRoom},
 		{"github.com/a-h/templ", "views routes/render.go authn/devop", oneRoom},
-		{"github.com/coreos/go-oidc", "authn authn/openid", oneRoom},
+		{"github.com/coreos/go-oidc", "authn/openid", oneRoom},
 		{"golang.org/x/oauth2", "authn authn/openid", oneRoom},
 		{"github.com/gorilla", "authn", oneRoom},
-		{"github.com/go-jose", "authn authn/openid authn/devop", oneRoom},
+		{"github.com/go-jose", "authn/openid authn/devop", oneRoom},
 		{"github.com/kelseyhightower/envconfig", "internal/app", oneRoom},
 		{"github.com/joho/godotenv", "internal/app", oneRoom},
 		{"go.etcd.io/bbolt", "authn/boltstore", oneRoom},
@@ -65,7 +65,7 @@ func arrows() []arrow {
 		// DO-15
 		{"regexp", "static/trim.go authn/devop/devoptest tests", "a stranger's text could keep a pattern busy"},
 		// FM-32
-		{"math/rand", "authn/background.go authn/lease.go authn/sessions.go routes/eventstream.go tests", "what nobody may guess is of crypto/rand; this only spreads work over time"},
+		{"math/rand", "authn/openid/discovery.go authn/lease.go authn/sessions.go routes/eventstream.go tests", "what nobody may guess is of crypto/rand; this only spreads work over time"},
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -135,7 +135,7 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 			if n := followed.Load(); n > 0 {
 				t.Errorf("UI-08: %d redirects were followed", n)
 			}
-			if lines := s.Logged("signed in without userinfo", ""); len(lines) != 1 || lines[0]["reason"] != string(authn.ReasonUserInfoFailed) {
+			if lines := s.Logged("signed in without userinfo", ""); len(lines) != 1 || lines[0]["reason"] != string(openid.ReasonUserInfoFailed) {
 				t.Errorf("UI-05: the log says %v", lines)
 			}
 			s.OP.Answer(scriptedop.UserInfo, nil)

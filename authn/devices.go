@@ -1,0 +1,128 @@
+package authn
+
+import (
+	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+)
+
+// OwnSession is one of a person's sessions, as their other sessions may see it.
+type OwnSession struct {
+	// ID names the session to its owner. It opens nothing.
+	ID string
+	// Device is a label such as "Firefox on Linux".
+	Device string
+	// SignedIn is when the provider signed the person in; LastSeen is when they were last
+	// active, to the minute.
+	SignedIn, LastSeen time.Time
+	// Current marks the session that lists them.
+	Current bool
+}
+
+// Own lists the sessions of the session's person: the current one first, then by LastSeen. The
+// *openid.Error is of ReasonStoreUnavailable.
+func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	records, err := s.ownRecords(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]OwnSession, len(records))
+	for i, r := range records {
+		list[i] = OwnSession{
+			ID: ownID(r.Key), Device: r.Device, SignedIn: r.SignedIn, LastSeen: r.LastSeen,
+			Current: r.Key == session.record.Key,
+		}
+	}
+	slices.SortStableFunc(list, func(a, b OwnSession) int {
+		switch {
+		case a.Current != b.Current && a.Current:
+			return -1
+		case a.Current != b.Current:
+			return 1
+		default:
+			return b.LastSeen.Compare(a.LastSeen)
+		}
+	})
+	return list, nil
+}
+
+// EndOwn ends the session of the session's person that an OwnSession's ID names, and returns
+// how many it ended: 0 if there is none, or if it is another person's. The tokens of an ended
+// session cannot be revoked, since only its own cookie opens them. The *openid.Error is of
+// ReasonStoreUnavailable.
+func (s *Sessions) EndOwn(ctx context.Context, session *Session, id string) (int, error) {
+	return s.endOwn(ctx, session, func(r Record) bool { return ownID(r.Key) == id })
+}
+
+// EndOthers ends all sessions of the session's person except this one, as EndOwn does.
+func (s *Sessions) EndOthers(ctx context.Context, session *Session) (int, error) {
+	return s.endOwn(ctx, session, func(r Record) bool { return r.Key != session.record.Key })
+}
+
+func (s *Sessions) endOwn(ctx context.Context, session *Session, meant func(Record) bool) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	records, err := s.ownRecords(ctx, session)
+	if err != nil {
+		return 0, err
+	}
+	return s.endRecords(ctx, slices.DeleteFunc(records, func(r Record) bool { return !meant(r) }), CauseElsewhere)
+}
+
+func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, error) {
+	records, err := s.store.List(ctx, session.record.Owner)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	now := s.now()
+	return slices.DeleteFunc(records, func(r Record) bool { return !now.Before(r.Expires) }), nil
+}
+
+// endRecords ends sessions one by one. Those that it has ended stay ended if a later one fails.
+func (s *Sessions) endRecords(ctx context.Context, records []Record, cause Cause) (int, error) {
+	for n, record := range records {
+		if err := s.end(ctx, record.Key, cause, s.now().Add(s.absolute)); err != nil {
+			return n, unavailable(err)
+		}
+	}
+	return len(records), nil
+}
+
+func ownID(key Key) string { return base64.RawURLEncoding.EncodeToString(key[:]) }
+
+// Device names the browser and the system that a User-Agent header claims, so that people can
+// tell their sessions apart: "Firefox on Linux". It proves nothing.
+func Device(userAgent string) string {
+	browser := firstOf(userAgent,
+		// The order matters: most browsers also claim to be the ones they derive from.
+		"Edg/", "Edge", "EdgA/", "Edge", "EdgiOS/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet",
+		"Firefox/", "Firefox", "FxiOS/", "Firefox", "CriOS/", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
+	system := firstOf(userAgent,
+		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
+		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")
+	switch {
+	case browser == "" && system == "":
+		return "Unknown device"
+	case browser == "":
+		return "Unknown browser on " + system
+	case system == "":
+		return browser
+	default:
+		return browser + " on " + system
+	}
+}
+
+// firstOf takes pairs of a mark and a name, and returns the name of the first mark that the
+// text contains, or "".
+func firstOf(text string, pairs ...string) string {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if strings.Contains(text, pairs[i]) {
+			return pairs[i+1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,116 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+
+	"latchkey/authn/openid"
+)
+
+// explain says why an endpoint could not be asked, or did not answer as it should. remedy is for
+// a fault of the provider's own.
+func (e *Examination) explain(what string, err error, remedy string) Finding {
+	if finding, ok := explainConnection(what, err); ok {
+		return finding
+	}
+	if status, ok := statusOf(err); ok {
+		return failed(Provider, fmt.Sprintf("%s answered %d %s", what, status, http.StatusText(status)), joined(remedy, "if it stays, the provider's log says more"))
+	}
+	return failed(Provider, fmt.Sprintf("%s: %s", what, plain(err)), joined(remedy, "if it stays, the provider's log says more"))
+}
+
+// explainDiscovery distinguishes an issuer without a provider from a provider that does not
+// answer now.
+func (e *Examination) explainDiscovery(address string, err error) Finding {
+	if finding, ok := explainConnection(address, err); ok {
+		return finding
+	}
+	remedy := joined(e.provider.Preset().Hint, "spell the issuer as the provider does: its discovery document is at the issuer with /.well-known/openid-configuration behind it")
+	status, answered := statusOf(err)
+	switch {
+	case answered && openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
+		return failed(Configuration, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), remedy)
+	case answered:
+		return failed(Provider, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), "ask again later; if it stays, the provider's log says more")
+	case openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
+		return failed(Configuration, address+" is no discovery document", remedy)
+	}
+	return failed(Provider, plain(err), remedy)
+}
+
+// explainConnection says why the connection to the provider fails, and reports false if it does
+// not.
+func explainConnection(what string, err error) (Finding, bool) {
+	network := func(found, remedy string) (Finding, bool) {
+		return failed(Network, what+": "+found, remedy), true
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		return network(fmt.Sprintf("the name %q is not known here", unknown.Name), "spell the host as the provider does; if it is right, this machine's name resolution fails")
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return network("its certificate is of an authority that this machine does not trust",
+			"give this machine the authority's certificate (SSL_CERT_FILE can name a PEM file with it), or the provider a public one")
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return network("its certificate is another host's", "spell the host as the provider does; if it is right, something else answers in its place")
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if invalid.Reason == x509.Expired {
+			return network("its certificate has expired, or is not valid yet", "compare this machine's clock; if it is right, the certificate has to be renewed")
+		}
+		return network("its certificate is not valid", "the provider needs another certificate")
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return network("it answers without TLS", "see whether the port is that of https")
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || timedOut(err) {
+		return network(fmt.Sprintf("no answer within %s", openid.CallTimeout), "see whether a firewall or a proxy stands between, and whether the provider is up; a sign-in would not wait longer")
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return network("nothing listens there", "see whether the provider is up, and spell host and port as it does")
+	}
+	if failure, ok := errors.AsType[*net.OpError](err); ok {
+		return network(failure.Op+" failed", "see whether this machine has a way to the provider: a route, a proxy, a firewall's leave")
+	}
+	return Finding{}, false
+}
+
+func timedOut(err error) bool {
+	failure, ok := errors.AsType[net.Error](err)
+	return ok && failure.Timeout()
+}
+
+// statusOf returns the unexpected status of a response, and reports false for any other error.
+func statusOf(err error) (int, bool) {
+	if e, ok := errors.AsType[*openid.StatusError](err); ok {
+		return e.Status, true
+	}
+	return 0, false
+}
+
+// plain returns an error's text without its reason.
+func plain(err error) string {
+	if e, ok := errors.AsType[*openid.Error](err); ok && e.Err != nil {
+		err = e.Err
+	}
+	return strings.TrimPrefix(err.Error(), "openid: ")
+}
+
+// joined joins the sentences of a remedy.
+func joined(parts ...string) string {
+	var list []string
+	for _, part := range parts {
+		if part != "" {
+			list = append(list, part)
+		}
+	}
+	return strings.Join(list, "; ")
+}

@@ -1,0 +1,137 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"latchkey/authn/openid"
+)
+
+// Start begins a session for a completed sign-in, under a new id, and ends the one that the
+// browser had before: an id from before a sign-in is worth nothing after it. If that session
+// was the same person's, the new one inherits the application's values. The error, in a
+// *SignInError, is an *openid.Error of ReasonSessionEnded if the provider has ended the sign-in
+// in the meantime, or of ReasonStoreUnavailable.
+func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
+	session, err := s.start(w, r, in)
+	if err != nil {
+		countFailedSignIn(s.metrics, err)
+		return nil, in.failed(err)
+	}
+	s.metrics.GetOrCreateCounter(sessionsStarted).Inc()
+	return session, nil
+}
+
+func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
+	defer cancel()
+	id, secret := openid.RandomToken(), openid.RandomToken()
+	session := s.newSession(NewKey(sessionPurpose, id), []byte(secret), in)
+	session.record.Device = Device(r.UserAgent())
+	previous := s.previous(r, in.previous)
+	if err := s.inherit(ctx, session, previous); err != nil {
+		return nil, err
+	}
+	record, err := s.seal(session)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Create(ctx, record); err != nil {
+		if errors.Is(err, ErrEnded) {
+			return nil, sessionEnded(err)
+		}
+		return nil, unavailable(err)
+	}
+	session.record.Version = 1
+	s.endPrevious(ctx, previous)
+	s.endSurplus(ctx, session)
+	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
+	return session, nil
+}
+
+func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
+	now := s.now()
+	session := &Session{
+		Identity: in.Identity, Started: now, Expires: now.Add(s.absolute), LastSeen: now,
+		ProfileAt: now, tokens: in.Tokens, nonce: in.nonce, asked: []time.Time{now}, secret: secret,
+		record: Record{Key: key, Owner: OwnerKey(in.Identity.Issuer, in.Identity.Subject), SignedIn: in.IDToken.IssuedAt},
+	}
+	if in.Identity.SID != "" {
+		session.record.ProviderSession = ProviderSessionKey(in.Identity.Issuer, in.Identity.SID)
+	}
+	session.endBy(in.IDToken.SessionExpiry)
+	session.IdleUntil = s.idleUntil(now, session.Expires)
+	return session
+}
+
+// endSurplus ends the sessions beyond the limit of a person, least recently used first.
+func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
+	records, err := s.ownRecords(ctx, session)
+	if err == nil && len(records) > s.perPerson {
+		records = slices.DeleteFunc(records, func(r Record) bool { return r.Key == session.record.Key })
+		slices.SortFunc(records, func(a, b Record) int { return b.LastSeen.Compare(a.LastSeen) })
+		_, err = s.endRecords(ctx, records[s.perPerson-1:], CauseTooMany)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "sessions beyond the limit were not ended", "session", session.LogID(), "error", err)
+	}
+}
+
+// previousSession is a session that a sign-in replaces, with the secret that opens it.
+type previousSession struct {
+	key    Key
+	secret []byte
+	lives  bool // it was found in the store
+}
+
+// previous lists the sessions that the browser had: that of its cookie, and the one that it had
+// when the sign-in began, whose cookie does not come with a form_post.
+func (s *Sessions) previous(r *http.Request, begun previousSession) []previousSession {
+	var list []previousSession
+	if key, secret, ok := s.cookie(r); ok {
+		list = append(list, previousSession{key: key, secret: secret})
+	}
+	known := func(p previousSession) bool { return p.key == begun.key }
+	if begun.key != (Key{}) && !slices.ContainsFunc(list, known) {
+		list = append(list, begun)
+	}
+	return list
+}
+
+// inherit copies the application's values and the saved requests of the person's first previous
+// session. It copies nothing of another person's.
+func (s *Sessions) inherit(ctx context.Context, session *Session, previous []previousSession) error {
+	inherited := false
+	for i, p := range previous {
+		before, err := s.load(ctx, p.key, p.secret)
+		if _, ended := errors.AsType[*EndedError](err); ended {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		previous[i].lives = true
+		if !inherited && before.record.Owner == session.record.Owner {
+			session.values, session.saved, inherited = before.values, before.saved, true
+		}
+	}
+	return nil
+}
+
+// endPrevious ends the replaced sessions. If one cannot be ended, that is no reason to refuse
+// the new one, which replaces its cookie. Its refresh token is not revoked: some providers
+// would revoke the person's whole grant with it, the new tokens included.
+func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
+	for _, p := range previous {
+		end := s.end
+		if !p.lives {
+			end = s.store.End // it has ended, or cannot be opened; this makes sure
+		}
+		if err := end(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
+			s.log.WarnContext(ctx, "the previous session was not ended", "session", logID(p.key), "error", err)
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package openid
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+// AuthorizationRequest is what an authorization request asks for, beside what the
+// configuration says (OpenID Connect Core 1.0 section 3.1.2.1).
+type AuthorizationRequest struct {
+	State    string // RFC 6749 section 10.12
+	Nonce    string
+	Verifier string // of PKCE, RFC 7636 section 4.1
+	Demand   Demand
+	// Link is the query of the link that starts the sign-in. The hints that a link may give
+	// are passed on, and nothing else.
+	Link url.Values
+	// SwitchAccount asks the provider to let the person choose who signs in, even if it
+	// knows who they are.
+	SwitchAccount bool
+	// Silent asks the provider to answer at once, by redirect and without a page of its own
+	// (prompt=none).
+	Silent bool
+	// RedirectURL is used instead of the configured one unless it is "".
+	RedirectURL string
+}
+
+// hints are the parameters that a link to the sign-in page may pass on to the provider.
+// Everything else in an authorization request is this client's to say: a link must not be able
+// to ask for another scope or redirect URI.
+var hints = []string{"screen_hint", "login_hint", "connection", "organization", "invitation", "ui_locales"}
+
+// maxHintBytes bounds a hint.
+const maxHintBytes = 512
+
+// Hint returns a hint of a link, or "" if it has none or one that is too long.
+func Hint(link url.Values, name string) string {
+	if value := link.Get(name); len(value) <= maxHintBytes {
+		return value
+	}
+	return ""
+}
+
+// AuthorizationURL returns the authorization request, to which the browser is to be
+// redirected. If the provider asks for it, the request is pushed first (RFC 9126). The *Error
+// is of ReasonProviderUnreachable or ReasonProviderMisconfigured.
+func (p *Provider) AuthorizationURL(ctx context.Context, request AuthorizationRequest) (string, error) {
+	m, err := p.discovery.wait(ctx)
+	if err != nil {
+		return "", err
+	}
+	full, err := url.Parse(p.oauth2Config(m).AuthCodeURL(request.State, p.parameters(m, request)...))
+	if err != nil {
+		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
+	}
+	if p.Pushes(m) {
+		return p.push(ctx, m, full.Query())
+	}
+	return full.String(), nil
+}
+
+func (p *Provider) parameters(m *Metadata, request AuthorizationRequest) []oauth2.AuthCodeOption {
+	parameters := []oauth2.AuthCodeOption{oidc.Nonce(request.Nonce), oauth2.S256ChallengeOption(request.Verifier)}
+	set := func(name, value string) {
+		if value != "" {
+			parameters = append(parameters, oauth2.SetAuthURLParam(name, value))
+		}
+	}
+	set("audience", p.cfg.Audience)
+	set("redirect_uri", request.RedirectURL)
+	if request.Demand.MaxAge > 0 {
+		set("max_age", strconv.FormatInt(int64(request.Demand.MaxAge/time.Second), 10))
+	}
+	set("acr_values", strings.Join(request.Demand.ACR, " "))
+	switch {
+	case request.Silent:
+		set("prompt", "none")
+	case request.SwitchAccount:
+		set("prompt", p.switchPrompt(m))
+	}
+	if p.FormPost() && !request.Silent {
+		set("response_mode", "form_post")
+	}
+	// Some providers need parameters of their own where the standard has offline_access.
+	if slices.Contains(p.cfg.Scopes, "offline_access") && !slices.Contains(m.ScopesSupported, "offline_access") {
+		for name := range p.preset.offline {
+			set(name, p.preset.offline.Get(name))
+		}
+	}
+	for _, name := range hints {
+		set(name, Hint(request.Link, name))
+	}
+	return parameters
+}
+
+// switchPrompt returns the prompt with which a provider asks who signs in (OpenID Connect Core
+// 1.0 section 3.1.2.1). select_account asks just that, but not every provider has it, and some
+// refuse the whole request for it; login is one that every provider must know (section 15.1).
+func (p *Provider) switchPrompt(m *Metadata) string {
+	if p.preset.selectsAccount || slices.Contains(m.PromptsSupported, "select_account") {
+		return "select_account"
+	}
+	return "login"
+}
+
+// scopes returns the configured scopes. It leaves out offline_access if the provider does not
+// offer it: some refuse the whole request for it.
+func (p *Provider) scopes(m *Metadata) []string {
+	return slices.DeleteFunc(slices.Clone(p.cfg.Scopes), func(scope string) bool {
+		return scope == "offline_access" && !slices.Contains(m.ScopesSupported, scope)
+	})
+}
+
+// Pushes reports whether authorization requests are pushed to a provider with this metadata.
+func (p *Provider) Pushes(m *Metadata) bool {
+	switch p.cfg.PushedAuthorizationRequests {
+	case "always":
+		return true
+	case "never":
+		return false
+	default:
+		return m.RequirePushedAuthorizationRequests
+	}
+}
+
+// push sends the authorization request to the provider directly and returns the short request
+// that the browser carries instead (RFC 9126). If that fails there is no fallback to the plain
+// request: it would let anyone who can disturb one call take the protection away.
+func (p *Provider) push(ctx context.Context, m *Metadata, request url.Values) (string, error) {
+	if m.PushedAuthorizationRequestEndpoint == "" {
+		return "", refuse(ReasonProviderMisconfigured, "the provider has no pushed authorization request endpoint")
+	}
+	resp, err := p.Post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, request)
+	if err != nil {
+		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
+	}
+	if resp.StatusCode == http.StatusCreated { // RFC 9126 section 2.2
+		resp.StatusCode = http.StatusOK
+	}
+	body, err := readJSON(resp)
+	if err != nil {
+		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
+	}
+	var pushed struct {
+		RequestURI string `json:"request_uri"`
+	}
+	if err := json.Unmarshal(body, &pushed); err != nil || pushed.RequestURI == "" {
+		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: no request_uri in the response")
+	}
+	location, err := url.Parse(m.AuthorizationEndpoint)
+	if err != nil {
+		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
+	}
+	query := location.Query()
+	query.Set("client_id", p.cfg.ClientID)
+	query.Set("request_uri", pushed.RequestURI)
+	location.RawQuery = query.Encode()
+	return location.String(), nil
+}
+
+// AuthorizationResponse is what the provider answers to an authorization request (OpenID
+// Connect Core 1.0 section 3.1.2.5).
+type AuthorizationResponse struct {
+	State       string
+	code, error string
+	issuer      string
+	hasIssuer   bool
+}
+
+// ParseAuthorizationResponse reads a response. It refuses one in which a parameter appears
+// twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
+// *Error is of ReasonResponseMalformed.
+func ParseAuthorizationResponse(parameters url.Values) (AuthorizationResponse, error) {
+	for _, name := range []string{"state", "code", "iss", "error"} {
+		if len(parameters[name]) > 1 {
+			return AuthorizationResponse{}, refuse(ReasonResponseMalformed, "%s appears more than once", name)
+		}
+	}
+	r := AuthorizationResponse{
+		State: parameters.Get("state"), code: parameters.Get("code"), error: parameters.Get("error"),
+		issuer: parameters.Get("iss"), hasIssuer: parameters.Has("iss"),
+	}
+	if r.State == "" {
+		return AuthorizationResponse{}, refuse(ReasonResponseMalformed, "there is no state")
+	}
+	return r, nil
+}
+
+// Code returns the authorization code of a response, once the response is known to belong to
+// a request of this client. The *Error is of ReasonIssuerMismatch, ReasonResponseMalformed or
+// ReasonDeclined, or as for Metadata.
+func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, error) {
+	m, err := p.discovery.wait(ctx)
+	if err != nil {
+		return "", err
+	}
+	// RFC 9207 section 2.4: the response must come from the provider that was asked, and a
+	// provider that announces iss must send it.
+	if (r.hasIssuer && r.issuer != p.cfg.Issuer) || (!r.hasIssuer && m.ResponseIssuerSupported) {
+		return "", refuse(ReasonIssuerMismatch, "iss of the response is missing or of another issuer")
+	}
+	switch {
+	case (r.code == "") == (r.error == ""):
+		return "", refuse(ReasonResponseMalformed, "there must be one of code and error")
+	case r.error != "":
+		return "", &Error{Reason: ReasonDeclined, Code: RegisteredCode(r.error)}
+	}
+	return r.code, nil
+}
+
+// Demand is what a page asks of the sign-in behind a session: that it is recent, or that it
+// was made in a certain way. The zero Demand asks for nothing.
+type Demand struct {
+	// MaxAge is how long ago the person may have authenticated: max_age of OpenID Connect
+	// Core 1.0 section 3.1.2.1, in whole seconds. 0 asks for nothing.
+	MaxAge time.Duration
+	// ACR lists the authentication context classes of which one is needed: acr_values of
+	// the same section, the preferred first.
+	ACR []string
+}
+
+// Met reports whether a sign-in meets the demand. If the provider does not say when it took
+// place, it is not recent.
+func (d Demand) Met(i Identity, now time.Time) bool {
+	return d.recent(i.AuthTime, now) && d.strong(i.ACR())
+}
+
+// recent allows for the clocks' difference as the ID token's other times do.
+func (d Demand) recent(authTime, now time.Time) bool {
+	if d.MaxAge == 0 {
+		return true
+	}
+	return !authTime.IsZero() && now.Sub(authTime) <= d.MaxAge+Leeway && authTime.Sub(now) <= Leeway
+}
+
+func (d Demand) strong(acr string) bool {
+	return len(d.ACR) == 0 || slices.Contains(d.ACR, acr)
+}

@@ -1,0 +1,234 @@
+package openid
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Claims is a JSON object with what the provider says of a person, as the provider sent it.
+// The zero Claims are empty.
+type Claims json.RawMessage
+
+// Claim is one member of Claims.
+type Claim struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// IsTrue reports whether a claim is true, or "true": some providers send booleans as strings.
+func (c Claim) IsTrue() bool { return string(c.Value) == "true" || string(c.Value) == `"true"` }
+
+// Strings returns a claim that is a list of strings and nothing else.
+func (c Claim) Strings() ([]string, error) { return stringList(c.Value) }
+
+// List returns the claims in the order in which the provider sent them.
+func (c Claims) List() []Claim {
+	list, err := members(c)
+	if err != nil {
+		return nil // those were refused at sign-in
+	}
+	return list
+}
+
+// String returns a claim that is a string, or "".
+func (c Claims) String(name string) string {
+	var s string
+	c.decode(name, &s)
+	return s
+}
+
+// Bool reports whether a claim is there and true; see Claim.IsTrue.
+func (c Claims) Bool(name string) bool {
+	var raw json.RawMessage
+	c.decode(name, &raw)
+	return Claim{Value: raw}.IsTrue()
+}
+
+// without returns the claims except those with one of the names.
+func (c Claims) without(names []string) Claims {
+	list := slices.DeleteFunc(c.List(), func(claim Claim) bool { return slices.Contains(names, claim.Name) })
+	object := []byte{'{'}
+	for i, claim := range list {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		name, _ := json.Marshal(claim.Name) // a string always marshals
+		object = append(append(append(object, name...), ':'), claim.Value...)
+	}
+	return append(object, '}')
+}
+
+func (c Claims) decode(name string, into any) {
+	for _, claim := range c.List() {
+		if claim.Name == name {
+			if json.Unmarshal(claim.Value, into) == nil {
+				return
+			}
+		}
+	}
+}
+
+// protocolClaims decide whether a token is accepted. None of them may appear twice or in
+// another spelling: encoding/json takes the last and ignores case, and two readers of one
+// token must not read different things (RFC 7519 section 4, RFC 8725 section 2.4).
+var protocolClaims = []string{
+	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time",
+	"acr", "sid", "jti", "events", "session_expiry", "org_id", "org_name",
+}
+
+// members reads the top level of a JSON object. It refuses a member that appears twice, or
+// that differs from a protocol claim in case only. The result shares the document's memory.
+// Every page needs it, so it splits the object itself once encoding/json has found it valid.
+func members(document []byte) ([]Claim, error) {
+	if !json.Valid(document) {
+		return nil, errors.New("malformed JSON, or more than one JSON value")
+	}
+	rest := bytes.Trim(document, jsonSpace)
+	if rest[0] != '{' {
+		return nil, errors.New("not a JSON object")
+	}
+	rest = rest[1:]
+	var list []Claim
+	seen := make(map[string]bool)
+	for {
+		rest = bytes.TrimLeft(rest, jsonSpace+",")
+		if rest[0] == '}' {
+			return list, nil
+		}
+		end := valueEnd(rest)
+		name := unquote(rest[:end])
+		rest = bytes.TrimLeft(rest[end:], jsonSpace+":")
+		end = valueEnd(rest)
+		if seen[name] {
+			return nil, errors.New("a member appears twice")
+		}
+		if i := slices.IndexFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }); i >= 0 && protocolClaims[i] != name {
+			return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
+		}
+		seen[name] = true
+		list = append(list, Claim{Name: name, Value: json.RawMessage(rest[:end:end])})
+		rest = rest[end:]
+	}
+}
+
+// jsonSpace is the white space between tokens (RFC 8259 section 2).
+const jsonSpace = " \t\r\n"
+
+// valueEnd returns where the value ends that valid JSON begins with.
+func valueEnd(valid []byte) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(valid); i++ {
+		switch c := valid[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			if quoted = !quoted; !quoted && depth == 0 {
+				return i + 1
+			}
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case depth == 0 && (c == '}' || c == ',' || strings.IndexByte(jsonSpace, c) >= 0):
+			return i
+		}
+	}
+	return len(valid)
+}
+
+// unquote reads a string of valid JSON, as encoding/json does.
+func unquote(quoted []byte) string {
+	inside := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inside, '\\') < 0 && utf8.Valid(inside) {
+		return string(inside)
+	}
+	var s string
+	_ = json.Unmarshal(quoted, &s) // it is valid
+	return s
+}
+
+// strictClaims are the claims of a token that is being verified. Each is read with the type
+// that the standard gives it, and a claim of another type is an error.
+type strictClaims map[string]json.RawMessage
+
+func parseStrict(document []byte) (strictClaims, error) {
+	list, err := members(document)
+	if err != nil {
+		return nil, err
+	}
+	c := make(strictClaims, len(list))
+	for _, claim := range list {
+		c[claim.Name] = claim.Value
+	}
+	return c, nil
+}
+
+func (c strictClaims) has(name string) bool { _, ok := c[name]; return ok }
+
+// string returns a claim that must be a string if it is there; "" if it is not.
+func (c strictClaims) string(name string) (string, error) {
+	raw, ok := c[name]
+	if !ok {
+		return "", nil
+	}
+	var s *string
+	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+		return "", fmt.Errorf("%s is not a string", name)
+	}
+	return *s, nil
+}
+
+// time returns a claim that must be a NumericDate if it is there (RFC 7519 section 2); the
+// zero time if it is not.
+func (c strictClaims) time(name string) (time.Time, error) {
+	raw, ok := c[name]
+	if !ok {
+		return time.Time{}, nil
+	}
+	var seconds *float64
+	if err := json.Unmarshal(raw, &seconds); err != nil || seconds == nil {
+		return time.Time{}, fmt.Errorf("%s is not a number", name)
+	}
+	if *seconds <= 0 || *seconds > 1<<40 {
+		return time.Time{}, fmt.Errorf("%s is out of range", name)
+	}
+	whole, fraction := math.Modf(*seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}
+
+// audience returns aud, which is a string or an array of strings (RFC 7519 section
+// 4.1.3).
+func (c strictClaims) audience() ([]string, error) {
+	var one *string
+	if json.Unmarshal(c["aud"], &one) == nil && one != nil {
+		return []string{*one}, nil
+	}
+	many, err := stringList(c["aud"])
+	if err != nil {
+		return nil, errors.New("aud is not a string or a list of strings")
+	}
+	return many, nil
+}
+
+// stringList reads a list of strings and nothing else.
+func stringList(raw json.RawMessage) ([]string, error) {
+	var many []*string
+	if err := json.Unmarshal(raw, &many); err != nil || slices.Contains(many, nil) {
+		return nil, errors.New("not a list of strings")
+	}
+	list := make([]string, len(many))
+	for i, s := range many {
+		list[i] = *s
+	}
+	return list, nil
+}

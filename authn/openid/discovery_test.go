@@ -1,0 +1,274 @@
+package openid_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
+)
+
+func TestIssuerOfMetadata(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		path   string
+		issuer func(string) any
+		hint   bool
+	}{
+		"CF-04 with a slash too many": {path: "", issuer: func(s string) any { return s + "/" }, hint: true},
+		"CF-04 without its slash":     {path: "/", issuer: func(s string) any { return strings.TrimSuffix(s, "/") }, hint: true},
+		"CF-04 of another tenant":     {path: "/tenant/", issuer: func(s string) any { return strings.Replace(s, "tenant", "other", 1) }},
+		"CF-04 in another case":       {path: "/tenant", issuer: func(s string) any { return strings.Replace(s, "tenant", "Tenant", 1) }},
+		"CF-04 another":               {path: "/", issuer: func(string) any { return "https://evil.example/" }},
+		"CF-04 empty":                 {path: "/", issuer: func(string) any { return "" }},
+		"CF-04 missing":               {path: "/", issuer: func(string) any { return nil }},
+		"CF-04 a list":                {path: "/", issuer: func(s string) any { return []string{s} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{op: scriptedop.Config{Path: tt.path}})
+			given := tt.issuer(p.op.Issuer)
+			p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["issuer"] = given })
+			got := p.wantNoRequest(openid.ReasonProviderMisconfigured)
+			if text, ok := given.(string); ok && (!strings.Contains(got, `"`+text+`"`) || !strings.Contains(got, `"`+p.op.Issuer+`"`)) {
+				t.Errorf("FM-02: the error does not name both issuers: %s", got)
+			}
+			if strings.Contains(got, "slash") != tt.hint {
+				t.Errorf("the error speaks of a slash: %t, want %t", !tt.hint, tt.hint)
+			}
+		})
+	}
+	for _, path := range []string{"", "/", "/tenant", "/tenant/"} {
+		t.Run("CF-04 the issuer with the path "+path, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{op: scriptedop.Config{Path: path}})
+			p.wantSignedIn(p.signIn(), "alice")
+			p.wantCalls(1, 1)
+			if err := p.Ready(); err != nil {
+				t.Errorf("readiness is %v", err)
+			}
+		})
+	}
+}
+
+func TestMetadataEndpoints(t *testing.T) {
+	t.Parallel()
+	required := []string{"authorization_endpoint", "token_endpoint", "jwks_uri"}
+	optional := []string{"userinfo_endpoint", "end_session_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint"}
+	bad := map[string]any{
+		"script": "javascript:alert(1)", "plain http": "http://op.example/x", "cloud metadata": "http://169.254.169.254/latest",
+		"a file": "file:///etc/passwd", "credentials": "https://a:b@op.example/x", "a fragment": "https://op.example/x#y",
+		"relative": "/x", "no scheme": "//op.example/x", "no host": "https:///x", "a number": 5, "a list": []string{"https://op.example/x"},
+	}
+	for _, endpoint := range slices.Concat(required, optional) {
+		for name, value := range bad {
+			t.Run("CF-05 "+endpoint+" is "+name, func(t *testing.T) {
+				t.Parallel()
+				p := newParty(t, options{})
+				p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m[endpoint] = value })
+				p.wantNoRequest(openid.ReasonProviderMisconfigured)
+			})
+		}
+		t.Run("CF-05 "+endpoint+" is missing", func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{})
+			p.op.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, endpoint) })
+			if slices.Contains(required, endpoint) {
+				got := p.wantNoRequest(openid.ReasonProviderMisconfigured)
+				if !strings.Contains(got, endpoint) {
+					t.Errorf("the error does not name it: %s", got)
+				}
+				return
+			}
+			p.wantSignedIn(p.signIn(), "alice")
+		})
+	}
+	t.Run("CF-05 pushing is required and has no endpoint", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		p.op.Edit(scriptedop.Discovery, func(m map[string]any) {
+			m["require_pushed_authorization_requests"] = true
+			delete(m, "pushed_authorization_request_endpoint")
+		})
+		p.wantNoRequest(openid.ReasonProviderMisconfigured)
+	})
+	t.Run("CF-05 every fault is named", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		p.op.Edit(scriptedop.Discovery, func(m map[string]any) {
+			delete(m, "token_endpoint")
+			m["jwks_uri"] = "ftp://op.example"
+		})
+		got := p.wantNoRequest(openid.ReasonProviderMisconfigured)
+		if !strings.Contains(got, "token_endpoint") || !strings.Contains(got, "jwks_uri") {
+			t.Errorf("the error is %s", got)
+		}
+	})
+}
+
+// TestDiscoveryFails tells what passes by itself from what does not.
+func TestDiscoveryFails(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		want   openid.Reason
+		slow   bool
+	}{
+		"CF-08 404":                  {answer: http.NotFound, want: openid.ReasonProviderMisconfigured},
+		"CF-08 403":                  {answer: scriptedop.Body(403, "text/plain", "MARK"), want: openid.ReasonProviderMisconfigured},
+		"CF-08 a page":               {answer: scriptedop.Body(200, "text/html", "<p>MARK"), want: openid.ReasonProviderMisconfigured},
+		"CF-08 as text":              {answer: scriptedop.Body(200, "text/plain", "{}"), want: openid.ReasonProviderMisconfigured},
+		"CF-08 not JSON":             {answer: scriptedop.Body(200, "application/json", "MARK"), want: openid.ReasonProviderMisconfigured},
+		"CF-08 nothing":              {answer: scriptedop.Body(200, "application/json", ""), want: openid.ReasonProviderMisconfigured},
+		"CF-08 a list":               {answer: scriptedop.Body(200, "application/json", "[]"), want: openid.ReasonProviderMisconfigured},
+		"CF-08 DO-07 no end":         {answer: scriptedop.Endless, want: openid.ReasonProviderMisconfigured},
+		"CF-08 DO-07 a bomb":         {answer: scriptedop.GzipBomb(64), want: openid.ReasonProviderMisconfigured},
+		"CF-08 a redirect":           {answer: scriptedop.Redirect(302, "http://127.0.0.1:1/"), want: openid.ReasonProviderMisconfigured},
+		"CF-07 503":                  {answer: scriptedop.Body(503, "text/plain", "MARK"), want: openid.ReasonProviderUnreachable},
+		"CF-07 500":                  {answer: scriptedop.Status(500), want: openid.ReasonProviderUnreachable},
+		"CF-07 429":                  {answer: scriptedop.Status(429), want: openid.ReasonProviderUnreachable},
+		"CF-07 a broken line":        {answer: scriptedop.Reset, want: openid.ReasonProviderUnreachable},
+		"CF-07 half an answer":       {answer: scriptedop.Cut, want: openid.ReasonProviderUnreachable},
+		"CF-07 no answer":            {answer: scriptedop.Hang, want: openid.ReasonProviderUnreachable, slow: true},
+		"CF-07 an answer that stops": {answer: scriptedop.Stall, want: openid.ReasonProviderUnreachable, slow: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tt.slow && testing.Short() {
+				t.Skip("waits for a time limit")
+			}
+			p := newParty(t, options{})
+			p.op.Answer(scriptedop.Discovery, tt.answer)
+			got := p.wantNoRequest(tt.want)
+			logged := p.log.String()
+			if strings.Contains(got+logged, "MARK") {
+				t.Errorf("the provider's text is quoted: %s\n%s", got, logged)
+			}
+			if loud := strings.Contains(logged, "level=ERROR"); loud != (tt.want == openid.ReasonProviderMisconfigured) {
+				t.Errorf("logged as an error: %t\n%s", loud, logged)
+			}
+			// It recovers alone, once it may be asked again.
+			p.op.Answer(scriptedop.Discovery, nil)
+			before := p.op.Calls(scriptedop.Discovery)
+			p.wantNoRequest(tt.want)
+			if n := p.op.Calls(scriptedop.Discovery); n != before {
+				t.Error("asked again at once")
+			}
+			p.clock.Move(2 * time.Second)
+			p.wantSignedIn(p.signIn(), "alice")
+		})
+	}
+}
+
+func TestDiscoveryInTheBackground(t *testing.T) {
+	t.Parallel()
+	t.Run("CF-07 FM-01 the provider comes late", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		failed, keys := make(chan struct{}), make(chan struct{})
+		p.op.Answer(scriptedop.Discovery, scriptedop.InTurn(func(w http.ResponseWriter, r *http.Request) {
+			scriptedop.Status(http.StatusServiceUnavailable)(w, r)
+			close(failed)
+		}, p.op.Correct(scriptedop.Discovery)))
+		var once sync.Once
+		p.op.Answer(scriptedop.JWKS, func(w http.ResponseWriter, r *http.Request) {
+			p.op.Correct(scriptedop.JWKS)(w, r)
+			once.Do(func() { close(keys) })
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			p.Run(ctx)
+			close(ended)
+		}()
+		await(t, failed)
+		await(t, keys) // both are there, and nobody has signed in
+		if err := p.Ready(); err != nil {
+			t.Errorf("readiness is %v", err)
+		}
+		p.wantSignedIn(p.signIn(), "alice")
+		if n := p.op.Calls(scriptedop.Discovery); n != 2 {
+			t.Errorf("the provider was discovered %d times", n)
+		}
+		if n := p.op.Calls(scriptedop.JWKS); n != 1 {
+			t.Errorf("the key set was fetched %d times", n)
+		}
+		stop()
+		await(t, ended)
+	})
+	t.Run("FM-01 nobody has asked yet", func(t *testing.T) {
+		t.Parallel()
+		if err := newParty(t, options{}).Ready(); openid.ReasonOf(err) != openid.ReasonProviderUnreachable {
+			t.Errorf("readiness is %v", err)
+		}
+	})
+	t.Run("FM-01 many ask at once", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		asked, release := make(chan struct{}), make(chan struct{})
+		p.op.Answer(scriptedop.Discovery, func(w http.ResponseWriter, r *http.Request) {
+			close(asked)
+			scriptedop.After(release, p.op.Correct(scriptedop.Discovery))(w, r)
+		})
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if _, err := p.AuthorizationURL(t.Context(), openid.AuthorizationRequest{}); err != nil {
+					t.Errorf("refused: %v", err)
+				}
+			})
+		}
+		await(t, asked)
+		close(release)
+		wg.Wait()
+		if n := p.op.Calls(scriptedop.Discovery); n != 1 {
+			t.Errorf("the provider was discovered %d times", n)
+		}
+	})
+	t.Run("FM-03 what is known is used while the provider is away", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		p.wantSignedIn(p.signIn(), "alice")
+		p.op.Answer(scriptedop.Discovery, scriptedop.Reset)
+		p.clock.Move(10 * time.Minute)
+		p.wantSignedIn(p.signIn(), "alice")
+		if err := p.Ready(); err != nil {
+			t.Errorf("readiness is %v", err)
+		}
+	})
+}
+
+func TestProviderThatNobodyVouchesFor(t *testing.T) {
+	t.Parallel()
+	t.Run("FM-08 a certificate of its own", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{op: scriptedop.Config{TLS: true}})
+		p.wantNoRequest(openid.ReasonProviderUnreachable)
+		if n := p.op.Calls(scriptedop.Discovery); n > 0 {
+			t.Errorf("the provider was asked %d times", n)
+		}
+	})
+}
+
+func TestIssuerThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for issuer, accepted := range map[string]bool{
+		"https://op.example": true, "https://op.example/tenant/": true, "http://127.0.0.1:9000": true, "http://localhost/": true, "http://[::1]:9000": true,
+		"http://op.example": false, "op.example": false, "": false, "ftp://op.example": false, "https://": false,
+		"http://127.0.0.1.evil.example": false, "http://localhost.evil.example": false, "http://10.0.0.1": false,
+	} {
+		t.Run("CF-03 "+issuer, func(t *testing.T) {
+			t.Parallel()
+			cfg := newParty(t, options{}).config
+			cfg.Issuer = issuer
+			if _, err := openid.New(cfg); (err == nil) != accepted {
+				t.Errorf("accepted: %t, want %t: %v", err == nil, accepted, err)
+			}
+		})
+	}
+}

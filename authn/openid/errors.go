@@ -1,0 +1,109 @@
+package openid
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Reason is the word for why something was refused. The log and the metrics have the same
+// word, and a page chooses its text by it.
+type Reason string
+
+// The reasons of this package. Package authn adds those of sign-ins and sessions.
+const (
+	// The authorization response is not one that this client can use.
+	ReasonResponseMalformed Reason = "response_malformed"
+	ReasonIssuerMismatch    Reason = "issuer_mismatch"
+
+	// The provider declined; Error.Code says how.
+	ReasonDeclined Reason = "provider_declined"
+
+	// The provider cannot be used: it is out of reach, or not what it should be.
+	ReasonProviderUnreachable   Reason = "provider_unreachable"
+	ReasonProviderMisconfigured Reason = "provider_misconfigured"
+
+	// What the provider sent was refused.
+	ReasonTokenRequestFailed Reason = "token_request_failed"
+	ReasonTokenInvalid       Reason = "token_response_invalid"
+	ReasonIDTokenInvalid     Reason = "id_token_invalid"
+	ReasonStepUpFailed       Reason = "step_up_failed"
+	ReasonUserInfoFailed     Reason = "userinfo_failed"
+	ReasonUserInfoMismatch   Reason = "userinfo_subject_mismatch"
+	ReasonUserInfoRequired   Reason = "userinfo_required"
+	ReasonTooLarge           Reason = "claims_too_large"
+	ReasonLogoutTokenInvalid Reason = "logout_token_invalid"
+	ReasonAccessTokenInvalid Reason = "access_token_invalid"
+)
+
+// Error is a refusal with its reason. Its text is for operators. It holds no secret (no
+// token, code, state or nonce) and no text that the provider sent, except for the error
+// codes that the standards register.
+type Error struct {
+	Reason Reason
+	// Code is the provider's OAuth error code if the standards register it, "other" for
+	// any other code, and "" without one.
+	Code string
+	// RetryAfter is how long to wait before the next attempt; 0 if that is not known.
+	RetryAfter time.Duration
+	// Err is the cause; it may be nil.
+	Err error
+}
+
+func (e *Error) Error() string {
+	text := string(e.Reason)
+	if e.Code != "" {
+		text += " (" + e.Code + ")"
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// refuse returns an Error with an operator's text.
+func refuse(reason Reason, format string, args ...any) *Error {
+	return &Error{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// withReason returns err as an *Error: the one in its chain, or else err under a reason.
+func withReason(reason Reason, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Reason: reason, Err: err}
+}
+
+// ReasonOf returns the reason of the first Error in err's chain, or "".
+func ReasonOf(err error) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	return ""
+}
+
+// StatusError says that the provider answered with an unexpected HTTP status.
+type StatusError struct{ Status int }
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the provider answered %d %s", e.Status, http.StatusText(e.Status))
+}
+
+// RegisteredCode returns an error code if it is one of RFC 6749 (sections 4.1.2.1 and
+// 5.2), OpenID Connect Core 1.0 (section 3.1.2.6) or their extensions, and "other" if it
+// is not: anyone can put any text into a URL.
+func RegisteredCode(code string) string {
+	switch code {
+	case "access_denied", "invalid_request", "unauthorized_client", "unsupported_response_type",
+		"invalid_scope", "server_error", "temporarily_unavailable", "invalid_client",
+		"invalid_grant", "unsupported_grant_type", "interaction_required", "login_required",
+		"account_selection_required", "consent_required", "invalid_request_uri", "invalid_target":
+		return code
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,183 @@
+package openid
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Identity is a person as the provider knows them. Issuer and Subject together identify a
+// user for ever; an e-mail address does not (OpenID Connect Core 1.0 section 5.7).
+type Identity struct {
+	Issuer  string
+	Subject string
+	// SID is the provider's id of its session with the person, or "".
+	SID string
+	// AuthTime is when the person last authenticated, or zero if the provider does not say.
+	AuthTime time.Time
+	// IDToken and UserInfo are the claims by their source.
+	IDToken, UserInfo Claims
+	// Profile is what a page shows of the person.
+	Profile Profile
+}
+
+// Profile holds the standard claims that a page greets a person with (OpenID Connect Core 1.0
+// section 5.1). Any of them may be empty.
+type Profile struct {
+	Name          string
+	Email         string
+	EmailVerified bool
+	Picture       string
+}
+
+// Source is where a claim came from.
+type Source string
+
+// The sources of claims.
+const (
+	SourceIDToken     Source = "ID token"
+	SourceUserInfo    Source = "userinfo"
+	SourceAccessToken Source = "access token"
+)
+
+// SourcedClaim is a claim with its source.
+type SourcedClaim struct {
+	Claim
+	Source Source
+}
+
+// signedOnly are claims that count only in the signed token: sign-out and step-up rely on
+// them.
+var signedOnly = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time", "acr", "amr", "sid", "session_expiry", "org_id", "org_name"}
+
+// newIdentity combines an accepted ID token and an accepted userinfo response.
+func newIdentity(issuer string, t *IDToken, userInfo Claims) Identity {
+	i := Identity{
+		Issuer:   issuer,
+		Subject:  t.Subject,
+		SID:      t.SID,
+		AuthTime: t.AuthTime,
+		IDToken:  t.Claims,
+		UserInfo: userInfo,
+	}
+	i.Profile = i.profile()
+	return i
+}
+
+// Claims lists every claim once. If both sources have one, that of userinfo is newer and
+// counts, except for claims that count only in the signed token.
+func (i Identity) Claims() []SourcedClaim {
+	var list []SourcedClaim
+	userInfo := i.UserInfo.List()
+	for _, claim := range i.IDToken.List() {
+		source := SourceIDToken
+		if n := slices.IndexFunc(userInfo, func(c Claim) bool { return c.Name == claim.Name }); n >= 0 && !SignedOnly(claim.Name) {
+			claim, source = userInfo[n], SourceUserInfo
+		}
+		list = append(list, SourcedClaim{claim, source})
+	}
+	for _, claim := range userInfo {
+		known := slices.ContainsFunc(list, func(c SourcedClaim) bool { return c.Name == claim.Name })
+		if !known && !SignedOnly(claim.Name) {
+			list = append(list, SourcedClaim{claim, SourceUserInfo})
+		}
+	}
+	return list
+}
+
+// ACR returns the authentication context class of the sign-in (OpenID Connect Core 1.0 section
+// 2), or "".
+func (i Identity) ACR() string { return i.IDToken.String("acr") }
+
+func (i Identity) profile() Profile {
+	// A claim of the wrong type is left out; it is no reason to refuse a sign-in.
+	text := func(name string) string {
+		if s := i.UserInfo.String(name); s != "" {
+			return s
+		}
+		return i.IDToken.String(name)
+	}
+	p := Profile{Name: text("name"), Email: text("email"), Picture: text("picture")}
+	if p.Name == "" {
+		p.Name = strings.TrimSpace(text("given_name") + " " + text("family_name"))
+	}
+	if p.Name == "" {
+		p.Name = text("preferred_username")
+	}
+	// The source of the address says whether it is verified.
+	if i.UserInfo.String("email") != "" {
+		p.EmailVerified = i.UserInfo.Bool("email_verified")
+	} else {
+		p.EmailVerified = i.IDToken.Bool("email_verified")
+	}
+	return p
+}
+
+// SetUserInfo replaces the userinfo claims after a refresh. A claim that userinfo no longer has
+// is removed from the ID token's claims, too: a role that was taken away must not come back
+// from there.
+func (i *Identity) SetUserInfo(userInfo Claims) {
+	var withdrawn []string
+	for _, change := range Changes(i.UserInfo, userInfo) {
+		if change.After == nil && !SignedOnly(change.Name) {
+			withdrawn = append(withdrawn, change.Name)
+		}
+	}
+	if len(withdrawn) > 0 {
+		i.IDToken = i.IDToken.without(withdrawn)
+	}
+	i.UserInfo = userInfo
+	i.Profile = i.profile()
+}
+
+// SetIDToken replaces the claims of the ID token with those of a refreshed one. A claim that it
+// has changed is newer than userinfo. A claim that it does not repeat stays: a refreshed ID
+// token need not have all claims (OpenID Connect Core 1.0 section 12.2).
+func (i *Identity) SetIDToken(idToken Claims) {
+	var overtaken []string
+	for _, change := range Changes(i.IDToken, idToken) {
+		if change.After != nil && !SignedOnly(change.Name) {
+			overtaken = append(overtaken, change.Name)
+		}
+	}
+	if len(overtaken) > 0 && len(i.UserInfo) > 0 {
+		i.UserInfo = i.UserInfo.without(overtaken)
+	}
+	i.IDToken = idToken
+	i.Profile = i.profile()
+}
+
+// Change is a claim that a refresh changed. Before is nil for a new claim, and After for one
+// that is gone.
+type Change struct {
+	Name          string
+	Before, After []byte
+}
+
+// Changes lists the claims that differ. If nothing was known before, nothing has changed.
+func Changes(before, after Claims) []Change {
+	if len(before) == 0 {
+		return nil
+	}
+	var list []Change
+	old := before.List()
+	for _, now := range after.List() {
+		n := slices.IndexFunc(old, func(c Claim) bool { return c.Name == now.Name })
+		if n < 0 {
+			list = append(list, Change{Name: now.Name, After: now.Value})
+			continue
+		}
+		if !bytes.Equal(old[n].Value, now.Value) {
+			list = append(list, Change{Name: now.Name, Before: old[n].Value, After: now.Value})
+		}
+		old = slices.Delete(old, n, n+1)
+	}
+	for _, gone := range old {
+		list = append(list, Change{Name: gone.Name, Before: gone.Value})
+	}
+	return list
+}
+
+// SignedOnly reports whether a claim counts only in the signed ID token.
+func SignedOnly(name string) bool { return slices.Contains(signedOnly, name) }

@@ -1,0 +1,164 @@
+package openid
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Metadata is the part of a provider's discovery document that this package uses (OpenID
+// Connect Discovery 1.0 section 3, RFC 8414 section 2).
+type Metadata struct {
+	Issuer                             string   `json:"issuer"`
+	AuthorizationEndpoint              string   `json:"authorization_endpoint"`
+	TokenEndpoint                      string   `json:"token_endpoint"`
+	UserInfoEndpoint                   string   `json:"userinfo_endpoint"`
+	JWKSURI                            string   `json:"jwks_uri"`
+	EndSessionEndpoint                 string   `json:"end_session_endpoint"`
+	RevocationEndpoint                 string   `json:"revocation_endpoint"`
+	PushedAuthorizationRequestEndpoint string   `json:"pushed_authorization_request_endpoint"`
+	RequirePushedAuthorizationRequests bool     `json:"require_pushed_authorization_requests"`
+	ResponseIssuerSupported            bool     `json:"authorization_response_iss_parameter_supported"`
+	ScopesSupported                    []string `json:"scopes_supported"`
+	IDTokenAlgorithms                  []string `json:"id_token_signing_alg_values_supported"`
+	PromptsSupported                   []string `json:"prompt_values_supported"`
+	BackchannelLogoutSupported         bool     `json:"backchannel_logout_supported"`
+	BackchannelLogoutSessionSupported  bool     `json:"backchannel_logout_session_supported"`
+	ChallengeMethods                   []string `json:"code_challenge_methods_supported"`
+	TokenEndpointAuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+}
+
+// IssuerError says that the provider calls itself otherwise than the configuration does.
+type IssuerError struct {
+	Provider, Configured string
+
+	hint string // of the preset
+}
+
+func (e *IssuerError) Error() string {
+	text := fmt.Sprintf("the provider calls itself %q, the configuration says %q", e.Provider, e.Configured)
+	if remedy := e.Remedy(); remedy != "" {
+		text += "; " + remedy
+	}
+	return text
+}
+
+// Remedy says what to look for, or "".
+func (e *IssuerError) Remedy() string {
+	var hints []string
+	if strings.TrimSuffix(e.Provider, "/") == strings.TrimSuffix(e.Configured, "/") {
+		hints = append(hints, "the slash at the end counts")
+	}
+	if e.hint != "" {
+		hints = append(hints, e.hint)
+	}
+	return strings.Join(hints, "; ")
+}
+
+// validate checks the document: an issuer that is not exactly the configured one is a mix-up
+// or a misspelling (OpenID Connect Discovery 1.0 section 4.3), and an endpoint that is not
+// https would be given codes, tokens and the client secret.
+func (m *Metadata) validate(cfg Config) error {
+	if err := m.checkIssuer(cfg); err != nil {
+		return err
+	}
+	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), m.checkEndpoints(cfg))
+}
+
+func (m *Metadata) checkIssuer(cfg Config) error {
+	if m.Issuer == cfg.Issuer {
+		return nil
+	}
+	return &IssuerError{Provider: m.Issuer, Configured: cfg.Issuer, hint: cfg.preset().Hint}
+}
+
+// CheckIssuer returns an *IssuerError if metadata is that of another issuer.
+func (p *Provider) CheckIssuer(m *Metadata) error { return m.checkIssuer(p.cfg) }
+
+// CheckEndpoints returns an error that joins one for each endpoint that cannot be used.
+func (p *Provider) CheckEndpoints(m *Metadata) error { return m.checkEndpoints(p.cfg) }
+
+// Algorithms returns the configured algorithms that the provider says it signs ID tokens with;
+// all of them if it does not say. The error says that there is none: every sign-in would fail
+// at its end.
+func (p *Provider) Algorithms(m *Metadata) ([]string, error) {
+	return m.algorithms(p.cfg.IDTokenAlgorithms), m.checkAlgorithms(p.cfg.IDTokenAlgorithms)
+}
+
+// algorithms narrows the allowed algorithms. Metadata takes away and never adds: what is
+// allowed is for the configuration to say (RFC 8725 section 3.1).
+func (m *Metadata) algorithms(allowed []string) []string {
+	if len(m.IDTokenAlgorithms) == 0 {
+		return allowed
+	}
+	return slices.DeleteFunc(slices.Clone(allowed), func(alg string) bool { return !slices.Contains(m.IDTokenAlgorithms, alg) })
+}
+
+func (m *Metadata) checkAlgorithms(allowed []string) error {
+	if len(m.algorithms(allowed)) > 0 {
+		return nil
+	}
+	return fmt.Errorf("the provider signs ID tokens with %.300q, the configuration (ID_TOKEN_ALG) allows %q",
+		strings.Join(m.IDTokenAlgorithms, ","), strings.Join(allowed, ","))
+}
+
+func (m *Metadata) checkEndpoints(cfg Config) error {
+	plain := strings.HasPrefix(cfg.Issuer, "http://")
+	endpoints := []struct {
+		name, value string
+		required    bool
+	}{
+		{"authorization_endpoint", m.AuthorizationEndpoint, true},
+		{"token_endpoint", m.TokenEndpoint, true},
+		{"jwks_uri", m.JWKSURI, true},
+		{"userinfo_endpoint", m.UserInfoEndpoint, cfg.UserInfoRequired},
+		{"end_session_endpoint", m.EndSessionEndpoint, false},
+		{"revocation_endpoint", m.RevocationEndpoint, false},
+		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+	}
+	var faults []error
+	for _, e := range endpoints {
+		if e.value == "" && !e.required {
+			continue
+		}
+		if err := validateEndpoint(e.value, plain); err != nil {
+			faults = append(faults, fmt.Errorf("%s %w", e.name, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// validateEndpoint accepts an absolute https URL without credentials or fragment; plain http
+// too, on loopback, if the issuer itself is plain http.
+func validateEndpoint(raw string, plainAllowed bool) error {
+	if raw == "" {
+		return errors.New("is missing")
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return errors.New("is not an absolute URL")
+	case u.User != nil || strings.Contains(raw, "#"):
+		return errors.New("has credentials or a fragment")
+	case u.Scheme == "https", u.Scheme == "http" && plainAllowed && IsLoopback(u.Hostname()):
+	default:
+		return errors.New("is not https")
+	}
+	// x/oauth2 appends its parameters to the endpoint's own query (RFC 6749 section 3.1
+	// allows one), which must not override them.
+	own, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("has a query that cannot be read")
+	}
+	for _, name := range slices.Concat(hints, []string{
+		"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "nonce", "code_challenge",
+		"code_challenge_method", "prompt", "max_age", "acr_values", "audience", "request", "request_uri",
+	}) {
+		if own.Has(name) {
+			return fmt.Errorf("has the parameter %s", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,276 @@
+package openid_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
+)
+
+func TestKnownProviders(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{
+		"https://tenant.auth0.com/":                                   "Auth0",
+		"https://tenant.eu.AUTH0.com/":                                "Auth0",
+		"https://accounts.google.com":                                 "Google",
+		"https://login.microsoftonline.com/8eaef023/v2.0":             "Microsoft Entra ID",
+		"https://login.microsoftonline.us/8eaef023/v2.0":              "Microsoft Entra ID",
+		"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC":   "Amazon Cognito",
+		"https://cognito-idp.cn-north-1.amazonaws.com.cn/cn-north-1_": "Amazon Cognito",
+		"https://acme.okta.com":                                       "Okta",
+		"https://acme.oktapreview.com/oauth2/default":                 "Okta",
+		"https://id.example.com/realms/acme":                          "Keycloak",
+		"https://id.example.com/auth/realms/acme":                     "Keycloak",
+
+		"https://id.example.com":                     "",
+		"https://auth0.com/":                         "",
+		"https://evil-auth0.com/":                    "",
+		"https://tenant.auth0.com.evil.example/":     "",
+		"https://evil.example/tenant.auth0.com/":     "",
+		"https://evil.example/?tenant.auth0.com":     "",
+		"https://accounts.google.com.evil.example":   "",
+		"https://accounts.google.com@evil.example":   "",
+		"https://cognito-idp.evil.example/":          "",
+		"https://okta.com.evil.example":              "",
+		"https://id.example.com/realms/":             "",
+		"https://id.example.com/realms/acme/account": "",
+	} {
+		t.Run(issuer, func(t *testing.T) {
+			t.Parallel()
+			if got := openid.PresetName(issuer); got != want {
+				t.Errorf("taken for %q, want %q", got, want)
+			}
+			if got := openid.IsAuth0(issuer); got != (want == "Auth0") {
+				t.Errorf("is Auth0: %t", got)
+			}
+		})
+	}
+}
+
+// TestMisspeltIssuers (CF-04) names what to write instead of an issuer that can only
+// fail.
+func TestMisspeltIssuers(t *testing.T) {
+	t.Parallel()
+	const entra = "https://login.microsoftonline.com/"
+	for issuer, want := range map[string]string{
+		"https://tenant.auth0.com":               "https://tenant.auth0.com/",
+		"https://tenant.auth0.com/v2":            "https://tenant.auth0.com/",
+		"https://accounts.google.com/":           "https://accounts.google.com,",
+		"https://accounts.google.com/o/oauth2":   "https://accounts.google.com,",
+		entra + "common/v2.0":                    entra + "TENANT-ID/v2.0",
+		entra + "Organizations/v2.0":             entra + "TENANT-ID/v2.0",
+		entra + "consumers/v2.0":                 entra + "9188040d-6c67-4c5b-b112-36a304b66dad/v2.0",
+		entra + "8eaef023":                       entra + "TENANT-ID/v2.0",
+		entra + "8eaef023/v2.0/":                 entra + "TENANT-ID/v2.0",
+		"https://sts.windows.net/8eaef023/":      entra + "TENANT-ID/v2.0",
+		"https://acme.auth.eu.amazoncognito.com": "https://cognito-idp.",
+		"https://acme.okta.com/":                 "https://acme.okta.com,",
+		"https://acme.okta.com/oauth2/default/":  "https://acme.okta.com/oauth2/default,",
+
+		"https://tenant.auth0.com/":                                 "",
+		"https://accounts.google.com":                               "",
+		entra + "8eaef023/v2.0":                                     "",
+		"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC": "",
+		"https://acme.okta.com":                                     "",
+		"https://acme.okta.com/oauth2/default":                      "",
+		"https://id.example.com/realms/acme":                        "",
+		"https://id.example.com/":                                   "",
+		"https://id.example.com":                                    "",
+	} {
+		t.Run("CF-04 "+issuer, func(t *testing.T) {
+			t.Parallel()
+			got := openid.Misspelt(issuer)
+			if (got == "") != (want == "") || !strings.Contains(got, want) {
+				t.Errorf("the advice is %q, want %q", got, want)
+			}
+			cfg := newParty(t, options{}).config
+			cfg.Issuer = issuer
+			if _, err := openid.New(cfg); (err == nil) != (want == "") {
+				t.Errorf("the provider is refused with %v", err)
+			}
+		})
+	}
+}
+
+func TestHintForTheIssuer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ provider, configured, want string }{
+		"CF-04 a custom domain of Auth0's": {"https://tenant.auth0.com/", "https://other.auth0.com/", "two issuers"},
+		"CF-04 a directory by its name":    {"https://login.microsoftonline.com/8eaef023/v2.0", "https://login.microsoftonline.com/contoso.com/v2.0", "not its domain name"},
+		"CF-04 Okta's other server":        {"https://acme.okta.com", "https://acme.okta.com/oauth2/default", "authorization server"},
+		"CF-04 Keycloak's hostname":        {"http://keycloak:8080/realms/acme", "https://id.example.com/realms/acme", "hostname"},
+		"CF-04 a slash":                    {"https://id.example.com/realms/acme", "https://id.example.com/realms/acme/", "the slash at the end counts"},
+		"CF-04 nothing is known":           {"https://a.example", "https://b.example", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := openid.Mismatch(tt.provider, tt.configured); !strings.Contains(got, tt.want) || (tt.want == "" && got != "") {
+				t.Errorf("the hint is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// signOutOf signs alice in with the scripted provider, which acts as the one of another
+// issuer, and returns where signing out sends her: to the zero URL if she stays here.
+func (p *party) signOutOf(t *testing.T, issuer string) *url.URL {
+	t.Helper()
+	if issuer != "" {
+		p.ActAs(issuer)
+	}
+	in := p.signIn()
+	p.wantSignedIn(in, "alice")
+	address, state := p.EndSessionURL(openid.EndSessionRequest{
+		IDTokenHint: in.Tokens.IDToken, ReturnTo: p.PostLogoutRedirectURL(), Federated: true,
+	})
+	location, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := location.Query().Get("state"); got != state {
+		t.Errorf("the state is %q, not %q", got, state)
+	}
+	return location
+}
+
+// without removes a field of metadata.
+func without(field string) func(map[string]any) {
+	return func(m map[string]any) { delete(m, field) }
+}
+
+func TestSignOutOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	const cognito = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC"
+	standard := []string{"client_id", "id_token_hint", "post_logout_redirect_uri", "state"}
+	for name, tt := range map[string]struct {
+		issuer   string
+		metadata func(map[string]any)
+		path     string // "" where the person stays here
+		query    []string
+		returnTo string
+	}{
+		"LR-03 anybody":              {path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-03 Okta":                 {issuer: "https://acme.okta.com", path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-01 nobody's":             {metadata: without("end_session_endpoint")},
+		"LR-01 Google":               {issuer: "https://accounts.google.com", metadata: without("end_session_endpoint")},
+		"LR-03 Google, one day":      {issuer: "https://accounts.google.com", path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-03 Cognito":              {issuer: cognito, path: "/end_session", query: []string{"client_id", "logout_uri"}, returnTo: "logout_uri"},
+		"LR-03 Cognito of old":       {issuer: cognito, metadata: without("end_session_endpoint"), path: "/logout", query: []string{"client_id", "logout_uri"}, returnTo: "logout_uri"},
+		"LR-03 Auth0":                {issuer: "https://tenant.auth0.com/", path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-03 Auth0 of old, issuer": {issuer: "https://tenant.auth0.com/", metadata: without("end_session_endpoint"), path: "/v2/logout", query: []string{"client_id", "returnTo"}, returnTo: "returnTo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{op: scriptedop.Config{Path: "/tenant/"}})
+			p.op.Edit(scriptedop.Discovery, tt.metadata)
+			wantSignOut(t, p, p.signOutOf(t, tt.issuer), tt.path, tt.query, tt.returnTo)
+		})
+	}
+}
+
+// wantSignOut checks where a sign-out leads: to a path of the provider's, with these
+// parameters and no others.
+func wantSignOut(t *testing.T, p *party, location *url.URL, path string, parameters []string, returnTo string) {
+	t.Helper()
+	if path == "" {
+		if location.String() != "" {
+			t.Errorf("signing out leads to %s", location)
+		}
+		return
+	}
+	issuer, err := url.Parse(p.op.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := location.Query()
+	if location.Host != issuer.Host || !strings.HasSuffix(location.Path, path) || len(query) != len(parameters) {
+		t.Errorf("signing out leads to %s, want %s with %v", location, path, parameters)
+	}
+	for _, name := range parameters {
+		if !query.Has(name) {
+			t.Errorf("%s is missing: %s", name, location)
+		}
+	}
+	if query.Get("client_id") != p.op.ClientID || query.Get(returnTo) != p.PostLogoutRedirectURL() {
+		t.Errorf("the parameters are %v", query)
+	}
+}
+
+func TestOfflineAccessOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	const google = "https://accounts.google.com"
+	unlisted := func(m map[string]any) { m["scopes_supported"] = []string{"openid", "email", "profile"} }
+	for name, tt := range map[string]struct {
+		issuer   string
+		metadata func(map[string]any)
+		scopes   []string
+		access   string
+		scope    string
+	}{
+		"AR-09 Google":                     {issuer: google, metadata: unlisted, access: "offline", scope: "openid profile email"},
+		"AR-09 Google, and nobody asks":    {issuer: google, metadata: unlisted, scopes: []string{"openid"}, scope: "openid"},
+		"AR-09 Google, one day":            {issuer: google, scope: "openid profile email offline_access"},
+		"AR-09 somebody who has no such":   {metadata: unlisted, scope: "openid profile email"},
+		"AR-09 somebody who has the scope": {scope: "openid profile email offline_access"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{config: func(c *openid.Config) {
+				if tt.scopes != nil {
+					c.Scopes = tt.scopes
+				}
+			}})
+			p.op.Edit(scriptedop.Discovery, tt.metadata)
+			if tt.issuer != "" {
+				p.ActAs(tt.issuer)
+			}
+			a := p.begin(openid.AuthorizationRequest{Link: url.Values{"access_type": {"evil"}}})
+			asked := query(t, a.request)
+			if asked.Get("scope") != tt.scope || asked.Get("access_type") != tt.access || len(asked["access_type"]) > 1 {
+				t.Errorf("the request is %v", asked)
+			}
+			p.wantSignedIn(p.finish(t.Context(), p.authorize(a)), "alice")
+		})
+	}
+}
+
+// TestSwitchPromptOfKnownProviders asks who signs in, of those whose metadata does not say
+// how to.
+func TestSwitchPromptOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{
+		"https://accounts.google.com": "select_account",
+		"https://login.microsoftonline.com/8d2f1e6c-6b0a-4c58-9d7e-2f4b1a3c5d7e/v2.0": "select_account",
+		"https://tenant.auth0.com/":     "login",
+		"https://acme.okta.com":         "login",
+		"https://anybody.example/realm": "login",
+	} {
+		t.Run(issuer, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{})
+			p.ActAs(issuer)
+			switching := p.begin(openid.AuthorizationRequest{SwitchAccount: true, Link: url.Values{"prompt": {"none"}}})
+			if asked := query(t, switching.request); asked.Get("prompt") != want || len(asked["prompt"]) != 1 {
+				t.Errorf("the request is %v", asked)
+			}
+			plain := p.begin(openid.AuthorizationRequest{Link: url.Values{"prompt": {"select_account"}}})
+			if asked := query(t, plain.request); asked.Has("prompt") {
+				t.Errorf("AR-07: the request is %v", asked)
+			}
+		})
+	}
+}
+
+// TestRegistrationIsLogged tells the operator of a known provider what to register.
+func TestRegistrationIsLogged(t *testing.T) {
+	t.Parallel()
+	p := newParty(t, options{config: func(c *openid.Config) { c.Auth0 = true }})
+	p.wantSignedIn(p.signIn(), "alice")
+	for _, want := range []string{"Allowed Callback URLs: " + p.RedirectURL(), "Allowed Logout URLs: " + p.PostLogoutRedirectURL()} {
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, p.log.String())
+		}
+	}
+}

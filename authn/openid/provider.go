@@ -1,0 +1,244 @@
+// Package openid is the OpenID Connect protocol as a relying party speaks it: discovery, keys,
+// authorization requests, tokens, claims, userinfo and client authentication. It knows no
+// cookie, no session and no store; package authn builds those on top of it.
+//
+// The provider is trusted to say who people are, and for nothing else: its metadata is
+// validated, its responses are bounded in time and size, its redirects are not followed, and
+// its keys verify only the algorithms that the configuration names.
+package openid
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Config describes a provider and the client that is registered there. Every field is needed
+// unless its comment says otherwise.
+type Config struct {
+	// Issuer is the provider's issuer identifier, exactly as the provider writes it.
+	Issuer string
+	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
+	Auth0 bool
+	// ClientID and ClientSecret identify this client at the provider. PrivateKeyJWT needs
+	// no secret.
+	ClientID     string
+	ClientSecret Secret
+	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
+	ClientAuth string
+	// SigningKey signs client assertions, with PrivateKeyJWT only. SigningAlgorithm is one
+	// of its SigningAlgorithms, "" for the first; SigningKeyID is the key's id at the
+	// provider, "" for its thumbprint.
+	SigningKey                     crypto.Signer
+	SigningAlgorithm, SigningKeyID string
+	// RedirectURL is where the provider sends the authorization response, and
+	// PostLogoutRedirectURL where it sends the browser after sign-out.
+	RedirectURL, PostLogoutRedirectURL string
+	// Scopes are requested; offline_access only if the provider lists it.
+	Scopes []string
+	// Audience is the API that access tokens are for; "" requests none.
+	Audience string
+	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
+	IDTokenAlgorithms []string
+	// ResponseMode is "query" or "form_post".
+	ResponseMode string
+	// PushedAuthorizationRequests is "auto", "always" or "never".
+	PushedAuthorizationRequests string
+	// StrictLogoutTokenType requires typ logout+jwt in logout tokens.
+	StrictLogoutTokenType bool
+	// FederatedLogout also ends the session at the identity provider that the provider
+	// itself asked. Only Auth0 offers it.
+	FederatedLogout bool
+	// UserInfoRequired refuses a sign-in if the userinfo endpoint does not answer.
+	// Otherwise the ID token's claims are enough.
+	UserInfoRequired bool
+
+	Now func() time.Time
+	Log *slog.Logger
+	// Metrics counts the calls to the provider; nil makes a set that nobody reads.
+	Metrics *metrics.Set
+}
+
+// Validate reports every fault of the configuration that would otherwise show later, or never.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("openid: "+format, args...)) }
+	if c.ClientID == "" {
+		fault("no client id")
+	}
+	switch c.ClientAuth {
+	case ClientSecretBasic, ClientSecretPost:
+		if c.ClientSecret == "" {
+			fault("%s needs a client secret", c.ClientAuth)
+		}
+	case PrivateKeyJWT:
+		if c.SigningKey == nil {
+			fault("%s needs a signing key", c.ClientAuth)
+		}
+	default:
+		fault("unknown client authentication %q", c.ClientAuth)
+	}
+	for _, alg := range c.IDTokenAlgorithms {
+		if !slices.Contains(signatureAlgorithms, jose.SignatureAlgorithm(alg)) {
+			fault("an ID token cannot be signed with %q", alg)
+		}
+	}
+	if len(c.IDTokenAlgorithms) == 0 {
+		fault("no algorithm for ID tokens")
+	}
+	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Host == "" ||
+		(issuer.Scheme != "https" && (issuer.Scheme != "http" || !IsLoopback(issuer.Hostname()))) {
+		fault("the issuer is not an https URL")
+	}
+	if text := Misspelt(c.Issuer); text != "" {
+		fault("the issuer: %s", text)
+	}
+	if c.FederatedLogout && c.preset().federated == "" {
+		fault("the provider has no federated sign-out")
+	}
+	if c.ResponseMode == "form_post" && !strings.HasPrefix(c.RedirectURL, "https://") {
+		fault("form_post needs https: its cookie must be Secure")
+	}
+	if c.Now == nil || c.Log == nil {
+		fault("no clock or no log")
+	}
+	return errors.Join(faults...)
+}
+
+// Provider is an OpenID provider as its client meets it. It is safe for concurrent use.
+type Provider struct {
+	cfg         Config
+	client      *http.Client
+	tokenClient *http.Client
+	preset      Preset
+	signer      jose.Signer // of client assertions; nil with a client secret
+	clock       *clockSkew
+	discovery   *discovery
+	keySet      *keySet
+
+	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
+	// does not know, within a limit of its own.
+	idTokens, logoutTokens, accessTokens, userInfos tokenKind
+}
+
+// New returns a provider that has not been contacted yet.
+func New(cfg Config) (*Provider, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.NewSet()
+	}
+	p := &Provider{cfg: cfg, preset: cfg.preset(), clock: &clockSkew{log: cfg.Log}}
+	p.client = newClient(cfg, p.clock)
+	p.tokenClient = &http.Client{
+		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,
+	}
+	p.discovery = newDiscovery(cfg, p.preset, p.client)
+	p.keySet = &keySet{discovery: p.discovery, client: p.client, now: cfg.Now, log: cfg.Log}
+	p.defineTokenKinds()
+	if cfg.ClientAuth == PrivateKeyJWT {
+		signer, err := cfg.newSigner()
+		if err != nil {
+			return nil, err
+		}
+		p.signer = signer
+	}
+	p.registerGauges()
+	return p, nil
+}
+
+// Run discovers the provider in the background, and keeps its metadata and its keys fresh,
+// until ctx ends. Nothing waits for it: a sign-in that comes first discovers the provider
+// itself.
+func (p *Provider) Run(ctx context.Context) {
+	go p.keySet.run(ctx)
+	p.discovery.run(ctx)
+}
+
+// Ready returns nil once the provider has been discovered, and until then the reason.
+func (p *Provider) Ready() error {
+	_, err := p.discovery.ready()
+	return err
+}
+
+// Metadata returns the provider's metadata. It waits for the first discovery if that has not
+// succeeded yet. The *Error is of ReasonProviderUnreachable, which passes by itself, or of
+// ReasonProviderMisconfigured, which does not.
+func (p *Provider) Metadata(ctx context.Context) (*Metadata, error) { return p.discovery.wait(ctx) }
+
+// Issuer returns the provider's issuer identifier.
+func (p *Provider) Issuer() string { return p.cfg.Issuer }
+
+// ClientID returns this client's identifier at the provider.
+func (p *Provider) ClientID() string { return p.cfg.ClientID }
+
+// RedirectURL returns where the provider sends the authorization response.
+func (p *Provider) RedirectURL() string { return p.cfg.RedirectURL }
+
+// PostLogoutRedirectURL returns where the provider sends the browser after sign-out.
+func (p *Provider) PostLogoutRedirectURL() string { return p.cfg.PostLogoutRedirectURL }
+
+// Preset returns what is known about the provider beside its metadata.
+func (p *Provider) Preset() Preset { return p.preset }
+
+// Audience returns the API that access tokens are for, or "".
+func (p *Provider) Audience() string { return p.cfg.Audience }
+
+// FormPost reports whether authorization responses arrive in a form that the provider's page
+// posts (OAuth 2.0 Form Post Response Mode).
+func (p *Provider) FormPost() bool { return p.cfg.ResponseMode == "form_post" }
+
+// Origins returns the origins that a browser is sent to at sign-in and sign-out. A page whose
+// form ends in such a redirect must allow them as form-action.
+func (p *Provider) Origins() []string {
+	addresses := []string{p.cfg.Issuer}
+	if m, err := p.discovery.ready(); err == nil {
+		addresses = append(addresses, m.AuthorizationEndpoint, m.EndSessionEndpoint)
+	}
+	var origins []string
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil && u.Host != "" {
+			origins = append(origins, u.Scheme+"://"+u.Host)
+		}
+	}
+	slices.Sort(origins)
+	return slices.Compact(origins)
+}
+
+// Format implements fmt.Formatter for every verb: fmt would print the secrets in unexported
+// fields without calling their methods.
+func (p Provider) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "provider "+p.cfg.Issuer) }
+
+// registerGauges exposes the state of the metadata and the keys. A gauge that has no value yet
+// is NaN.
+func (p *Provider) registerGauges() {
+	p.cfg.Metrics.NewGauge("latchkey_discovery_age_seconds", func() float64 { return age(p.cfg.Now(), p.discovery.fetchedAt()) })
+	p.cfg.Metrics.NewGauge("latchkey_key_set_age_seconds", func() float64 { return age(p.cfg.Now(), p.keySet.fetchedAt()) })
+	p.cfg.Metrics.NewGauge("latchkey_provider_clock_skew_seconds", func() float64 {
+		skew, _ := p.clock.ahead()
+		return skew.Seconds()
+	})
+}
+
+// IsLoopback reports whether a host, without a port, names this machine and nothing else:
+// localhost, 127.0.0.0/8 or ::1. Plain http is allowed there alone.
+func IsLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

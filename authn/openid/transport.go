@@ -1,0 +1,291 @@
+package openid
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Limits on everything that goes to the provider. They are for a provider that is slow,
+// broken or hostile; a working one stays far below them.
+const (
+	connectTimeout = 2 * time.Second
+	tlsTimeout     = 3 * time.Second
+	// CallTimeout bounds one call to the provider.
+	CallTimeout      = 5 * time.Second
+	maxResponseBytes = 256 << 10
+	maxConnections   = 64
+)
+
+var (
+	// errMediaType says that a response does not have the media type that it must have.
+	errMediaType = errors.New("unexpected media type")
+	// errResponseTooLarge says that a response is larger than maxResponseBytes.
+	errResponseTooLarge = errors.New("the provider's response is too large")
+)
+
+// newClient returns the HTTP client for all calls to the provider. It gives up in time,
+// reads no more than it should, and follows no redirects: a redirected token request would
+// carry the code, the verifier and the client secret to another host (RFC 9700 section
+// 4.12).
+func newClient(cfg Config, clock *clockSkew) *http.Client {
+	return &http.Client{
+		Timeout: CallTimeout,
+		Transport: boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, next: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+			TLSHandshakeTimeout:    tlsTimeout,
+			ForceAttemptHTTP2:      true,
+			MaxConnsPerHost:        maxConnections,
+			MaxIdleConns:           maxConnections,
+			MaxIdleConnsPerHost:    maxConnections,
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+		}}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Get fetches an address of the provider as a browser that has never been there, and follows
+// nothing. The caller closes the body.
+func (p *Provider) Get(ctx context.Context, address string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("openid: request: %w", err)
+	}
+	req.Header.Set("Accept", "text/html")
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, withoutQuery(err)
+	}
+	return resp, nil
+}
+
+// boundedTransport cuts off a response body, after decompression, at maxResponseBytes.
+type boundedTransport struct{ next http.RoundTripper }
+
+func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes}
+	return resp, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if len(p) > b.left+1 {
+		p = p[:b.left+1] // one byte more than allowed tells "full" from "too much"
+	}
+	n, err := b.ReadCloser.Read(p)
+	if n > b.left {
+		return 0, errResponseTooLarge
+	}
+	b.left -= n
+	return n, err
+}
+
+// readJSON returns the body of a response that must be 200 and JSON.
+func readJSON(resp *http.Response) ([]byte, error) {
+	body, _, err := readBody(resp, "application/json")
+	return body, err
+}
+
+// readBody returns the body of a response that must be 200 and of one of the media types,
+// and that type. Its errors never quote the body: what a provider sends may hold tokens.
+func readBody(resp *http.Response, types ...string) (body []byte, mediaType string, err error) {
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, "", &StatusError{resp.StatusCode}
+	}
+	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(types, mediaType) {
+		return nil, "", fmt.Errorf("%w %q", errMediaType, mediaType)
+	}
+	body, err = io.ReadAll(resp.Body)
+	switch {
+	case errors.Is(err, errResponseTooLarge):
+		return nil, "", err
+	case err != nil:
+		// A response that breaks off means that the provider is out of reach, too.
+		return nil, "", refuse(ReasonProviderUnreachable, "reading the response: %w", err)
+	}
+	return body, mediaType, nil
+}
+
+// withoutQuery drops the query from the URL in a client's error.
+func withoutQuery(err error) error {
+	e, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	address, _, _ := strings.Cut(e.URL, "?")
+	return &url.Error{Op: e.Op, URL: address, Err: e.Err}
+}
+
+// The outcomes of a call to the provider, as the metrics name them.
+const (
+	answered    = "answered"
+	refused     = "refused"     // with a status that another try does not change
+	failed      = "failed"      // with a status that may pass
+	unreachable = "unreachable" // no response, or half of one
+)
+
+type endpointContextKey struct{}
+
+// calling returns a context for calls to an endpoint of the provider: discovery, jwks, token,
+// userinfo, revocation or pushed_authorization.
+func calling(ctx context.Context, endpoint string) context.Context {
+	return context.WithValue(ctx, endpointContextKey{}, endpoint)
+}
+
+// measuredTransport passes the trace on, times each response to its last byte, and compares
+// the clocks.
+type measuredTransport struct {
+	next    http.RoundTripper
+	metrics *metrics.Set
+	log     *slog.Logger
+	clock   *clockSkew
+	now     func() time.Time
+}
+
+func (t *measuredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, began, sent := req.Context(), time.Now(), t.now()
+	if trace := TraceFrom(ctx); trace.ID() != "" {
+		req = req.Clone(ctx) // a RoundTripper leaves the caller's alone
+		req.Header.Set("Traceparent", trace.traceparent())
+	}
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		t.done(ctx, unreachable, 0, began)
+		return nil, err
+	}
+	t.clock.read(ctx, resp.Header, sent, t.now())
+	outcome, status := outcomeOf(resp.StatusCode), resp.StatusCode
+	resp.Body = &measuredBody{ReadCloser: resp.Body, closed: func(broken bool) {
+		if broken {
+			outcome = unreachable
+		}
+		t.done(ctx, outcome, status, began)
+	}}
+	return resp, nil
+}
+
+func (t *measuredTransport) done(ctx context.Context, outcome string, status int, began time.Time) {
+	endpoint, _ := ctx.Value(endpointContextKey{}).(string)
+	endpoint = cmp.Or(endpoint, "other")
+	took := time.Since(began)
+	t.metrics.GetOrCreatePrometheusHistogramExt(
+		`latchkey_provider_call_duration_seconds{endpoint="`+endpoint+`",outcome="`+outcome+`"}`, DurationBuckets()).Update(took.Seconds())
+	t.log.LogAttrs(ctx, slog.LevelDebug, "provider asked", slog.String("endpoint", endpoint),
+		slog.String("outcome", outcome), slog.Int("status", status), slog.Float64("took_ms", took.Seconds()*1000))
+}
+
+// DurationBuckets returns the upper bounds, in seconds, of every duration histogram.
+func DurationBuckets() []float64 {
+	return []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+}
+
+func outcomeOf(status int) string {
+	switch {
+	case status >= 200 && status <= 299:
+		return answered
+	case status >= 500, status == http.StatusTooManyRequests:
+		return failed
+	default:
+		return refused
+	}
+}
+
+// measuredBody tells when it is closed, and whether it broke off before.
+type measuredBody struct {
+	io.ReadCloser
+	broken bool
+	once   sync.Once
+	closed func(broken bool)
+}
+
+func (b *measuredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.broken = true
+	}
+	return n, err
+}
+
+func (b *measuredBody) Close() error {
+	b.once.Do(func() { b.closed(b.broken) })
+	return b.ReadCloser.Close()
+}
+
+// Leeway is how far the provider's clock and this one may differ.
+const Leeway = time.Minute
+
+// clockSkew reads the provider's clock off the Date of its responses (RFC 9110 section
+// 6.6.1), to about a second.
+type clockSkew struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	skew  time.Duration // by which the provider's clock is ahead of this one
+	known bool
+	// logged is the skew that the log mentions; 0 for none.
+	logged time.Duration
+}
+
+// read compares the clocks. It logs when they are too far apart for tokens to be accepted,
+// and when they no longer are.
+func (c *clockSkew) read(ctx context.Context, header http.Header, sent, received time.Time) {
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return
+	}
+	// A cache in between may have kept the response for this many seconds (RFC 9111 section
+	// 5.1).
+	if age, err := strconv.Atoi(header.Get("Age")); err == nil && age > 0 {
+		date = date.Add(time.Duration(age) * time.Second)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// The response was written between the two moments.
+	c.skew = date.Sub(sent.Add(received.Sub(sent) / 2)).Round(time.Second)
+	c.known = true
+	seconds := slog.Int64("skew_s", int64(c.skew/time.Second))
+	switch {
+	case c.skew.Abs() > Leeway && (c.skew-c.logged).Abs() > Leeway:
+		c.logged = c.skew
+		c.log.LogAttrs(ctx, slog.LevelWarn, "clock skew noticed: the provider's clock and this one are too far apart for tokens to be accepted", seconds)
+	case c.skew.Abs() <= Leeway && c.logged != 0:
+		c.logged = 0
+		c.log.LogAttrs(ctx, slog.LevelInfo, "clock skew gone", seconds)
+	}
+}
+
+func (c *clockSkew) ahead() (skew time.Duration, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.skew, c.known
+}
+
+// ClockSkew returns by how much the provider's clock is ahead of this one, to about a second,
+// and whether any response has had a date.
+func (p *Provider) ClockSkew() (skew time.Duration, known bool) { return p.clock.ahead() }

@@ -1,0 +1,242 @@
+package openid
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/time/rate"
+)
+
+const maxJWTBytes = 32 << 10
+
+// tokenKind is a kind of signed token, and what tells it from the others (RFC 8725 sections
+// 3.11 and 3.12). A token of one kind must never pass for another.
+type tokenKind struct {
+	// reason is that of a token that is refused.
+	reason Reason
+	// types are the media types that the header's typ may name. If lax is set, a header
+	// without typ, and "JWT", which say nothing, are accepted too.
+	types []string
+	lax   bool
+	// metadata says that the algorithms in metadata, which speak of ID tokens, narrow the
+	// configured ones.
+	metadata bool
+	// audience must be in aud.
+	audience string
+	// foreign are claims that only other kinds have.
+	foreign []string
+	// undated says that exp and iat may be missing.
+	undated bool
+	// maxAge bounds the time since iat, and maxLifetime the time until exp; 0 does not.
+	maxAge, maxLifetime time.Duration
+	// refetches limits how often a token with an unknown key fetches the key set.
+	refetches *rate.Limiter
+}
+
+// defineTokenKinds fills the table of the kinds. Each has a limit of its own for fetching the
+// key set: a stranger can send logout and access tokens without end, and must not use up what
+// a sign-in needs when the provider has changed its keys.
+func (p *Provider) defineTokenKinds() {
+	limit := func(burst int) *rate.Limiter { return rate.NewLimiter(rate.Every(refetchInterval), burst) }
+	fromProvider := limit(2)
+	// OpenID Connect Core 1.0 section 3.1.3.7. An ID token comes straight from the token
+	// endpoint, so it is seconds old, and nobody needs one that is valid for longer than a
+	// day. A logout token has events (Back-Channel Logout 1.0 section 4).
+	p.idTokens = tokenKind{
+		reason: ReasonIDTokenInvalid, lax: true, metadata: true, audience: p.cfg.ClientID, foreign: []string{"events"},
+		maxAge: 10 * time.Minute, maxLifetime: 24 * time.Hour, refetches: fromProvider,
+	}
+	// OpenID Connect Back-Channel Logout 1.0 section 2.6. A logout token is made for one
+	// call: an old one could end a session that has begun since (section 4).
+	p.logoutTokens = tokenKind{
+		reason: ReasonLogoutTokenInvalid, types: []string{"logout+jwt"}, lax: !p.cfg.StrictLogoutTokenType, metadata: true,
+		audience: p.cfg.ClientID, foreign: []string{"nonce"}, maxAge: 5*time.Minute + Leeway, refetches: limit(1),
+	}
+	// RFC 9068 section 4. The foreign claims are those of an ID token (Core sections 2 and
+	// 3.3.2.11) and of a logout token. cnf binds a token to a key that its holder must prove
+	// (RFC 7800 section 3), which a bearer token does not do. How long an access token lives
+	// is for the provider to say.
+	p.accessTokens = tokenKind{
+		reason: ReasonAccessTokenInvalid, types: []string{"at+jwt"}, lax: true, audience: p.cfg.Audience,
+		foreign: []string{"nonce", "at_hash", "c_hash", "s_hash", "events", "cnf"}, refetches: limit(1),
+	}
+	// Core section 5.3.2: a signed userinfo response need not expire.
+	p.userInfos = tokenKind{
+		reason: ReasonUserInfoFailed, types: []string{"userinfo+jwt"}, lax: true, audience: p.cfg.ClientID,
+		foreign: []string{"nonce", "events"}, undated: true, refetches: fromProvider,
+	}
+}
+
+// signedToken is a token whose signature, issuer, audience and times have been checked.
+type signedToken struct {
+	raw string
+	// typed says that the header's typ names the kind.
+	typed   bool
+	payload Claims
+	claims  strictClaims
+	// issued and expires are zero if the token does not say.
+	issued, expires time.Time
+}
+
+// verify checks a signed token of one kind: its form, type and algorithm, its claims, and last
+// its signature, so that no key is fetched for a token that would be refused anyway. The
+// *Error is of the kind's reason, of ReasonTooLarge for an ID token, or of
+// ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
+func (p *Provider) verify(ctx context.Context, raw string, kind tokenKind) (*signedToken, error) {
+	t, jws, err := p.inspect(raw, kind)
+	if err != nil {
+		return nil, withReason(kind.reason, err)
+	}
+	if _, err := p.keySet.verify(ctx, jws, kind.refetches); err != nil {
+		return nil, withReason(kind.reason, err)
+	}
+	return t, nil
+}
+
+// inspect does all checks of verify except that of the signature.
+func (p *Provider) inspect(raw string, kind tokenKind) (*signedToken, *jose.JSONWebSignature, error) {
+	if len(raw) > maxJWTBytes {
+		return nil, nil, errors.New("the token is too long")
+	}
+	typ, err := headerType(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &signedToken{raw: raw, typed: slices.Contains(kind.types, typ)}
+	if !t.typed && (!kind.lax || (typ != "" && typ != "jwt")) {
+		return nil, nil, errors.New("the token's typ is that of another kind of token")
+	}
+	jws, err := jose.ParseSignedCompact(raw, p.algorithms(kind))
+	if err != nil {
+		return nil, nil, errors.New("not signed with an allowed algorithm")
+	}
+	t.payload = Claims(jws.UnsafePayloadWithoutVerification())
+	if t.claims, err = parseStrict(t.payload); err != nil {
+		return nil, nil, fmt.Errorf("the claims: %w", err)
+	}
+	if iss, err := t.claims.string("iss"); err != nil || iss != p.cfg.Issuer {
+		return nil, nil, errors.New("iss is not the configured issuer")
+	}
+	if aud, err := t.claims.audience(); err != nil {
+		return nil, nil, err
+	} else if kind.audience == "" || !slices.Contains(aud, kind.audience) {
+		return nil, nil, fmt.Errorf("aud does not name %q", kind.audience)
+	}
+	for _, name := range kind.foreign {
+		if t.claims.has(name) {
+			return nil, nil, fmt.Errorf("has %s, as another kind of token has", name)
+		}
+	}
+	return t, jws, p.checkTimes(t, kind)
+}
+
+// checkTimes checks exp, iat and nbf (RFC 7519 sections 4.1.4 to 4.1.6).
+func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
+	now := p.cfg.Now()
+	if t.expires, err = t.claims.time("exp"); err != nil || (t.expires.IsZero() && !kind.undated) {
+		return errors.New("exp is missing or not a time")
+	}
+	if t.issued, err = t.claims.time("iat"); err != nil || (t.issued.IsZero() && !kind.undated) {
+		return errors.New("iat is missing or not a time")
+	}
+	notBefore, err := t.claims.time("nbf")
+	if err != nil {
+		return err
+	}
+	const compare = ": compare this clock with the provider's"
+	switch {
+	case !t.expires.IsZero() && now.After(t.expires.Add(Leeway)):
+		return fmt.Errorf("expired at %s"+compare, t.expires.Format(time.RFC3339))
+	case kind.maxLifetime > 0 && t.expires.Sub(now) > kind.maxLifetime+Leeway:
+		return fmt.Errorf("valid for more than %s: shorten its lifetime at the provider", kind.maxLifetime)
+	case t.issued.Sub(now) > Leeway:
+		return fmt.Errorf("issued %s in the future"+compare, t.issued.Sub(now).Round(time.Second))
+	case kind.maxAge > 0 && now.Sub(t.issued) > kind.maxAge:
+		return fmt.Errorf("issued %s ago"+compare, now.Sub(t.issued).Round(time.Second))
+	case notBefore.Sub(now) > Leeway:
+		return errors.New("not valid yet")
+	}
+	return nil
+}
+
+// headerType returns the typ of a token's header, in lower case and without "application/". It
+// refuses a token that is not a JWT in the compact serialization (RFC 7519 section 1).
+func headerType(token string) (string, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", errors.New("the token is not a compact JWS")
+	}
+	var encodedHeader []byte
+	for i, part := range parts {
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		// The decoder skips line breaks, which no token has.
+		if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
+			return "", errors.New("the token is not base64url")
+		}
+		if i == 0 {
+			encodedHeader = decoded
+		}
+	}
+	header, err := parseStrict(encodedHeader)
+	if err != nil {
+		return "", fmt.Errorf("the token's header: %w", err)
+	}
+	if header.has("crit") {
+		return "", errors.New("the token has critical header parameters") // RFC 7515 section 4.1.11: none is understood here
+	}
+	typ, err := header.string("typ")
+	return strings.TrimPrefix(strings.ToLower(typ), "application/"), err
+}
+
+// algorithms returns the algorithms that a kind of token may be signed with: those of the
+// configuration, which metadata may narrow (RFC 8725 section 3.1). "none" and HS256 are never
+// among them.
+func (p *Provider) algorithms(kind tokenKind) []jose.SignatureAlgorithm {
+	allowed := p.cfg.IDTokenAlgorithms
+	if kind.metadata {
+		if m, err := p.discovery.ready(); err == nil {
+			allowed = m.algorithms(allowed)
+		}
+	}
+	list := make([]jose.SignatureAlgorithm, len(allowed))
+	for i, name := range allowed {
+		list[i] = jose.SignatureAlgorithm(name)
+	}
+	return list
+}
+
+// verifier returns go-oidc's verifier for an ID token or a logout token that verify has
+// accepted. Its checks are a second opinion: those of verify are stricter and say what is
+// wrong with a token, where the text of go-oidc's errors quotes it.
+func (p *Provider) verifier(t *signedToken) *oidc.IDTokenVerifier {
+	return oidc.NewVerifier(p.cfg.Issuer, verified{t.raw, t.payload}, &oidc.Config{
+		ClientID:             p.cfg.ClientID,
+		SupportedSigningAlgs: p.cfg.IDTokenAlgorithms,
+		// go-oidc has no leeway; it asks the clock for expiry alone.
+		Now: func() time.Time { return p.cfg.Now().Add(-Leeway) },
+	})
+}
+
+// errSecondOpinion says that go-oidc refuses a token.
+var errSecondOpinion = errors.New("go-oidc refuses the token")
+
+// verified is the oidc.KeySet for one token, whose signature has been verified.
+type verified struct {
+	token   string
+	payload []byte
+}
+
+// VerifySignature implements oidc.KeySet.
+func (v verified) VerifySignature(_ context.Context, token string) ([]byte, error) {
+	if token != v.token {
+		return nil, errNoKey
+	}
+	return v.payload, nil
+}

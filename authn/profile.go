@@ -1,0 +1,129 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"latchkey/authn/openid"
+)
+
+const (
+	// A person can refresh their profile maxAsked times in askedWindow. Auth0 allows five
+	// userinfo calls a minute per user, and the sign-in makes one.
+	maxAsked    = 4
+	askedWindow = time.Minute
+)
+
+// TooSoonError says that the provider has been asked about this person as often as allowed
+// within the last minute.
+type TooSoonError struct {
+	// Wait is the time until it may be asked again.
+	Wait time.Duration
+}
+
+func (e *TooSoonError) Error() string { return "authn: the profile was refreshed too often" }
+
+// RefreshProfile asks the provider for the current claims of the session's person, and returns
+// the updated session with the changes. It never moves the session's end, and never makes it
+// another person's.
+//
+// On an error the session is as it was, unless the *openid.Error is of ReasonSessionEnded. The
+// other errors are a *TooSoonError and an *openid.Error of openid.ReasonProviderUnreachable,
+// openid.ReasonProviderMisconfigured, ReasonRefreshRefused, ReasonRefreshFailed,
+// openid.ReasonUserInfoFailed, openid.ReasonTooLarge or ReasonStoreUnavailable.
+func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {
+	begun := ts.now()
+	return ts.once(ctx, &ts.profiles, session, func(ctx context.Context) (*Session, error) {
+		return ts.refreshProfile(ctx, session, begun)
+	})
+}
+
+func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, begun time.Time) (*Session, error) {
+	m, err := ts.provider.Metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	session, err = ts.admit(ctx, session, begun)
+	switch {
+	case errors.Is(err, errJustRefreshed):
+		return session, nil
+	case err != nil:
+		return nil, err
+	}
+	session = ts.latest(session)
+	if m.UserInfoEndpoint == "" {
+		return ts.refreshIDToken(ctx, session)
+	}
+	before := session.tokens
+	if before.Expires.IsZero() && before.Refresh != "" {
+		// A token of unknown lifetime is refreshed now: otherwise nothing would ever show
+		// whether the provider still issues new ones.
+		session, err = ts.refresh(ctx, session)
+	} else {
+		session, err = ts.fresh(ctx, session)
+	}
+	if err != nil {
+		return nil, err
+	}
+	claims, err := ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
+	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
+		if session, err = ts.refresh(ctx, session); err != nil {
+			return nil, err
+		}
+		claims, err = ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
+	}
+	switch {
+	case openid.ReasonOf(err) == openid.ReasonUserInfoMismatch:
+		return nil, ts.end(ctx, session, session.tokens, err)
+	case err != nil:
+		return nil, err
+	case len(session.Identity.IDToken)+len(claims) > openid.MaxClaimsBytes:
+		return nil, &openid.Error{Reason: openid.ReasonTooLarge, Err: fmt.Errorf("%d bytes of userinfo", len(claims))}
+	}
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		s.Changes = openid.Changes(s.Identity.UserInfo, claims)
+		s.ProfileAt = ts.now()
+		s.Identity.SetUserInfo(claims)
+		return nil
+	})
+}
+
+// refreshIDToken refreshes the profile from a provider without userinfo: its current claims are
+// in the ID token that comes with new tokens.
+func (ts *TokenSource) refreshIDToken(ctx context.Context, session *Session) (*Session, error) {
+	before := session.Identity.IDToken
+	session, err := ts.refresh(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		s.Changes = slices.DeleteFunc(openid.Changes(before, s.Identity.IDToken), func(c openid.Change) bool {
+			return openid.SignedOnly(c.Name)
+		})
+		s.ProfileAt = ts.now()
+		return nil
+	})
+}
+
+// errJustRefreshed says that another request has refreshed the profile.
+var errJustRefreshed = errors.New("authn: the profile was refreshed meanwhile")
+
+// admit counts the request against the provider's limit. A request that began before the
+// provider last answered, here or on another node, shares that answer.
+func (ts *TokenSource) admit(ctx context.Context, session *Session, begun time.Time) (*Session, error) {
+	return ts.sessions.Update(ctx, session, func(s *Session) error {
+		now := ts.now()
+		if s.ProfileAt.After(begun) {
+			return errJustRefreshed
+		}
+		s.asked = slices.DeleteFunc(s.asked, func(t time.Time) bool { return now.Sub(t) >= askedWindow })
+		if len(s.asked) >= maxAsked {
+			return &TooSoonError{Wait: askedWindow - now.Sub(s.asked[0])}
+		}
+		s.asked = append(s.asked, now)
+		return nil
+	})
+}

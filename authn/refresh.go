@@ -1,0 +1,231 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"latchkey/authn/openid"
+)
+
+// saveInterval is how often the store is asked to accept the tokens that it did not accept.
+const saveInterval = time.Second
+
+// maxUnsaved bounds how many sessions' tokens are kept in memory until the store accepts them.
+const maxUnsaved = 10_000
+
+// newTokens are the outcome of a refresh. If the store does not accept them they are kept in
+// memory: the provider no longer accepts the ones that the store still has, and using those
+// again would revoke the new ones.
+type newTokens struct {
+	session *Session // with the tokens that they replace, and only what is needed to find it
+	tokens  openid.Tokens
+	idToken *openid.IDToken
+	holder  string // of the lease
+}
+
+// refresh refreshes the tokens of a session and returns the session with new ones: those of
+// another request, or another node, if one has refreshed them since the session was loaded. They
+// are saved before anything relies on them, because the provider no longer accepts the old
+// refresh token.
+func (ts *TokenSource) refresh(ctx context.Context, seen *Session) (*Session, error) {
+	return ts.once(ctx, &ts.refreshes, seen, func(ctx context.Context) (*Session, error) {
+		if _, err := ts.provider.Metadata(ctx); err != nil {
+			return nil, err
+		}
+		if unsaved, ok := ts.unsavedTokens(seen); ok {
+			saved, err := ts.save(ctx, unsaved)
+			if err != nil || !saved.tokens.Same(seen.tokens) {
+				return saved, err
+			}
+		}
+		for {
+			session, err := ts.refreshUnderLease(ctx, seen)
+			if !errors.Is(err, errLeaseLost) {
+				return session, err
+			}
+		}
+	})
+}
+
+// refreshUnderLease acquires the lease and refreshes. It returns errLeaseLost if another node
+// has acquired the lease and is not done.
+func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session) (*Session, error) {
+	session, holder, err := ts.acquireLease(ctx, seen)
+	if err != nil || holder == "" {
+		return session, err
+	}
+	holding, stop := context.WithCancel(ctx)
+	defer stop()
+	ts.underway.Go(func() { ts.renewLease(holding, session, holder) })
+	return ts.useRefreshToken(ctx, session, holder)
+}
+
+// useRefreshToken uses the refresh token, as the holder of the lease.
+func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, holder string) (*Session, error) {
+	tokens, err := ts.provider.Refresh(ctx, session.tokens)
+	if err != nil {
+		return ts.notRefreshed(ctx, session, holder, err)
+	}
+	ts.count(refreshed)
+	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer())
+	fresh := newTokens{
+		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
+		tokens:  tokens, idToken: &openid.IDToken{Claims: session.Identity.IDToken}, holder: holder,
+	}
+	if tokens.IDToken != session.tokens.IDToken {
+		idToken, err := ts.provider.VerifyRefreshedIDToken(ctx, tokens, session.Identity, session.nonce)
+		switch reason := openid.ReasonOf(err); {
+		case err == nil:
+			fresh.idToken = idToken
+		case reason == openid.ReasonProviderUnreachable, reason == openid.ReasonProviderMisconfigured:
+			// Without keys nobody can tell. The new tokens must be kept, the ID token need not.
+			fresh.tokens.IDToken = session.tokens.IDToken
+		default:
+			return nil, ts.end(ctx, session, tokens, err)
+		}
+	}
+	saved, err := ts.save(ctx, fresh)
+	if _, ok := ts.unsavedTokens(session); ok && openid.ReasonOf(err) == ReasonStoreUnavailable {
+		return ts.latest(session), nil
+	}
+	return saved, err
+}
+
+// notRefreshed handles a refresh for which the provider has issued no tokens.
+func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
+	e, _ := errors.AsType[*openid.Error](cause)
+	if e != nil && e.Code == "invalid_grant" {
+		ts.count(refreshRefused)
+		return ts.endRefused(ctx, session, holder, cause)
+	}
+	ts.count(refreshFailed)
+	// Anything else, such as a provider that is down or no longer knows this client, is not
+	// the person's fault, and their session stays.
+	var retryAfter time.Duration
+	if e != nil {
+		retryAfter = e.RetryAfter
+		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
+			ts.log.ErrorContext(ctx, "the provider refuses this client: nobody's tokens can be refreshed", "code", e.Code)
+		}
+	}
+	ts.releaseLease(ctx, session, holder, retryAfter)
+	return nil, failedRefresh(cause)
+}
+
+// endRefused ends a session whose refresh token the provider no longer accepts, unless the token
+// is no longer the session's: a node that took this one for dead, or that this one took for
+// dead, may have exchanged it.
+func (ts *TokenSource) endRefused(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
+	current, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		switch {
+		case !s.tokens.Same(session.tokens):
+			return errRefreshed
+		case s.lease.holder != holder:
+			return errLeaseLost
+		}
+		s.lease.until = ts.now().Add(leaseLifetime) // until it has ended
+		return nil
+	})
+	switch {
+	case errors.Is(err, errRefreshed):
+		return current, nil
+	case err != nil:
+		return nil, err
+	}
+	return nil, ts.end(ctx, current, openid.Tokens{}, cause)
+}
+
+// save stores new tokens. It ignores the end of ctx: from now on these tokens are the only
+// ones. If the store does not accept them they stay in memory. A node that has lost the lease
+// still saves them as long as no other node has saved any.
+func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, error) {
+	session := fresh.session
+	saved, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
+		mine := s.lease.holder == fresh.holder
+		if !mine && !s.tokens.Same(session.tokens) {
+			return errRefreshed
+		}
+		if mine {
+			s.lease = lease{}
+		}
+		s.tokens, s.backoff = fresh.tokens, backoff{}
+		s.Identity.SetIDToken(fresh.idToken.Claims)
+		s.endBy(fresh.idToken.SessionExpiry)
+		return nil
+	})
+	switch {
+	case openid.ReasonOf(err) == ReasonStoreUnavailable:
+		ts.keepUnsaved(ctx, fresh, err)
+		return nil, err
+	case openid.ReasonOf(err) == ReasonSessionEnded:
+		// The person signed out meanwhile: the new tokens must not outlive the session.
+		ts.revoke(ctx, session, fresh.tokens)
+	case errors.Is(err, errRefreshed):
+		if !saved.tokens.Same(fresh.tokens) {
+			ts.log.WarnContext(ctx, "refreshed tokens dropped: another node's are newer", "session", session.LogID())
+		}
+		err = nil
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if _, waited := ts.unsaved[session.record.Key]; waited && err == nil {
+		ts.log.InfoContext(ctx, "refreshed tokens saved after all", "session", session.LogID())
+	}
+	delete(ts.unsaved, session.record.Key)
+	return saved, err
+}
+
+// keepUnsaved keeps new tokens in memory until the store accepts them.
+func (ts *TokenSource) keepUnsaved(ctx context.Context, fresh newTokens, cause error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	key := fresh.session.record.Key
+	if _, known := ts.unsaved[key]; known {
+		return
+	}
+	if len(ts.unsaved) >= maxUnsaved {
+		ts.log.ErrorContext(ctx, "refreshed tokens lost: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+		return
+	}
+	ts.unsaved[key] = fresh
+	ts.log.ErrorContext(ctx, "refreshed tokens kept in memory: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+}
+
+// saveUnsaved saves the tokens that the store did not accept, until it fails again.
+func (ts *TokenSource) saveUnsaved(ctx context.Context) {
+	ts.mu.Lock()
+	list := slices.Collect(maps.Values(ts.unsaved))
+	ts.mu.Unlock()
+	for _, fresh := range list {
+		if _, err := ts.save(ctx, fresh); openid.ReasonOf(err) == ReasonStoreUnavailable {
+			return // nor would it accept the others
+		}
+	}
+}
+
+// unsavedTokens returns a session's tokens that the store did not accept, if there are any.
+func (ts *TokenSource) unsavedTokens(session *Session) (newTokens, bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	fresh, ok := ts.unsaved[session.record.Key]
+	return fresh, ok
+}
+
+// latest returns the session with the tokens that the store did not accept, if there are any.
+func (ts *TokenSource) latest(session *Session) *Session {
+	fresh, ok := ts.unsavedTokens(session)
+	if !ok {
+		return session
+	}
+	current := *session
+	current.tokens = fresh.tokens
+	current.lease = lease{}
+	return &current
+}
+
+func (ts *TokenSource) count(outcome string) {
+	ts.rp.cfg.Metrics.GetOrCreateCounter(tokenRefreshes(outcome)).Inc()
+}

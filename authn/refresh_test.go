@@ -1,0 +1,373 @@
+package authn_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/internal/scriptedop"
+)
+
+// TestRefreshedIDTokenOfAnother has new tokens come with an ID token that is not the
+// person's: they are worth nothing, and revoked (RT-10).
+func TestRefreshedIDTokenOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*scriptedop.JWT){
+		"RT-10 another issuer":   func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
+		"RT-10 another subject":  func(t *scriptedop.JWT) { t.Claims["sub"] = "mallory" },
+		"RT-10 another client":   func(t *scriptedop.JWT) { t.Claims["aud"] = "other" },
+		"RT-10 another party":    func(t *scriptedop.JWT) { t.Claims["azp"] = "other" },
+		"RT-10 another nonce":    func(t *scriptedop.JWT) { t.Claims["nonce"] = "other" },
+		"RT-10 another sign-in":  func(t *scriptedop.JWT) { t.Claims["auth_time"] = 1 },
+		"RT-10 another key":      func(t *scriptedop.JWT) { t.Key.Private = scriptedop.NewKey("key-1", "ES256").Private },
+		"RT-10 another at_hash":  func(t *scriptedop.JWT) { t.Claims["at_hash"] = "other" },
+		"RT-10 a logout token":   func(t *scriptedop.JWT) { t.Header = map[string]any{"typ": "logout+jwt"} },
+		"RT-10 not signed":       func(t *scriptedop.JWT) { t.Key.Algorithm = "none" },
+		"RT-10 not a token":      func(t *scriptedop.JWT) { t.Raw = "x" },
+		"RT-10 issued yesterday": func(t *scriptedop.JWT) { t.Claims["iat"] = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.op.EditIDToken(edit)
+			a.clock.Move(10 * time.Minute)
+			b.wantEnded(b.token())
+			a.tokens.Wait()
+			if calls := a.op.Calls(scriptedop.Revoke); calls != 1 {
+				t.Errorf("%d refresh tokens were revoked, want 1", calls)
+			}
+		})
+	}
+	for name, edit := range map[string]func(map[string]any){
+		"RT-10 none":                       func(response map[string]any) { delete(response, "id_token") },
+		"RT-10 the same":                   func(map[string]any) {},
+		"RT-04 RT-10 and no refresh token": func(response map[string]any) { delete(response, "refresh_token") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.op.Edit(scriptedop.Token, edit)
+			a.clock.Move(10 * time.Minute)
+			b.wantToken(b.token())
+		})
+	}
+}
+
+// TestRefreshToken has a provider that gives a new refresh token out with every refresh, at
+// times, or never.
+func TestRefreshToken(t *testing.T) {
+	t.Parallel()
+	t.Run("RT-04 fifty in a row", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{config: func(c *settings) { c.Sessions.Idle = 24 * time.Hour }})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		for range 50 {
+			a.clock.Move(10 * time.Minute)
+			b.wantToken(b.token())
+		}
+		if calls := a.op.Calls(scriptedop.Token); calls != 51 {
+			t.Errorf("%d calls, want 51", calls)
+		}
+	})
+	t.Run("RT-04 the old one stays", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{op: scriptedop.Config{Overlap: time.Hour}})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "refresh_token"); response["expires_in"] = 600 })
+		var sent []string
+		for range 2 {
+			a.clock.Move(10 * time.Minute)
+			b.wantToken(b.token())
+			sent = append(sent, a.op.Last(scriptedop.Token).Form.Get("refresh_token"))
+		}
+		if sent[0] != sent[1] || sent[0] == "" {
+			t.Errorf("sent %q", sent)
+		}
+	})
+	t.Run("RT-01 the same access token once more", func(t *testing.T) {
+		t.Parallel()
+		one, two, b := nodes(t, scriptedop.Config{})
+		access := b.token().text
+		one.op.Edit(scriptedop.Token, func(response map[string]any) {
+			response["access_token"], response["expires_in"] = access, 600
+			delete(response, "id_token")
+		})
+		one.clock.Move(10 * time.Minute)
+		ctx := b.at(two).sessionOf()
+		b.token()
+		if _, err := two.tokens.Token(ctx); err != nil || one.op.Calls(scriptedop.Token) != 2 {
+			t.Errorf("%d calls (%v), want 2", one.op.Calls(scriptedop.Token), err)
+		}
+	})
+	t.Run("RT-13 a wider scope", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.Edit(scriptedop.Token, func(response map[string]any) { response["scope"] = "openid admin profile" })
+		a.clock.Move(10 * time.Minute)
+		b.wantToken(b.token())
+		if got := authn.FromContext(b.sessionOf()).Scope(); got != "openid profile" {
+			t.Errorf("the session's scope is %q", got)
+		}
+	})
+	t.Run("RT-16 none", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{config: func(c *settings) { c.Scopes = []string{"openid"} }})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.clock.Move(soonOver)
+		b.wantToken(b.token())
+		if logged := a.log.String(); strings.Contains(logged, "not refreshed") {
+			t.Errorf("there is nothing to refresh with, and the log says:\n%s", logged)
+		}
+		a.clock.Move(time.Minute)
+		for range 3 {
+			if got := b.token(); got.reason != authn.ReasonRefreshRefused || b.who().Subject != "alice" {
+				t.Errorf("answered %q, and signed in is %q", got.reason, b.who().Subject)
+			}
+		}
+		b.wantCalls(1, 2)
+	})
+}
+
+// TestRefreshNeverProlongsTheSession (RT-11) has a background that never stops refreshing.
+func TestRefreshNeverProlongsTheSession(t *testing.T) {
+	t.Parallel()
+	for name, lifetimes := range map[string][2]time.Duration{
+		"RT-11 SE-06 idle": {time.Hour, 24 * time.Hour}, "RT-11 absolute": {2 * time.Hour, 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{config: func(c *settings) { c.Sessions.Idle, c.Sessions.Absolute = lifetimes[0], lifetimes[1] }})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			before := b.who()
+			for elapsed := 10 * time.Minute; elapsed < lifetimes[0]; elapsed += 10 * time.Minute {
+				a.clock.Move(10 * time.Minute)
+				b.wantToken(b.token())
+				if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+					t.Fatalf("refused: %s", got.text)
+				}
+			}
+			if after := b.who(); after.Expires != before.Expires || after.IdleUntil != before.IdleUntil {
+				t.Errorf("it ended at %s (%s idle), and ends at %s (%s idle)", before.Expires, before.IdleUntil, after.Expires, after.IdleUntil)
+			}
+			a.clock.Move(10 * time.Minute)
+			if got := b.token(); got.status == http.StatusOK || b.who().Subject != "" {
+				t.Error("the session lives on")
+			}
+		})
+	}
+}
+
+// fullStore is a store whose disk can be full: what it has can be read.
+type fullStore struct {
+	authn.Store
+	full atomic.Bool
+	// saved receives when a record has been saved, if somebody waits for it.
+	saved chan struct{}
+}
+
+func (s *fullStore) Save(ctx context.Context, r authn.Record) error {
+	if s.full.Load() {
+		return syscall.ENOSPC
+	}
+	err := s.Store.Save(ctx, r)
+	if err == nil {
+		select {
+		case s.saved <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+// TestRefreshedTokensAreNotSaved has a disk that is full just when the provider has given
+// out new tokens (RT-05).
+func TestRefreshedTokensAreNotSaved(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T) (a *app, b *person, store *fullStore, kept answer) {
+		store = &fullStore{Store: authn.NewMemoryStore(), saved: make(chan struct{}, 1)}
+		a = newApp(t, appOptions{config: func(c *settings) { c.Sessions.Store = store }})
+		a.store = store
+		a.lives(10 * time.Minute)
+		b = a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.clock.Move(10 * time.Minute)
+		a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+			store.full.Store(true)
+			a.op.Correct(scriptedop.Token)(w, r)
+		})
+		kept = b.token()
+		b.wantToken(kept)
+		a.op.Answer(scriptedop.Token, nil)
+		if !strings.Contains(a.log.String(), "refreshed tokens kept in memory") {
+			t.Errorf("the log does not say so:\n%s", a.log)
+		}
+		return a, b, store, kept
+	}
+	t.Run("RT-05 they are used, and saved later", func(t *testing.T) {
+		t.Parallel()
+		a, b, store, kept := begin(t)
+		for range 5 {
+			if got := b.token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
+				t.Fatalf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+			}
+		}
+		a.clock.Move(10 * time.Minute)
+		if got := b.token(); got.reason != authn.ReasonStoreUnavailable || a.op.Calls(scriptedop.Token) != 2 {
+			t.Errorf("%d calls, answered %q: %s", a.op.Calls(scriptedop.Token), got.reason, got.text)
+		}
+		store.full.Store(false)
+		b.wantToken(b.token())
+		if calls := a.op.Calls(scriptedop.Token); calls != 3 {
+			t.Errorf("%d calls, want 3", calls)
+		}
+	})
+	t.Run("RT-05 another node finds them", func(t *testing.T) {
+		t.Parallel()
+		a, b, store, kept := begin(t)
+		store.full.Store(false)
+		a.tokens.Wait()
+		other := b.at(newApp(t, appOptions{beside: a}))
+		if got := other.token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
+			t.Errorf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+		}
+	})
+	t.Run("RT-05 nobody asks for them", func(t *testing.T) {
+		t.Parallel()
+		a, b, store, kept := begin(t)
+		for len(store.saved) > 0 { // of the sign-in
+			<-store.saved
+		}
+		store.full.Store(false)
+		await(t, store.saved)
+		if got := b.at(newApp(t, appOptions{beside: a})).token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
+			t.Errorf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+		}
+	})
+	t.Run("RT-12 the session ends meanwhile", func(t *testing.T) {
+		t.Parallel()
+		a, b, _, _ := begin(t)
+		calls := a.op.Calls(scriptedop.Revoke)
+		b.post(a.URL+"/logout", nil)
+		a.tokens.Wait()
+		if got := a.op.Calls(scriptedop.Revoke) - calls; got != 2 {
+			t.Errorf("%d refresh tokens were revoked, want the one in the store and the one in memory", got)
+		}
+	})
+}
+
+// TestSignOutDuringRefresh ends the session while the provider has its new tokens ready:
+// the sign-out wins, and the new refresh token is revoked.
+func TestSignOutDuringRefresh(t *testing.T) {
+	t.Parallel()
+	for name, signOut := range map[string]func(b *person) answer{
+		"RT-12 by the person": func(b *person) answer { return b.post(b.app.URL+"/logout", nil) },
+		"LB-13 by the provider": func(b *person) answer {
+			return b.signOutByProvider(b.app.op.LogoutToken())
+		},
+		"LB-13 by the provider, as the subject": func(b *person) answer {
+			token := b.app.op.LogoutToken()
+			delete(token.Claims, "sid")
+			return b.signOutByProvider(token)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			one, two, b := nodes(t, scriptedop.Config{})
+			issued := ""
+			one.op.Edit(scriptedop.Token, func(response map[string]any) { issued, _ = response["refresh_token"].(string) })
+			one.clock.Move(10 * time.Minute)
+			cookies := b.cookieHeader()
+			barrier := one.hold(scriptedop.Token)
+			token := b.asks()
+			await(t, barrier.Reached)
+			if got := signOut(b.at(two)); got.status >= 400 {
+				t.Fatalf("not signed out: %s", got.text)
+			}
+			barrier.Open()
+			if got := <-token; got.reason != authn.ReasonSessionEnded {
+				t.Errorf("the refresh is answered %q: %s", got.reason, got.text)
+			}
+			one.tokens.Wait()
+			if got := one.op.Last(scriptedop.Revoke).Form.Get("token"); got != issued || issued == "" {
+				t.Errorf("revoked is %q, not the new refresh token %q", got, issued)
+			}
+			for _, node := range []*app{one, two} {
+				if got := b.at(node).withCookies(cookies, node.URL+"/me"); got.status == http.StatusOK {
+					t.Errorf("the cookie opens a session: %s", got.text)
+				}
+			}
+		})
+	}
+	t.Run("LR-05 RT-12 after a refresh that the sign-out has not seen", func(t *testing.T) {
+		t.Parallel()
+		one, _, b := nodes(t, scriptedop.Config{})
+		session := authn.FromContext(b.sessionOf())
+		issued := ""
+		one.op.Edit(scriptedop.Token, func(response map[string]any) { issued, _ = response["refresh_token"].(string) })
+		one.clock.Move(10 * time.Minute)
+		b.wantToken(b.token())
+		if err := one.sessions.End(t.Context(), session, authn.CauseSignedOut); err != nil {
+			t.Fatal(err)
+		}
+		one.rp.RevokeTokens(t.Context(), session)
+		if got := one.op.Last(scriptedop.Revoke).Form.Get("token"); got != issued || issued == "" {
+			t.Errorf("revoked is %q, not the last refresh token %q", got, issued)
+		}
+	})
+}
+
+// TestRefreshGoesOnAlone (RT-04) has a person who leaves while the provider is being asked,
+// and a program that ends.
+func TestRefreshGoesOnAlone(t *testing.T) {
+	t.Parallel()
+	one, two, b := nodes(t, scriptedop.Config{})
+	one.clock.Move(10 * time.Minute)
+	barrier := one.hold(scriptedop.Token)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL+"/token", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		impatient := &http.Client{Jar: b.client.Jar, Timeout: 200 * time.Millisecond}
+		if resp, err := impatient.Do(r); err == nil {
+			resp.Body.Close()
+			t.Error("answered")
+		}
+	}()
+	await(t, barrier.Reached)
+	await(t, gone)
+	barrier.Open()
+	one.tokens.Wait()
+	other := b.at(two)
+	other.wantToken(other.token())
+	if calls := one.op.Calls(scriptedop.Token); calls != 2 {
+		t.Errorf("%d calls, want 2", calls)
+	}
+	if strings.Contains(one.log.String(), "level=ERROR") {
+		t.Errorf("the log is:\n%s", one.log)
+	}
+}

@@ -1,0 +1,280 @@
+package authn_test
+
+import (
+	"context"
+	"crypto"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
+)
+
+// soonOver is when an access token of ten minutes is about to expire, and still good.
+const soonOver = 9*time.Minute + 30*time.Second
+
+// oauthError is an error response of OAuth's.
+func oauthError(status int, code, description string) http.HandlerFunc {
+	return scriptedop.JSON(status, map[string]any{"error": code, "error_description": description})
+}
+
+// TestRefreshFails has a provider that does not refresh the tokens, while the access token
+// is still good and when it is over, and that recovers.
+func TestRefreshFails(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		ended  bool
+		after  openid.Reason // of a refusal when the access token is over
+	}{
+		"RT-06 invalid_grant":                 {answer: oauthError(400, "invalid_grant", ""), ended: true},
+		"RT-06 invalid_grant, forbidden":      {answer: oauthError(403, "invalid_grant", "Unknown or invalid refresh token."), ended: true},
+		"RT-06 invalid_grant in the text":     {answer: oauthError(400, "temporarily_unavailable", "invalid_grant"), after: authn.ReasonRefreshFailed},
+		"RT-06 invalid_grant in a page":       {answer: scriptedop.Body(400, "text/html", `<p>{"error":"invalid_grant"}</p>`), after: authn.ReasonRefreshFailed},
+		"RT-06 invalid_grant in plain text":   {answer: scriptedop.Body(400, "text/plain", "error=invalid_grant"), after: authn.ReasonRefreshFailed},
+		"RT-06 invalid_grant of a broken one": {answer: oauthError(503, "invalid_grant", ""), after: openid.ReasonProviderUnreachable},
+		"RT-06 INVALID_GRANT":                 {answer: oauthError(400, "INVALID_GRANT", ""), after: authn.ReasonRefreshFailed},
+		"RT-07 500":                           {answer: scriptedop.Status(500), after: openid.ReasonProviderUnreachable},
+		"RT-07 429":                           {answer: scriptedop.Status(429), after: openid.ReasonProviderUnreachable},
+		"RT-07 404":                           {answer: scriptedop.Body(404, "text/html", "no"), after: authn.ReasonRefreshFailed},
+		"RT-07 a broken line":                 {answer: scriptedop.Reset, after: openid.ReasonProviderUnreachable},
+		"RT-07 half an answer":                {answer: scriptedop.Cut, after: openid.ReasonProviderUnreachable},
+		"RT-07 malformed":                     {answer: scriptedop.Body(200, "application/json", `{"access_token":`), after: authn.ReasonRefreshFailed},
+		"RT-07 empty":                         {answer: scriptedop.Body(200, "application/json", ""), after: authn.ReasonRefreshFailed},
+		"RT-07 no end":                        {answer: scriptedop.Endless, after: authn.ReasonRefreshFailed},
+		"RT-07 elsewhere":                     {answer: scriptedop.Redirect(307, "https://evil.example/token"), after: authn.ReasonRefreshFailed},
+		"RT-08 invalid_client":                {answer: oauthError(401, "invalid_client", ""), after: authn.ReasonRefreshFailed},
+		"RT-08 unauthorized_client":           {answer: oauthError(400, "unauthorized_client", ""), after: authn.ReasonRefreshFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			first := b.token()
+			b.wantToken(first)
+			a.op.Answer(scriptedop.Token, tt.answer)
+			a.clock.Move(soonOver)
+			if tt.ended {
+				b.wantEnded(b.token())
+				return
+			}
+			if got := b.token(); got.text != first.text {
+				t.Errorf("RT-07: the token that lives is not used: %d %s", got.status, got.text)
+			}
+			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+				t.Errorf("FM-03: the profile is not refreshed with the token that lives: %s", got.text)
+			}
+			a.clock.Move(time.Minute)
+			if got := b.token(); got.reason != tt.after {
+				t.Errorf("answered %q, want %q: %s", got.reason, tt.after, got.text)
+			}
+			if got := a.op.Calls(scriptedop.Token); got != 3 {
+				t.Errorf("RT-14: %d calls, want one for each attempt", got)
+			}
+			if who := b.who(); who.Subject != "alice" {
+				t.Errorf("signed in is %q", who.Subject)
+			}
+			if alarm := strings.Contains(a.log.String(), "level=ERROR"); alarm != strings.HasPrefix(name, "RT-08") {
+				t.Errorf("an operator is alarmed: %t\n%s", alarm, a.log)
+			}
+			a.op.Answer(scriptedop.Token, nil)
+			a.clock.Move(time.Minute)
+			b.wantToken(b.token())
+		})
+	}
+}
+
+// wantEnded checks that a refresh ended the session after one call, and that the provider is
+// left alone from then on (RT-14).
+func (b *person) wantEnded(got answer) {
+	b.t.Helper()
+	if got.reason != authn.ReasonSessionEnded {
+		b.t.Errorf("answered %q: %s", got.reason, got.text)
+	}
+	for range 3 {
+		b.token()
+	}
+	if who := b.who(); who.Subject != "" {
+		b.t.Errorf("signed in is %q", who.Subject)
+	}
+	if calls := b.app.op.Calls(scriptedop.Token); calls != 2 {
+		b.t.Errorf("RT-14: %d calls, want 2", calls)
+	}
+	b.wantNoSecrets(got)
+}
+
+// TestRefreshIsNotRepeated polls ten times a second, for a minute in which the provider is
+// overloaded.
+func TestRefreshIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		status     int
+		retryAfter string
+		calls      int // at most
+		works      time.Duration
+	}{
+		"RT-07 503":                          {503, "", 6, time.Minute + 15*time.Second},
+		"RT-07 FM-09 429":                    {429, "", 6, time.Minute + 15*time.Second},
+		"RT-07 FM-09 asks for a while":       {429, "20", 4, time.Minute + 15*time.Second},
+		"RT-07 FM-09 asks for ever":          {429, "86400", 2, time.Minute},
+		"RT-07 FM-09 asks for less than any": {503, "-1", 6, time.Minute + 15*time.Second},
+		"RT-07 FM-09 asks until a date":      {503, "Mon, 02 Nov 2026 13:00:00 GMT", 6, time.Minute + 15*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Retry-After", tt.retryAfter)
+				scriptedop.Status(tt.status)(w, r)
+			})
+			a.clock.Move(soonOver)
+			for range 600 {
+				a.clock.Move(100 * time.Millisecond)
+				b.token()
+			}
+			if calls := a.op.Calls(scriptedop.Token) - 1; calls < 1 || calls > tt.calls {
+				t.Errorf("the provider was asked %d times within a minute, want %d at most", calls, tt.calls)
+			}
+			if got := b.token(); got.reason != openid.ReasonProviderUnreachable || b.who().Subject != "alice" {
+				t.Errorf("answered %q, and signed in is %q", got.reason, b.who().Subject)
+			}
+			a.op.Answer(scriptedop.Token, nil)
+			a.clock.Move(tt.works)
+			b.wantToken(b.token())
+		})
+	}
+}
+
+// TestRefreshOutcomeUnknown has a provider that rotates the refresh token and whose answer is
+// lost (RT-09).
+func TestRefreshOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		overlap time.Duration
+		alive   bool
+	}{"RT-09 with an overlap": {time.Minute, true}, "RT-09 without one": {0, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{op: scriptedop.Config{Overlap: tt.overlap}})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			correct := a.op.Correct(scriptedop.Token)
+			lost := func(w http.ResponseWriter, r *http.Request) {
+				held, barrier := scriptedop.Hold(correct)
+				ctx, cancel := context.WithCancel(r.Context())
+				go func() { <-barrier.Reached; cancel() }()
+				held(w, r.WithContext(ctx))
+				scriptedop.Reset(w, r)
+			}
+			a.op.Answer(scriptedop.Token, scriptedop.InTurn(lost, correct))
+			a.clock.Move(soonOver)
+			first := b.token()
+			if first.status != http.StatusOK || a.op.Calls(scriptedop.Token) != 2 {
+				t.Fatalf("%d calls, answered %s", a.op.Calls(scriptedop.Token), first.text)
+			}
+			if again := b.token(); again.text != first.text || a.op.Calls(scriptedop.Token) != 2 {
+				t.Errorf("asked again at once: %d calls", a.op.Calls(scriptedop.Token))
+			}
+			a.clock.Move(3 * time.Second)
+			got := b.token()
+			if calls := a.op.Calls(scriptedop.Token); calls != 3 {
+				t.Errorf("%d calls, want one more", calls)
+			}
+			if !tt.alive {
+				if got.reason != authn.ReasonSessionEnded {
+					t.Errorf("answered %q: %s", got.reason, got.text)
+				}
+				return
+			}
+			b.wantToken(got)
+		})
+	}
+}
+
+// panickingStore is a store with a bug in Save.
+type panickingStore struct {
+	authn.Store
+	broken *atomic.Bool
+}
+
+func (s panickingStore) Save(ctx context.Context, r authn.Record) error {
+	if s.broken.Load() {
+		panic("a text that may quote anything")
+	}
+	return s.Store.Save(ctx, r)
+}
+
+// TestAPanicBesideTheRequests (FM-28) has a refresh panic, which runs in a goroutine of its
+// own. The process lives, and the next refresh works.
+func TestAPanicBesideTheRequests(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	a := newApp(t, appOptions{config: func(c *settings) { c.Sessions.Store = panickingStore{c.Sessions.Store, &broken} }})
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	broken.Store(true)
+	if got := b.post(a.URL+"/refresh", nil); got.status == http.StatusOK {
+		t.Error("a refresh that panics is answered 200")
+	}
+	if logged := a.log.String(); !strings.Contains(logged, "msg=\"work panicked\"") || !strings.Contains(logged, "work=refresh") || strings.Contains(logged, "may quote") {
+		t.Errorf("the log is:\n%s", logged)
+	}
+	broken.Store(false)
+	if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
+		t.Errorf("the next refresh is answered %d %s", got.status, got.text)
+	}
+}
+
+// knownByKey makes an app of which the provider knows the key.
+func knownByKey(key scriptedop.Key, change func(*settings)) appOptions {
+	return appOptions{op: scriptedop.Config{ClientKey: key}, config: func(c *settings) {
+		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
+		change(c)
+	}}
+}
+
+// TestClientKeyReplaced replaces the key that the provider knows, where a sign-in is
+// under way and where somebody is signed in.
+func TestClientKeyReplaced(t *testing.T) {
+	t.Parallel()
+	known, another := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewKey("client-key", "ES256")
+	t.Run("the code", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, knownByKey(known, func(*settings) {}))
+		b := a.person(t)
+		callback := b.authorize(b.begin(""))
+		a.op.SetClientKey(another)
+		got := b.get(callback)
+		b.wantRefused(got, openid.ReasonTokenRequestFailed, 1, 0)
+		if code := got.header.Get("Code"); code != "invalid_client" {
+			t.Errorf("the code is %q", code)
+		}
+	})
+	t.Run("refresh and revocation", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, knownByKey(known, func(*settings) {}))
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.SetClientKey(another)
+		a.clock.Move(10 * time.Minute)
+		got := b.post(a.URL+"/refresh", nil)
+		if code := got.header.Get("Code"); got.reason != authn.ReasonRefreshFailed || code != "invalid_client" {
+			t.Errorf("refreshing: %q, %q: %s", got.reason, code, got.text)
+		}
+		b.post(a.URL+"/logout", nil)
+		if a.op.Calls(scriptedop.Revoke) != 1 || !strings.Contains(a.log.String(), "not revoked") {
+			t.Errorf("revocation was called %d times:\n%s", a.op.Calls(scriptedop.Revoke), a.log)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package authn_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"latchkey/authn"
+)
+
+func TestHB20ReturnPaths(t *testing.T) {
+	t.Parallel()
+	for _, c := range refusedPaths() {
+		if got, ok := authn.ParseReturnPath(c.raw); ok || !got.IsZero() || got.String() != "/" {
+			t.Errorf("HB-20 %q was taken for a local path; a browser goes to %q", c.raw, c.browser)
+		}
+		wantBrowser(t, c)
+	}
+	for _, c := range localPaths() {
+		if got, ok := authn.ParseReturnPath(c.raw); !ok || got.String() != c.raw {
+			t.Errorf("HB-20 %q became %q, accepted: %t", c.raw, got, ok)
+		}
+		if !strings.HasPrefix(c.browser, origin) {
+			t.Errorf("HB-20 %q leads to %q and must not be on this list", c.raw, c.browser)
+		}
+		wantBrowser(t, c)
+	}
+}
+
+// wantBrowser checks our model of a browser, which the fuzz target relies on.
+func wantBrowser(t *testing.T, c returnPath) {
+	t.Helper()
+	if got, want := stays(c.raw), strings.HasPrefix(c.browser, origin) && !strings.HasPrefix(c.raw, "//"); got != want {
+		t.Errorf("the model of a browser says that %q stays here: %t, want %t", c.raw, got, want)
+	}
+}
+
+// stays reports whether a browser that is redirected to a reference from a page of
+// this origin stays on it, by the parsing rules of the WHATWG URL standard. What
+// names an authority counts as going elsewhere, even where it is this one.
+func stays(reference string) bool {
+	reference = strings.TrimFunc(reference, func(r rune) bool { return r <= ' ' })
+	reference = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(reference)
+	path, _, _ := strings.Cut(reference, "#")
+	path, _, _ = strings.Cut(path, "?")
+	path = strings.ReplaceAll(path, `\`, "/")
+	if scheme, rest, ok := strings.Cut(path, ":"); ok && isScheme(scheme) {
+		// "https:a" from a page with that scheme is relative.
+		if !strings.EqualFold(scheme, "https") {
+			return false
+		}
+		path = rest
+		if strings.HasPrefix(path, "//app.example/") {
+			return true
+		}
+	}
+	return !strings.HasPrefix(path, "//")
+}
+
+func isScheme(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	s = strings.ToLower(s)
+	return s != "" && strings.Contains(letters, s[:1]) && strings.Trim(s, letters+"0123456789+-.") == ""
+}
+
+func FuzzReturnPath(f *testing.F) {
+	for _, c := range append(refusedPaths(), localPaths()...) {
+		f.Add(c.raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		parsed, ok := authn.ParseReturnPath(raw)
+		got := parsed.String()
+		if (ok && got != raw) || (!ok && (got != "/" || !parsed.IsZero())) {
+			t.Fatalf("%q became %q, accepted: %t", raw, got, ok)
+		}
+		if again, ok := authn.ParseReturnPath(got); !ok || again.String() != got {
+			t.Fatalf("%q became %q, and that %q, accepted: %t", raw, got, again, ok)
+		}
+		if len(got) > 1024 || !strings.HasPrefix(got, "/") || !stays(got) {
+			t.Fatalf("%q leads a browser elsewhere", got)
+		}
+		u, err := url.Parse(got)
+		if err != nil || strings.ContainsAny(u.Path, "\\\r\n\t\x00 ") || !stays(u.Path) {
+			t.Fatalf("%q leads a browser elsewhere once it is decoded: %v", got, err)
+		}
+		base := &url.URL{Scheme: "https", Host: "app.example", Path: "/login"}
+		if to := base.ResolveReference(u); to.Host != base.Host || to.Scheme != base.Scheme || to.EscapedPath() != u.EscapedPath() {
+			t.Fatalf("%q resolves to %s", got, to)
+		}
+	})
+}

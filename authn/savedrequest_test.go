@@ -1,0 +1,157 @@
+package authn_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/openid"
+)
+
+func saveRequest(t *testing.T, s *site, session *authn.Session, form string) string {
+	t.Helper()
+	id, err := s.SaveRequest(t.Context(), session, authn.SavedRequest{
+		Method: http.MethodPost, Path: localPath(t, "/transfers?to=bob"), Form: form, Demand: openid.Demand{MaxAge: time.Minute, ACR: []string{"urn:mfa"}},
+	})
+	if err != nil || id == "" {
+		t.Fatalf("SaveRequest: %q, %v", id, err)
+	}
+	return id
+}
+
+// savedForm returns the form that a cookie's session keeps under an ID, or "".
+func savedForm(t *testing.T, s *site, cookie, name, id string) string {
+	t.Helper()
+	h, _ := s.SavedRequest(s.wantPerson(t, cookie, name), id)
+	return h.Form
+}
+
+func TestSavedRequest(t *testing.T) {
+	t.Parallel()
+	for name, s := range newSites(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			alice := newVisitor(t)
+			session, first := alice.signIn(t, s, signInOf("alice"))
+			saveValue(t, s, alice, "note", "a private note")
+			id := saveRequest(t, s, session, "amount=5")
+			h, ok := s.SavedRequest(s.wantPerson(t, first, "alice"), id)
+			if !ok || h.Method != http.MethodPost || h.Path.String() != "/transfers?to=bob" || h.Form != "amount=5" ||
+				h.Demand.MaxAge != time.Minute || len(h.Demand.ACR) != 1 || h.Demand.ACR[0] != "urn:mfa" {
+				t.Errorf("kept is %+v", h)
+			}
+			if form := savedForm(t, s, first, "alice", "another"); form != "" {
+				t.Errorf("under another ID there is %q", form)
+			}
+
+			_, second := alice.signIn(t, s, signInOf("alice"))
+			if second == first {
+				t.Fatal("SE-01: the cookie has not changed")
+			}
+			s.wantPerson(t, first, "")
+			if form := savedForm(t, s, second, "alice", id); form != "amount=5" {
+				t.Errorf("after signing in again there is %q", form)
+			}
+			if got := loadValues(t, s, alice); got["note"] != "a private note" {
+				t.Errorf("after signing in again the values are %v", got)
+			}
+
+			_, third := alice.signIn(t, s, signInOf("bob"))
+			if form := savedForm(t, s, third, "bob", id); form != "" {
+				t.Errorf("SE-11: another person finds %q", form)
+			}
+			if got := loadValues(t, s, alice); len(got) > 0 {
+				t.Errorf("SE-11: another person finds %v", got)
+			}
+			s.wantPerson(t, second, "")
+		})
+	}
+}
+
+func TestSavedRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	session, cookie := newVisitor(t).signIn(t, s, signInOf("alice"))
+	large := strings.Repeat("x", 40<<10)
+	if _, err := s.SaveRequest(t.Context(), session, authn.SavedRequest{Form: large + large}); !errors.Is(err, authn.ErrRequestTooLarge) {
+		t.Errorf("a form of 80 KiB: %v", err)
+	}
+	one := saveRequest(t, s, session, large)
+	two := saveRequest(t, s, session, large)
+	if savedForm(t, s, cookie, "alice", one) != "" || savedForm(t, s, cookie, "alice", two) != large {
+		t.Error("a second large form does not take the place of the first")
+	}
+	var last string
+	for range 10 {
+		last = saveRequest(t, s, session, "small")
+	}
+	if savedForm(t, s, cookie, "alice", two) != "" || savedForm(t, s, cookie, "alice", last) != "small" {
+		t.Error("old forms do not go for new ones")
+	}
+	s.after(30*time.Minute - time.Second)
+	if savedForm(t, s, cookie, "alice", last) != "small" {
+		t.Error("the form is forgotten too soon")
+	}
+	s.after(30 * time.Minute)
+	if savedForm(t, s, cookie, "alice", last) != "" {
+		t.Error("the form is kept too long")
+	}
+}
+
+// TestValuesSurviveASignIn signs in again without signing out. With form_post the session's
+// own cookie does not come along with the response.
+func TestValuesSurviveASignIn(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"query", "form_post"} {
+		for _, again := range []string{"alice", "bob"} {
+			t.Run(mode+" "+again, func(t *testing.T) {
+				t.Parallel()
+				a := newApp(t, appOptions{secure: true, config: func(c *settings) { c.ResponseMode = mode }})
+				b := a.person(t)
+				finish := func() {
+					t.Helper()
+					request := b.begin("")
+					cookies := b.cookieHeader()
+					response := b.get(change(t, request, "response_mode", "")).location
+					if mode == "query" {
+						b.get(response)
+						return
+					}
+					var crossSite []string
+					for pair := range strings.SplitSeq(cookies, "; ") {
+						if !strings.HasPrefix(pair, "__Host-session=") {
+							crossSite = append(crossSite, pair)
+						}
+					}
+					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL+"/callback", strings.NewReader(query(t, response).Encode()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+					r.Header.Set("Cookie", strings.Join(crossSite, "; "))
+					jar := b.client.Jar
+					b.client.Jar = nil
+					got := b.do(r, nil)
+					b.client.Jar = jar
+					jar.SetCookies(r.URL, (&http.Response{Header: got.header}).Cookies())
+				}
+				finish()
+				b.post(a.URL+"/note", url.Values{"note": {"a private note"}})
+				before := b.cookieHeader()
+				a.op.SignInAs(again)
+				finish()
+				who := b.who()
+				if who.Subject != again || (who.Note == "a private note") != (again == "alice") {
+					t.Errorf("signed in is %q, with the note %v", who.Subject, who.Note)
+				}
+				if old := b.withCookies(before, a.URL+"/me"); old.status == http.StatusOK {
+					t.Error("SE-01: the first session lives on")
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"latchkey/authn/openid"
+)
+
+// callbackTimeout bounds everything that a callback asks of the provider.
+const callbackTimeout = 10 * time.Second
+
+// RelyingParty takes browsers through sign-in and sign-out at the provider (OpenID Connect Core
+// 1.0 section 1.2).
+type RelyingParty struct {
+	cfg     Config
+	cookies cookies
+	// binding is that of the transactions of this configuration.
+	binding Key
+}
+
+// NewRelyingParty returns the relying party of a configuration.
+func NewRelyingParty(cfg Config) (*RelyingParty, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.measured()
+	countSignIns(cfg.Metrics)
+	p := cfg.Provider
+	return &RelyingParty{
+		cfg: cfg, cookies: cfg.cookies(),
+		binding: NewKey("transaction binding", p.Issuer(), p.ClientID(), p.RedirectURL()),
+	}, nil
+}
+
+// Format implements fmt.Formatter for every verb: fmt would print the secrets in unexported
+// fields without calling their methods.
+func (rp RelyingParty) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "relying party at "+rp.cfg.Provider.Issuer())
+}
+
+// SignInRequest is what a sign-in is for. The zero value is an ordinary one.
+type SignInRequest struct {
+	// ReturnTo is where the person is going.
+	ReturnTo ReturnPath
+	// Link is the query of the link that starts the sign-in. The hints that a link may give
+	// are passed on, and nothing else.
+	Link url.Values
+	// Demand is what the page that the person is going to asks of the sign-in.
+	Demand openid.Demand
+	// SwitchAccount asks the provider to let the person choose who signs in, even if it
+	// knows who they are.
+	SwitchAccount bool
+}
+
+// Begin starts a sign-in. It keeps the transaction in a cookie and returns the authorization
+// request, to which the browser is to be redirected. The errors are those of
+// openid.Provider.AuthorizationURL, in a *SignInError.
+func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request SignInRequest) (string, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
+	defer cancel()
+	t := rp.newTransaction(request, FromContext(ctx))
+	location, err := rp.begin(ctx, w, r, request, t)
+	if err != nil {
+		countFailedSignIn(rp.cfg.Metrics, err)
+		return "", t.failed(err)
+	}
+	rp.cfg.Metrics.GetOrCreateCounter(signInsBegun).Inc()
+	rp.cfg.Log.InfoContext(ctx, "sign-in begun", "sign_in", t.logID(), "issuer", rp.cfg.Provider.Issuer())
+	return location, nil
+}
+
+func (rp *RelyingParty) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, request SignInRequest, t *transaction) (string, error) {
+	location, err := rp.cfg.Provider.AuthorizationURL(ctx, openid.AuthorizationRequest{
+		State: t.state, Nonce: t.nonce, Verifier: t.verifier,
+		Demand: request.Demand, Link: request.Link, SwitchAccount: request.SwitchAccount,
+	})
+	if err != nil {
+		return "", err
+	}
+	return location, rp.storeTransaction(w, r, t)
+}
+
+// SignIn is a completed sign-in.
+type SignIn struct {
+	openid.SignIn
+	// ReturnTo is where the person was going.
+	ReturnTo ReturnPath
+
+	nonce    string
+	previous previousSession
+	logID    string
+}
+
+// LogID names the sign-in in logs, from its beginning to its end.
+func (in *SignIn) LogID() string { return in.logID }
+
+// Complete finishes a sign-in. It takes the transaction that the authorization response
+// belongs to and redeems the code. The *openid.Error is of one of the reasons of
+// openid.Provider.Code and Redeem, or of ReasonTransactionMissing, ReasonTransactionExpired,
+// ReasonTransactionUsed, ReasonConfigurationChanged or ReasonStoreUnavailable; it is in a
+// *SignInError if the transaction was found.
+func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
+	// A browser that goes away must not stop a sign-in half-way: the code is used up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callbackTimeout)
+	defer cancel()
+	in, err := rp.complete(ctx, w, r, response)
+	if err != nil {
+		countFailedSignIn(rp.cfg.Metrics, err)
+		return nil, err
+	}
+	rp.cfg.Metrics.GetOrCreateCounter(signInsCompleted).Inc()
+	return in, nil
+}
+
+func (rp *RelyingParty) complete(ctx context.Context, w http.ResponseWriter, r *http.Request, parameters url.Values) (*SignIn, error) {
+	response, err := openid.ParseAuthorizationResponse(parameters)
+	if err != nil {
+		return nil, err
+	}
+	t, err := rp.takeTransaction(w, r, response.State)
+	if err != nil {
+		return nil, err
+	}
+	signIn, err := rp.redeem(ctx, t, response)
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	return &SignIn{SignIn: *signIn, ReturnTo: t.returnTo, nonce: t.nonce, previous: t.previous, logID: t.logID()}, nil
+}
+
+// redeem redeems the code of a response that belongs to a transaction of this browser.
+func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response openid.AuthorizationResponse) (*openid.SignIn, error) {
+	code, err := rp.cfg.Provider.Code(ctx, response)
+	if err != nil {
+		return nil, err
+	}
+	// A response is used once (RFC 9700 section 4.2.4). The answer clears the cookie, but a
+	// second request may be on its way already.
+	first, err := rp.cfg.Store.Once(ctx, NewKey("transaction", t.state), t.started.Add(transactionLifetime+openid.Leeway))
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if !first {
+		return nil, &openid.Error{Reason: ReasonTransactionUsed}
+	}
+	return rp.cfg.Provider.Redeem(ctx, code, openid.Expected{
+		Verifier: t.verifier, Nonce: t.nonce, Demand: t.demand, Organization: t.organization,
+	})
+}
+
+const (
+	restartCookie   = "restarted"
+	restartLifetime = 2 * time.Minute
+)
+
+// MayRestart reports whether a sign-in whose transaction is lost may be started again without
+// asking the person: once in two minutes in a browser, so that a provider that answers at once
+// makes no loop. Only a response with a code qualifies; what the provider declined is for the
+// person to see.
+//
+// The restart has to prove that the browser keeps cookies; see Restarted.
+func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
+	switch openid.ReasonOf(err) {
+	case ReasonTransactionMissing, ReasonTransactionExpired, ReasonTransactionUsed, ReasonConfigurationChanged:
+	default:
+		return false
+	}
+	if response.Get("code") == "" || rp.cookies.sent(r, restartCookie) {
+		return false
+	}
+	rp.cookies.set(w, restartCookie, "1", restartLifetime, http.SameSiteLaxMode)
+	return true
+}
+
+// Restarted reports whether the browser has kept the cookie of MayRestart. Without cookies a
+// sign-in can never be finished, and would be restarted for ever.
+func (rp *RelyingParty) Restarted(r *http.Request) bool { return rp.cookies.sent(r, restartCookie) }
+
+// IsNavigation reports whether a request is a person going to a page: not a part of a page, a
+// frame, a script's fetch or a prefetch, none of which may start a sign-in. A browser too old
+// to say what it is doing passes.
+func IsNavigation(r *http.Request) bool {
+	h := r.Header
+	purpose := strings.ToLower(h.Get("Sec-Purpose") + h.Get("Purpose") + h.Get("X-Moz"))
+	if strings.Contains(purpose, "prefetch") || h.Get("HX-Request") != "" {
+		return false
+	}
+	dest, mode := h.Get("Sec-Fetch-Dest"), h.Get("Sec-Fetch-Mode")
+	return (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
+}
+
+// failed returns the error that ended a sign-in.
+func (in *SignIn) failed(err error) error { return signInFailed(err, in.logID, in.ReturnTo) }
+
+func (t *transaction) failed(err error) error { return signInFailed(err, t.logID(), t.returnTo) }
+
+func signInFailed(err error, id string, returnTo ReturnPath) error {
+	if _, ok := errors.AsType[*SignInError](err); ok {
+		return err
+	}
+	return &SignInError{ID: id, ReturnTo: returnTo, Err: err}
+}

@@ -1,0 +1,151 @@
+package authn
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"latchkey/authn/openid"
+)
+
+const (
+	// revokeTimeout bounds what a person waits for at sign-out.
+	revokeTimeout = 2 * time.Second
+
+	logoutCookie   = "logout"
+	withoutState   = "none" // in place of a state, for a sign-out that brings none back
+	logoutLifetime = 10 * time.Minute
+
+	// revocationMemory outlasts any sign-in that was under way: its transaction, and the age
+	// that an ID token may have.
+	revocationMemory = transactionLifetime + 10*time.Minute + openid.Leeway
+)
+
+// EndSessionURL returns where the browser is to be sent so that the provider's session ends
+// too, and "" if there is no such place or the provider has not been discovered. It keeps the
+// state in a cookie, for Returned.
+func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
+	request := openid.EndSessionRequest{ReturnTo: rp.cfg.Provider.PostLogoutRedirectURL(), Federated: true}
+	if session != nil {
+		request.IDTokenHint = session.tokens.IDToken
+	}
+	address, state := rp.cfg.Provider.EndSessionURL(request)
+	if address == "" {
+		return ""
+	}
+	rp.cookies.set(w, logoutCookie, cmp.Or(state, withoutState), logoutLifetime, http.SameSiteLaxMode)
+	return address
+}
+
+// Returned reports whether the browser comes back from the sign-out that EndSessionURL began:
+// the provider has then ended its session too. The state counts once. If the provider brings no
+// state back, it is enough that the browser comes back.
+func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
+	want, ok := rp.cookies.get(r, logoutCookie)
+	if !ok {
+		return false
+	}
+	rp.cookies.clear(w, logoutCookie, http.SameSiteLaxMode)
+	if want == withoutState {
+		return true
+	}
+	states := r.URL.Query()["state"]
+	return len(states) == 1 && openid.EqualSecret(states[0], want)
+}
+
+// RevokeTokens revokes a session's refresh token at the provider (RFC 7009), and with it the
+// access tokens that it gave. It waits two seconds at most. A failure is logged, and changes
+// nothing for the person, whose session has ended already.
+func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	if err := rp.cfg.Provider.Revoke(ctx, session.tokens.Refresh); err != nil {
+		rp.cfg.Log.WarnContext(ctx, "refresh token not revoked", "session", session.LogID(), "error", err)
+	}
+}
+
+// End ends a session in the store. After it has returned nil the cookie opens nothing, on any
+// node, and session has the last tokens, for RevokeTokens. The *openid.Error is of
+// ReasonStoreUnavailable.
+func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	// Another request may have refreshed them since this one loaded the session.
+	if last, err := s.load(ctx, session.record.Key, session.secret); err == nil {
+		session.tokens = last.tokens
+	}
+	if err := s.end(ctx, session.record.Key, cause, session.Expires); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// end ends a session in the store, and tells its open pages at once.
+func (s *Sessions) end(ctx context.Context, key Key, cause Cause, until time.Time) error {
+	err := s.store.End(ctx, key, cause, until)
+	if err == nil {
+		s.noteEnded(ctx, cause, key)
+	}
+	return err
+}
+
+// noteEnded tells the open pages of sessions, the metrics and the log that they were ended.
+func (s *Sessions) noteEnded(ctx context.Context, cause Cause, keys ...Key) {
+	s.watchers.wake(keys...)
+	for _, key := range keys {
+		s.metrics.GetOrCreateCounter(sessionsEndedBy(cause.String())).Inc()
+		s.log.InfoContext(ctx, "session ended", "session", logID(key), "cause", cause.String())
+	}
+}
+
+// EndAll ends the sessions that a logout token is about: with a sid those of that provider
+// session, otherwise all of the subject's (OpenID Connect Back-Channel Logout 1.0 section 2.7).
+// A sign-in that is under way at the time is refused when it completes; a later one is not
+// touched. It is no error if there is none to end. An *openid.Error of
+// openid.ReasonLogoutTokenInvalid says that the sid is of another subject.
+func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	index := OwnerKey(t.Issuer, t.Subject)
+	if t.SID != "" {
+		index = ProviderSessionKey(t.Issuer, t.SID)
+		if t.Subject != "" {
+			if err := s.checkOwner(ctx, index, OwnerKey(t.Issuer, t.Subject)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	ended, err := s.store.Revoke(ctx, index, t.IssuedAt, s.now().Add(revocationMemory))
+	s.noteEnded(ctx, CauseProvider, ended...) // also if it fails half-way
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return len(ended), nil
+}
+
+// EndProviderSession ends the sessions of one session at the provider. It stores nothing if
+// there is none: anyone can ask for it.
+func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	records, err := s.store.List(ctx, ProviderSessionKey(issuer, sid))
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return s.endRecords(ctx, records, CauseProvider)
+}
+
+func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) error {
+	records, err := s.store.List(ctx, providerSession)
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, record := range records {
+		if record.Owner != owner {
+			return &openid.Error{Reason: openid.ReasonLogoutTokenInvalid, Err: errors.New("the sid is of another subject")}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,318 @@
+package authn_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
+	"latchkey/authn/openid"
+	"latchkey/authn/storetest"
+)
+
+func openBolt(t *testing.T, path string) *boltstore.Store {
+	t.Helper()
+	store, err := boltstore.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// newSites are sites on each of the stores.
+func newSites(t *testing.T) map[string]*site {
+	t.Helper()
+	return map[string]*site{
+		"memory": newSite(t),
+		"file":   newSiteOn(t, openBolt(t, filepath.Join(t.TempDir(), "sessions.db"))),
+	}
+}
+
+func TestSE09AStolenFileSaysNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	store := openBolt(t, path)
+	s, alice := newSiteOn(t, store), newVisitor(t)
+	session, value := alice.signIn(t, s, signInOf("alice"))
+	saveValue(t, s, alice, "note", "a private note")
+	s.after(time.Hour)
+	s.Touch(t.Context(), session)
+	key := keyOf(value)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(file, key[:]) {
+		t.Fatal("the file does not hold the session: the rest would show nothing")
+	}
+	in := signInOf("alice")
+	id, secret, _ := strings.Cut(value, ".")
+	for name, text := range map[string]string{
+		"id": id, "secret": secret, "cookie": value, "access token": string(in.Tokens.Access), "refresh token": string(in.Tokens.Refresh),
+		"ID token": string(in.Tokens.IDToken), "e-mail": in.Identity.Profile.Email, "name": in.Identity.Profile.Name,
+		"subject": in.Identity.Subject, "sid": in.Identity.SID, "issuer": issuer, "a value": "private note",
+		"the application's secret": string(appSecret),
+	} {
+		forms := []string{text, hex.EncodeToString([]byte(text)), base64.StdEncoding.EncodeToString([]byte(text))}
+		if raw, err := base64.RawURLEncoding.DecodeString(text); err == nil && len(raw) == 32 {
+			forms = append(forms, string(raw), hex.EncodeToString(raw))
+		}
+		for i, form := range forms {
+			if bytes.Contains(bytes.ToLower(file), bytes.ToLower([]byte(form))) {
+				t.Errorf("the file holds the %s (form %d)", name, i)
+			}
+		}
+	}
+}
+
+func TestFM11AStoreThatCannotAnswerIsNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	store := openBolt(t, path)
+	s, alice := newSiteOn(t, store), newVisitor(t)
+	session, value := alice.signIn(t, s, signInOf("alice"))
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	header := alice.visit(t, func(w http.ResponseWriter, r *http.Request) {
+		wantOutage(t, s, session, w, r)
+	})
+	wantNoCookie(t, header)
+
+	s = s.with(t, func(c *settings) { c.Sessions.Store = openBolt(t, path) })
+	s.wantPerson(t, alice.cookie(), "alice")
+	if alice.cookie() != value {
+		t.Error("the cookie is another one after the outage")
+	}
+}
+
+// wantOutage checks that every method says that the store does not answer.
+func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWriter, r *http.Request) {
+	t.Helper()
+	outage := func(what string, err error) {
+		t.Helper()
+		wantReason(t, what, err, authn.ReasonStoreUnavailable)
+	}
+	loaded, err := s.Load(r)
+	outage("Load", err)
+	if loaded != nil {
+		t.Error("Load returned a session")
+	}
+	started, err := s.Start(w, r, signInOf("alice"))
+	outage("Start", err)
+	if started != nil {
+		t.Error("Start returned a session")
+	}
+	_, err = s.Update(r.Context(), session, func(*authn.Session) error { return nil })
+	outage("Update", err)
+	outage("End", s.End(r.Context(), session, authn.CauseSignedOut))
+	_, err = s.EndAll(r.Context(), &openid.LogoutToken{Issuer: issuer, Subject: session.Identity.Subject, IssuedAt: noon()})
+	outage("EndAll by subject", err)
+	_, err = s.EndAll(r.Context(), &openid.LogoutToken{Issuer: issuer, Subject: session.Identity.Subject, SID: session.Identity.SID, IssuedAt: noon()})
+	outage("EndAll by both", err)
+	outage("Ready", s.Ready(r.Context()))
+
+	values, err := s.Get(r, "session")
+	outage("Get", err)
+	values.Values["colour"] = "red"
+	outage("Save", s.Save(r, w, values))
+	known := r.WithContext(authn.NewContext(r.Context(), session))
+	outage("Save of a session that was loaded", s.Save(known, w, values))
+	values.Options.MaxAge = -1
+	outage("Save that ends it", s.Save(known, w, values))
+	s.Touch(r.Context(), session)
+}
+
+func TestFM11ARequestThatIsOverIsNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	for store, s := range newSites(t) {
+		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := withCookies(t, "__Host-session="+value).WithContext(ctx)
+		loaded, err := s.Load(r)
+		wantReason(t, store+": Load", err, authn.ReasonStoreUnavailable)
+		if loaded != nil {
+			t.Errorf("%s: Load returned a session", store)
+		}
+		_, err = s.Update(ctx, session, func(*authn.Session) error { return nil })
+		wantReason(t, store+": Update", err, authn.ReasonStoreUnavailable)
+		s.wantPerson(t, value, "alice")
+
+		// A sign-in and a sign-out go on when the browser is gone.
+		if _, err := s.Start(httptest.NewRecorder(), r, signInOf("alice")); err != nil {
+			t.Errorf("%s: Start: %v", store, err)
+		}
+		if err := s.End(ctx, session, authn.CauseSignedOut); err != nil {
+			t.Errorf("%s: End: %v", store, err)
+		}
+		s.wantPerson(t, value, "")
+	}
+}
+
+// stuckStore hangs for as long as it may.
+type stuckStore struct{ authn.Store }
+
+func (stuckStore) Load(ctx context.Context, _ authn.Key) (authn.Record, error) {
+	<-ctx.Done()
+	return authn.Record{}, ctx.Err()
+}
+
+func TestFM12AStoreThatHangsIsWaitedForASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSiteOn(t, stuckStore{authn.NewMemoryStore()})
+		began := time.Now()
+		session, err := s.Load(withCookies(t, "__Host-session="+madeUp))
+		wantReason(t, "Load", err, authn.ReasonStoreUnavailable)
+		if took := time.Since(began); session != nil || took != time.Second {
+			t.Errorf("Load returned %v after %s", session, took)
+		}
+	})
+}
+
+// edited is the site with the sealed part of a record changed behind its back.
+func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte) {
+	t.Helper()
+	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.Sealed = edit(bytes.Clone(record.Sealed))
+	if err := s.config.Sessions.Store.Save(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFM15ARecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) hands out one record for another.
+func TestFM15ARecordOpensUnderItsOwnKeyOnly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	_, alice := newVisitor(t).signIn(t, s, signInOf("alice"))
+	_, bob := newVisitor(t).signIn(t, s, signInOf("bob"))
+	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(alice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, aliceSecret, _ := strings.Cut(alice, ".")
+	bobID, _, _ := strings.Cut(bob, ".")
+	edited(t, s, bob, func([]byte) []byte { return record.Sealed })
+	s.wantPerson(t, bob, "")
+	s.wantPerson(t, bobID+"."+aliceSecret, "")
+
+	copied := record
+	copied.Key = keyOf(madeUp)
+	if err := s.config.Sessions.Store.Create(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	s.wantPerson(t, strings.Repeat("A", 43)+"."+aliceSecret, "")
+	s.wantPerson(t, alice, "alice")
+}
+
+func TestFM18ADamagedRecordIsNobodysAndHarmsNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	_, alice := newVisitor(t).signIn(t, s, signInOf("alice"))
+	_, bob := newVisitor(t).signIn(t, s, signInOf("bob"))
+	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(alice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range record.Sealed {
+		edited(t, s, alice, func([]byte) []byte {
+			flipped := bytes.Clone(record.Sealed)
+			flipped[at] ^= 0x20
+			return flipped
+		})
+		s.wantPerson(t, alice, "")
+		edited(t, s, alice, func([]byte) []byte { return record.Sealed[:at] })
+		s.wantPerson(t, alice, "")
+	}
+	edited(t, s, alice, func([]byte) []byte { return append(record.Sealed, 0) })
+	s.wantPerson(t, alice, "")
+	edited(t, s, alice, func([]byte) []byte { return make([]byte, 1<<20) })
+	s.wantPerson(t, alice, "")
+	s.wantPerson(t, bob, "bob")
+	edited(t, s, alice, func([]byte) []byte { return record.Sealed })
+	s.wantPerson(t, alice, "alice")
+}
+
+func TestFM23ARecordOfAnotherFormatReadsAsNone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
+	format := func(version byte) {
+		edited(t, s, value, func(sealed []byte) []byte {
+			sealed[0] = version
+			return sealed
+		})
+	}
+	for _, version := range []byte{0, 1, 3, 255} {
+		format(version)
+		s.wantPerson(t, value, "")
+		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
+		wantReason(t, "Update", err, authn.ReasonSessionEnded)
+	}
+	format(2)
+	s.wantPerson(t, value, "alice")
+}
+
+// TestAnOlderFormatIsRead opens a record that a program wrote which knew format 1 only, and
+// saves it as this one does.
+func TestAnOlderFormatIsRead(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/session-format-1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old struct{ Cookie, Sealed string }
+	if err := json.Unmarshal(file, &old); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := hex.DecodeString(old.Sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range newSites(t) {
+		t.Run(name, func(t *testing.T) {
+			record := authn.Record{
+				Key: keyOf(old.Cookie), Owner: authn.OwnerKey(issuer, "subject|alice"), Device: "a browser",
+				SignedIn: noon(), LastSeen: noon(), Expires: noon().Add(time.Hour), Sealed: sealed,
+			}
+			if err := s.config.Sessions.Store.Create(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+			alice := newVisitor(t)
+			alice.jar.SetCookies(alice.origin, []*http.Cookie{{Name: "__Host-session", Value: old.Cookie, Path: "/", Secure: true}})
+			s.wantPerson(t, old.Cookie, "alice")
+			saveValue(t, s, alice, "more", "kept since")
+			if got := loadValues(t, s, alice); got["note"] != "kept since format 1" || got["more"] != "kept since" {
+				t.Errorf("the values are %v", got)
+			}
+			saved, err := s.config.Sessions.Store.Load(t.Context(), record.Key)
+			if err != nil || saved.Sealed[0] != 2 {
+				t.Errorf("after a save the record is of format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
+			}
+		})
+	}
+}
+
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) authn.Store { return authn.NewMemoryStore() })
+}
