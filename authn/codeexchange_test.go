@@ -201,7 +201,7 @@ func TestTimeOfACallback(t *testing.T) {
 				}
 			})
 		}
-		// Whoever needs nothing of the provider is not kept waiting.
+		// A request that does not need the provider is not kept waiting.
 		if got := a.person(t).get(a.URL + "/me"); got.status != http.StatusBadRequest {
 			t.Errorf("answered %d", got.status)
 		}

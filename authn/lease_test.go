@@ -144,7 +144,7 @@ func nodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person) {
 	return one, two, b
 }
 
-// watchedStore tells whoever waits for it that somebody looks at a session.
+// watchedStore tells the test when a node loads a session.
 type watchedStore struct {
 	authn.Store
 	looks chan struct{}

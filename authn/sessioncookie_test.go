@@ -177,7 +177,7 @@ func TestCK07ACookieIsSetOnlyWhenNeededAndNeverCached(t *testing.T) {
 }
 
 // TestCK08AnApplicationSecretIsReplaced (CK-08, CF-10) counts how often a record is sealed
-// anew; TestKeyIsReplaced does the same with the whole program.
+// again; TestKeyIsReplaced does the same with the whole program.
 func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
 	t.Parallel()
 	use := func(s *site, secrets ...openid.Secret) *site {
@@ -195,7 +195,7 @@ func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
 	}
 	both.Touch(t.Context(), both.wantPerson(t, visits, "alice"))
 	if n := version(t, both, visits); n != 2 {
-		t.Errorf("sealed anew once more: version %d", n)
+		t.Errorf("sealed a second time: version %d", n)
 	}
 
 	after := use(before, appSecret)

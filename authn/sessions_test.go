@@ -309,9 +309,9 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// TestSE13APersonHasSoManySessions signs one person in again and again, without ever signing
+// TestSE13SessionsOfAPersonAreLimited signs one person in again and again, without ever signing
 // out.
-func TestSE13APersonHasSoManySessions(t *testing.T) {
+func TestSE13SessionsOfAPersonAreLimited(t *testing.T) {
 	t.Parallel()
 	signIns, limit := 10_000, 50
 	if testing.Short() || raceDetector {

@@ -69,7 +69,7 @@ func TestDemand(t *testing.T) {
 	}
 }
 
-// TestDemandIsTheRequests sends what is demanded, and nothing of what a link asks for.
+// TestDemandIsTheRequests sends the demand, and nothing that a link asks for.
 func TestDemandIsTheRequests(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{demand: openid.Demand{MaxAge: 90 * time.Second, ACR: []string{"urn:a", "urn:b"}}})
@@ -78,7 +78,7 @@ func TestDemandIsTheRequests(t *testing.T) {
 	if got := query(t, request); got.Get("max_age") != "90" || got.Get("acr_values") != "urn:a urn:b" {
 		t.Errorf("AR-15 AR-07: asked for max_age %q and acr_values %q", got.Get("max_age"), got.Get("acr_values"))
 	}
-	// Whoever carries the request can take the demand out of it, but not out of what is checked.
+	// The browser that carries the request can take the demand out of it, but not out of the check.
 	a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(-time.Hour).Unix() })
 	b.wantRefused(b.get(b.authorize(change(t, request, "max_age", "", "acr_values", ""))), openid.ReasonStepUpFailed, 1, 0)
 

@@ -106,7 +106,7 @@ func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Clai
 		for _, change := range changes {
 			switch {
 			case change.Name != claim.Name || !bytes.Equal(change.After, claim.Value):
-				// another claim, or one that the ID token has said anew since
+				// another claim, or one that a newer ID token has changed again
 			case change.Before == nil:
 				row.Change = views.ClaimNew
 			default:

@@ -56,8 +56,8 @@ func (a *App) profile(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
 }
 
-// refreshProfile asks the provider anew. Where it cannot be asked, the card stays as
-// it was and says why.
+// refreshProfile asks the provider for the current profile. If that fails, the card stays as it was
+// and says why.
 func (a *App) refreshProfile(c echo.Context) error {
 	r := c.Request()
 	s := current(c)

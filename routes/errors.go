@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,17 +81,8 @@ var failures = map[string]failure{
 	"logout_token_invalid":      unverified,
 	"access_token_invalid":      unverified,
 
-	// The provider declined (RFC 6749 section 4.1.2.1).
-	"provider_declined":          {status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in service refused", text: "It did not accept this app's request. Tell this app's operator the reference below: the cause is in the log."},
-	"access_denied":              {status: 403, level: slog.LevelInfo, remedy: startOver, heading: "You were not signed in", text: "The sign-in was cancelled or not allowed. You can try again, with another account if you have one."},
-	"login_required":             needsPerson,
-	"interaction_required":       needsPerson,
-	"account_selection_required": needsPerson,
-	"consent_required":           needsPerson,
-	"temporarily_unavailable":    providerTrouble,
-	"server_error":               providerTrouble,
-
-	// The provider cannot be used.
+	// The provider: it declined, in most cases with a code that declined knows, or it cannot be used.
+	"provider_declined":      {status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in service refused", text: "It did not accept this app's request. Tell this app's operator the reference below: the cause is in the log."},
 	"provider_unreachable":   {status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service cannot be reached", text: "It does not answer at the moment. Wait a little and try again."},
 	"provider_misconfigured": {status: 503, level: slog.LevelError, remedy: startOver, heading: "Signing in is not set up right", text: "The sign-in service and this app do not fit together. Tell this app's operator the reference below: the cause is in the log."},
 
@@ -136,6 +126,18 @@ var failures = map[string]failure{
 	"panic":          ourFault,
 }
 
+// declined says what becomes of the provider's error codes (RFC 6749 section 4.1.2.1, OpenID
+// Connect Core 1.0 section 3.1.2.6).
+var declined = map[string]failure{
+	"access_denied":              {status: 403, level: slog.LevelInfo, remedy: startOver, heading: "You were not signed in", text: "The sign-in was cancelled or not allowed. You can try again, with another account if you have one."},
+	"login_required":             needsPerson,
+	"interaction_required":       needsPerson,
+	"account_selection_required": needsPerson,
+	"consent_required":           needsPerson,
+	"temporarily_unavailable":    providerTrouble,
+	"server_error":               providerTrouble,
+}
+
 // The failures of several reasons.
 var (
 	unverified      = failure{status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in could not be verified", text: "The sign-in service's answer did not pass our checks, so you were not signed in. Try again; if it happens again, tell this app's operator the reference below."}
@@ -144,12 +146,6 @@ var (
 	notRefreshed    = failure{status: 502, level: slog.LevelWarn, remedy: startOver, heading: "The profile could not be refreshed", text: "The sign-in service did not give an answer. What you see is what was known before."}
 	ourFault        = failure{status: 500, level: slog.LevelError, remedy: reload, heading: "Something went wrong on our side", text: "It has been logged under the reference below. Try again in a moment."}
 )
-
-// declinedCodes are the provider's error codes that have a row of their own.
-var declinedCodes = []string{
-	"access_denied", "login_required", "interaction_required", "account_selection_required", "consent_required",
-	"temporarily_unavailable", "server_error",
-}
 
 // reasonOf returns the reason of an error, in logs and metrics.
 func reasonOf(err error) string {
@@ -198,8 +194,8 @@ func statusReason(status int) string {
 // describe returns what becomes of an error.
 func (a *App) describe(err error) failure {
 	reason := reasonOf(err)
-	f, ok := failures[row(reason, err)]
-	if !ok { // of a status that has no row
+	f, ok := lookup(reason, err)
+	if !ok { // a status that has no row
 		status := http.StatusInternalServerError
 		if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 			status = e.Code
@@ -231,23 +227,25 @@ func (a *App) describe(err error) failure {
 	return f
 }
 
-// row returns the row of failures for an error with a reason.
-func row(reason string, err error) string {
-	if is[*logoutRefused](err) {
-		return "logout_request_malformed"
-	}
-	if e, ok := errors.AsType[*bearerError](err); ok {
-		return e.reason()
-	}
+// lookup returns the row for an error with a reason.
+func lookup(reason string, err error) (f failure, ok bool) {
 	e, _ := errors.AsType[*openid.Error](err)
+	bearer, isBearer := errors.AsType[*bearerError](err)
 	switch {
-	case reason == string(openid.ReasonTokenRequestFailed) && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
+	case is[*logoutRefused](err):
+		reason = "logout_request_malformed"
+	case isBearer:
+		reason = bearer.reason()
+	case e != nil && e.Reason == openid.ReasonTokenRequestFailed && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
 		// The client's secret was replaced, or the client was switched off.
-		return string(openid.ReasonProviderMisconfigured)
-	case reason == string(openid.ReasonDeclined) && slices.Contains(declinedCodes, e.Code):
-		return e.Code
+		reason = string(openid.ReasonProviderMisconfigured)
+	case e != nil && e.Reason == openid.ReasonDeclined:
+		if f, ok = declined[e.Code]; ok {
+			return f, true
+		}
 	}
-	return reason
+	f, ok = failures[reason]
+	return f, ok
 }
 
 // handleError is the one place where an error becomes a status, a page and a log line. observe

@@ -17,8 +17,8 @@ import (
 const (
 	// lookInterval is how soon an open page learns what another process did.
 	lookInterval = time.Second
-	// maxStream is when a stream ends and its page asks for the next one, so that whatever
-	// a stream holds on to is let go now and then.
+	// maxStream is how long a stream lasts. Its page then asks for another one, so that nothing
+	// that a stream holds is held for ever.
 	maxStream = 15 * time.Minute
 )
 

@@ -148,7 +148,9 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 			const secret = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
 			store := authn.NewMemoryStore()
 			first, clock := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store = store }, secret)
-			second, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store, c.OpenID.Now, c.OpenID.Issuer = store, clock.Now, first.OP.Issuer }, secret)
+			second, _ := apptest.AssembleWith(t, func(c *app.Settings) {
+				c.Authn.Store, c.OpenID.Now, c.OpenID.Issuer = store, clock.Now, first.OP.Issuer
+			}, secret)
 			return first.App, second.App
 		},
 		"Redis": func(t *testing.T) (one, two *apptest.App) {

@@ -11,7 +11,6 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
-	"latchkey/views"
 )
 
 // afterSignIn is where a person goes who was not going anywhere.
@@ -163,47 +162,4 @@ func (a *App) heal(c echo.Context, err error, response url.Values) error {
 		return c.Redirect(http.StatusSeeOther, "/login?"+url.Values{"again": {"1"}, "return_to": {returnTo}}.Encode())
 	}
 	return err
-}
-
-// confirmSignOut asks. A GET must not sign anyone out: any page can make a browser send one.
-func (a *App) confirmSignOut(c echo.Context) error {
-	if current(c) == nil {
-		return c.Redirect(http.StatusSeeOther, "/signed-out")
-	}
-	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
-}
-
-// signOut ends the session here, whatever the provider does, and then at the provider.
-func (a *App) signOut(c echo.Context) error {
-	r, w := c.Request(), c.Response()
-	s := current(c)
-	if s != nil {
-		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
-			return err
-		}
-		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
-	}
-	a.Sessions.Clear(w)
-	// Without "cookies", which would clear a sign-in that is under way in another tab.
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	if s != nil {
-		a.RelyingParty.RevokeTokens(r.Context(), s)
-		if location := a.RelyingParty.EndSessionURL(w, s); location != "" {
-			return a.leave(c, location)
-		}
-	}
-	return c.Redirect(http.StatusSeeOther, "/signed-out")
-}
-
-// leave sends the browser to the provider's sign-out. If that goes on to another site, which the
-// page's form-action cannot name, browsers would block a redirect half-way: they apply form-action
-// to all redirects of a form. A page that moves on by itself is no redirect.
-func (a *App) leave(c echo.Context, location string) error {
-	if !a.FederatedLogout {
-		return c.Redirect(http.StatusSeeOther, location)
-	}
-	c.Response().Header().Set("Refresh", "0; url="+location)
-	shell := a.shell(c, "Signing out")
-	shell.Person = nil // the session has ended
-	return a.render(c, http.StatusOK, views.SigningOut(shell, location))
 }

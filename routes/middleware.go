@@ -3,7 +3,6 @@ package routes
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,54 +32,6 @@ func (a *App) recover() echo.MiddlewareFunc {
 			return errPanic
 		},
 	})
-}
-
-// contentPolicy is a Content-Security-Policy and the origins that it was made for.
-type contentPolicy struct {
-	origins []string
-	header  []string
-}
-
-// headers sets what every response carries, errors and redirects included.
-func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
-	fixed := map[string][]string{
-		"Cache-Control":                {"no-store"},
-		"Cross-Origin-Opener-Policy":   {"same-origin"},
-		"Cross-Origin-Resource-Policy": {"same-origin"},
-		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=(), payment=()"},
-		"Referrer-Policy":              {"no-referrer"},
-		"X-Content-Type-Options":       {"nosniff"},
-		"X-Frame-Options":              {"DENY"},
-	}
-	if a.BaseURL.Scheme == "https" {
-		// From the configuration, not from a header that a client could send.
-		fixed["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
-	}
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		maps.Copy(h, fixed)
-		h["Content-Security-Policy"] = a.contentPolicy()
-		return next(c)
-	}
-}
-
-// contentPolicy names what a page may load. The provider's origins are under
-// form-action because the sign-out form ends in a redirect there, and browsers apply
-// form-action to redirects.
-func (a *App) contentPolicy() []string {
-	origins := a.Provider.Origins()
-	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {
-		return p.header
-	}
-	provider := strings.Join(origins, " ")
-	pictures := strings.Join(append(slices.Clone(origins), a.PictureOrigins...), " ")
-	p := &contentPolicy{origins: slices.Clone(origins), header: []string{
-		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " + pictures +
-			"; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self' " + provider +
-			"; frame-ancestors 'none'; object-src 'none'",
-	}}
-	a.policy.Store(p)
-	return p.header
 }
 
 // limitAddress refuses an address that is longer, or has more parameters, than any useful one: the

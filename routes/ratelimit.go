@@ -56,8 +56,8 @@ func network(address netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// peerLimits are the allowances of those who came last. Where there are too many, those who
-// have not come for longest are forgotten, and begin anew.
+// peerLimits holds the limiters of the peers that were seen last. Beyond maxPeers it drops the
+// limiters of those that were not seen for longest.
 type peerLimits struct {
 	now        func() time.Time
 	mu         sync.Mutex

@@ -20,7 +20,7 @@ const (
 	buildFailure = "tmp/build-failure.txt"
 )
 
-// reload has open pages load themselves anew when another process takes this one's place,
+// reload makes open pages reload themselves when another process takes this one's place,
 // as it does after a change. It is there beside the development provider only.
 func (a *App) reload() {
 	if a.DevelopmentProvider == "" {

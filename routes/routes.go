@@ -1,5 +1,5 @@
-// Package routes is the app over HTTP: which page answers where, what stands in
-// front of it, and how an error becomes an answer. Echo lives here and nowhere else.
+// Package routes is the app over HTTP: the pages, the middleware before them, and how an error
+// becomes an answer. Echo is used here and nowhere else.
 package routes
 
 import (
@@ -32,14 +32,13 @@ type Config struct {
 	BaseURL *url.URL
 	// FrontchannelLogout serves /frontchannel-logout.
 	FrontchannelLogout bool
-	// FederatedLogout says that a sign-out goes on from the provider to others.
+	// FederatedLogout says that a sign-out goes on from the provider to the one that it asked.
 	FederatedLogout bool
-	// PictureOrigins are the origins that pictures of people may be shown from,
-	// beside the provider's own.
+	// PictureOrigins are the origins of people's pictures, beside the provider's own.
 	PictureOrigins []string
 	// DevelopmentProvider is the address of the built-in provider; "" with a real one.
 	DevelopmentProvider string
-	// TrustedProxies may say whom they forward for.
+	// TrustedProxies are the proxies whose X-Forwarded-For counts.
 	TrustedProxies []netip.Prefix
 
 	Now func() time.Time
@@ -57,44 +56,47 @@ type App struct {
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
-	process     string // that pages load themselves anew without; "" where they do not
+	process     string // a page reloads itself when another process answers; "" if pages do not
 }
 
 const (
-	// maxBody bounds a request's body: the largest that anybody has reason to send is a
-	// logout token.
+	// maxBody bounds a request's body. The largest useful one is a logout token.
 	maxBody = "64K"
-	// maxAddress, in bytes, and maxParameters bound a request's path and query: the longest
-	// that anybody has reason to send is an authorization response.
+	// maxAddress, in bytes, and maxParameters bound a request's path and query. The longest
+	// useful ones are those of an authorization response.
 	maxAddress, maxParameters = 8 << 10, 100
 )
 
-// New returns the app. The middleware order and the route table are all here.
+// New returns the app.
 func New(cfg Config) *App {
 	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
-	e := a.echo
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()
 	}
 	a.registerMetrics()
-	e.HTTPErrorHandler = a.handleError
-	e.IPExtractor = a.clientAddress()
+	a.echo.HTTPErrorHandler = a.handleError
+	a.echo.IPExtractor = a.clientAddress()
+	a.route(a.echo)
+	a.durations.routes = patterns(a.echo)
+	return a
+}
 
+// route sets up the middleware and the routes: their order and the whole table.
+func (a *App) route(e *echo.Echo) {
 	e.Use(a.identify, a.observe, a.recover(), a.headers, limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
-	e.Match(reading, static.Prefix+"*", echo.WrapHandler(cfg.Assets))
-	e.Match(reading, "/favicon.ico", echo.WrapHandler(cfg.Assets.Unhashed("icon.svg")))
-	e.Match(reading, "/robots.txt", echo.WrapHandler(cfg.Assets.Unhashed("robots.txt")))
-	// The token that it brings is the check, whoever sends it (see backchannelLogout).
+	e.Match(reading, static.Prefix+"*", echo.WrapHandler(a.Assets))
+	e.Match(reading, "/favicon.ico", echo.WrapHandler(a.Assets.Unhashed("icon.svg")))
+	e.Match(reading, "/robots.txt", echo.WrapHandler(a.Assets.Unhashed("robots.txt")))
+	// The logout token is the check, whatever its origin (see backchannelLogout).
 	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
-	// A visitor may be signed in here; a person must be; and some things ask that they have
-	// signed in recently, or that their claims say what they may do. (An Echo group would
-	// answer 404 where a route takes another method.)
-	visitor := []echo.MiddlewareFunc{session.Middleware(cfg.Sessions), a.session}
+	// A visitor may be signed in, a person must be. Some routes require a recent sign-in, or
+	// claims. (An Echo group would answer 404 where a route has another method.)
+	visitor := []echo.MiddlewareFunc{session.Middleware(a.Sessions), a.session}
 	limited := []echo.MiddlewareFunc{a.limitSignIns()}
 	signingIn := append(limited, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
@@ -107,7 +109,7 @@ func New(cfg Config) *App {
 	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
 	e.POST("/logout", a.signOut, visitor...)
 	e.GET("/signed-out", a.signedOut, visitor...)
-	e.Match(reading, "/events", a.events) // looks for the session itself, and never touches it
+	e.Match(reading, "/events", a.events) // loads the session itself, and does not touch it
 	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
 	e.POST("/session/extend", a.extend, person...)
 
@@ -123,31 +125,29 @@ func New(cfg Config) *App {
 	a.gallery()
 	a.reload()
 
-	// An API is for people who are signed in and for programs that have an access token.
+	// An API is for people who are signed in and for programs with an access token.
 	e.Match(reading, "/api/me", a.me, a.api)
 
-	if cfg.Provider.FormPost() {
+	if a.Provider.FormPost() {
 		// The provider's page posts here from its own origin; the state in the
 		// transaction is the check (see authn.RelyingParty.Complete).
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
 		e.POST("/callback", a.callback, signingIn...)
 	}
-	if cfg.FrontchannelLogout {
+	if a.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
 	}
-	a.durations.routes = patterns(e)
-	return a
 }
 
-// reading are the methods that a page answers to.
+// reading are the methods of a request for a page.
 var reading = []string{http.MethodGet, http.MethodHead}
 
 // ServeHTTP implements http.Handler.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
 
-// Drain makes the app report that it is not ready, so that no new requests are sent
-// here while the last are answered, and ends the event streams, which no server could
-// wait for.
+// Drain makes the app report that it is not ready, so that load balancers send no new requests
+// while it answers the last ones. It also ends the event streams, which no server could wait
+// for.
 func (a *App) Drain() {
 	if !a.draining.Swap(true) {
 		close(a.stopping)

@@ -172,7 +172,7 @@ func FuzzClaims(f *testing.F) {
 				t.Fatalf("List reads %q as %s, encoding/json as %s", claim.Name, claim.Value, value)
 			}
 		}
-		// Whoever decodes into a struct, case aside, must read the same.
+		// A reader that decodes into a struct, which ignores case, must read the same.
 		var folded struct {
 			Sub json.RawMessage `json:"sub"`
 			Exp json.RawMessage `json:"exp"`

@@ -117,8 +117,8 @@ func strangeKeys() []any {
 	}
 }
 
-// TestPoisonedKeySet signs somebody in, lets the key set be fetched anew when it is of
-// no use, and signs somebody else in with a key that is known.
+// TestPoisonedKeySet signs a person in, makes the client fetch a key set that is useless, and
+// signs another person in with a key that it knows.
 func TestPoisonedKeySet(t *testing.T) {
 	t.Parallel()
 	tooMany := make([]any, 10_000)

@@ -16,7 +16,7 @@ func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	page := apptest.ReadFile(t, "docs/operations.md")
 	var source strings.Builder
-	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "routes/*.go"} {
+	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "authn/openid/*.go", "routes/*.go"} {
 		files, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -43,10 +43,12 @@ func TestOperationsPage(t *testing.T) {
 		}
 	}
 	reasons, _, _ := strings.Cut(rest, "## Metrics")
-	given := regexp.MustCompile(`(?:reason: +|Reason += +|f\.reason = )"([a-z_]+)"`).FindAllStringSubmatch(source.String(), -1)
-	for _, reason := range given {
-		if !strings.Contains(reasons, "`"+reason[1]+"`") {
-			t.Errorf("docs/operations.md does not explain the reason %s", reason[1])
+	rows, codes, _ := strings.Cut(source.String(), "\nvar declined = ") // the provider's codes are no reasons
+	_, after, _ := strings.Cut(codes, "\n}\n")
+	given := regexp.MustCompile(`(?m)Reason += +"([a-z_]+)"|^\t"([a-z_]+)": +(?:\{status|\w+,$)`).FindAllStringSubmatch(rows+after, -1)
+	for _, match := range given {
+		if reason := match[1] + match[2]; !strings.Contains(reasons, "`"+reason+"`") {
+			t.Errorf("docs/operations.md does not explain the reason %s", reason)
 		}
 	}
 	if listed < 20 || len(given) < 30 {

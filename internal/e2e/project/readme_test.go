@@ -27,6 +27,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/authn/storetest"
 	"latchkey/views"
 )

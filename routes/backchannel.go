@@ -56,7 +56,7 @@ func (a *App) backchannelLogout(c echo.Context) error {
 
 // frontchannelLogout is the same in a frame of the provider's page, in the person's
 // browser (OpenID Connect Front-Channel Logout 1.0 section 3). A browser sends no cookie
-// of ours into that frame, so issuer and sid must name the session; without both,
+// into that frame, so issuer and sid must name the session; without both,
 // anybody's page could sign people out.
 func (a *App) frontchannelLogout(c echo.Context) error {
 	ctx := c.Request().Context()
