@@ -25,7 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	default:
-		fmt.Fprintln(os.Stderr, "latchkey:", err)
+		fmt.Fprintf(os.Stderr, "latchkey: %v\n", err)
 		os.Exit(1)
 	}
 }

@@ -35,19 +35,28 @@ type Config struct {
 	Metrics *metrics.Set
 }
 
-func (c Config) validate() error {
-	var faults []error
-	fault := func(text string) { faults = append(faults, fmt.Errorf("authn: %s", text)) }
-	if c.Provider == nil || c.Keys == nil || c.Store == nil || c.Now == nil || c.Log == nil {
-		fault("provider, keys, store, clock and log are needed")
+// Faults returns the faults of the settings, which come from an operator.
+func (c Config) Faults() (f openid.Faults) {
+	if c.Idle < time.Second {
+		f.Add("Idle", fmt.Sprintf("is %s", c.Idle), "make it a second or more")
 	}
-	if c.Idle <= 0 || c.Absolute < c.Idle {
-		fault("the idle timeout must be positive and no longer than the absolute timeout")
+	if c.Absolute < c.Idle {
+		f.Add("Absolute", fmt.Sprintf("is %s, shorter than the idle timeout of %s", c.Absolute, c.Idle), "make it no shorter than the idle timeout")
 	}
 	if c.SessionsPerPerson < 1 {
-		fault("a person must be allowed a session")
+		f.Add("SessionsPerPerson", fmt.Sprintf("is %d", c.SessionsPerPerson), "make it 1 or more")
 	}
-	return errors.Join(faults...)
+	return f
+}
+
+func (c Config) validate() error {
+	if faults := c.Faults(); len(faults) > 0 {
+		return fmt.Errorf("authn: %w", faults)
+	}
+	if c.Provider == nil || c.Keys == nil || c.Store == nil || c.Now == nil || c.Log == nil {
+		return errors.New("authn: provider, keys, store, clock and log are needed")
+	}
+	return nil
 }
 
 // measured returns the configuration with metrics, and with a store whose calls are measured.

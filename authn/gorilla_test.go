@@ -128,7 +128,9 @@ func TestFlashesAreShownOnce(t *testing.T) {
 	}
 }
 
-func TestSE08TwoSavesMergeByKey(t *testing.T) {
+// TestTwoSavesMergeByKey (SE-08) saves the values of two requests that loaded the same
+// version.
+func TestTwoSavesMergeByKey(t *testing.T) {
 	t.Parallel()
 	for name, loadFirst := range map[string]bool{"with a middleware that loads": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +188,8 @@ func (v openedValues) save(t *testing.T) {
 	}
 }
 
-func TestSE08ConcurrentSavesLoseNothing(t *testing.T) {
+// TestConcurrentSavesLoseNothing (SE-08) saves different values from several goroutines.
+func TestConcurrentSavesLoseNothing(t *testing.T) {
 	t.Parallel()
 	const workers = 10
 	for _, s := range newSites(t) {

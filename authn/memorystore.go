@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// MemoryStore is a Store in the memory of this process: sessions end with it.
+// MemoryStore is a Store in the memory of this process. Its sessions end with the process.
 type MemoryStore struct {
 	mu      sync.Mutex
 	records map[Key]Record
-	// byIndex finds records by Owner and by ProviderSession.
+	// byIndex lists the keys of records by Owner and by ProviderSession.
 	byIndex map[Key]map[Key]struct{}
 	ended   map[Key]ending // by session key
 	revoked map[Key]revocation
 	once    map[Key]time.Time // key -> until
 }
 
-// ending remembers an ended session.
+// ending records that a session has ended.
 type ending struct {
 	cause Cause
 	until time.Time
 }
 
-// revocation refuses sign-ins of an owner or a provider session up to a moment.
+// revocation refuses sign-ins of an owner or a provider session up to a certain time.
 type revocation struct {
 	notAfter time.Time
 	until    time.Time
@@ -139,7 +139,7 @@ func (s *MemoryStore) End(ctx context.Context, key Key, cause Cause, until time.
 	return nil
 }
 
-// end drops a record and remembers that it has ended. The caller holds the lock.
+// end drops a record and records that the session has ended. The caller holds the lock.
 func (s *MemoryStore) end(key Key, cause Cause, until time.Time) {
 	s.drop(key)
 	e, ok := s.ended[key]
@@ -193,7 +193,7 @@ func (s *MemoryStore) List(ctx context.Context, index Key) ([]Record, error) {
 		r.Sealed = nil
 		list = append(list, r)
 	}
-	// The provider counts in seconds; the keys keep the order of a tie from changing.
+	// Sign-in times have whole seconds, so order equal ones by key to keep the list stable.
 	slices.SortFunc(list, func(a, b Record) int {
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})

@@ -8,7 +8,9 @@ import (
 	"latchkey/authn"
 )
 
-func TestHB20ReturnPaths(t *testing.T) {
+// TestReturnPaths (HB-20) parses the paths that must be refused and those that must be
+// accepted.
+func TestReturnPaths(t *testing.T) {
 	t.Parallel()
 	for _, c := range refusedPaths() {
 		if got, ok := authn.ParseReturnPath(c.raw); ok || !got.IsZero() || got.String() != "/" {

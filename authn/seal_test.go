@@ -39,7 +39,8 @@ func TestNewKeys(t *testing.T) {
 	}
 }
 
-func TestCK09WhatItTakesToOpenASeal(t *testing.T) {
+// TestSealIsBound (CK-09) opens a seal with another secret, purpose, salt or additional data.
+func TestSealIsBound(t *testing.T) {
 	t.Parallel()
 	var (
 		plain      = []byte("what nobody else may read")

@@ -78,7 +78,9 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
-func TestCK03TheCookieNeverGrows(t *testing.T) {
+// TestCookieSizeIsConstant (CK-03) checks that large claims and tokens do not make the
+// cookie longer.
+func TestCookieSizeIsConstant(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	small, _ := startCookie(t, s, signInOf("alice"))
@@ -95,7 +97,9 @@ func TestCK03TheCookieNeverGrows(t *testing.T) {
 	}
 }
 
-func TestCK04TheServersTimeCounts(t *testing.T) {
+// TestCookieLifetimeIsCheckedOnTheServer (CK-04) keeps a cookie for longer than the session
+// lasts.
+func TestCookieLifetimeIsCheckedOnTheServer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).with(t, func(c *settings) { c.Sessions.Idle, c.Sessions.Absolute = time.Minute, 90*time.Second+time.Millisecond })
 	got, _ := startCookie(t, s, signInOf("alice"))
@@ -108,7 +112,9 @@ func TestCK04TheServersTimeCounts(t *testing.T) {
 	s.wantPerson(t, got.Value, "")
 }
 
-func TestCK06TwoCookiesOfOneNameAreNone(t *testing.T) {
+// TestDuplicateCookiesAreRejected (CK-06) sends two cookies with the name of the session
+// cookie.
+func TestDuplicateCookiesAreRejected(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	alice, _ := startCookie(t, s, signInOf("alice"))
@@ -137,7 +143,9 @@ func TestCK06TwoCookiesOfOneNameAreNone(t *testing.T) {
 	}
 }
 
-func TestCK07ACookieIsSetOnlyWhenNeededAndNeverCached(t *testing.T) {
+// TestCookieIsSetOnlyWhenNeeded (CK-07) checks when a response sets the cookie, and that no
+// cache keeps that response.
+func TestCookieIsSetOnlyWhenNeeded(t *testing.T) {
 	t.Parallel()
 	s, alice := newSite(t), newVisitor(t)
 	_, started := startCookie(t, s, signInOf("alice"))
@@ -176,9 +184,9 @@ func TestCK07ACookieIsSetOnlyWhenNeededAndNeverCached(t *testing.T) {
 	wantNoCookie(t, header)
 }
 
-// TestCK08AnApplicationSecretIsReplaced (CK-08, CF-10) counts how often a record is sealed
+// TestSecretRotation (CK-08, CF-10) counts how often a record is sealed
 // again; TestKeyIsReplaced does the same with the whole program.
-func TestCK08AnApplicationSecretIsReplaced(t *testing.T) {
+func TestSecretRotation(t *testing.T) {
 	t.Parallel()
 	use := func(s *site, secrets ...openid.Secret) *site {
 		return s.with(t, func(c *settings) { c.Sessions.Keys = newKeys(t, secrets...) })

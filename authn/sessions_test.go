@@ -16,7 +16,8 @@ import (
 // madeUp is a cookie's value of the right form that nobody gave out.
 const madeUp = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
 
-func TestSE01EverySignInHasANewID(t *testing.T) {
+// TestSignInCreatesANewID (SE-01) signs one person in repeatedly in one browser.
+func TestSignInCreatesANewID(t *testing.T) {
 	t.Parallel()
 	s, alice := newSite(t), newVisitor(t)
 	_, before := alice.signIn(t, s, signInOf("alice"))
@@ -39,7 +40,9 @@ func TestSE01EverySignInHasANewID(t *testing.T) {
 	}
 }
 
-func TestSE01APlantedCookieIsWorthNothingAfterASignIn(t *testing.T) {
+// TestPlantedCookieIsRejected (SE-01) signs in on a browser in which an attacker has set
+// the session cookie.
+func TestPlantedCookieIsRejected(t *testing.T) {
 	t.Parallel()
 	mallory := newVisitor(t)
 	s := newSite(t)
@@ -56,9 +59,9 @@ func TestSE01APlantedCookieIsWorthNothingAfterASignIn(t *testing.T) {
 	}
 }
 
-// TestDV05ASessionOfAnotherIssuerOpensNothing changes the provider and keeps the store and
+// TestSessionOfAnotherIssuerIsRejected (DV-05) changes the provider and keeps the store and
 // the keys.
-func TestDV05ASessionOfAnotherIssuerOpensNothing(t *testing.T) {
+func TestSessionOfAnotherIssuerIsRejected(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, value := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -73,7 +76,8 @@ func TestDV05ASessionOfAnotherIssuerOpensNothing(t *testing.T) {
 	}
 }
 
-func TestSE02WhatTheStoreDoesNotKnowIsNeverAdopted(t *testing.T) {
+// TestUnknownSessionIsNotAdopted (SE-02) sends cookies whose sessions the store does not hold.
+func TestUnknownSessionIsNotAdopted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, expired := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -109,7 +113,8 @@ func TestSE02WhatTheStoreDoesNotKnowIsNeverAdopted(t *testing.T) {
 	}
 }
 
-func TestSE03AVisitorHasNoRecord(t *testing.T) {
+// TestVisitorHasNoRecord (SE-03) checks that only a sign-in creates a record.
+func TestVisitorHasNoRecord(t *testing.T) {
 	t.Parallel()
 	s, visitor := newSite(t), newVisitor(t)
 	for range 100 {
@@ -137,7 +142,9 @@ func TestSE03AVisitorHasNoRecord(t *testing.T) {
 	}
 }
 
-func TestSE05NoCookieIsAnError(t *testing.T) {
+// TestInvalidCookieIsAnonymous (SE-05) sends cookies that open no session. None of them is
+// an error.
+func TestInvalidCookieIsAnonymous(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, good := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -188,7 +195,9 @@ func mutate(random *rand.Rand, text string) string {
 	}
 }
 
-func TestSE11ASignInAsAnotherPersonLeavesNothingOfTheFirst(t *testing.T) {
+// TestSignInAsAnotherPersonReplacesTheSession (SE-11) signs two people in on one browser,
+// one after the other.
+func TestSignInAsAnotherPersonReplacesTheSession(t *testing.T) {
 	t.Parallel()
 	s, shared := newSite(t), newVisitor(t)
 	_, first := shared.signIn(t, s, signInOf("alice"))
@@ -222,7 +231,8 @@ func TestSE11ASignInAsAnotherPersonLeavesNothingOfTheFirst(t *testing.T) {
 	s.wantPerson(t, second, "bob")
 }
 
-func TestSE17OnlyTheCookieHeaderCounts(t *testing.T) {
+// TestOnlyTheCookieHeaderCounts (SE-17) sends the value of a valid cookie in other places.
+func TestOnlyTheCookieHeaderCounts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, value := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -309,9 +319,9 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// TestSE13SessionsOfAPersonAreLimited signs one person in again and again, without ever signing
+// TestSessionsOfAPersonAreLimited (SE-13) signs one person in repeatedly, without signing
 // out.
-func TestSE13SessionsOfAPersonAreLimited(t *testing.T) {
+func TestSessionsOfAPersonAreLimited(t *testing.T) {
 	t.Parallel()
 	signIns, limit := 10_000, 50
 	if testing.Short() || raceDetector {

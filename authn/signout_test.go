@@ -32,7 +32,8 @@ func people(t *testing.T, s *site) map[string]string {
 	return cookies
 }
 
-func TestLB08WhatALogoutTokenEnds(t *testing.T) {
+// TestEndAllByLogoutToken (LB-08) checks which sessions a logout token ends.
+func TestEndAllByLogoutToken(t *testing.T) {
 	t.Parallel()
 	in := signInOf("alice").Identity
 	for _, c := range []struct {
@@ -147,11 +148,11 @@ func wantRefused(t *testing.T, store string, s *site, value string) {
 	wantNoCookie(t, w.Header())
 }
 
-// TestLB18NothingIsLeftOfAnEndedSession (LB-18) looks for the tokens of a session that the
+// TestEndedSessionLeavesNoTokens (LB-18) looks for the tokens of a session that the
 // provider has ended: the store has none, and nobody gets to use them. They are dropped and
 // not revoked: only the person's cookie opens them, and the provider knows of the end. Where
 // the person ends it, they are revoked (LR-05, RT-12).
-func TestLB18NothingIsLeftOfAnEndedSession(t *testing.T) {
+func TestEndedSessionLeavesNoTokens(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
 		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))

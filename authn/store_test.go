@@ -40,7 +40,9 @@ func newSites(t *testing.T) map[string]*site {
 	}
 }
 
-func TestSE09AStolenFileSaysNothing(t *testing.T) {
+// TestStolenFileRevealsNothing (SE-09) searches the file of the store for everything that
+// is private.
+func TestStolenFileRevealsNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sessions.db")
 	store := openBolt(t, path)
@@ -80,7 +82,9 @@ func TestSE09AStolenFileSaysNothing(t *testing.T) {
 	}
 }
 
-func TestFM11AStoreThatCannotAnswerIsNotAnAnswer(t *testing.T) {
+// TestStoreOutageIsAnError (FM-11) closes the store. Every method reports the outage, and
+// the cookie stays.
+func TestStoreOutageIsAnError(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sessions.db")
 	store := openBolt(t, path)
@@ -138,7 +142,9 @@ func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWr
 	s.Touch(r.Context(), session)
 }
 
-func TestFM11ARequestThatIsOverIsNotAnAnswer(t *testing.T) {
+// TestCanceledRequestIsAnError (FM-11) loads a session for a canceled request. The result
+// is an error, not an anonymous visitor.
+func TestCanceledRequestIsAnError(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
 		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -173,7 +179,8 @@ func (stuckStore) Load(ctx context.Context, _ authn.Key) (authn.Record, error) {
 	return authn.Record{}, ctx.Err()
 }
 
-func TestFM12AStoreThatHangsIsWaitedForASecond(t *testing.T) {
+// TestHangingStoreTimesOut (FM-12) has a store that never returns.
+func TestHangingStoreTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSiteOn(t, stuckStore{authn.NewMemoryStore()})
@@ -199,8 +206,8 @@ func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte
 	}
 }
 
-// TestFM15ARecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) hands out one record for another.
-func TestFM15ARecordOpensUnderItsOwnKeyOnly(t *testing.T) {
+// TestRecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) hands out one record for another.
+func TestRecordOpensUnderItsOwnKeyOnly(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, alice := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -224,7 +231,9 @@ func TestFM15ARecordOpensUnderItsOwnKeyOnly(t *testing.T) {
 	s.wantPerson(t, alice, "alice")
 }
 
-func TestFM18ADamagedRecordIsNobodysAndHarmsNobody(t *testing.T) {
+// TestDamagedRecordIsAnonymous (FM-18) damages a record. Its cookie opens nothing, and
+// other sessions are not affected.
+func TestDamagedRecordIsAnonymous(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	_, alice := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -252,7 +261,9 @@ func TestFM18ADamagedRecordIsNobodysAndHarmsNobody(t *testing.T) {
 	s.wantPerson(t, alice, "alice")
 }
 
-func TestFM23ARecordOfAnotherFormatReadsAsNone(t *testing.T) {
+// TestRecordOfAnotherFormatIsAnonymous (FM-23) has records in formats that this program
+// does not know.
+func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	session, value := newVisitor(t).signIn(t, s, signInOf("alice"))

@@ -13,7 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-func TestSE04Lifetimes(t *testing.T) {
+// TestTimeouts (SE-04) checks the idle timeout and the absolute timeout to the microsecond.
+func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	const (
 		hour   = time.Hour
@@ -76,7 +77,9 @@ func TestSE04Lifetimes(t *testing.T) {
 	}
 }
 
-func TestSE04WhatIsNoPersonMovesNoEnd(t *testing.T) {
+// TestOnlyTouchExtendsTheIdleTimeout (SE-04) changes a session without a request from the
+// person.
+func TestOnlyTouchExtendsTheIdleTimeout(t *testing.T) {
 	t.Parallel()
 	s, alice := newSite(t), newVisitor(t)
 	_, value := alice.signIn(t, s, signInOf("alice"))
@@ -92,7 +95,8 @@ func TestSE04WhatIsNoPersonMovesNoEnd(t *testing.T) {
 	s.wantPerson(t, value, "")
 }
 
-func TestSE04TimesOfASession(t *testing.T) {
+// TestTimesOfASession (SE-04) checks the times that a session reports.
+func TestTimesOfASession(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	started, value := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -119,7 +123,8 @@ func TestSE04TimesOfASession(t *testing.T) {
 	}
 }
 
-func TestSE07NothingBringsAnEndedSessionBack(t *testing.T) {
+// TestEndedSessionStaysEnded (SE-07) writes to a session after its end.
+func TestEndedSessionStaysEnded(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(t *testing.T, s *site, session *authn.Session){
 		"End": func(t *testing.T, s *site, session *authn.Session) {
@@ -171,7 +176,8 @@ func TestSE07NothingBringsAnEndedSessionBack(t *testing.T) {
 	}
 }
 
-func TestSE07ASlowUpdateDoesNotReviveWhatEndedMeanwhile(t *testing.T) {
+// TestSlowUpdateDoesNotReviveASession (SE-07) ends a session while an update is running.
+func TestSlowUpdateDoesNotReviveASession(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
 		session, value := newVisitor(t).signIn(t, s, signInOf("alice"))
@@ -189,7 +195,8 @@ func TestSE07ASlowUpdateDoesNotReviveWhatEndedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestSE08ConcurrentChangesLoseNothing(t *testing.T) {
+// TestConcurrentUpdatesLoseNothing (SE-08) updates one session from several goroutines.
+func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	t.Parallel()
 	const workers = 10
 	for store, s := range newSites(t) {

@@ -9,8 +9,8 @@ import (
 	"latchkey/views"
 )
 
-// administrator is the rule of the admin page. The development provider's Rosa Ruiz has this
-// claim; at your provider it has another name.
+// administrator is the rule for the admin page. At the development provider, Rosa Ruiz meets
+// it. Your provider uses another name for the claim.
 func administrator() authn.Rule { return authn.Includes("https://latchkey.example/roles", "admin") }
 
 // admin shows the state of the app to its administrators.

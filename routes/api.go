@@ -14,16 +14,16 @@ import (
 	"latchkey/authn/openid"
 )
 
-// apiError is an error of an API route. The answer is problem+json, whatever the client accepts.
+// apiError is an error of an API route. The response is problem+json, whatever the client accepts.
 type apiError struct{ err error }
 
 func (e *apiError) Error() string { return e.err.Error() }
 func (e *apiError) Unwrap() error { return e.err }
 
-// bearerError is a refusal with an error code of RFC 6750 section 3.1.
+// bearerError is a refusal with an error code from RFC 6750 section 3.1.
 type bearerError struct {
 	code  string // "" if there were no credentials
-	scope string // the scope that is missing, with insufficient_scope
+	scope string // the scopes that the route requires, with insufficient_scope
 	err   error
 }
 
@@ -32,7 +32,7 @@ func (e *bearerError) reason() string { return cmp.Or(e.code, "no_credentials") 
 func (e *bearerError) Error() string { return "routes: API: " + e.err.Error() }
 func (e *bearerError) Unwrap() error { return e.err }
 
-// challenge returns the WWW-Authenticate header of the refusal (RFC 6750 section 3).
+// challenge returns the value of the WWW-Authenticate header (RFC 6750 section 3).
 func (e *bearerError) challenge(realm string) string {
 	text := `Bearer realm="` + realm + `"`
 	if e.code != "" {
@@ -48,7 +48,8 @@ func invalidRequest(text string) *bearerError {
 	return &bearerError{code: "invalid_request", err: errors.New(text)}
 }
 
-// writeAPIError answers with problem+json, and with a challenge for a caller without a valid token.
+// writeAPIError answers with problem+json, and adds a challenge if the bearer token is missing or
+// refused.
 func (a *App) writeAPIError(c echo.Context, f failure, err error) error {
 	if refused, ok := errors.AsType[*bearerError](err); ok {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, refused.challenge(a.BaseURL.String()))
@@ -56,12 +57,11 @@ func (a *App) writeAPIError(c echo.Context, f failure, err error) error {
 	return a.writeProblem(c, f)
 }
 
-// api comes before every API route. It lets through a caller who has an access token or is
-// signed in, and puts them into the request's context (see authn.CallerFrom). If a token was
-// sent it counts, and a session that the browser sent with it does not: a bad token is refused
-// even if someone is signed in.
+// api comes before every API route. It accepts a caller with an access token or a session, and
+// puts the caller into the request's context (see authn.CallerFrom). If the request has a token,
+// api ignores the session: it refuses a bad token even from a browser that is signed in.
 //
-// A call does not restart the idle timeout: scripts call APIs without a person.
+// A call does not restart the idle timeout, because scripts call APIs without a person.
 func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Header()["Vary"] = []string{"Authorization, Cookie"}
@@ -78,7 +78,7 @@ func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// caller finds out who sent a request.
+// caller returns the sender of a request.
 func (a *App) caller(r *http.Request) (*authn.Caller, error) {
 	token, err := bearerToken(r)
 	if err != nil {
@@ -97,8 +97,8 @@ func (a *App) caller(r *http.Request) (*authn.Caller, error) {
 	return &authn.Caller{Token: t}, nil
 }
 
-// callerBySession accepts the session's cookie from this app's own pages and from a person who
-// types the address. Another site's page may make a browser send the cookie, and is refused.
+// callerBySession accepts the session cookie from this app's own pages and from a person who types
+// the address. It refuses the pages of other sites, which can make a browser send the cookie.
 func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	s, err := a.Sessions.Load(r)
 	switch {
@@ -112,11 +112,11 @@ func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	return &authn.Caller{Session: s}, nil
 }
 
-// bearerToken returns the access token of a request, or "" if it has none. It accepts one in the
-// Authorization header alone: a URL ends up in logs (RFC 6750 sections 2.3 and 5.3).
+// bearerToken returns the access token of a request, or "" if it has none. It accepts a token only
+// in the Authorization header, because URLs end up in logs (RFC 6750 sections 2.3 and 5.3).
 func bearerToken(r *http.Request) (string, error) {
 	if err := r.ParseForm(); err != nil {
-		return "", invalidRequest("the query or the form cannot be read")
+		return "", invalidRequest("the query or the form is malformed")
 	}
 	if r.Form.Has("access_token") {
 		return "", invalidRequest("an access token is in the query or in the form")
@@ -127,16 +127,16 @@ func bearerToken(r *http.Request) (string, error) {
 	}
 	scheme, token, _ := strings.Cut(strings.Join(headers, ""), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", nil // it may be a proxy's
+		return "", nil // these may be credentials for a proxy
 	}
 	token = strings.TrimLeft(token, " ")
 	if !isB64Token(token) {
-		return "", invalidRequest("the Authorization header has no bearer token, or not one alone")
+		return "", invalidRequest("the Authorization header does not hold exactly one bearer token")
 	}
 	return token, nil
 }
 
-// isB64Token reports whether a text can be a bearer token (RFC 6750 section 2.1).
+// isB64Token reports whether s has the syntax of a bearer token (RFC 6750 section 2.1).
 func isB64Token(s string) bool {
 	s = strings.TrimRight(s, "=")
 	strange := func(r rune) bool {
@@ -145,9 +145,9 @@ func isB64Token(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, strange)
 }
 
-// requireScope refuses an access token that lacks one of these scopes. A session needs none: a
-// scope says what a person lets a client do on their behalf, and here they act themselves. It
-// comes after api.
+// requireScope refuses an access token that lacks one of these scopes. A session needs no scope: a
+// scope limits what a client may do on a person's behalf, and with a session the person acts.
+// requireScope comes after api.
 func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -168,23 +168,23 @@ func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 	}
 }
 
-// me is the answer of GET /api/me. It contains nothing of a token.
+// me is the response of GET /api/me. It contains nothing of a token.
 type me struct {
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
-	// Name and the fields below it are missing if the provider does not send them.
+	// Name, Email, EmailVerified and Picture are missing if the provider does not send them.
 	Name          string `json:"name,omitempty"`
 	Email         string `json:"email,omitempty"`
 	EmailVerified *bool  `json:"email_verified,omitempty"`
 	Picture       string `json:"picture,omitempty"`
-	// AuthenticatedBy is "session" or "access_token"; ClientID is the holder of the token.
+	// AuthenticatedBy is "session" or "access_token". ClientID is the client that holds the token.
 	AuthenticatedBy string    `json:"authenticated_by"`
 	ClientID        string    `json:"client_id,omitempty"`
 	Scopes          []string  `json:"scopes"`
 	Expires         time.Time `json:"expires_at"`
 }
 
-// me says who is calling.
+// me answers with the caller's identity.
 func (a *App) me(c echo.Context) error {
 	caller := authn.CallerFrom(c.Request().Context())
 	answer := me{

@@ -12,25 +12,25 @@ import (
 	"latchkey/authn/openid"
 )
 
-// logoutTimeout is how long a provider waits for the answer to a logout token.
+// logoutTimeout bounds the handling of a logout token, because the provider waits for the response.
 const logoutTimeout = 2 * time.Second
 
-// logoutRefused is a refused back-channel logout.
+// logoutRefused is the error of a back-channel logout that is refused.
 type logoutRefused struct{ err error }
 
 func (e *logoutRefused) Error() string { return "routes: back-channel logout: " + e.err.Error() }
 func (e *logoutRefused) Unwrap() error { return e.err }
 
-// writeLogoutRefused answers with 400, whatever the cause (OpenID Connect Back-Channel Logout 1.0
-// section 2.8).
+// writeLogoutRefused answers with status 400, whatever the cause (OpenID Connect Back-Channel
+// Logout 1.0 section 2.8).
 func writeLogoutRefused(c echo.Context, err error) error {
 	return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(openid.ReasonOf(err))})
 }
 
-// backchannelLogout is the provider's call that sessions are over (OpenID Connect Back-Channel
-// Logout 1.0 section 2.5). It carries no cookie and sets none.
+// backchannelLogout ends the sessions that the provider's logout token names (OpenID Connect
+// Back-Channel Logout 1.0 section 2.5). It reads no cookie and sets none.
 func (a *App) backchannelLogout(c echo.Context) error {
-	// The provider may stop waiting early; the sessions end all the same.
+	// The sessions end even if the provider stops waiting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), logoutTimeout)
 	defer cancel()
 	form, err := formValues(c)
@@ -39,7 +39,7 @@ func (a *App) backchannelLogout(c echo.Context) error {
 	}
 	tokens := form["logout_token"]
 	if len(tokens) != 1 {
-		return &logoutRefused{errors.New("there must be one logout_token")}
+		return &logoutRefused{errors.New("the form must have exactly one logout_token")}
 	}
 	token, err := a.Provider.VerifyLogoutToken(ctx, tokens[0])
 	if err != nil {
@@ -50,14 +50,13 @@ func (a *App) backchannelLogout(c echo.Context) error {
 		return &logoutRefused{err}
 	}
 	a.Log.InfoContext(ctx, "signed out by the provider", "issuer", token.Issuer, "sessions", ended)
-	// 200, also if there was nothing to end (section 2.8).
+	// 200 even if there was no session to end (section 2.8).
 	return c.NoContent(http.StatusOK)
 }
 
-// frontchannelLogout is the same in a frame of the provider's page, in the person's
-// browser (OpenID Connect Front-Channel Logout 1.0 section 3). A browser sends no cookie
-// into that frame, so issuer and sid must name the session; without both,
-// anybody's page could sign people out.
+// frontchannelLogout ends a session from a frame in the provider's page, in the person's browser
+// (OpenID Connect Front-Channel Logout 1.0 section 3). The browser sends no cookie from that frame,
+// so iss and sid must name the session. Without that, any site could sign people out.
 func (a *App) frontchannelLogout(c echo.Context) error {
 	ctx := c.Request().Context()
 	query := c.QueryParams()
@@ -69,7 +68,7 @@ func (a *App) frontchannelLogout(c echo.Context) error {
 		return err
 	}
 	a.Log.InfoContext(ctx, "signed out by the provider, in the browser", "issuer", query.Get("iss"), "sessions", ended)
-	// This answer alone may be framed, and by the provider alone.
+	// Only this response may be framed, and only by the provider.
 	h := c.Response().Header()
 	h.Del("X-Frame-Options")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(a.Provider.Origins(), " "))

@@ -10,7 +10,6 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -223,7 +222,7 @@ func TestLogoutTokenWithoutAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	s, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store = store })
+	s, _ := apptest.AssembleWith(t, func(c *apptest.Settings) { c.Authn.Store = store })
 	v := s.Visitor()
 	s.SignIn(v)
 	token := s.OP.LogoutToken().Compact()

@@ -120,7 +120,7 @@ func TestStaleCallback(t *testing.T) {
 			t.Errorf("CB-21: trying again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 		}
 	})
-	t.Run("CB-21 somebody who is signed in goes on", func(t *testing.T) {
+	t.Run("CB-21 a person who is signed in continues", func(t *testing.T) {
 		t.Parallel()
 		s, clock := apptest.Assemble(t)
 		v := s.Visitor()
@@ -271,11 +271,11 @@ func TestCallbackHeals(t *testing.T) {
 			t.Errorf("CB-08: its own browser ends at %s with %d", end.Request.URL, end.StatusCode)
 		}
 	})
-	t.Run("a browser that keeps no cookies", func(t *testing.T) {
+	t.Run("a browser that blocks cookies", func(t *testing.T) {
 		callback, bare := response(a.Visitor()), a.Visitor()
 		bare.Client.Jar = nil
 		bare.Client.CheckRedirect = nil // it follows up to ten redirects
-		if end := bare.Get(callback); end.StatusCode != http.StatusBadRequest || !strings.Contains(end.Body, "keeps no cookies") {
+		if end := bare.Get(callback); end.StatusCode != http.StatusBadRequest || !strings.Contains(end.Body, "<h1>Cookies are blocked</h1>") {
 			t.Errorf("it ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 		}
 	})

@@ -14,11 +14,11 @@ import (
 	"latchkey/views"
 )
 
-// claimName is a claim that the standards define, in plain words.
+// claimName is the name of a standard claim, and a label for it in plain words.
 type claimName struct{ name, label string }
 
-// personalClaims are about the person (OpenID Connect Core 1.0 section 5.1); they come
-// first.
+// personalClaims returns the claims about the person (OpenID Connect Core 1.0 section 5.1). They
+// come first.
 func personalClaims() []claimName {
 	return []claimName{
 		{"name", "Full name"},
@@ -39,28 +39,28 @@ func personalClaims() []claimName {
 		{"birthdate", "Birth date"},
 		{"zoneinfo", "Time zone"},
 		{"locale", "Language"},
-		{"updated_at", "Profile changed"},
+		{"updated_at", "Profile last changed"},
 	}
 }
 
-// protocolClaims are about the sign-in (OpenID Connect Core 1.0 section 2); they come
-// last, after what a provider adds of its own.
+// protocolClaims returns the claims about the sign-in (OpenID Connect Core 1.0 section 2). They
+// come last, after the provider's own claims.
 func protocolClaims() []claimName {
 	return []claimName{
 		{"sub", "Subject"},
 		{"iss", "Issuer"},
 		{"aud", "Audience"},
 		{"azp", "Authorized party"},
-		{"auth_time", "Signed in at the provider"},
-		{"acr", "Assurance of the sign-in"},
-		{"amr", "Means of the sign-in"},
-		{"sid", "Provider's session"},
+		{"auth_time", "Authentication time"},
+		{"acr", "Assurance level"},
+		{"amr", "Sign-in method"},
+		{"sid", "Session at the sign-in service"},
 		{"iat", "ID token issued"},
 		{"exp", "ID token expires"},
 	}
 }
 
-// claimLabel says a claim in plain words, or "" where the standards do not know it.
+// claimLabel returns a claim's label, or "" if the standards do not define the claim.
 func claimLabel(name string) string {
 	for _, claim := range slices.Concat(personalClaims(), protocolClaims()) {
 		if claim.name == name {
@@ -70,7 +70,7 @@ func claimLabel(name string) string {
 	return ""
 }
 
-// inOrder sorts claims for reading.
+// inOrder returns the claims in the order in which pages show them.
 func inOrder(list []openid.SourcedClaim) []openid.SourcedClaim {
 	personal, protocol := personalClaims(), protocolClaims()
 	rank := func(claim openid.SourcedClaim) int {
@@ -85,18 +85,18 @@ func inOrder(list []openid.SourcedClaim) []openid.SourcedClaim {
 	return sorted
 }
 
-// withheld are claims that say nothing of the person and serve the protocol alone.
+// withheld reports whether pages leave a claim out because it serves only the protocol.
 func withheld(name string) bool {
 	return name == "nonce" || name == "at_hash" || name == "c_hash" || name == "s_hash"
 }
 
-// claimsProps is all that is known of the person, in the order for reading.
+// claimsProps returns all that the app knows about the person, in the order that pages show.
 func claimsProps(s *authn.Session) views.ClaimsProps {
 	list := slices.DeleteFunc(inOrder(s.Identity.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
 	return views.ClaimsProps{Claims: claimRows(list, s.Changes), JSON: claimsJSON(list)}
 }
 
-// claimRows makes the claims readable, and says what the last refresh changed about them.
+// claimRows makes the claims readable, and adds what the last refresh changed.
 func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Claim {
 	var rows []views.Claim
 	for _, claim := range list {
@@ -106,7 +106,7 @@ func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Clai
 		for _, change := range changes {
 			switch {
 			case change.Name != claim.Name || !bytes.Equal(change.After, claim.Value):
-				// another claim, or one that a newer ID token has changed again
+				// another claim, or one that a newer ID token has changed again since
 			case change.Before == nil:
 				row.Change = views.ClaimNew
 			default:
@@ -119,14 +119,14 @@ func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Clai
 		still := slices.ContainsFunc(list, func(c openid.SourcedClaim) bool { return c.Name == change.Name })
 		if change.After == nil && !still {
 			rows = append(rows, views.Claim{
-				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimGone, Before: plainValue(change.Before),
+				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimRemoved, Before: plainValue(change.Before),
 			})
 		}
 	}
 	return rows
 }
 
-// claimValue chooses the form that fits a value.
+// claimValue chooses how to show a value.
 func claimValue(claim openid.Claim) views.ClaimValue {
 	var value any
 	if err := json.Unmarshal(claim.Value, &value); err != nil {
@@ -153,7 +153,7 @@ func claimValue(claim openid.Claim) views.ClaimValue {
 	return views.ClaimValue{Kind: views.ClaimJSON, Text: indent(claim.Value)}
 }
 
-// claimTime reads the claims that are times by their standard.
+// claimTime returns the time of a claim that the standards define as one.
 func claimTime(name string, seconds float64) (time.Time, bool) {
 	switch name {
 	case "exp", "iat", "nbf", "auth_time", "updated_at":
@@ -176,7 +176,7 @@ func texts(values []any) ([]string, bool) {
 	return list, true
 }
 
-// claimsJSON writes the claims as one indented object, in the order of the rows.
+// claimsJSON returns the claims as one indented JSON object, in the order of the rows.
 func claimsJSON(list []openid.SourcedClaim) string {
 	var object bytes.Buffer
 	object.WriteByte('{')
@@ -204,8 +204,7 @@ func indent(raw []byte) string {
 	return out.String()
 }
 
-// plainValue is a value as a short text: a string without its quotes, anything else
-// as JSON.
+// plainValue returns a value as a short text: a string without its quotes, anything else as JSON.
 func plainValue(raw []byte) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {

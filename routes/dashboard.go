@@ -15,7 +15,7 @@ import (
 	"latchkey/views"
 )
 
-// home offers to sign in.
+// home shows the home page, which offers to sign in.
 func (a *App) home(c echo.Context) error {
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
@@ -25,7 +25,7 @@ func (a *App) home(c echo.Context) error {
 	}))
 }
 
-// dashboard shows a person what the app knows of them.
+// dashboard shows a person what the app knows about them.
 func (a *App) dashboard(c echo.Context) error {
 	props := a.dashboardProps(current(c))
 	props.Profile.JustRefreshed = c.QueryParams().Has("refreshed")
@@ -47,7 +47,7 @@ func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
 	}
 }
 
-// profile shows the profile card: to htmx the card alone, to everybody else a page.
+// profile shows the profile card: only the card to htmx, and a page to any other client.
 func (a *App) profile(c echo.Context) error {
 	props := a.profileProps(current(c))
 	if isHTMX(c.Request()) {
@@ -56,8 +56,8 @@ func (a *App) profile(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
 }
 
-// refreshProfile asks the provider for the current profile. If that fails, the card stays as it was
-// and says why.
+// refreshProfile fetches the current profile from the provider. If that fails, the card keeps its
+// data and says why.
 func (a *App) refreshProfile(c echo.Context) error {
 	r := c.Request()
 	s := current(c)
@@ -89,8 +89,8 @@ func (a *App) refreshProfile(c echo.Context) error {
 	return a.render(c, f.status, views.Profile(a.shell(c, "Profile"), props))
 }
 
-// refreshFailure is said inside the card, beside what was known before. The button that
-// helps is the same one again, except where only a new sign-in does.
+// refreshFailure returns the notice that the profile card shows above the old data. Its button
+// tries again, or leads to a sign-in if only that helps.
 func (a *App) refreshFailure(c echo.Context, f failure, err error) views.FailureProps {
 	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID}
 	if action, ok := f.action(c.Request(), err); ok && f.remedy == signIn {
@@ -111,7 +111,8 @@ func (a *App) profileProps(s *authn.Session) views.ProfileProps {
 	return props
 }
 
-// person is what a page greets somebody with.
+// person returns the person whom a page shows. A person without a name is called by their
+// address, or else by their subject.
 func (a *App) person(s *authn.Session) views.Person {
 	p := s.Identity.Profile
 	name := p.Name
@@ -127,9 +128,8 @@ func (a *App) person(s *authn.Session) views.Person {
 	}
 }
 
-// picture returns the address of a picture that pages may show, or "". It is loaded
-// by the person's own browser and by nothing else, and only from origins that the
-// Content-Security-Policy names too.
+// picture returns the address of a picture that pages may show, or "". Only the person's own
+// browser loads it, and only from an origin that the Content-Security-Policy allows.
 func (a *App) picture(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil {
@@ -142,7 +142,7 @@ func (a *App) picture(raw string) string {
 	return ""
 }
 
-// initials stand in for a picture: the first letters of the first and the last word.
+// initials returns the first letters of the first and the last word of a name.
 func initials(name string) string {
 	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
 	if len(words) == 0 {

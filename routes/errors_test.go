@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 )
 
@@ -18,7 +17,7 @@ import (
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
-	s, _ := apptest.AssembleWith(t, func(cfg *app.Settings) {
+	s, _ := apptest.AssembleWith(t, func(cfg *apptest.Settings) {
 		now := cfg.OpenID.Now
 		cfg.OpenID.Now = func() time.Time {
 			if broken.Load() {

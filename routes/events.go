@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	// lookInterval is how soon an open page learns what another process did.
+	// lookInterval is how often a stream checks for what another process has done.
 	lookInterval = time.Second
-	// maxStream is how long a stream lasts. Its page then asks for another one, so that nothing
-	// that a stream holds is held for ever.
+	// maxStream bounds the life of a stream, and so of everything that it holds. Its page then
+	// opens another one.
 	maxStream = 15 * time.Minute
 )
 
 // standing is the data of the events "alive" and "expiring".
 type standing struct {
-	// Person is whose session it is; a page of somebody else's is out of date.
+	// Person is the id of the person whose session it is. A page of another person is out of date.
 	Person string `json:"person"`
-	// Left is for how many seconds more the session lives: the clock of a browser may be
-	// wrong.
+	// Left is how many seconds the session has left. It is not a time, because the browser's
+	// clock may be wrong.
 	Left int `json:"left"`
-	// Extendable says that POST /session/extend moves the end; otherwise only a new
+	// Extendable reports whether POST /session/extend moves the end. Otherwise only a new
 	// sign-in does.
 	Extendable bool `json:"extendable"`
 }
 
-// events tells the open pages of a session how it stands, as server-sent events, until it
-// ends. No event has an id: every stream begins with how things are, and so what a page
-// has missed does not matter.
+// events reports the state of a session to its open pages, as server-sent events, until the
+// session ends. Events have no id: every stream begins with the current state, so it does not
+// matter what a page has missed.
 //
-// A page that asks moves no idle end: it asks by itself. Without a cookie the answer is
-// 204, after which a browser does not ask again.
+// The request does not restart the idle timeout, because a page sends it without its person.
+// Without a cookie the response is 204, which tells a browser not to reconnect.
 func (a *App) events(c echo.Context) error {
 	r := c.Request()
 	if !a.fromOurPage(r) {
@@ -49,8 +49,8 @@ func (a *App) events(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(lastReturn.Seconds())))
 		return c.NoContent(http.StatusServiceUnavailable)
 	}
-	// Not by the middleware, which leaves the session in the request: a stream lasts, and
-	// has no use for all that is known of the person.
+	// The middleware is not used, because it keeps the session in the request's context. A long
+	// stream would hold all of the person's data without using it.
 	s, err := a.Sessions.Load(r)
 	switch {
 	case err != nil:
@@ -71,9 +71,8 @@ func (a *App) events(c echo.Context) error {
 	return a.follow(c, watcher, s.PersonID())
 }
 
-// follow tells a page how its session stands until it has ended, the page has gone, the
-// stream is old or the program stops. All of them are answered with nil: a stream that has
-// begun has no other way to fail than to end.
+// follow reports the state of a session until the session ends, the page is gone, the stream is
+// too old or the program stops. It always returns nil: once a stream has begun, it can only end.
 func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) error {
 	ctx := c.Request().Context()
 	stream := openStream(c, laterReturn())
@@ -84,14 +83,14 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 	for time.Since(opened) < maxStream && !stream.broken() {
 		outlook, err := watcher.Look(ctx)
 		if ended, ok := errors.AsType[*authn.EndedError](err); ok {
-			// Where a new session has taken its place in the same browser there is nothing
-			// to say: the page comes back with the other's cookie.
+			// If a new session in the same browser has replaced this one, the page says
+			// nothing: it reconnects with the new cookie.
 			if ended.Cause != authn.CauseReplaced {
 				stream.part(ended.Cause)
 			}
 			return nil
 		}
-		// A store that does not answer has ended nothing: the page hears more when it does.
+		// A store that does not respond has not ended the session. The next look tells more.
 		if err == nil && !outlook.Equal(told) {
 			stream.send(a.standing(person, outlook))
 			told = outlook
@@ -109,7 +108,7 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 	return nil
 }
 
-// standing is the event that says how a session stands.
+// standing returns the event that reports the state of a session.
 func (a *App) standing(person string, outlook authn.Outlook) (event string, data standing) {
 	event = "alive"
 	if outlook.Near {
@@ -118,15 +117,15 @@ func (a *App) standing(person string, outlook authn.Outlook) (event string, data
 	return event, standing{Person: person, Left: int(outlook.Ends.Sub(a.Now()).Seconds()), Extendable: outlook.Extendable}
 }
 
-// fromOurPage reports whether a page of this app asks, or no page at all. A browser that
-// says nothing of it sends no cookie for another site's page either (SameSite).
+// fromOurPage reports whether a request comes from a page of this app or from no page at all. A
+// browser without Sec-Fetch-Site still sends no cookie from another site's page (SameSite).
 func (a *App) fromOurPage(r *http.Request) bool {
 	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
 	return slices.Contains([]string{"", "same-origin", "none"}, site) && (origin == "" || origin == a.BaseURL.String())
 }
 
-// extend is "stay signed in": it moves the idle end at once, where a page that is looked at
-// moves it once a minute.
+// extend handles "Stay signed in". It restarts the idle timeout at once, while requests for pages
+// restart it at most once a minute.
 func (a *App) extend(c echo.Context) error {
 	r := c.Request()
 	if err := a.Sessions.Extend(r.Context(), current(c)); err != nil {
@@ -141,7 +140,7 @@ func (a *App) extend(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, a.referrer(r))
 }
 
-// referrer returns the page that a form was sent from.
+// referrer returns the page that submitted a form.
 func (a *App) referrer(r *http.Request) string {
 	page, ok := strings.CutPrefix(r.Referer(), a.BaseURL.String())
 	if !ok {
@@ -150,10 +149,10 @@ func (a *App) referrer(r *http.Request) string {
 	return destination(parseReturnPath(page))
 }
 
-// sessionEndedByNow is where a page goes by itself without JavaScript once its session must
-// have ended: on to the page that says so. If its person went on elsewhere in the browser
-// the session has not ended; 204 then leaves the page as it is. It moves no idle end, since
-// nobody has done anything.
+// sessionEndedByNow handles the request that a page sends without JavaScript when its session
+// should have ended. It redirects to the page that says so. If the person has been active in
+// another tab, the session is alive, and status 204 makes the browser keep the page. The request
+// does not restart the idle timeout, because the person did nothing.
 func (a *App) sessionEndedByNow(c echo.Context) error {
 	if current(c) != nil {
 		return c.NoContent(http.StatusNoContent)

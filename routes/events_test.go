@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"latchkey/authn"
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -147,8 +146,8 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 		"memory": func(t *testing.T) (one, two *apptest.App) {
 			const secret = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
 			store := authn.NewMemoryStore()
-			first, clock := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Store = store }, secret)
-			second, _ := apptest.AssembleWith(t, func(c *app.Settings) {
+			first, clock := apptest.AssembleWith(t, func(c *apptest.Settings) { c.Authn.Store = store }, secret)
+			second, _ := apptest.AssembleWith(t, func(c *apptest.Settings) {
 				c.Authn.Store, c.OpenID.Now, c.OpenID.Issuer = store, clock.Now, first.OP.Issuer
 			}, secret)
 			return first.App, second.App

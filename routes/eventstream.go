@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// heartbeat keeps a proxy from taking a silent stream for a dead one.
+	// heartbeat keeps proxies from closing a silent stream.
 	heartbeat = 15 * time.Second
-	// streamWrite is how long a reader may take for an event: it is a line, which a
-	// connection's own buffers hold many of.
+	// streamWrite is how long writing an event may take. An event is short, so it blocks only if
+	// the buffers of the connection are full because nobody reads.
 	streamWrite = 5 * time.Second
-	// firstReturn and lastReturn are when a browser whose stream has ended comes back; each
-	// at another time, so that they do not all come at once when a program starts.
+	// firstReturn and lastReturn bound the time after which a browser reconnects. Each browser gets
+	// a random time between them, so that not all of them reconnect at once after a restart.
 	firstReturn, lastReturn = time.Second, 3 * time.Second
 )
 
-// eventStream writes server-sent events. Nothing is queued: an event is sent or the stream
-// is broken.
+// eventStream writes server-sent events. It queues nothing: an event is sent, or the stream is
+// broken.
 type eventStream struct {
 	w       *echo.Response
 	control *http.ResponseController
@@ -34,11 +34,11 @@ type eventStream struct {
 
 const eventStreamType = "text/event-stream; charset=utf-8"
 
-// laterReturn is when a browser comes back whose stream has ended.
+// laterReturn returns the time after which a browser reconnects when its stream has ended.
 func laterReturn() time.Duration { return firstReturn + rand.N(lastReturn-firstReturn) }
 
-// openStream begins the answer and says when to come back after its end. Each write has a deadline of its own, in place of the
-// server's, which is for pages.
+// openStream begins the response and says when to reconnect after its end. Each write sets its own
+// deadline, because the server's deadlines are meant for pages.
 func openStream(c echo.Context, comeBack time.Duration) *eventStream {
 	w := c.Response()
 	h := w.Header()
@@ -50,7 +50,7 @@ func openStream(c echo.Context, comeBack time.Duration) *eventStream {
 	return s
 }
 
-// send sends an event. JSON has no line breaks, so its data is one line whatever it holds.
+// send sends an event. Its data is JSON, which needs no line break.
 func (s *eventStream) send(event string, data any) {
 	text, err := json.Marshal(data)
 	if err != nil {
@@ -60,19 +60,19 @@ func (s *eventStream) send(event string, data any) {
 	s.write("event: " + event + "\ndata: " + string(text) + "\n\n")
 }
 
-// part says that the session has ended, and why.
+// part reports that the session has ended, and why.
 func (s *eventStream) part(cause authn.Cause) {
 	s.send("signed-out", map[string]string{"because": partingWord(cause)})
 }
 
-// beat shows that the stream is alive, where nothing else has shown it for a while.
+// beat sends a comment if nothing else has been sent for a while.
 func (s *eventStream) beat() {
 	if time.Since(s.written) >= heartbeat {
 		s.write(":\n\n")
 	}
 }
 
-// broken reports whether the reader has gone, or does not read.
+// broken reports whether a write has failed: the reader is gone or does not read.
 func (s *eventStream) broken() bool { return s.err != nil }
 
 func (s *eventStream) write(frame string) {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -61,7 +60,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 func TestStreamLimits(t *testing.T) {
 	t.Parallel()
 	const perSession, perPerson, all = 6, 30, 40
-	s, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.Authn.Watchers = all })
+	s, _ := apptest.AssembleWith(t, func(c *apptest.Settings) { c.Authn.Watchers = all })
 	refused := func(v *apptest.Visitor) *http.Response {
 		resp := v.Connect()
 		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {

@@ -13,7 +13,7 @@ import (
 	"latchkey/views"
 )
 
-// writeFailure answers in the form that the client reads.
+// writeFailure answers in the format that the client reads.
 func (a *App) writeFailure(c echo.Context, f failure, err error) error {
 	f.retryAfter(c)
 	if _, ok := errors.AsType[*logoutRefused](err); ok {
@@ -64,7 +64,7 @@ func (a *App) writeStepUpNeeded(c echo.Context, f failure, err error) error {
 	return a.sendTo(c, f, e.resume)
 }
 
-// writeNotNavigation has htmx leave the page: a sign-in needs one of its own.
+// writeNotNavigation makes htmx leave the page, because a sign-in needs a page of its own.
 func (a *App) writeNotNavigation(c echo.Context, f failure, err error) error {
 	if isHTMX(c.Request()) {
 		return a.writeSignInNeeded(c, f, err)
@@ -72,9 +72,9 @@ func (a *App) writeNotNavigation(c echo.Context, f failure, err error) error {
 	return a.writePage(c, f, err)
 }
 
-// sendTo takes a person to where they sign in, and from there back. htmx must be told to leave
-// the page: it would follow a redirect inside fetch, where the provider cannot be reached, and it
-// ignores its own headers on a 3xx.
+// sendTo sends a person to target, where they sign in and then come back. htmx gets a header that
+// makes it leave the page: it would follow a redirect inside fetch, where the provider cannot be
+// reached, and it ignores its own headers on a 3xx.
 func (a *App) sendTo(c echo.Context, f failure, target string) error {
 	r := c.Request()
 	switch {
@@ -88,9 +88,9 @@ func (a *App) sendTo(c echo.Context, f failure, target string) error {
 	}
 }
 
-// identifyVisitor loads the session for the frame of a page that the router refused before the
-// session was loaded. A path that looks like a file gets no one's frame: a cache in between may
-// keep that, whatever the answer says.
+// identifyVisitor loads the session, for the header of the page, if the router refused the request
+// before the session was loaded. It skips paths that look like a file: a cache may store such a
+// response, whatever its headers say.
 func (a *App) identifyVisitor(c echo.Context, err error) {
 	r := c.Request()
 	if _, ok := errors.AsType[*echo.HTTPError](err); !ok || current(c) != nil || strings.Contains(r.URL.Path, ".") {
@@ -113,7 +113,7 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 	return props
 }
 
-// action returns the button that most likely helps, or false if none does.
+// action returns the button that is most likely to help, or false if there is none.
 func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 	switch {
 	case f.remedy == startOver:
@@ -127,14 +127,14 @@ func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 	}
 }
 
-// startOverURL starts the sign-in again that an error ended, with its demands.
+// startOverURL returns the address that starts the failed sign-in again, with its demands.
 func startOverURL(err error) string {
 	e, ok := errors.AsType[*authn.SignInError](err)
 	switch {
 	case !ok:
 		return loginURL(authn.ReturnPath{})
 	case openid.ReasonOf(err) == openid.ReasonStepUpFailed:
-		return destination(e.ReturnTo) // the page that demands it
+		return destination(e.ReturnTo) // the page that demands the step-up
 	default:
 		return loginURL(e.ReturnTo)
 	}

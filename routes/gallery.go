@@ -14,19 +14,19 @@ import (
 // galleryPath is where the gallery is.
 const galleryPath = "/dev/gallery"
 
-// sample is a page or a component in one state. It is shown as a visitor sees it, or, where
-// it has a person, as they do.
+// sample is a page or a component in one state, as its person sees it, or as a visitor does if
+// person is nil.
 type sample struct {
 	group, name string
 	person      *samplePerson
-	path        string // that the navigation marks
+	path        string // the page that the navigation marks as current
 	title       string
 	page        func(views.Shell) component
 }
 
-// gallery serves every page and component in every state, so that a designer can work
-// without signing in and tests can look at them all. It is there beside the development
-// provider only: with a real one, nothing that looks like the app should be made up.
+// gallery serves every page and component in every state, so that designers can work without
+// signing in and tests can check them all. It exists only with the development provider: next to
+// a real one, no page should show made-up data.
 func (a *App) gallery() {
 	if a.DevelopmentProvider == "" {
 		return
@@ -52,14 +52,14 @@ func (a *App) galleryIndex(c echo.Context) error {
 		{Name: "overview", URL: a.DevelopmentProvider + "/"},
 		{Name: "sign in", URL: switchURL(parseReturnPath(galleryPath))},
 		{Name: "sign out", URL: a.DevelopmentProvider + "/end_session"},
-		{Name: "not possible", URL: a.DevelopmentProvider + "/authorize"},
+		{Name: "request refused", URL: a.DevelopmentProvider + "/authorize"},
 	}})
 	return a.render(c, http.StatusOK, views.Gallery(a.shell(c, "Gallery"), groups))
 }
 
-// gallerySample shows one piece. A failure comes with status 200: the page is there.
+// gallerySample shows one piece. A failure page has status 200 here, because the sample exists.
 func (a *App) gallerySample(c echo.Context) error {
-	// Echo leaves a path escaped where it was sent so.
+	// Echo does not unescape path parameters if the path was sent escaped.
 	group, _ := url.PathUnescape(c.Param("group"))
 	name, _ := url.PathUnescape(c.Param("name"))
 	for _, s := range a.samples(c) {

@@ -14,7 +14,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// samplePerson is somebody with a session that nobody began.
+// samplePerson is a made-up person with a session that no sign-in started.
 type samplePerson struct {
 	name    string
 	session *authn.Session
@@ -22,7 +22,7 @@ type samplePerson struct {
 
 func (p *samplePerson) admin() bool { return administrator().Met(p.session.Identity.Claims()) }
 
-// samplePerson finds one of samplePeople.
+// samplePerson returns the sample person with a name.
 func (a *App) samplePerson(name string) samplePerson {
 	for _, p := range a.samplePeople() {
 		if p.name == name {
@@ -32,8 +32,8 @@ func (a *App) samplePerson(name string) samplePerson {
 	return samplePerson{}
 }
 
-// samplePeople are ordinary in one case, and otherwise different in the ways that break
-// pages. Those of the development provider are much the same, and can sign in.
+// samplePeople returns one ordinary person, and others whose data tend to break pages. Those of
+// the development provider are similar, and can sign in.
 func (a *App) samplePeople() []samplePerson {
 	long := "Maximiliana Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh of the Outer Northern Isles"
 	var roles []string
@@ -67,14 +67,14 @@ func (a *App) samplePeople() []samplePerson {
 	}
 }
 
-// sampleOf makes a person of what userinfo says about them.
+// sampleOf returns a person with these userinfo claims.
 func (a *App) sampleOf(name string, userInfo map[string]any) samplePerson {
 	now := a.Now()
 	subject := "dev|" + name
 	claims := func(values map[string]any) openid.Claims {
 		raw, err := json.Marshal(values)
 		if err != nil {
-			return nil // what stands in this file can be marshalled
+			return nil // the values in this file always marshal
 		}
 		return raw
 	}

@@ -16,7 +16,7 @@ import (
 	"latchkey/views"
 )
 
-// samples are all pieces of the gallery, group by group.
+// samples returns all pieces of the gallery, group by group.
 func (a *App) samples(c echo.Context) []sample {
 	return slices.Concat(a.visitorSamples(), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
 		a.otherSamples(c), a.failureSamples(c))
@@ -24,7 +24,7 @@ func (a *App) samples(c echo.Context) []sample {
 
 func (a *App) visitorSamples() []sample {
 	list := []sample{
-		{group: "home", name: "as ever", title: "Welcome", page: func(s views.Shell) component {
+		{group: "home", name: "default", title: "Welcome", page: func(s views.Shell) component {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{})})
 		}},
 		{group: "home", name: "sign-in down", title: "Welcome", page: func(s views.Shell) component {
@@ -38,11 +38,11 @@ func (a *App) visitorSamples() []sample {
 		}})
 	}
 	signedOut("here", views.SignedOutProps{})
-	signedOut("at the provider too", views.SignedOutProps{AtProvider: true})
+	signedOut("at the sign-in service too", views.SignedOutProps{AtProvider: true})
 	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", otherTab, expired} {
 		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
 	}
-	return append(list, sample{group: "signed out", name: "on the way", title: "Signing out", page: func(s views.Shell) component {
+	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {
 		return views.SigningOut(s, a.DevelopmentProvider+"/")
 	}})
 }
@@ -75,10 +75,10 @@ func (a *App) profileSamples(c echo.Context) []sample {
 		}})
 	}
 	add("after a change", func(*views.ProfileProps) {})
-	add("as ever", func(p *views.ProfileProps) { p.Changes = nil })
+	add("default", func(p *views.ProfileProps) { p.Changes = nil })
 	add("up to date", func(p *views.ProfileProps) { p.Changes, p.JustRefreshed = nil, true })
-	add("without picture and mail", func(p *views.ProfileProps) { p.Changes, p.Person.Picture, p.Person.Email = nil, "", "" })
-	add("mail not verified", func(p *views.ProfileProps) { p.Changes, p.Person.EmailVerified = nil, false })
+	add("no picture, no e-mail", func(p *views.ProfileProps) { p.Changes, p.Person.Picture, p.Person.Email = nil, "", "" })
+	add("e-mail not verified", func(p *views.ProfileProps) { p.Changes, p.Person.EmailVerified = nil, false })
 	for _, err := range refreshErrors() {
 		f := a.describe(err)
 		add(f.heading, func(p *views.ProfileProps) {
@@ -104,7 +104,7 @@ func (a *App) deviceSamples() []sample {
 	}
 	return []sample{
 		device("several", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others...)}),
-		device("this one alone", views.SessionsProps{Sessions: []views.OwnSession{here}}),
+		device("only this one", views.SessionsProps{Sessions: []views.OwnSession{here}}),
 	}
 }
 
@@ -112,32 +112,38 @@ func (a *App) otherSamples(c echo.Context) []sample {
 	ada, rosa := a.samplePeople()[0], a.samplePerson("roles")
 	forbidden := &claimNeeded{administrator(), ada.session.Identity.Claims()}
 	return []sample{
-		{group: "session", name: "about to end, to be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
+		{group: "session", name: "about to end, can be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
 			return views.Fragment(s, views.SessionWarning(true, "2 minutes"))
 		}},
-		{group: "session", name: "about to end for good", person: &ada, title: "Warning", page: func(s views.Shell) component {
+		{group: "session", name: "about to end, cannot be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
 			return views.Fragment(s, views.SessionWarning(false, "45 seconds"))
 		}},
 		{group: "session", name: "sign out?", person: &ada, title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
-		{group: "session", name: "resume", person: &ada, title: "Go on", page: func(s views.Shell) component {
-			return views.Resume(s, views.ResumeProps{Action: "/sessions/end-others", Form: url.Values{"note": {"kept"}}})
-		}},
-		{group: "admin", name: "all well", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+		a.resumeSample("resume", ada, "/sessions/end-others"),
+		a.resumeSample("resume, without a name", ada, "/notes/1/delete"),
+		{group: "admin", name: "operational", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider})
 		}},
-		{group: "admin", name: "nothing answers", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+		{group: "admin", name: "not responding", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider, ProviderDown: true, StoreDown: true})
 		}},
-		{group: "admin", name: "forbidden", person: &ada, title: "This is not for your account", page: func(s views.Shell) component {
+		{group: "admin", name: "forbidden", person: &ada, title: a.describe(forbidden).heading, page: func(s views.Shell) component {
 			return views.Forbidden(s, a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session)))
 		}},
-		{group: "admin", name: "forbidden, inside a page", person: &ada, title: "This is not for your account", page: func(s views.Shell) component {
+		{group: "admin", name: "forbidden, inside a page", person: &ada, title: "Fragment", page: func(s views.Shell) component {
 			return views.Fragment(s, views.ForbiddenNotice(a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session))))
 		}},
 	}
 }
 
-// failureSamples are the pages of all that errors.go knows, and one inside a page.
+func (a *App) resumeSample(name string, person samplePerson, action string) sample {
+	props := views.ResumeProps{Pending: pendingAction(action), Action: action, Form: url.Values{"note": {"kept"}}}
+	return sample{group: "session", name: name, person: &person, title: props.Heading(), page: func(s views.Shell) component {
+		return views.Resume(s, props)
+	}}
+}
+
+// failureSamples returns the page of every failure in errors.go, and one failure inside a page.
 func (a *App) failureSamples(c echo.Context) []sample {
 	var list []sample
 	ada := a.samplePeople()[0]
@@ -147,12 +153,12 @@ func (a *App) failureSamples(c echo.Context) []sample {
 			return views.Failure(s, a.failureProps(c, f, e.err))
 		}}
 		if i%2 == 1 {
-			s.person = &ada // the frame of somebody who is signed in is another
+			s.person = &ada // the header differs for a person who is signed in
 		}
 		list = append(list, s)
 	}
 	inside := echo.NewHTTPError(http.StatusNotFound)
-	return append(list, sample{group: "failure", name: "inside a page", person: &ada, title: "A failure", page: func(s views.Shell) component {
+	return append(list, sample{group: "failure", name: "inside a page", person: &ada, title: "Fragment", page: func(s views.Shell) component {
 		return views.Fragment(s, views.FailureNotice(a.failureProps(c, a.describe(inside), inside)))
 	}})
 }
@@ -163,7 +169,7 @@ type sampleError struct {
 	err  error
 }
 
-// sampleErrors is one of every kind that errors.go has a page for.
+// sampleErrors returns an error for every page in errors.go.
 func (a *App) sampleErrors() []sampleError {
 	list := []sampleError{
 		{"sign in first", authn.ErrAnonymous},
@@ -172,9 +178,9 @@ func (a *App) sampleErrors() []sampleError {
 		{"no cookies", errNoCookies},
 		{"another issuer", errOtherIssuer},
 		{"another target", errOtherTarget},
-		{"nothing held", errNoSavedRequest},
-		{"a form too large to hold", authn.ErrRequestTooLarge},
-		{"too many watchers", authn.ErrTooManyWatchers},
+		{"nothing saved", errNoSavedRequest},
+		{"a form too large to keep", authn.ErrRequestTooLarge},
+		{"too many open pages", authn.ErrTooManyWatchers},
 		{"too many sign-ins", &tooManyError{wait: time.Minute}},
 		{"our fault", errPanic},
 	}
@@ -199,7 +205,7 @@ func (a *App) sampleErrors() []sampleError {
 	return list
 }
 
-// refreshErrors are what the profile card says in place.
+// refreshErrors returns an error for every notice of the profile card.
 func refreshErrors() []error {
 	return []error{
 		&authn.TooSoonError{Wait: 42 * time.Second},

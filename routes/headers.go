@@ -14,7 +14,7 @@ type contentPolicy struct {
 	header  []string
 }
 
-// headers sets what every response carries, errors and redirects included.
+// headers sets the headers that every response has, including errors and redirects.
 func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 	fixed := map[string][]string{
 		"Cache-Control":                {"no-store"},
@@ -26,7 +26,7 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 		"X-Frame-Options":              {"DENY"},
 	}
 	if a.BaseURL.Scheme == "https" {
-		// From the configuration, not from a header that a client could send.
+		// The scheme is that of the configuration, not of a header that a client could send.
 		fixed["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
 	}
 	return func(c echo.Context) error {
@@ -37,9 +37,9 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// contentPolicy names what a page may load. The provider's origins are under
-// form-action because the sign-out form ends in a redirect there, and browsers apply
-// form-action to redirects.
+// contentPolicy returns the Content-Security-Policy. form-action includes the provider's origins,
+// because the sign-out form is redirected to the provider and browsers apply form-action to
+// redirects.
 func (a *App) contentPolicy() []string {
 	origins := a.Provider.Origins()
 	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {

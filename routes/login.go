@@ -13,11 +13,11 @@ import (
 	"latchkey/authn/openid"
 )
 
-// afterSignIn is where a person goes who was not going anywhere.
+// afterSignIn is the page after a sign-in that has no return path.
 const afterSignIn = "/dashboard"
 
-// parseReturnPath returns a page of the app that makes sense to return to after a sign-in, and the
-// zero ReturnPath for anything else.
+// parseReturnPath parses a return path. It returns the zero ReturnPath if the path is not a page of
+// this app, or is one that makes no sense after a sign-in.
 func parseReturnPath(raw string) authn.ReturnPath {
 	page, _ := authn.ParseReturnPath(raw)
 	path, _, _ := strings.Cut(page.String(), "?")
@@ -29,7 +29,7 @@ func parseReturnPath(raw string) authn.ReturnPath {
 	}
 }
 
-// destination returns where a person goes: to a page, or to afterSignIn.
+// destination returns the page's path, or afterSignIn if there is no page.
 func destination(page authn.ReturnPath) string {
 	if page.IsZero() {
 		return afterSignIn
@@ -37,7 +37,7 @@ func destination(page authn.ReturnPath) string {
 	return page.String()
 }
 
-// loginURL links to a sign-in that returns to a page.
+// loginURL returns the address of a sign-in that returns to a page.
 func loginURL(page authn.ReturnPath) string {
 	if destination(page) == afterSignIn {
 		return "/login"
@@ -45,7 +45,8 @@ func loginURL(page authn.ReturnPath) string {
 	return "/login?" + url.Values{"return_to": {page.String()}}.Encode()
 }
 
-// switchURL links to a sign-in, perhaps as another person, that returns to a page.
+// switchURL returns the address of a sign-in that lets the person choose another account and then
+// returns to a page.
 func switchURL(page authn.ReturnPath) string {
 	return "/login?" + url.Values{"return_to": {destination(page)}, "switch": {"1"}}.Encode()
 }
@@ -82,9 +83,8 @@ func (a *App) begin(c echo.Context, request authn.SignInRequest) error {
 	return c.Redirect(http.StatusSeeOther, location)
 }
 
-// thirdPartyTarget checks a sign-in that another site starts (OpenID Connect Core 1.0
-// section 4) and returns where it is to end: the issuer must be ours, and so must the
-// target.
+// thirdPartyTarget checks a sign-in that another site starts (OpenID Connect Core 1.0 section 4) and
+// returns its return path. The issuer must be the configured one, and the target a page of this app.
 func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
 	if query.Get("iss") != a.Provider.Issuer() || len(query["iss"]) > 1 {
 		return authn.ReturnPath{}, errOtherIssuer
@@ -100,7 +100,7 @@ func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
 	return parseReturnPath(page), nil
 }
 
-// callback finishes a sign-in.
+// callback handles the authorization response and starts a session.
 func (a *App) callback(c echo.Context) error {
 	r := c.Request()
 	response, err := a.authorizationResponse(c)
@@ -119,20 +119,20 @@ func (a *App) callback(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, destination(in.ReturnTo))
 }
 
-// authorizationResponse reads the response from where it was asked to be, and from
-// nowhere else.
+// authorizationResponse returns the parameters of the response. It reads them only from the place
+// that the response mode defines.
 func (a *App) authorizationResponse(c echo.Context) (url.Values, error) {
 	r := c.Request()
 	if !a.Provider.FormPost() {
 		return c.QueryParams(), nil
 	}
 	if r.Method != http.MethodPost || r.URL.RawQuery != "" {
-		return nil, &openid.Error{Reason: openid.ReasonResponseMalformed, Err: errors.New("the response did not come as a form, or not as a form alone")}
+		return nil, &openid.Error{Reason: openid.ReasonResponseMalformed, Err: errors.New("the response mode is form_post, but the response is not a form or has a query too")}
 	}
 	return formValues(c)
 }
 
-// formValues returns the form in a request's body, without what the query says.
+// formValues returns the form in a request's body, without the parameters of the query.
 func formValues(c echo.Context) (url.Values, error) {
 	r := c.Request()
 	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
@@ -140,14 +140,14 @@ func formValues(c echo.Context) (url.Values, error) {
 		return nil, echo.ErrUnsupportedMediaType
 	}
 	if err := r.ParseForm(); err != nil {
-		return nil, echo.ErrBadRequest.SetInternal(errors.New("the form cannot be read"))
+		return nil, echo.ErrBadRequest.SetInternal(errors.New("the form is malformed"))
 	}
 	return r.PostForm, nil
 }
 
-// heal recovers from a callback that is stale, replayed or lost: the back button, a double click, a
-// restored tab, a bookmark. A person who is signed in goes where they were going. For anyone else
-// the sign-in starts once more, and only after that a page says what happened.
+// heal recovers from a callback that is stale, replayed or lost because of the back button, a double
+// click, a restored tab or a bookmark. If the person is signed in, it redirects to the return path.
+// Otherwise it starts the sign-in again, once. If that fails too, a page says what happened.
 func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	returnTo := afterSignIn
 	if e, ok := errors.AsType[*authn.SignInError](err); ok {

@@ -16,11 +16,11 @@ import (
 	"latchkey/authn/openid"
 )
 
-// requestDurations measures the requests by route, method and status class. None of these labels
-// is the client's to choose: each has few values.
+// requestDurations measures requests by route, method and status class. Each label has few values,
+// and the client chooses none of them.
 type requestDurations struct {
 	set *metrics.Set
-	// routes are the patterns of the route table.
+	// routes lists the patterns in the route table.
 	routes []string
 
 	mu         sync.RWMutex
@@ -29,14 +29,14 @@ type requestDurations struct {
 
 type requestLabels struct{ route, method, status string }
 
-// The values that labels of a request can have.
+// These are the values of the labels, except those of route.
 var (
 	statusClasses = []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 	methods       = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 )
 
-// add measures a request that has been answered. A stream of events lasts as long as its page and
-// is not measured; see latchkey_open_streams.
+// add records the duration of a request. It skips event streams, which last as long as their page;
+// see latchkey_open_streams.
 func (d *requestDurations) add(route, method string, status int, took time.Duration) {
 	if route == "/events" {
 		return
@@ -70,8 +70,8 @@ func requestsRefused(reason string) string {
 	return "latchkey_requests_refused_total{reason=" + strconv.Quote(reason) + "}"
 }
 
-// registerMetrics exposes the state of the app, and makes the counters of refused requests start
-// at 0, so that the first one shows as an increase.
+// registerMetrics registers the gauges of the app, and the counters of refused requests. A counter
+// has to exist at 0 so that the first refusal shows as an increase.
 func (a *App) registerMetrics() {
 	metrics.ExposeMetadata(true)
 	a.durations = requestDurations{set: a.Metrics, histograms: make(map[requestLabels]*metrics.PrometheusHistogram)}
@@ -89,7 +89,7 @@ func (a *App) registerMetrics() {
 	}
 }
 
-// exposeMetrics answers in the text format of Prometheus. docs/operations.md explains each metric.
+// exposeMetrics answers in Prometheus's text format. docs/operations.md explains each metric.
 func (a *App) exposeMetrics(c echo.Context) error {
 	var page bytes.Buffer
 	a.Metrics.WritePrometheus(&page)
@@ -98,7 +98,7 @@ func (a *App) exposeMetrics(c echo.Context) error {
 	return c.Blob(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", page.Bytes())
 }
 
-// patterns lists the routes' patterns, without the one for requests that no route matches.
+// patterns returns the patterns of all routes, without the one for requests that match no route.
 func patterns(e *echo.Echo) []string {
 	var list []string
 	for _, route := range e.Routes() {
@@ -109,7 +109,7 @@ func patterns(e *echo.Echo) []string {
 	return list
 }
 
-// buildLabels says what the program was built from, as far as the toolchain noted it.
+// buildLabels returns what the program was built from, as far as the toolchain recorded it.
 func buildLabels() string {
 	version, revision, goVersion := "unknown", "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -17,13 +17,13 @@ import (
 	"latchkey/authn/openid"
 )
 
-// recover answers a panic as an error of ours and keeps the process.
+// recover turns a panic in a handler into an error, so that the process survives.
 func (a *App) recover() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableStackAll:     true,
 		DisableErrorHandler: true,
 		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
-			// What a panic says may quote anything, except where the runtime says it.
+			// The text of a panic may contain anything, unless the runtime wrote it.
 			text := "withheld"
 			if e, ok := errors.AsType[runtime.Error](err); ok {
 				text = e.Error()
@@ -34,8 +34,8 @@ func (a *App) recover() echo.MiddlewareFunc {
 	})
 }
 
-// limitAddress refuses an address that is longer, or has more parameters, than any useful one: the
-// handlers after it may read the address more than once.
+// limitAddress refuses an address that is longer, or has more parameters, than any useful one,
+// because later handlers parse the address more than once.
 func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -46,15 +46,16 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// host serves the configured host alone: a sign-in that begins on another name cannot be finished,
-// since its cookie stays there, and a foreign name that resolves here is a rebinding attack.
+// host refuses requests for any host but the configured one. A sign-in that starts under another
+// name cannot finish, because its cookie belongs to that name, and a foreign name that resolves to
+// this server is a sign of DNS rebinding.
 func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if strings.EqualFold(r.Host, a.BaseURL.Host) || c.Path() == "/healthz" || c.Path() == "/readyz" {
 			return next(c)
 		}
-		// "localhost" and "127.0.0.1" are one machine to people.
+		// To people, "localhost" and "127.0.0.1" are the same.
 		name, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			name = r.Host
@@ -68,11 +69,11 @@ func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // crossOriginCheck refuses requests that another site's page makes a browser send. A request without
-// Sec-Fetch-Site and Origin passes: it is not a browser's, so its cookie was not sent by mistake.
+// Sec-Fetch-Site and Origin passes: it does not come from a browser, so no page could have forged it.
 func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().Method == http.MethodOptions {
-			return echo.ErrMethodNotAllowed // no other origin is let in, so none need ask
+			return echo.ErrMethodNotAllowed // no other origin has access, so a preflight is refused
 		}
 		if err := a.crossOrigin.Check(c.Request()); err != nil {
 			return errCrossOrigin
@@ -81,8 +82,8 @@ func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// session puts the visitor's session into the request's context. A store that does not answer is an
-// error: it must never look like a visitor who is not signed in.
+// session puts the visitor's session into the request's context. If the store does not respond, it
+// returns an error: an outage must not look like a visitor who is not signed in.
 func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -94,8 +95,8 @@ func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 		case s != nil:
 			c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
 		case a.Sessions.Stale(r, s) && authn.IsNavigation(r):
-			// Not for a script's request: its answer could arrive after that of a sign-in
-			// in another tab, and delete the new cookie.
+			// Only for navigations: the response to a script could arrive after a sign-in in
+			// another tab, and delete the new cookie.
 			a.Sessions.Clear(c.Response())
 		}
 		return next(c)
@@ -115,8 +116,8 @@ func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// noSession returns the error for a request without a session: a sign-in is needed, and perhaps an
-// explanation first.
+// noSession returns the error for a request without a session. If the session was ended in a way
+// that needs an explanation, the error says why.
 func (a *App) noSession(c echo.Context) error {
 	if because := because(a.Sessions.EndCause(c.Request())); because != "" {
 		return &sessionEnded{because}
@@ -129,8 +130,8 @@ func current(c echo.Context) *authn.Session {
 	return authn.FromContext(c.Request().Context())
 }
 
-// clientAddress returns the client's address: the peer's, unless the peer is a trusted proxy that
-// forwards another.
+// clientAddress returns the function that finds a client's address: the peer's, unless the peer is a
+// trusted proxy that forwards another.
 func (a *App) clientAddress() echo.IPExtractor {
 	if len(a.TrustedProxies) == 0 {
 		return echo.ExtractIPDirect()
@@ -145,19 +146,19 @@ func (a *App) clientAddress() echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(options...)
 }
 
-// isHTMX reports whether htmx asks for a fragment. It decides the form of an answer and nothing else:
-// anyone can send the header.
+// isHTMX reports whether htmx requests a fragment. The result may decide only the format of the
+// response, because any client can send the header.
 func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
 
-// wantsJSON reports whether the client is a program.
+// wantsJSON reports whether the client is a program that reads JSON and not HTML.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
 	return !strings.Contains(accept, "text/html") &&
 		(strings.Contains(accept, "application/json") || strings.Contains(accept, "application/problem+json"))
 }
 
-// returnPath returns where a person should come back to after signing in: the page that they were
-// on, not the fragment or the form that found them signed out.
+// returnPath returns the page to return to after a sign-in: the page that the person was on, not the
+// fragment or the form whose request found them signed out.
 func returnPath(r *http.Request) authn.ReturnPath {
 	switch {
 	case isHTMX(r):

@@ -9,7 +9,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// Operations returns the handler for an address that only operators reach: health and metrics.
+// Operations returns the handler for the operators' own address. It serves health and metrics.
 func (a *App) Operations() http.Handler {
 	e := echo.New()
 	e.Use(a.recover(), func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -25,19 +25,19 @@ func (a *App) Operations() http.Handler {
 	return e
 }
 
-// healthz answers that the process is alive.
+// healthz reports that the process is alive.
 func (a *App) healthz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz answers whether people can sign in: the store answers and the provider has been discovered.
-// It names reasons without details, which are in the log.
+// readyz reports whether people can sign in: the store responds and the provider has been
+// discovered. It names reasons; the details are in the log.
 func (a *App) readyz(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
 	return c.JSON(r.httpStatus, r)
 }
 
-// readiness is the answer of /readyz.
+// readiness is the response of /readyz.
 type readiness struct {
 	httpStatus int
 	Status     string            `json:"status"`

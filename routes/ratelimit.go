@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// signInRate and signInBurst are how often one address may begin or finish a sign-in.
-	// An office behind one address must still get in on a Monday morning.
+	// signInRate and signInBurst limit how often one address may start or finish a sign-in. They
+	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// maxPeers bounds how many addresses are remembered, twice over.
+	// maxPeers bounds each of the two generations of limiters in memory.
 	maxPeers = 20_000
 )
 
-// tooManyError says that an address sends more than it may.
+// tooManyError says that an address has exceeded its rate.
 type tooManyError struct{ wait time.Duration }
 
 func (e *tooManyError) Error() string { return "routes: too many requests from one address" }
 
-// limitSignIns bounds what one address can have us do at the provider. Loopback is exempt:
-// a proxy there that is not named in TRUSTED_PROXIES would have everybody share one
-// address, and lock all of them out together.
+// limitSignIns limits how many requests to the provider one address can cause. Loopback is exempt:
+// behind a local proxy that TRUSTED_PROXIES does not name, all people share one address, and a
+// limit would lock them out together.
 func (a *App) limitSignIns() echo.MiddlewareFunc {
 	peers := &peerLimits{now: a.Now, young: make(map[netip.Prefix]*rate.Limiter)}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -42,7 +42,7 @@ func (a *App) limitSignIns() echo.MiddlewareFunc {
 	}
 }
 
-// network is whom an address stands for: with IPv6 one customer has a whole /64.
+// network returns the network that counts as one peer. With IPv6 a customer has a whole /64.
 func network(address netip.Addr) netip.Prefix {
 	address = address.Unmap()
 	bits := 32
@@ -56,8 +56,8 @@ func network(address netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// peerLimits holds the limiters of the peers that were seen last. Beyond maxPeers it drops the
-// limiters of those that were not seen for longest.
+// peerLimits holds the limiters of the most recent peers, in two generations. When young is full,
+// it becomes old, and the limiters in the previous old are dropped.
 type peerLimits struct {
 	now        func() time.Time
 	mu         sync.Mutex

@@ -12,16 +12,16 @@ import (
 
 const (
 	reloadPath = "/dev/reload"
-	// reloadReturn is when a page asks again whose process has gone: while one waits for
-	// a change to be seen, a tenth of a second is much.
+	// reloadReturn is when a page reconnects after its process has stopped. It is short, because
+	// a developer is waiting to see a change.
 	reloadReturn = 100 * time.Millisecond
-	// buildFailure is where .air.toml leaves what the compiler says of a build that failed.
-	// The last program that could be built runs on meanwhile.
+	// buildFailure is where .air.toml writes the compiler's errors when a build fails. The previous
+	// build keeps running meanwhile.
 	buildFailure = "tmp/build-failure.txt"
 )
 
-// reload makes open pages reload themselves when another process takes this one's place,
-// as it does after a change. It is there beside the development provider only.
+// reload makes open pages reload themselves when another process replaces this one, as after a
+// change. It exists only with the development provider.
 func (a *App) reload() {
 	if a.DevelopmentProvider == "" {
 		return
@@ -30,7 +30,7 @@ func (a *App) reload() {
 	a.echo.GET(reloadPath, a.reloadEvents)
 }
 
-// reloadEvents says which process answers, and what is wrong with the newest change.
+// reloadEvents reports which process answers, and why the newest change does not build.
 func (a *App) reloadEvents(c echo.Context) error {
 	if !a.fromOurPage(c.Request()) {
 		return errCrossOrigin

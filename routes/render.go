@@ -12,17 +12,17 @@ import (
 	"latchkey/views"
 )
 
-// buffers are reused: a page is rendered whole before a byte of it is sent, so that a
-// view that fails becomes an error page and not half a page.
+// buffers holds buffers for reuse. A page is rendered completely before the first byte is sent, so
+// that a view that fails becomes an error page and not half a page.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxPooled keeps a single huge page from being held for ever.
+// maxPooled is the largest buffer to reuse, so that one huge page does not occupy memory for ever.
 const maxPooled = 256 << 10
 
-// component is a page or a part of one.
+// component is a page or part of a page.
 type component = templ.Component
 
-// render answers with a component: a whole page, or a fragment for htmx to put in place.
+// render answers with a component: a whole page, or a fragment that htmx swaps in.
 func (a *App) render(c echo.Context, status int, page component) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() {
@@ -46,7 +46,7 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	return err
 }
 
-// shell is the frame of every page.
+// shell returns what the frame of a page shows.
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{
 		Assets: a.Assets, Title: title, Path: c.Request().URL.Path,

@@ -12,7 +12,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// Request is what each log line says about the request that it belongs to.
+// Request is what each log line records about its request.
 type Request struct {
 	// ID is the reference that an error page shows.
 	ID string
@@ -29,7 +29,7 @@ func RequestOf(ctx context.Context) Request {
 }
 
 // identify gives every request an id. It ignores an id that the client sends, because a stranger
-// must not choose what the log says. It keeps the trace that the client names beside the id.
+// must not choose what the log says. It also keeps the trace context that the client sends.
 func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		request := Request{ID: rand.Text()[:16], Client: c.RealIP()}
@@ -46,8 +46,8 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// observe answers errors, and then logs and measures the request. It logs the path and never the
-// query, which has codes and states.
+// observe answers errors, and then logs and measures the request. It logs the path but never the
+// query, which may hold codes and states.
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	probes := []string{"/healthz", "/readyz"}
 	return func(c echo.Context) error {

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -12,27 +13,27 @@ import (
 	"latchkey/views"
 )
 
-// maxShownClaim bounds how much of a claim a page repeats.
+// maxShownClaim bounds how many bytes of a claim a page shows.
 const maxShownClaim = 200
 
-// claimNeeded says that the visitor's claims do not meet a rule.
+// claimNeeded says that claims do not meet a rule.
 type claimNeeded struct {
 	rule   authn.Rule
 	claims []openid.SourcedClaim
 }
 
-// Error names the claims without their values.
+// Error names the claims, but not their values.
 func (e *claimNeeded) Error() string {
 	var names []string
 	for _, need := range e.rule.Needs() {
 		names = append(names, need.Claim)
 	}
-	return "routes: the rule about these claims is not met: " + strings.Join(names, ", ")
+	return "routes: the claims do not meet the rule about " + strings.Join(names, ", ")
 }
 
 // requireClaim refuses visitors whose claims do not meet a rule. It checks every request, so that a
-// role that is gone after a refresh of the profile opens nothing more. It comes after requireSession
-// or api; several of them must all be met.
+// person loses access as soon as a refresh of the profile removes the role. It comes after
+// requireSession or api. A route with several of them requires all of their rules.
 func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -48,7 +49,7 @@ func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 	}
 }
 
-// claimsOf returns the claims of the sender of a request, and whether the sender is known.
+// claimsOf returns the claims of a request's sender, and whether the sender is known.
 func claimsOf(c echo.Context) (claims []openid.SourcedClaim, known bool) {
 	if s := current(c); s != nil {
 		return s.Identity.Claims(), true
@@ -59,7 +60,7 @@ func claimsOf(c echo.Context) (claims []openid.SourcedClaim, known bool) {
 	return nil, false
 }
 
-// writeForbidden shows a person what is needed, what they have of it, and a way to switch accounts.
+// writeForbidden shows a person what the page requires, their own values, and a link to another account.
 func (a *App) writeForbidden(c echo.Context, f failure, err error) error {
 	if wantsJSON(c.Request()) {
 		return a.writeProblem(c, f)
@@ -88,7 +89,28 @@ func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person v
 	return props
 }
 
-// shownValue returns what a person has of a claim: as much as helps to see why it is not enough.
+// inWords returns what a rule requires, to complete the sentence "This page needs ...". One of the
+// needs is enough.
+func inWords(needs []authn.Need) string {
+	// A list that every product has is called by the name of its items: "the admin role".
+	items := map[string]string{"roles": "role", "groups": "group", "permissions": "permission", "entitlements": "entitlement"}
+	var words []string
+	for _, need := range needs {
+		name := need.Claim[strings.LastIndex(need.Claim, "/")+1:] // without the namespace
+		item, isList := strings.CutPrefix(need.Value, "a list with ")
+		switch {
+		case isList && items[name] != "":
+			words = append(words, "the "+item+" "+items[name])
+		case isList:
+			words = append(words, item+" in your "+name)
+		default:
+			words = append(words, "your "+name+" to be "+need.Value)
+		}
+	}
+	return cmp.Or(strings.Join(words, " or "), "access that no account has")
+}
+
+// shownValue returns a person's value of a claim, cut to maxShownClaim, or "" if the claim is not set.
 func shownValue(claims []openid.SourcedClaim, name string) string {
 	for _, claim := range claims {
 		if claim.Name != name {

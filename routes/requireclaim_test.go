@@ -81,7 +81,7 @@ func TestForbidden(t *testing.T) {
 
 	page := askAdmin(v)
 	seen := apptest.Text(apptest.Parse(t, page.Body))
-	for _, want := range []string{rolesClaim, "a list with admin", "reader, writer", "Alice Example", "alice@example.com", page.Header.Get("X-Request-Id")} {
+	for _, want := range []string{"You don't have access · ", "You don't have access This page needs the admin role.", rolesClaim, "a list with admin", "reader, writer", "Alice Example", "alice@example.com", page.Header.Get("X-Request-Id")} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("the page does not say %q:\n%s", want, seen)
 		}

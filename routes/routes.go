@@ -1,5 +1,5 @@
-// Package routes is the app over HTTP: the pages, the middleware before them, and how an error
-// becomes an answer. Echo is used here and nowhere else.
+// Package routes serves the app over HTTP: the route table, the middleware, the handlers, and how an
+// error becomes a response. It is the only package that uses Echo.
 package routes
 
 import (
@@ -21,33 +21,34 @@ import (
 	"latchkey/static"
 )
 
-// Config is what the app is made from.
+// Config is what the app needs.
 type Config struct {
 	Provider     *openid.Provider
 	RelyingParty *authn.RelyingParty
 	Sessions     *authn.Sessions
 	TokenSource  *authn.TokenSource
 	Assets       *static.Assets
-	// BaseURL is where people reach the app: scheme and host, no path.
+	// BaseURL is the address of the app: scheme and host, no path.
 	BaseURL *url.URL
 	// FrontchannelLogout serves /frontchannel-logout.
 	FrontchannelLogout bool
-	// FederatedLogout says that a sign-out goes on from the provider to the one that it asked.
+	// FederatedLogout says that the provider passes a sign-out on to the upstream provider that the
+	// person signed in with.
 	FederatedLogout bool
-	// PictureOrigins are the origins of people's pictures, beside the provider's own.
+	// PictureOrigins are the origins of people's pictures, in addition to the provider's.
 	PictureOrigins []string
-	// DevelopmentProvider is the address of the built-in provider; "" with a real one.
+	// DevelopmentProvider is the address of the development provider; "" with a real provider.
 	DevelopmentProvider string
-	// TrustedProxies are the proxies whose X-Forwarded-For counts.
+	// TrustedProxies are the proxies whose X-Forwarded-For is trusted.
 	TrustedProxies []netip.Prefix
 
 	Now func() time.Time
 	Log *slog.Logger
-	// Metrics is the set that /metrics shows; nil makes one for the requests alone.
+	// Metrics is the set that /metrics exposes. If it is nil, New creates one.
 	Metrics *metrics.Set
 }
 
-// App answers requests.
+// App is the app's http.Handler.
 type App struct {
 	Config
 	echo        *echo.Echo
@@ -56,14 +57,14 @@ type App struct {
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
-	process     string // a page reloads itself when another process answers; "" if pages do not
+	process     string // pages reload themselves when another process answers; "" switches that off
 }
 
 const (
-	// maxBody bounds a request's body. The largest useful one is a logout token.
+	// maxBody bounds a request's body. The largest useful body is a logout token.
 	maxBody = "64K"
-	// maxAddress, in bytes, and maxParameters bound a request's path and query. The longest
-	// useful ones are those of an authorization response.
+	// maxAddress, in bytes, and maxParameters bound a request's path and query. The longest useful
+	// address is an authorization response.
 	maxAddress, maxParameters = 8 << 10, 100
 )
 
@@ -81,7 +82,7 @@ func New(cfg Config) *App {
 	return a
 }
 
-// route sets up the middleware and the routes: their order and the whole table.
+// route sets up the middleware, in order, and the whole route table.
 func (a *App) route(e *echo.Echo) {
 	e.Use(a.identify, a.observe, a.recover(), a.headers, limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
 
@@ -90,12 +91,12 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, static.Prefix+"*", echo.WrapHandler(a.Assets))
 	e.Match(reading, "/favicon.ico", echo.WrapHandler(a.Assets.Unhashed("icon.svg")))
 	e.Match(reading, "/robots.txt", echo.WrapHandler(a.Assets.Unhashed("robots.txt")))
-	// The logout token is the check, whatever its origin (see backchannelLogout).
+	// backchannelLogout verifies the logout token instead of the origin.
 	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")
 	e.POST("/backchannel-logout", a.backchannelLogout)
 
-	// A visitor may be signed in, a person must be. Some routes require a recent sign-in, or
-	// claims. (An Echo group would answer 404 where a route has another method.)
+	// A visitor may be signed in; a person must be. Some routes also require a recent sign-in or a
+	// claim. (An Echo group would answer 404, not 405, to another method.)
 	visitor := []echo.MiddlewareFunc{session.Middleware(a.Sessions), a.session}
 	limited := []echo.MiddlewareFunc{a.limitSignIns()}
 	signingIn := append(limited, visitor...)
@@ -109,7 +110,7 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
 	e.POST("/logout", a.signOut, visitor...)
 	e.GET("/signed-out", a.signedOut, visitor...)
-	e.Match(reading, "/events", a.events) // loads the session itself, and does not touch it
+	e.Match(reading, "/events", a.events) // loads the session itself, and does not restart its idle timeout
 	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
 	e.POST("/session/extend", a.extend, person...)
 
@@ -125,12 +126,12 @@ func (a *App) route(e *echo.Echo) {
 	a.gallery()
 	a.reload()
 
-	// An API is for people who are signed in and for programs with an access token.
+	// API routes accept a session or an access token.
 	e.Match(reading, "/api/me", a.me, a.api)
 
 	if a.Provider.FormPost() {
-		// The provider's page posts here from its own origin; the state in the
-		// transaction is the check (see authn.RelyingParty.Complete).
+		// The provider's page posts from its own origin. authn.RelyingParty.Complete checks the
+		// state instead.
 		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
 		e.POST("/callback", a.callback, signingIn...)
 	}
@@ -139,15 +140,15 @@ func (a *App) route(e *echo.Echo) {
 	}
 }
 
-// reading are the methods of a request for a page.
+// reading lists the methods that request a page.
 var reading = []string{http.MethodGet, http.MethodHead}
 
 // ServeHTTP implements http.Handler.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
 
-// Drain makes the app report that it is not ready, so that load balancers send no new requests
-// while it answers the last ones. It also ends the event streams, which no server could wait
-// for.
+// Drain makes the app report that it is not ready, so that load balancers stop sending requests while
+// it answers the last ones. It also ends the event streams, because http.Server.Shutdown would wait
+// for them for ever.
 func (a *App) Drain() {
 	if !a.draining.Swap(true) {
 		close(a.stopping)

@@ -8,7 +8,7 @@ import (
 	"latchkey/views"
 )
 
-// sessions lists where a person is signed in.
+// sessions lists a person's sessions.
 func (a *App) sessions(c echo.Context) error {
 	props, err := a.sessionsProps(c)
 	if err != nil {
@@ -20,8 +20,8 @@ func (a *App) sessions(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Sessions(a.shell(c, "Devices"), props))
 }
 
-// endSession ends one of a person's sessions. That it has ended already, or is nobody's,
-// comes to the same: it is not on the list.
+// endSession ends one of a person's sessions. It is not an error if the session has already ended,
+// does not exist or belongs to another person: the list no longer shows it.
 func (a *App) endSession(c echo.Context) error {
 	r := c.Request()
 	ended, err := a.Sessions.EndOwn(r.Context(), current(c), c.Param("id"))
@@ -31,7 +31,7 @@ func (a *App) endSession(c echo.Context) error {
 	return a.sessionsEnded(c, ended)
 }
 
-// endOtherSessions ends all of a person's sessions but this one.
+// endOtherSessions ends all of a person's sessions except this one.
 func (a *App) endOtherSessions(c echo.Context) error {
 	ended, err := a.Sessions.EndOthers(c.Request().Context(), current(c))
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"latchkey/views"
 )
 
-// confirmSignOut asks. A GET must not sign anyone out: any page can make a browser send one.
+// confirmSignOut asks whether to sign out. A GET must not sign anyone out, because any page can make
+// a browser send one.
 func (a *App) confirmSignOut(c echo.Context) error {
 	if current(c) == nil {
 		return c.Redirect(http.StatusSeeOther, "/signed-out")
@@ -18,7 +19,8 @@ func (a *App) confirmSignOut(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
 }
 
-// signOut ends the session here, whatever the provider does, and then at the provider.
+// signOut ends the session here, and then sends the browser to the provider to end it there. It ends
+// here even if the provider fails.
 func (a *App) signOut(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	s := current(c)
@@ -29,7 +31,7 @@ func (a *App) signOut(c echo.Context) error {
 		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
 	}
 	a.Sessions.Clear(w)
-	// Without "cookies", which would clear a sign-in that is under way in another tab.
+	// Not "cookies", which would cancel a sign-in in another tab.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	if s != nil {
 		a.RelyingParty.RevokeTokens(r.Context(), s)
@@ -40,9 +42,9 @@ func (a *App) signOut(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, "/signed-out")
 }
 
-// leave sends the browser to the provider's sign-out. If that goes on to another site, which the
-// page's form-action cannot name, browsers would block a redirect half-way: they apply form-action
-// to all redirects of a form. A page that moves on by itself is no redirect.
+// leave sends the browser to the provider's sign-out. With a federated logout the provider redirects
+// on to a site that form-action cannot name, and browsers apply form-action to every redirect of a
+// form. leave then answers with a page that moves on by itself, which does not count as a redirect.
 func (a *App) leave(c echo.Context, location string) error {
 	if !a.FederatedLogout {
 		return c.Redirect(http.StatusSeeOther, location)
@@ -53,20 +55,20 @@ func (a *App) leave(c echo.Context, location string) error {
 	return a.render(c, http.StatusOK, views.SigningOut(shell, location))
 }
 
-// sessionEnded says that the session that a request's cookie names was ended, and why.
+// sessionEnded says that the session of a request's cookie was ended, and why.
 type sessionEnded struct{ because string }
 
 func (e *sessionEnded) Error() string { return "routes: the session was ended: " + e.because }
 
 const (
-	// expired is the word for a session that ended by its age.
+	// expired is the word for a session that reached its idle or absolute timeout.
 	expired = "expired"
-	// otherTab is the word of pages that are open when their person signs out on another.
+	// otherTab is the word for pages that are open when the person signs out in another tab.
 	otherTab = "tab"
 )
 
-// because names in an address why somebody was signed out who did not ask for it.
-// Those who did, and those who are signed in again, need no explanation.
+// because returns the word that tells, in an address, why a session ended. It returns "" if the
+// person needs no explanation: they signed out themselves, or are signed in again.
 func because(cause authn.Cause) string {
 	switch cause {
 	case authn.CauseElsewhere:
@@ -82,8 +84,8 @@ func because(cause authn.Cause) string {
 	}
 }
 
-// partingWord is that of an open page, whose session has ended under its person's eyes: it
-// always needs an explanation.
+// partingWord is like because, for a page that is open when the session ends. Such a page always
+// needs an explanation.
 func partingWord(cause authn.Cause) string {
 	switch cause {
 	case authn.CauseUnknown:
@@ -95,28 +97,29 @@ func partingWord(cause authn.Cause) string {
 	}
 }
 
-// explanation is what the page says of it. An address with any other word explains nothing:
-// anybody can make one.
+// explanation returns what the signed-out page says for a word, or "" for an unknown word. Anyone can
+// write such an address, so it can only choose among these sentences.
 func explanation(because string) string {
 	switch because {
 	case "elsewhere":
-		return "You ended this session from another one of yours."
+		return "You signed out of this session from another device or browser."
 	case "provider":
-		return "The sign-in service ended your session: you signed out there, or its operator did it."
+		return "You signed out at the sign-in service, or its operator signed you out."
 	case "refresh":
-		return "The sign-in service no longer vouches for this session."
+		return "Your provider ended this session."
 	case "limit":
-		return "You have signed in on so many devices that the session not used for longest was ended."
+		return "You signed in on too many devices, so the session that was unused for longest was ended."
 	case otherTab:
 		return "You signed out in another tab or window of this browser."
 	case expired:
-		return "Your session has ended by itself, as it does after a while."
+		return "Your session expired."
 	default:
 		return ""
 	}
 }
 
-// signedOutURL is the page that says why, and from where signing in leads back.
+// signedOutURL returns the address of the page that says why a session ended and offers to sign in
+// again, back to a page.
 func signedOutURL(because string, returnTo authn.ReturnPath) string {
 	query := url.Values{}
 	if because != "" {
@@ -131,9 +134,10 @@ func signedOutURL(because string, returnTo authn.ReturnPath) string {
 	return "/signed-out?" + query.Encode()
 }
 
-// signedOut is where the provider sends the browser back, and where a tab goes whose session
-// was ended. A wrong state, or none, makes no difference but in what the page can promise. A
-// tab that was sent here with a reason has not been at the provider; another one may be there.
+// signedOut is the page that the provider sends the browser back to, and the page that a tab opens
+// when its session has ended. Only with the right state does the page say that the session at the
+// provider has ended too. A tab that comes with a reason does not use up the state, because another
+// tab may be at the provider.
 func (a *App) signedOut(c echo.Context) error {
 	atProvider := !c.QueryParams().Has("because") && a.RelyingParty.Returned(c.Response(), c.Request())
 	if current(c) != nil {

@@ -141,20 +141,20 @@ func TestWhySignedOut(t *testing.T) {
 		because string
 		says    string
 	}{
-		"by its person, elsewhere": {func(p *apptest.TwoDevices) { p.EndOthers() }, "elsewhere", "another one of yours"},
-		"by the provider":          {logoutToken, "provider", "The sign-in service ended your session"},
+		"by its person, elsewhere": {func(p *apptest.TwoDevices) { p.EndOthers() }, "elsewhere", "You signed out of this session from another device or browser."},
+		"by the provider":          {logoutToken, "provider", "You signed out at the sign-in service, or its operator signed you out."},
 		"by a refused refresh": {func(p *apptest.TwoDevices) {
 			p.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
 			p.Clock.Move(2 * time.Hour)
 			p.There.Direct(p.There.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin"))
-		}, "refresh", "no longer vouches"},
+		}, "refresh", "Your provider ended this session."},
 		"by signing in too often": {func(p *apptest.TwoDevices) {
 			p.Clock.Move(2 * time.Minute)
 			p.Here.Get("/dashboard") // seen later than there
 			for range 2 {
 				p.SignIn(p.Visitor())
 			}
-		}, "limit", "so many devices"},
+		}, "limit", "You signed in on too many devices"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,7 +186,7 @@ func TestWhySignedOut(t *testing.T) {
 			t.Errorf("the next click leads to %q", got.Header.Get("Location"))
 		}
 	})
-	t.Run("an address that anybody can make", func(t *testing.T) {
+	t.Run("an address that anyone can write", func(t *testing.T) {
 		t.Parallel()
 		s, _ := apptest.Assemble(t)
 		got := s.Visitor().Get("/signed-out?because=%3Cb%3Epay+here&return_to=https%3A%2F%2Fevil.example")

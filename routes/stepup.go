@@ -13,22 +13,30 @@ import (
 	"latchkey/views"
 )
 
-// sensitiveAge is how recently a person must have signed in for the actions that would help a thief
-// most who finds their browser open.
+// sensitiveAge is how recent the sign-in must be for actions that would be most useful to someone who
+// finds the person's browser open.
 const sensitiveAge = 10 * time.Minute
+
+// pendingAction returns what a saved form does, for the question whether to continue, or "" if it is
+// not listed. List a form here if its route demands a recent sign-in.
+func pendingAction(path string) string {
+	return map[string]string{
+		"/sessions/end-others": "Sign out all other devices",
+	}[path]
+}
 
 // stepUpNeeded says that a page needs a more recent or a stronger sign-in. The request is saved in the
 // session, and resume continues it.
 type stepUpNeeded struct {
-	resume string // where the request continues; "" for a program, which can only be told
+	resume string // the address that continues the request; "" for a program, which gets an error
 	demand openid.Demand
 }
 
 func (e *stepUpNeeded) Error() string { return "routes: the sign-in is too old or too weak for this" }
 
-// demand refuses a person whose sign-in does not meet a demand: with openid.Demand{MaxAge:
-// sensitiveAge}, one that is older than that. They sign in again and come back to what they were
-// doing, a submitted form included. It comes after requireSession.
+// demand refuses a person whose sign-in does not meet a demand. For example, openid.Demand{MaxAge:
+// sensitiveAge} refuses a sign-in that is older. The person signs in again and then continues, even
+// with a form that they have submitted. It comes after requireSession.
 func (a *App) demand(d openid.Demand) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -52,8 +60,8 @@ func (a *App) demand(d openid.Demand) echo.MiddlewareFunc {
 	}
 }
 
-// requestToSave returns the request to continue when the person is back: a form as it was sent, or
-// the page that they were going to.
+// requestToSave returns the request to continue after the sign-in: the submitted form, or the page
+// that was requested.
 func requestToSave(c echo.Context, d openid.Demand) (authn.SavedRequest, error) {
 	r := c.Request()
 	if slices.Contains(reading, r.Method) {
@@ -73,8 +81,8 @@ func requestToSave(c echo.Context, d openid.Demand) (authn.SavedRequest, error) 
 }
 
 // resume continues what demand interrupted: first the sign-in, if that is still needed, and then the
-// request. A form is shown as a button and not sent by itself: the person decided on it before the
-// sign-in, and has to confirm it.
+// request. It does not submit a form by itself. It asks, because the person decided before the
+// sign-in.
 func (a *App) resume(c echo.Context) error {
 	s := current(c)
 	saved, ok := a.Sessions.SavedRequest(s, c.Param("id"))
@@ -91,5 +99,7 @@ func (a *App) resume(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, views.Resume(a.shell(c, "Go on"), views.ResumeProps{Action: saved.Path.String(), Form: form}))
+	action := saved.Path.String()
+	props := views.ResumeProps{Pending: pendingAction(action), Action: action, Form: form}
+	return a.render(c, http.StatusOK, views.Resume(a.shell(c, props.Heading()), props))
 }

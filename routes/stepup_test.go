@@ -62,6 +62,12 @@ func TestStepUp(t *testing.T) {
 		t.Fatalf("it ends at %s with %d", page.Request.URL, page.StatusCode)
 	}
 	wantBoth(p) // nothing was done yet
+	seen := apptest.Text(apptest.Parse(t, page.Body))
+	for _, want := range []string{"Sign out all other devices? · ", "Sign out all other devices? You asked for this", "Continue Cancel"} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the page does not say %q:\n%s", want, seen)
+		}
+	}
 	submitted := p.Here.Submission(page, "resume-button")
 	if err := submitted.ParseForm(); err != nil {
 		t.Fatal(err)
@@ -111,7 +117,7 @@ func TestStepUpByAnother(t *testing.T) {
 	resume := interrupted(p)
 	p.OP.SignInAs("mallory")
 	got := p.Here.Get(resume)
-	if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "Nothing is waiting here") || strings.Contains(got.Body, "mine") {
+	if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "<h1>There is nothing to continue</h1>") || strings.Contains(got.Body, "mine") {
 		t.Errorf("answered %d:\n%s", got.StatusCode, got.Body)
 	}
 	wantBoth(p)

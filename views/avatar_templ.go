@@ -9,8 +9,8 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// avatar shows a person's picture over their initials, which stay in sight where
-// the picture does not load. It is decoration: the name stands beside it.
+// avatar shows a person's picture on top of their initials, which stay visible if the
+// picture does not load. It is hidden from screen readers because the name is next to it.
 func avatar(p Person, large bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -1,9 +1,8 @@
 package views
 
-// Product is the name that every page shows, and Description what search engines say of
-// it. To make the app yours, change them, put your logo in the place of static/icon.svg,
-// and choose the colour with --hue at the top of static/app.css: nothing else of the looks
-// has your name on it.
+// Product is the name that every page shows, and Description is the text for search
+// engines. To brand the app, change both, replace static/icon.svg with your logo, and set
+// --hue at the top of static/app.css to your colour. Nothing else depends on the brand.
 const (
 	Product     = "Latchkey"
 	Description = "Sign in, see what the app knows about you, and sign out everywhere."

@@ -9,7 +9,7 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// ConfirmSignOut asks before it signs anybody out: following a link to /logout
+// ConfirmSignOut asks before signing the person out: following a link to /logout
 // changes nothing.
 func ConfirmSignOut(s Shell) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
@@ -40,7 +40,7 @@ func ConfirmSignOut(s Shell) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"narrow message\"><h1>Sign out?</h1><p class=\"lead\">Your session ends here and at the sign-in service, where it offers that.</p><div class=\"actions\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"narrow message\"><h1>Sign out?</h1><p class=\"lead\">Your session ends here and, if possible, at the sign-in service.</p><div class=\"actions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -11,26 +11,26 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import "strconv"
 
-// FailureProps is what a failure shows: what happened and what to do now.
+// FailureProps is what a failure page or notice shows: what happened and what to do.
 type FailureProps struct {
-	// Status is the HTTP status of the answer.
+	// Status is the HTTP status of the response.
 	Status  int
 	Heading string
 	Text    string
 	Actions []Action
-	// RetryForm is the id of a form that a button sends anew; "" where there is none.
+	// RetryForm is the id of the form that a Try again button submits; "" shows no button.
 	RetryForm string
-	// Reference is the request's id, by which the log line can be found.
+	// Reference is the request's id, by which an operator finds the log line.
 	Reference string
 }
 
-// Action is a link that leads on from a page.
+// Action is a link that is shown as a button.
 type Action struct {
 	Label, URL string
 	Primary    bool
 }
 
-// Failure is a page that says what went wrong.
+// Failure is the page that says what went wrong.
 func Failure(s Shell, p FailureProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -135,7 +135,7 @@ func Failure(s Shell, p FailureProps) templ.Component {
 	})
 }
 
-// FailureNotice says the same inside a page, small enough to stand in a card.
+// FailureNotice is the same inside a page, small enough for a card.
 func FailureNotice(p FailureProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

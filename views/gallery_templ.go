@@ -9,7 +9,7 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// GalleryGroup is some of the gallery's pieces under a heading.
+// GalleryGroup is a group of pieces under one heading.
 type GalleryGroup struct {
 	Name   string
 	Pieces []GalleryPiece
@@ -18,7 +18,7 @@ type GalleryGroup struct {
 // GalleryPiece is a page or a component in one state.
 type GalleryPiece struct{ Name, URL string }
 
-// Gallery lists every page and component, in every state.
+// Gallery lists every page and component in every state.
 func Gallery(s Shell, groups []GalleryGroup) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -48,7 +48,7 @@ func Gallery(s Shell, groups []GalleryGroup) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"stack\"><h1>Gallery</h1><p class=\"lead\">Every page and component in every state, with sample data. It is not part of a release.</p><div class=\"gallery\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"stack\"><h1>Gallery</h1><p class=\"lead\">Every page and component in every state, with sample data. Release builds do not include it.</p><div class=\"gallery\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -121,7 +121,7 @@ func Gallery(s Shell, groups []GalleryGroup) templ.Component {
 	})
 }
 
-// Fragment shows a component that stands in no page of its own.
+// Fragment shows a component that has no page of its own.
 func Fragment(s Shell, component templ.Component) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

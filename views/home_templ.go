@@ -11,13 +11,13 @@ import templruntime "github.com/a-h/templ/runtime"
 
 // HomeProps is what the home page shows.
 type HomeProps struct {
-	// LoginURL is where the Sign in button leads.
+	// LoginURL is the target of the Sign in button.
 	LoginURL string
-	// SignInDown says that the provider cannot be reached at the moment.
+	// SignInDown reports that the provider cannot be reached at the moment.
 	SignInDown bool
 }
 
-// Home says what this is and offers to sign in.
+// Home is the page for visitors. It says what the app does and offers to sign in.
 func Home(s Shell, p HomeProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -47,7 +47,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"home\"><h1>A web app with its front door built in</h1><p class=\"lead\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"home\"><h1>Sign-in, done.</h1><p class=\"lead\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -60,7 +60,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, " signs people in with OpenID Connect, shows them what it knows about them, and signs them out everywhere. Sign in to see it at work.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, " signs people in with OpenID Connect, shows them what it knows about them, and signs them out everywhere. Sign in to see how it works.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -77,7 +77,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p class=\"notice-heading\">Signing in may not work right now</p><p>The sign-in service does not answer. Wait a moment and try again.</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<p class=\"notice-heading\">Sign-in may not work right now</p><p>The sign-in service is not responding. Wait a moment and try again.</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -101,7 +101,7 @@ func Home(s Shell, p HomeProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>Your password stays away</h2><p>You type it at the sign-in service alone. This app learns who you are, never your password.</p></section><section><h2>You see what it sees</h2><p>Every detail that the sign-in service passes on, in plain words and as it was sent.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the sign-in service. The back button shows nothing.</p></section></div></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\">Sign in</a></p><div class=\"facts\"><section><h2>We never see your password</h2><p>You enter it only at the sign-in service, which tells this app who you are.</p></section><section><h2>You see what we see</h2><p>Every detail that the sign-in service sends us, in plain words and as raw data.</p></section><section><h2>Signing out means out</h2><p>Your session ends on the server and at the sign-in service. Going back won't bring it back.</p></section></div></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

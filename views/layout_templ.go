@@ -2,11 +2,11 @@
 
 // templ: version: v0.3.1100
 
-// Package views holds the pages: one file a page, the page beside the props that
+// Package views holds the pages, one file for each, next to the props that the page shows.
 
-// it shows. A view decides nothing about the world. It gets what it shows, escapes
+// A view makes no decisions: it escapes and shows what it is given. It works without
 
-// it, and needs no JavaScript, no inline style and nothing from a third party.
+// JavaScript, and uses no inline style and nothing from a third party.
 
 package views
 
@@ -24,55 +24,55 @@ import (
 	"latchkey/static"
 )
 
-// Shell is what every page shares: the head, the header and the footer.
+// Shell is what all pages share: the head, the header and the footer.
 type Shell struct {
-	// Assets gives the hashed names of the style sheet, the scripts and the icon.
+	// Assets knows the hashed names of the style sheet, the scripts and the icon.
 	Assets *static.Assets
-	// Title names the page in the browser's tab, before the product. A page
-	// without one is called by the product alone.
+	// Title is the page's name in the browser's tab, before the product. If it is empty, the
+	// tab shows the product alone.
 	Title string
-	// Path is the path of the page, which the navigation marks as current.
+	// Path is the path of the page. The navigation marks it as current.
 	Path string
-	// Person is who is signed in; nil when nobody is.
+	// Person is the person who is signed in, or nil.
 	Person *Person
-	// Admin says that they may see the admin page.
+	// Admin reports whether they may see the admin page.
 	Admin bool
-	// EndsIn is when that person's session ends if they do nothing more; zero where there
-	// is none to watch, as in the gallery. ReturnTo is where they come back to when they
-	// sign in again.
+	// EndsIn is how long the session lives without further activity. Zero means that there
+	// is no session to watch, as in the gallery. ReturnTo is the page to return to after
+	// signing in again.
 	EndsIn   time.Duration
 	ReturnTo string
-	// ProviderURL is where the built-in provider is; "" with a real one.
+	// ProviderURL is the address of the development provider; "" with a real provider.
 	ProviderURL string
-	// Process is the id of the process that made the page, which loads itself anew when
-	// another answers; "" where pages do not.
+	// Process is the id of the process that rendered the page. The page reloads itself when
+	// another process answers; "" switches that off.
 	Process string
 }
 
-// Person is who the pages speak of. Every field may come from the provider as it
-// likes, and is shown as text.
+// Person is the person that a page shows. The provider may put anything into these fields,
+// so pages show them as text.
 type Person struct {
-	// ID tells a page's scripts whether the session is still the same person's.
+	// ID lets a page's scripts notice that the session belongs to another person now.
 	ID   string
 	Name string
-	// Picture is an https URL that the content security policy allows; where it is
-	// empty, Initials stand in its place.
+	// Picture is an https URL that the content security policy allows. If it is empty, the
+	// page shows Initials instead.
 	Picture       string
 	Initials      string
 	Email         string
 	EmailVerified bool
 }
 
-// htmxConfig switches off what the pages do not use: the history, the style sheet
-// that htmx would add, transitions, a second attribute prefix and every extension.
-// A request that has no answer after 15 seconds fails.
+// htmxConfig switches off what the pages do not use: the history, the style sheet that htmx
+// would add, transitions, a second attribute prefix and every extension. A request fails
+// after 15 seconds without a response.
 const htmxConfig = `{"history":false,"includeIndicatorCSS":false,"transitions":false,"mode":"same-origin",` +
 	`"prefix":"","extensions":"none","defaultTimeout":15000}`
 
-// parts says what of the layout a page uses.
+// parts selects the optional parts of the layout.
 type parts struct {
 	htmx bool
-	// noSignOut leaves the button out of the header, for the page that has its own.
+	// noSignOut omits the button from the header, for a page that has its own.
 	noSignOut bool
 }
 
@@ -83,17 +83,17 @@ func (s Shell) fullTitle() string {
 	return s.Title + " · " + Product
 }
 
-// endedMargin keeps a page from asking before the session has ended.
+// endedMargin keeps a page from asking shortly before the session ends.
 const endedMargin = 5 * time.Second
 
-// refresh is the content of the meta element that takes a page without JavaScript to where
-// it learns that the session has ended.
+// refresh returns the content of the meta element that, without JavaScript, takes the page
+// to /session/ended after the session has ended.
 func (s Shell) refresh() string {
 	seconds := math.Ceil((s.EndsIn + endedMargin).Seconds())
 	return strconv.Itoa(int(seconds)) + "; url=/session/ended?" + url.Values{"return_to": {s.ReturnTo}}.Encode()
 }
 
-// watched says that the page follows a session and leaves when it ends.
+// watched reports whether the page follows a session and leaves when it ends.
 func (s Shell) watched() bool { return s.Person != nil && s.EndsIn > 0 }
 
 func layout(s Shell, p parts) templ.Component {

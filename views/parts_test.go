@@ -8,7 +8,7 @@ import (
 	"latchkey/views"
 )
 
-func TestTheSeedsButtonsKeepTheirIds(t *testing.T) {
+func TestSignInAndSignOutButtonsHaveTheirIDs(t *testing.T) {
 	t.Parallel()
 	all := pages(t, "Ada")
 	for name, want := range map[string]struct{ login, logout int }{
@@ -16,15 +16,15 @@ func TestTheSeedsButtonsKeepTheirIds(t *testing.T) {
 		"dashboard": {0, 1}, "profile": {0, 1}, "confirm sign-out": {0, 1}, "failure inside": {0, 1},
 	} {
 		if n := strings.Count(all[name], `<a id="qsLoginBtn" `); n != want.login {
-			t.Errorf("%s: qsLoginBtn is there %d times", name, n)
+			t.Errorf("%s has qsLoginBtn %d times, want %d", name, n, want.login)
 		}
 		if n := strings.Count(all[name], `<form method="post" action="/logout"><button id="qsLogoutBtn" `); n != want.logout {
-			t.Errorf("%s: qsLogoutBtn is there %d times", name, n)
+			t.Errorf("%s has qsLogoutBtn %d times, want %d", name, n, want.logout)
 		}
 	}
 }
 
-func TestTheRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
+func TestRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
 	t.Parallel()
 	card := pages(t, "Ada")["fragment card"]
 	if !strings.HasPrefix(card, `<section id="profile-card"`) {
@@ -41,7 +41,7 @@ func TestTheRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
 	}
 }
 
-func TestTheCardSaysWhatARefreshDid(t *testing.T) {
+func TestProfileCardShowsTheRefresh(t *testing.T) {
 	t.Parallel()
 	change := views.Change{Claim: "name", Before: "Ada", After: "Ada L."}
 	for name, c := range map[string]struct {
@@ -53,7 +53,7 @@ func TestTheCardSaysWhatARefreshDid(t *testing.T) {
 		"one change":    {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change}}, "Profile refreshed. 1 change.", "Ada L."},
 		"two changes":   {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change, change}}, "Profile refreshed. 2 changes.", "Ada L."},
 		"an old change": {views.ProfileProps{Changes: []views.Change{change}}, "", "Changed at the last refresh"},
-		"claim came":    {views.ProfileProps{Changes: []views.Change{{Claim: "name", After: "Ada"}}}, "", "not there"},
+		"claim came":    {views.ProfileProps{Changes: []views.Change{{Claim: "name", After: "Ada"}}}, "", "not set"},
 		"a failure":     {views.ProfileProps{Failure: &views.FailureProps{Text: "The provider did not answer."}}, "", "The provider did not answer."},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,24 +68,24 @@ func TestTheCardSaysWhatARefreshDid(t *testing.T) {
 		})
 	}
 	if told := render(t, views.ProfileCard(views.ProfileProps{Failure: &views.FailureProps{Text: "x"}})); strings.Contains(told, "Up to date") {
-		t.Error("a refresh that failed is said to be up to date")
+		t.Error("after a refresh that failed, the card says that it is up to date")
 	}
 }
 
-func TestAPictureIsAskedForWithoutAReferrer_HB19(t *testing.T) {
+func TestPictureSendsNoReferrer_HB19(t *testing.T) {
 	t.Parallel()
 	props := views.ProfileProps{Person: views.Person{Name: "Ada", Initials: "AL", Picture: "https://images.example/ada.png"}}
 	const picture = `AL <img src="https://images.example/ada.png" width="64" height="64" alt="" referrerpolicy="no-referrer">`
 	if card := render(t, views.ProfileCard(props)); !strings.Contains(card, picture) {
-		t.Error("the picture is not there as it should be")
+		t.Errorf("the card lacks %s", picture)
 	}
 	props.Person.Picture = ""
 	if card := render(t, views.ProfileCard(props)); strings.Contains(card, "<img") || !strings.Contains(card, ">AL") {
-		t.Error("without a picture, the initials are not there alone")
+		t.Error("without a picture, the card does not show the initials alone")
 	}
 }
 
-func TestTheMailSaysWhetherItIsVerified(t *testing.T) {
+func TestEmailShowsWhetherItIsVerified(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]views.Person{
 		"E-mail verified":     {Email: "a@example.com", EmailVerified: true},
@@ -109,7 +109,7 @@ func claimValue(t *testing.T, v views.ClaimValue) string {
 	return value
 }
 
-func TestAClaimIsShownInItsForm(t *testing.T) {
+func TestClaimValue(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 601)
 	for name, c := range map[string]struct {
@@ -136,7 +136,7 @@ func TestAClaimIsShownInItsForm(t *testing.T) {
 	}
 }
 
-func TestALongListFolds(t *testing.T) {
+func TestLongListFolds(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{12: "", 13: "<summary>1 more</summary>", 60: "<summary>48 more</summary>"} {
 		got := claimValue(t, views.ClaimValue{Kind: views.ClaimList, List: make([]string, n)})
@@ -146,7 +146,7 @@ func TestALongListFolds(t *testing.T) {
 	}
 }
 
-func TestOnlyAnHTTPSAddressBecomesALink_HB18(t *testing.T) {
+func TestOnlyHTTPSBecomesALink_HB18(t *testing.T) {
 	t.Parallel()
 	for text, link := range map[string]bool{
 		"https://example.com/ada?a=b#c": true,
@@ -170,12 +170,12 @@ func TestOnlyAnHTTPSAddressBecomesALink_HB18(t *testing.T) {
 			t.Errorf("%q is a link: %v", text, !link)
 		}
 		if link && !strings.Contains(got, ` rel="noreferrer"`) {
-			t.Errorf("the link to %q tells where it is from", text)
+			t.Errorf("the link to %q sends a referrer", text)
 		}
 	}
 }
 
-func TestWhatEndsSaysWhen(t *testing.T) {
+func TestCountdown(t *testing.T) {
 	t.Parallel()
 	s := views.Shell{Assets: newAssets(t)}
 	for left, want := range map[time.Duration]string{
@@ -197,20 +197,20 @@ func TestWhatEndsSaysWhen(t *testing.T) {
 	}
 }
 
-func TestARefreshedClaimSaysWhatItWas(t *testing.T) {
+func TestRefreshedClaimShowsItsOldValue(t *testing.T) {
 	t.Parallel()
 	for change, want := range map[views.ClaimChange]string{
-		views.ClaimStands:  "",
-		views.ClaimNew:     "<strong>New</strong> at the last refresh",
-		views.ClaimChanged: "<strong>Changed</strong> at the last refresh from <del><bdi>old</bdi></del>",
-		views.ClaimGone:    `<span class="muted">no longer said</span><p class="claim-change"><strong>Gone</strong> at the last refresh: <del><bdi>old</bdi></del>`,
+		views.ClaimUnchanged: "",
+		views.ClaimNew:       "<strong>New</strong> at the last refresh",
+		views.ClaimChanged:   "<strong>Changed</strong> at the last refresh from <del><bdi>old</bdi></del>",
+		views.ClaimRemoved:   `<dd><div><p class="claim-change"><strong>Removed</strong> at the last refresh: <del><bdi>old</bdi></del>`,
 	} {
 		page := render(t, views.RefreshedProfile(views.ProfileProps{}, views.ClaimsProps{Claims: []views.Claim{{Name: "name", Change: change, Before: "old"}}}))
 		if !strings.Contains(page, want) || strings.Contains(page, "claim-change") != (want != "") {
 			t.Errorf("change %d: %s", change, page)
 		}
 		if !strings.Contains(page, `<section id="claims-card" class="card" aria-labelledby="claims-heading" hx-swap-oob="true">`) {
-			t.Error("htmx would not put the claims in place")
+			t.Error("htmx would not swap in the claims")
 		}
 	}
 }

@@ -17,26 +17,26 @@ import (
 // ProfileProps is what the profile card shows.
 type ProfileProps struct {
 	Person Person
-	// Subject is the provider's own name for the person, the sub claim.
+	// Subject is the provider's identifier of the person, the sub claim.
 	Subject string
-	// Fetched is when the provider last said so.
+	// Fetched is when the profile was last fetched from the provider.
 	Fetched time.Time
-	// Changes is what the last refresh changed.
+	// Changes lists what the last refresh changed.
 	Changes []Change
-	// JustRefreshed says that this card answers a refresh.
+	// JustRefreshed reports that this card is the response to a refresh.
 	JustRefreshed bool
-	// Failure is why the data are the old ones, where a refresh did not work.
+	// Failure is why a refresh failed and the data are the old ones, or nil.
 	Failure *FailureProps
 }
 
-// Change is one claim before and after a refresh. An empty side means that the
-// claim was not there.
+// Change is a claim before and after a refresh. An empty value means that the claim was
+// not set.
 type Change struct{ Claim, Before, After string }
 
 // RefreshForm is the id of the form that refreshes the profile.
 const RefreshForm = "profile-refresh"
 
-// announcement is what a screen reader hears when the card was replaced.
+// announcement returns what screen readers announce when the card has been replaced.
 func (p ProfileProps) announcement() string {
 	switch {
 	case !p.JustRefreshed:
@@ -101,8 +101,8 @@ func Profile(s Shell, p ProfileProps) templ.Component {
 	})
 }
 
-// ProfileCard is the card that Refresh replaces. An answer with an error status
-// goes to the card's message, and the data stay.
+// ProfileCard is the card that Refresh replaces. A response with an error status goes into
+// the card's message, and the data stay.
 func ProfileCard(p ProfileProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -161,7 +161,7 @@ func ProfileCard(p ProfileProps) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		templ_7745c5c3_Err = FailureNotice(FailureProps{
-			Heading: "No answer came", Text: "Check your connection. What you see below is from the last refresh.", RetryForm: RefreshForm,
+			Heading: "The profile could not be refreshed", Text: "Check your connection and try again. What you see is from the last refresh.", RetryForm: RefreshForm,
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -208,7 +208,7 @@ func ProfileCard(p ProfileProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "</bdi></dd></div><div><dt>As of</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "</bdi></dd></div><div><dt>Last refreshed</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -332,7 +332,7 @@ func changes(p ProfileProps) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "</del> <span class=\"visually-hidden\">and is now</span> <ins>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "</del> <span class=\"visually-hidden\">, is now</span> <ins>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -377,7 +377,7 @@ func side(value string) templ.Component {
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
 		if value == "" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<span class=\"muted\">not there</span>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "<span class=\"muted\">not set</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -13,15 +13,15 @@ import "time"
 
 // SessionProps is what the session card shows.
 type SessionProps struct {
-	// SignedIn is when the provider signed the person in.
+	// SignedIn is when the session started.
 	SignedIn time.Time
-	// IdleUntil is when the session ends if nothing is done meanwhile.
+	// IdleUntil is when the session ends if there is no activity.
 	IdleUntil time.Time
-	// Expires is when the session ends in any case.
+	// Expires is when the session ends in any case, its absolute timeout.
 	Expires time.Time
-	// IdleLeft and Left are how long these two are off.
+	// IdleLeft and Left are how far off these two are.
 	IdleLeft, Left time.Duration
-	// Issuer is the provider, by its issuer URL.
+	// Issuer is the provider's issuer URL.
 	Issuer string
 }
 
@@ -50,7 +50,7 @@ func sessionCard(p SessionProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</dd></div><div><dt>Ends if unused by</dt><dd data-idle-end>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</dd></div><div><dt>Idle timeout</dt><dd data-idle-end>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -58,7 +58,7 @@ func sessionCard(p SessionProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</dd></div><div><dt>Ends at the latest</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</dd></div><div><dt>Expires</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -17,19 +17,19 @@ import (
 // SessionsProps is what the list of a person's sessions shows.
 type SessionsProps struct {
 	Sessions []OwnSession
-	// Ended is how many sessions the last press of a button ended; nil where none was
+	// Ended is how many sessions a button on the page has just ended, or nil if none was
 	// pressed.
 	Ended *int
 }
 
 // OwnSession is one of a person's sessions.
 type OwnSession struct {
-	// Device is a label such as "Firefox on Linux".
+	// Device describes the browser, such as "Firefox on Linux".
 	Device             string
 	SignedIn, LastSeen time.Time
-	// Current marks the session in which the page is shown.
+	// Current marks the session that the page is shown in.
 	Current bool
-	// EndURL ends it, by POST.
+	// EndURL ends the session when it is sent a POST request.
 	EndURL string
 }
 
@@ -44,7 +44,7 @@ func (p SessionsProps) announcement() string {
 	}
 }
 
-// Sessions is the page of the devices on which a person is signed in.
+// Sessions is the page that lists the devices on which a person is signed in.
 func Sessions(s Shell, p SessionsProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -74,20 +74,20 @@ func Sessions(s Shell, p SessionsProps) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"narrow\"><h1>Your devices</h1><p class=\"lead\">Where you are signed in to ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"narrow\"><h1>Your devices</h1><p class=\"lead\">These devices are signed in to ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var3 string
 			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(Product)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/sessions.templ`, Line: 43, Col: 55}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/sessions.templ`, Line: 43, Col: 59}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, ". Sign out what you do not recognise.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, ". Sign out any device you don't recognise.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -140,12 +140,12 @@ func SessionList(p SessionsProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\"><div class=\"card-header\"><h2 id=\"sessions-heading\">Sessions</h2>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\"><div class=\"card-header\"><h2 id=\"sessions-heading\">Signed-in devices</h2>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		if len(p.Sessions) > 1 {
-			templ_7745c5c3_Err = endForm("/sessions/end-others", "end-others", "Sign out all others", "").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = endForm("/sessions/end-others", "end-others", "Sign out all other devices", "").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -154,7 +154,7 @@ func SessionList(p SessionsProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = FailureNotice(FailureProps{Heading: "No answer came", Text: "Nothing was changed. Check your connection and try again."}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = FailureNotice(FailureProps{Heading: "We couldn't confirm that", Text: "Reload to see the current list."}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -278,8 +278,8 @@ func device(s OwnSession) templ.Component {
 	})
 }
 
-// endForm is a button that ends sessions. What it ends is told to those who do not see
-// beside what it stands.
+// endForm is a button that ends sessions. device completes its label for screen readers,
+// whose users may not see which device the button belongs to.
 func endForm(url, id, label, device string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -9,8 +9,8 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// sessionWarnings are what session.js shows before the session ends: the one for the case
-// that its person can move the end, or the other.
+// sessionWarnings holds the two warnings that session.js shows before the session ends: one
+// for a session that can be extended, and one for a session that cannot.
 func sessionWarnings(s Shell) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -78,9 +78,9 @@ func sessionWarnings(s Shell) templ.Component {
 	})
 }
 
-// SessionWarning says that the session is about to end. Where its person cannot move the
-// end, only a new sign-in helps. That opens in a tab of its own, so that nothing is lost
-// that has been typed here.
+// SessionWarning warns that the session is about to end. If the session cannot be extended,
+// the person has to sign in again. That opens in a new tab, so that text typed on this page
+// is not lost.
 func SessionWarning(extendable bool, left string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -132,12 +132,12 @@ func SessionWarning(extendable bool, left string) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if extendable {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<p>You have not done anything here for a while.</p><form method=\"post\" action=\"/session/extend\" data-done=\"You stay signed in.\"><button class=\"button button-primary\" type=\"submit\">Stay signed in</button></form><p data-failed hidden>No answer came. Check your connection and try again.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<p>You have been inactive for a while.</p><form method=\"post\" action=\"/session/extend\" data-done=\"You are still signed in.\"><button class=\"button button-primary\" type=\"submit\">Stay signed in</button></form><p data-failed hidden>We couldn't confirm that. Check your connection and try again.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>A session lasts only so long. Sign in again in a new tab to go on; this page stays as it is.</p><a class=\"button button-primary\" href=\"/login\" target=\"_blank\" rel=\"noopener\">Sign in again <span class=\"visually-hidden\">in a new tab</span></a>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>This session can't be extended. Sign in again in a new tab, then come back: this page stays as it is.</p><a class=\"button button-primary\" href=\"/login\" target=\"_blank\" rel=\"noopener\">Sign in again <span class=\"visually-hidden\">in a new tab</span></a>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -11,17 +11,17 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import "time"
 
-// TokenProps is what the card of the access token shows: nothing of the token itself.
+// TokenProps is what the access token card shows. It contains nothing of the token itself.
 type TokenProps struct {
-	// Audience is the API that it is for; "" where that is the provider itself.
+	// Audience is the API that the token is for; "" means the provider itself.
 	Audience string
-	// Scopes are what it allows; empty where the provider does not say.
+	// Scopes is empty if the provider does not report them.
 	Scopes []string
-	// Expires is when it ends, and Left how long that is; zero where the provider does
-	// not say.
+	// Expires is when the token expires, and Left how far off that is. Both are zero if the
+	// provider does not report the expiry.
 	Expires time.Time
 	Left    time.Duration
-	// Renewable says that another one can be got without the person.
+	// Renewable reports whether the app can get a new token without the person.
 	Renewable bool
 }
 
@@ -42,12 +42,12 @@ func tokenCard(p TokenProps) templ.Component {
 		}
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"card\" aria-labelledby=\"token-heading\"><div class=\"card-header\"><h2 id=\"token-heading\">Access token</h2><p class=\"muted\">It never leaves the server</p></div><dl class=\"rows\"><div><dt>For</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"card\" aria-labelledby=\"token-heading\"><div class=\"card-header\"><h2 id=\"token-heading\">Access token</h2><p class=\"muted\">Never leaves the server</p></div><dl class=\"rows\"><div><dt>Audience</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		if p.Audience == "" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "The sign-in service's own answers about you")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "The sign-in service itself")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -70,12 +70,12 @@ func tokenCard(p TokenProps) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "</dd></div><div><dt>Allows</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "</dd></div><div><dt>Scopes</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		if len(p.Scopes) == 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "What was asked for")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<span class=\"muted\">As requested</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -90,7 +90,7 @@ func tokenCard(p TokenProps) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if p.Expires.IsZero() {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "<span class=\"muted\">The sign-in service does not say</span>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "<span class=\"muted\">Not stated by the sign-in service</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -100,7 +100,7 @@ func tokenCard(p TokenProps) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "</dd></div><div><dt>Renewed by itself</dt><dd>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "</dd></div><div><dt>Renews automatically</dt><dd>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

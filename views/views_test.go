@@ -6,6 +6,7 @@ import (
 	"html"
 	"io"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func dashboard(text string) views.DashboardProps {
 	var claims []views.Claim
 	for kind := views.ClaimText; kind <= views.ClaimJSON; kind++ {
 		value.Kind = kind
-		for change := views.ClaimStands; change <= views.ClaimGone; change++ {
+		for change := views.ClaimUnchanged; change <= views.ClaimRemoved; change++ {
 			claims = append(claims, views.Claim{Name: text, Value: value, Change: change, Before: text})
 		}
 		claims = append(claims, views.Claim{Name: text, Label: text, Source: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
@@ -73,15 +74,19 @@ func failure(text string) views.FailureProps {
 	}
 }
 
-func notFor(text string) views.ForbiddenProps {
+func resume(text string) views.ResumeProps {
+	return views.ResumeProps{Pending: text, Action: "/sessions/end-others", Form: url.Values{"note": {text}}}
+}
+
+func forbiddenProps(text string) views.ForbiddenProps {
 	return views.ForbiddenProps{
 		Failure: failure(text), Person: person(text), SwitchURL: "/login?switch=1",
 		Needs: []views.Need{{Claim: text, Value: text, Held: text}, {Claim: text, Value: text}},
 	}
 }
 
-// pages is every page, with the text wherever a text can stand. The fragments come
-// under names that begin with "fragment".
+// pages renders every page, with text wherever a text is shown. The names of the fragments
+// begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
 	signedOut := views.Shell{Assets: newAssets(t), Title: text, Path: text, ProviderURL: "http://127.0.0.1:3001/"}
@@ -95,8 +100,10 @@ func pages(t *testing.T, text string) map[string]string {
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
 		"confirm sign-out": views.ConfirmSignOut(signedIn),
 		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),
-		"forbidden":        views.Forbidden(signedIn, notFor(text)),
-		"fragment no":      views.ForbiddenNotice(notFor(text)),
+		"forbidden":        views.Forbidden(signedIn, forbiddenProps(text)),
+		"resume":           views.Resume(signedIn, resume(text)),
+		"resume, unnamed":  views.Resume(signedIn, views.ResumeProps{Action: "/notes/1?" + url.QueryEscape(text), Form: url.Values{"note": {text}}}),
+		"fragment denied":  views.ForbiddenNotice(forbiddenProps(text)),
 		"failure":          views.Failure(signedOut, failure(text)),
 		"failure inside":   views.Failure(signedIn, failure(text)),
 		"fragment card":    views.ProfileCard(profile(text)),
@@ -110,7 +117,7 @@ func pages(t *testing.T, text string) map[string]string {
 var (
 	tag       = regexp.MustCompile(`<[^<>"]*(?:"[^"]*"[^<>"]*)*>`)
 	quoted    = regexp.MustCompile(`"[^"]*"`)
-	forbidden = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-trigger|hx-vals|<script>|<iframe|<base|<object`)
+	inline    = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-trigger|hx-vals|<script>|<iframe|<base|<object`)
 	scripts   = regexp.MustCompile(`<script src="/static/[a-z.]+\.[0-9a-f]{16}\.js" defer></script>`)
 	appScript = regexp.MustCompile(`<script src="/static/app\.`)
 	ids       = regexp.MustCompile(`\sid="([^"]*)"`)
@@ -118,12 +125,12 @@ var (
 	addresses = regexp.MustCompile(`(?:src|href|action|hx-post)="([^"]*)"`)
 )
 
-// skeleton is a page without its texts and without the values of its attributes.
+// skeleton returns a page without its texts and the values of its attributes.
 func skeleton(page string) string {
 	return quoted.ReplaceAllString(strings.Join(tag.FindAllString(page, -1), "\n"), `""`)
 }
 
-func TestTextFromOutsideAddsNothingToAPage_HB17(t *testing.T) {
+func TestForeignTextAddsNothingToAPage_HB17(t *testing.T) {
 	t.Parallel()
 	texts := map[string]string{
 		"script":         `<script>alert(1)</script>`,
@@ -146,7 +153,7 @@ func TestTextFromOutsideAddsNothingToAPage_HB17(t *testing.T) {
 			t.Parallel()
 			for page, got := range pages(t, text) {
 				if skeleton(got) != skeleton(plain[page]) {
-					t.Errorf("%s: the page has other elements or attributes than with a plain name", page)
+					t.Errorf("%s: the elements or attributes differ from those of the page with a plain name", page)
 				}
 			}
 		})
@@ -157,7 +164,7 @@ func TestTextFromOutsideAddsNothingToAPage_HB17(t *testing.T) {
 		for page, got := range pages(t, strings.Repeat(`<b>'"`, 20<<10)) {
 			for _, mark := range []string{"<", ">", `"`, "'"} {
 				if n, want := strings.Count(got, mark), strings.Count(long[page], mark); n != want {
-					t.Errorf("%s has %s %d times, and with a plain text of that length %d times", page, mark, n, want)
+					t.Errorf("%s has %s %d times, want %d as with a plain text of the same length", page, mark, n, want)
 				}
 			}
 		}
@@ -167,16 +174,16 @@ func TestTextFromOutsideAddsNothingToAPage_HB17(t *testing.T) {
 func TestNoPageHoldsInlineCode_HB05(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t, "Ada") {
-		if found := forbidden.FindString(page); found != "" {
+		if found := inline.FindString(page); found != "" {
 			t.Errorf("%s has %q", name, found)
 		}
 		if n := strings.Count(page, "<script"); n != len(scripts.FindAllString(page, -1)) {
-			t.Errorf("%s has a script that is not an asset of ours", name)
+			t.Errorf("%s has a script that is not one of our assets", name)
 		}
 	}
 }
 
-func TestEveryAddressIsOurOwn_HB06(t *testing.T) {
+func TestEveryAddressIsLocal_HB06(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t, "/picture") {
 		for _, m := range addresses.FindAllStringSubmatch(page, -1) {
@@ -188,7 +195,7 @@ func TestEveryAddressIsOurOwn_HB06(t *testing.T) {
 	}
 }
 
-func TestEveryPageStandsInTheLayout(t *testing.T) {
+func TestEveryPageUsesTheLayout(t *testing.T) {
 	t.Parallel()
 	for name, page := range pages(t, "Title") {
 		if strings.HasPrefix(name, "fragment") {
@@ -202,11 +209,11 @@ func TestEveryPageStandsInTheLayout(t *testing.T) {
 			`<a class="skip" href="#main">`, "<header ", `<main id="main" tabindex="-1">`, "<footer ", "Development provider",
 		} {
 			if strings.Count(page, want) != 1 {
-				t.Errorf("%s: %q is there %d times", name, want, strings.Count(page, want))
+				t.Errorf("%s has %q %d times, want 1", name, want, strings.Count(page, want))
 			}
 		}
 		if strings.Count(page, "<h1") != 1 {
-			t.Errorf("%s has no h1, or several", name)
+			t.Errorf("%s does not have exactly one h1", name)
 		}
 		seen := map[string]bool{}
 		for _, m := range ids.FindAllStringSubmatch(templates.ReplaceAllString(page, ""), -1) {
@@ -218,7 +225,7 @@ func TestEveryPageStandsInTheLayout(t *testing.T) {
 	}
 }
 
-func TestAPageLoadsTheScriptsThatItNeeds(t *testing.T) {
+func TestPagesLoadOnlyTheScriptsTheyNeed(t *testing.T) {
 	t.Parallel()
 	all := pages(t, "Ada")
 	for name, want := range map[string]struct{ htmx, app bool }{
@@ -256,8 +263,8 @@ func TestHtmxIsConfiguredBeforeItLoads_HB04(t *testing.T) {
 	}
 }
 
-// The budget is for what crosses the wire at a first visit, compressed: the assets by the
-// app, the page itself by the proxy in front of it, where that does so.
+// TestPagesStayWithinTheirWeight measures what a first visit transfers, compressed. The app
+// compresses the assets, and the proxy in front of it may compress the page.
 func TestPagesStayWithinTheirWeight(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)

@@ -12,7 +12,7 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// sealedBytes is what a typical session takes: 1.2 KB of claims and three tokens.
+// sealedBytes is the size of a typical session: 1.2 KB of claims and three tokens.
 const sealedBytes = 3000
 
 func BenchmarkLoad(b *testing.B) {
@@ -38,7 +38,7 @@ func BenchmarkSave(b *testing.B) {
 	}
 }
 
-// BenchmarkSaveTogether is 64 people at once: they share the wait for the disk.
+// BenchmarkSaveTogether saves from 64 goroutines at once. They share the wait for the disk.
 func BenchmarkSaveTogether(b *testing.B) {
 	s := openStore(b, filepath.Join(b.TempDir(), "data", "sessions.db"))
 	defer s.Close()
@@ -57,8 +57,9 @@ func BenchmarkSaveTogether(b *testing.B) {
 	})
 }
 
-// BenchmarkSize fills a file with sessions of as many people and visits them at random. A
-// million need about 5 GB and a minute or two, so ask for them by name: -bench Size/1000000.
+// BenchmarkSize fills a file with sessions of different people and loads them at random. A
+// million sessions take about 5 GB and a minute or two, so they run only by name: -bench
+// Size/1000000.
 func BenchmarkSize(b *testing.B) {
 	for _, sessions := range []int{1_000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(sessions), func(b *testing.B) {

@@ -159,7 +159,7 @@ func (s *Store) inPlace() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(s.file, now) {
-		return fmt.Errorf("boltstore: %s was deleted or replaced while it was in use: restart the program, which signs everybody out", s.path)
+		return &Error{Problem: s.path + " was deleted or replaced while it was in use", Remedy: "restart the program, which signs everybody out"}
 	}
 	return nil
 }
@@ -265,5 +265,8 @@ func recoverDamage(path string, err *error) {
 }
 
 func damaged(path string, err error) error {
-	return fmt.Errorf("boltstore: %s is damaged or no session store: move it away and start again, and everybody signs in anew: %w", path, err)
+	return &Error{
+		Problem: fmt.Sprintf("%s is damaged or not a session store (%v)", path, err),
+		Remedy:  "move it away and start again; everybody has to sign in again", Err: err,
+	}
 }

@@ -20,7 +20,8 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) authn.Store { return openStore(t, filepath.Join(t.TempDir(), "data", "sessions.db")) })
 }
 
-func TestFM19RestartKeepsEverything(t *testing.T) {
+// TestRestartKeepsEverything (FM-19) closes the file and opens it again.
+func TestRestartKeepsEverything(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")
 	kept, ended, revoked := newRecord(2000), newRecord(10), newRecord(10)
@@ -55,8 +56,9 @@ func TestFM19RestartKeepsEverything(t *testing.T) {
 	}
 }
 
-// TestFM26OneProcessHoldsTheFile (FM-26) opens a file twice, and waits for the first to go.
-func TestFM26OneProcessHoldsTheFile(t *testing.T) {
+// TestOneProcessHoldsTheFile (FM-26) opens a file twice: the second Open waits for the
+// first to close.
+func TestOneProcessHoldsTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")
 	first := openStore(t, path)
@@ -64,10 +66,10 @@ func TestFM26OneProcessHoldsTheFile(t *testing.T) {
 	_, err := boltstore.OpenWithin(path, 120*time.Millisecond)
 	wantText(t, err, path, "another process holds", "stop it")
 	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("refused only after %v", took)
+		t.Errorf("refused after %v", took)
 	}
 
-	// A hot reload: the second waits until the first is gone.
+	// A hot reload: the second Open waits until the first store is closed.
 	opened := make(chan error, 1)
 	go func() {
 		second, err := boltstore.Open(path)
@@ -90,10 +92,10 @@ func TestAWriteWaitsNoLongerThanItsContext(t *testing.T) {
 		clear(given.Sealed)
 		return nil
 	})
-	// What was given up is not written later, and the one after it is not held up.
+	// A write that was given up is not written later, and does not delay the next one.
 	must(t, err, s.Create(t.Context(), taken))
 	if _, err := s.Load(t.Context(), given.Key); !errors.Is(err, authn.ErrNotFound) {
-		t.Errorf("Load of what was given up: got error %v, want %v", err, authn.ErrNotFound)
+		t.Errorf("Load after a write that was given up: got error %v, want %v", err, authn.ErrNotFound)
 	}
 	_, err = s.Load(t.Context(), taken.Key)
 	must(t, err)
@@ -108,11 +110,11 @@ func TestAfterCloseEveryMethodFails(t *testing.T) {
 	wantText(t, err, "sessions.db", "not open")
 	wantText(t, s.Ping(t.Context()), "sessions.db", "not open")
 	if errors.Is(err, authn.ErrNotFound) {
-		t.Error("a store that cannot answer says that there is no such session")
+		t.Error("a closed store returns ErrNotFound")
 	}
 }
 
-// newRecord is a session of one and the same owner, with a key of its own.
+// newRecord returns a session of the same owner each time, with a new key.
 func newRecord(sealed int) authn.Record {
 	id := rand.Text()
 	return authn.Record{
@@ -127,7 +129,7 @@ func newRecord(sealed int) authn.Record {
 	}
 }
 
-// openStore opens the file at path, which must succeed.
+// openStore opens the file at path and fails the test if it cannot.
 func openStore(t testing.TB, path string) *boltstore.Store {
 	t.Helper()
 	s, err := boltstore.Open(path)

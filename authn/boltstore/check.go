@@ -12,13 +12,27 @@ import (
 // ErrHeld says that another process holds the file.
 var ErrHeld = errors.New("another process holds")
 
+// Error is an error with a remedy.
+type Error struct {
+	// Problem names the path, and Remedy says what to do.
+	Problem, Remedy string
+	// Err is the cause, or nil. Problem quotes it.
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return "boltstore: " + e.Problem + ": " + e.Remedy }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
 // checkWait is how long Check waits for a process that is just ending.
 const checkWait = 200 * time.Millisecond
 
 // Check tells whether Open would succeed and the file can be written, and leaves nothing
 // behind: where there is no file yet, it tries the directory that it would be made in.
 // found reports whether there is one. The error is an ErrHeld where another process has
-// it open, as a running app does.
+// it open, as a running app does, and an *Error where the file or its directory is to blame.
 func Check(ctx context.Context, path string) (found bool, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return false, checkNew(path)

@@ -9,7 +9,8 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// TestCheck shows what Check says of a path, and that it leaves the path as it was.
+// TestCheck compares what Check reports about a path, and checks that it leaves the path
+// unchanged.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -18,20 +19,20 @@ func TestCheck(t *testing.T) {
 		found   bool
 		want    string // in the error; empty for none
 	}{
-		{"nothing there, in a directory that is there", func(_ *testing.T, dir string) string {
+		{"no file, in a directory that exists", func(_ *testing.T, dir string) string {
 			return filepath.Join(dir, "sessions.db")
 		}, false, ""},
-		{"nothing there, two directories deep", func(_ *testing.T, dir string) string {
+		{"no file, two missing directories deep", func(_ *testing.T, dir string) string {
 			return filepath.Join(dir, "app", "data", "sessions.db")
 		}, false, ""},
-		{"CF-12 nothing there, in a directory of mode 0777", withDirectory(0o777), false, "run chmod 700"},
-		{"nothing there, below a file", func(t *testing.T, dir string) string {
+		{"CF-12 no file, in a directory of mode 0777", withDirectory(0o777), false, "run chmod 700"},
+		{"no file, below a file", func(t *testing.T, dir string) string {
 			must(t, os.WriteFile(filepath.Join(dir, "data"), nil, 0o600))
 			return filepath.Join(dir, "data", "sessions.db")
 		}, true, "not a directory"},
 		{"a store", withFile(0o600), true, ""},
 		{"CF-12 a store that others can read", withFile(0o644), true, "run chmod 600"},
-		{"FM-18 something else", withContent("not a store"), true, "move it away"},
+		{"FM-18 another kind of file", withContent("not a store"), true, "move it away"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,8 +57,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckOfAHeldFile shows that a file in use is told apart, and is free again after a
-// check.
+// TestCheckOfAHeldFile checks that Check recognizes a file in use, and does not hold the
+// file afterwards.
 func TestCheckOfAHeldFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")
@@ -70,7 +71,7 @@ func TestCheckOfAHeldFile(t *testing.T) {
 	must(t, err, openStore(t, path).Close())
 }
 
-// names lists a directory with all that is below it.
+// names lists a directory and everything below it.
 func names(t *testing.T, dir string) (list string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// A file that is this large, and so many times as large as what it holds, is written
-	// anew: bbolt keeps a file as large as it ever was.
+	// compact rewrites a file that is at least this large and this many times as large as
+	// its content, because bbolt never shrinks a file.
 	compactBytes = 8 << 20
 	compactRatio = 4
-	// compactBatch is how much is copied in one transaction.
+	// compactBatch is how many bytes one transaction copies.
 	compactBatch = 1 << 20
 )
 
-// compact gives the disk back what dropped records have left in the file, whose live
-// entries take so many bytes. Everybody waits meanwhile, for as long as it takes to copy
-// the little that is left. Where it fails, the file stays as it is.
+// compact returns the space of dropped records to the disk. The parameter live is the size
+// of the live entries in bytes. All other calls wait while compact copies these few
+// entries. If it fails, the file stays as it is.
 func (s *Store) compact(live int64) error {
 	if runtime.GOOS == "windows" {
-		return nil // an open file cannot be replaced there
+		return nil // Windows cannot replace an open file
 	}
 	file, err := os.Stat(s.path)
 	if err != nil || file.Size() < compactBytes || file.Size() < compactRatio*live {
@@ -45,11 +45,11 @@ func (s *Store) compact(live int64) error {
 	return errors.Join(err, syncDirectory(s.path), large.Close())
 }
 
-// copyOf copies what the file holds into a new one, which it returns open and locked: no
-// other process can come between when it takes the other's name.
+// copyOf copies the content of the file into a new one and returns that open and locked, so
+// that no other process can take it before it is renamed.
 func (s *Store) copyOf(path string) (*bbolt.DB, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err // of a process that was killed at it
+		return nil, err // left by a process that was killed during a copy
 	}
 	db, err := bbolt.Open(path, 0o600, options(time.Second))
 	if err != nil {
@@ -62,8 +62,8 @@ func (s *Store) copyOf(path string) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// options are those of every file. Whoever waits for one may find, when it is free, that
-// another has taken its name: see open.
+// options returns the options for opening a file. A process that waited for the lock may
+// find that another file has taken the name: see openFile.
 func options(wait time.Duration) *bbolt.Options {
 	return &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType}
 }

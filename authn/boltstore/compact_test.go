@@ -37,8 +37,9 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// TestDO12AFileShrinks (DO-12) begins thousands of short sessions, and one that lasts.
-func TestDO12AFileShrinks(t *testing.T) {
+// TestFileShrinks (DO-12) creates thousands of short sessions and a lasting one. After the
+// sweep the file is small again.
+func TestFileShrinks(t *testing.T) {
 	t.Parallel()
 	const sessions = 8_000
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")
@@ -50,7 +51,7 @@ func TestDO12AFileShrinks(t *testing.T) {
 	crowd(t, s, sessions)
 	full := size(t, path)
 
-	// Somebody reads and writes all the while.
+	// Read and write all the while.
 	ctx, stop := context.WithCancel(t.Context())
 	var using sync.WaitGroup
 	using.Go(func() {
@@ -75,7 +76,7 @@ func TestDO12AFileShrinks(t *testing.T) {
 	}
 	t.Logf("empty %d bytes, full %d, swept %d", empty, full, size(t, path))
 	if now := size(t, path); now > 4*empty {
-		t.Errorf("after the sweep the file has %d bytes, and had %d when it was empty", now, empty)
+		t.Errorf("the file has %d bytes after the sweep, and had %d when it was empty", now, empty)
 	}
 	again := newRecord(1000)
 	must(t, s.Create(t.Context(), again), s.Close())
@@ -88,7 +89,7 @@ func TestDO12AFileShrinks(t *testing.T) {
 	must(t, s.Close())
 }
 
-// TestAWaitingProcessFindsTheNewFile has somebody wait for the file while it is replaced.
+// TestAWaitingProcessFindsTheNewFile replaces the file while another process waits for it.
 func TestAWaitingProcessFindsTheNewFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")

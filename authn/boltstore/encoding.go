@@ -8,20 +8,20 @@ import (
 	"latchkey/authn"
 )
 
-// formatVersion is the first byte of every value. A program that finds another one
-// leaves the value alone and goes on as if it were not there.
+// formatVersion is the first byte of every value. A program that finds another version
+// ignores the value, as if it did not exist, and leaves it unchanged.
 const formatVersion = 1
 
 // A value is the format version, its fields, and a CRC-32C of both. Times are in
-// microseconds since 1970, byte strings stand behind their length.
+// microseconds since 1970. Byte strings are preceded by their length.
 
-// reminder is what is kept of an ended session, a revocation or a mark of Once.
+// reminder records that a session was ended, an index was revoked, or a key was used
+// (Once).
 type reminder struct {
 	until time.Time
-	// notAfter is the last sign-in that a revocation ends; zero for the others.
+	// notAfter is the last sign-in that a revocation ends. It is zero otherwise.
 	notAfter time.Time
-	// cause is why a session was ended. A value without it is of a time when it was not
-	// kept.
+	// cause is why a session ended. Values from before it was stored have none.
 	cause authn.Cause
 }
 
@@ -39,7 +39,8 @@ func encodeRecord(r authn.Record) []byte {
 	return e.sum()
 }
 
-// decodeRecord reports whether the value could be read. Sealed is a part of it.
+// decodeRecord reports whether the value is valid. The record's Sealed is a part of the
+// value.
 func decodeRecord(key authn.Key, value []byte) (authn.Record, bool) {
 	d, ok := newDecoder(value)
 	if !ok {
@@ -99,14 +100,14 @@ func checksum(b []byte) uint32 {
 	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
-// decoder reads what encoder wrote. After the first mistake every read returns
-// nothing, and finished says so at the end.
+// decoder reads what encoder wrote. After the first error, every read returns nothing, and
+// finished returns false.
 type decoder struct {
 	buf []byte
 	bad bool
 }
 
-// newDecoder reports whether the value is whole and of the version known here.
+// newDecoder reports whether the value is complete and has the supported version.
 func newDecoder(value []byte) (decoder, bool) {
 	n := len(value) - crc32.Size
 	if n < 1 || value[0] != formatVersion || binary.BigEndian.Uint32(value[n:]) != checksum(value[:n]) {
@@ -115,7 +116,7 @@ func newDecoder(value []byte) (decoder, bool) {
 	return decoder{buf: value[1:n]}, true
 }
 
-// take returns the next n bytes, which are a part of the value.
+// take returns the next n bytes, as a part of the value.
 func (d *decoder) take(n uint64) []byte {
 	if n > uint64(len(d.buf)) {
 		d.bad, d.buf = true, nil
@@ -151,5 +152,5 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-// finished reports whether everything could be read and nothing was left over.
+// finished reports whether all fields were valid and nothing is left over.
 func (d *decoder) finished() bool { return !d.bad && len(d.buf) == 0 }

@@ -14,8 +14,8 @@ func (s *Store) End(ctx context.Context, key authn.Key, cause authn.Cause, until
 	return s.write(ctx, func(tx *bbolt.Tx) error { return end(tx, key, cause, until) })
 }
 
-// Revoke implements authn.Store. A record that cannot be read is ended too: when
-// it was signed in is not known, and a newer program might be able to read it.
+// Revoke implements authn.Store. It also ends records that it cannot read, because their
+// time of sign-in is unknown and a newer program might be able to read them.
 func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until time.Time) ([]authn.Key, error) {
 	var keys []authn.Key
 	err := s.write(ctx, func(tx *bbolt.Tx) error {
@@ -70,8 +70,8 @@ func end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error 
 	return remind(tx, ended, key, reminder{until: until, cause: cause})
 }
 
-// remind stores a reminder, and keeps the later times and the first cause where there is
-// one already: a second call never takes back what the first has promised.
+// remind stores a reminder. If there already is one, it keeps the later times and the first
+// cause, so that a second call never weakens the first.
 func remind(tx *bbolt.Tx, bucket string, key authn.Key, r reminder) error {
 	if stored, ok := decodeReminder(get(tx, bucket, key)); ok {
 		r.until = later(r.until, stored.until)
@@ -88,8 +88,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// drop removes a record and its index entries. Those of a record that cannot be
-// read are not known: they lead nowhere, and go with the next Revoke.
+// drop removes a record and its index entries. If the record cannot be read, its entries
+// are unknown: they lead nowhere, and the next Revoke removes them.
 func drop(tx *bbolt.Tx, key authn.Key) error {
 	if r, ok := decodeRecord(key, get(tx, records, key)); ok {
 		for _, index := range r.Indexes() {

@@ -8,10 +8,10 @@ import (
 	"latchkey/authn"
 )
 
-// OpenWithin is Open with another patience.
+// OpenWithin is Open with another wait.
 func OpenWithin(path string, wait time.Duration) (*Store, error) { return open(path, wait) }
 
-// Edit changes the stored bytes of a record behind the store's back.
+// Edit changes the stored bytes of a record directly.
 func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		return put(tx, records, key, edit(append([]byte(nil), get(tx, records, key)...)))
@@ -21,7 +21,7 @@ func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
 // EncodeRecord returns the stored form of a record.
 func EncodeRecord(r authn.Record) []byte { return encodeRecord(r) }
 
-// Sum appends the checksum to the bytes in front of it.
+// Sum appends the checksum of b to b.
 func Sum(b []byte) []byte { return (&encoder{buf: b}).sum() }
 
 // WhileLocked runs fn while another writer holds the file's lock.

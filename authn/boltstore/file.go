@@ -22,7 +22,7 @@ func prepare(path string) (string, error) {
 		return "", fmt.Errorf("boltstore: looking at the directory of %s: %w", path, err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("boltstore: %s is %s: name the directory itself", dir, kind(info))
+		return "", &Error{Problem: dir + " is " + kind(info), Remedy: "name the directory itself"}
 	}
 	if err := checkDirectory(dir, info); err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func prepare(path string) (string, error) {
 		return "", fmt.Errorf("boltstore: looking at %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("boltstore: %s is %s: name a regular file, or one that is not there yet", path, kind(info))
+		return "", &Error{Problem: path + " is " + kind(info), Remedy: "name a regular file, or one that does not exist yet"}
 	}
 	return path, checkFile(path, info)
 }

@@ -37,9 +37,10 @@ func TestOpenChecksThePath(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name string
-		// arrange prepares dir, a directory that is ours alone, and returns the path.
+		// arrange prepares dir, which only this user can access, and returns the path.
 		arrange func(t *testing.T, dir string) string
-		// want is in the error, beside the path; empty where Open succeeds.
+		// want is a part of the error, which also names the path. It is empty if Open
+		// succeeds.
 		want string
 	}{
 		{"CF-12 a new file in a new directory", func(_ *testing.T, dir string) string {
@@ -62,7 +63,7 @@ func TestOpenChecksThePath(t *testing.T) {
 			must(t, os.Symlink(filepath.Join(dir, "nowhere"), path))
 			return path
 		}, "is a symbolic link"},
-		{"CF-12 a directory behind a symbolic link", func(t *testing.T, dir string) string {
+		{"CF-12 a symbolic link to a directory", func(t *testing.T, dir string) string {
 			must(t, os.Mkdir(filepath.Join(dir, "real"), 0o700), os.Symlink("real", filepath.Join(dir, "data")))
 			return filepath.Join(dir, "data", "sessions.db")
 		}, "is a symbolic link"},
@@ -75,8 +76,8 @@ func TestOpenChecksThePath(t *testing.T) {
 			return filepath.Join(dir, "sessions.db")
 		}, "is a special file"},
 		{"FM-18 an empty file", withContent(""), ""},
-		{"FM-18 a file of something else", withContent(strings.Repeat("not a store\n", 10_000)), "move it away"},
-		{"FM-18 a small file of something else", withContent("not a store"), "move it away"},
+		{"FM-18 a large file of another kind", withContent(strings.Repeat("not a store\n", 10_000)), "move it away"},
+		{"FM-18 a small file of another kind", withContent("not a store"), "move it away"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -149,8 +150,8 @@ func withContent(content string) func(*testing.T, string) string {
 	}
 }
 
-// TestFileTakenAway deletes the file under the store, and puts another in its place: the
-// store serves on, and says that this will not last.
+// TestFileTakenAway deletes the store's file, or puts another in its place. The store keeps
+// working, and Ping reports the problem.
 func TestFileTakenAway(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")

@@ -12,14 +12,14 @@ import (
 
 func checkDirectory(dir string, info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("boltstore: others can write to the directory %s (mode %#o): run chmod 700 on it, or name a directory of the app's own", dir, mode)
+		return &Error{Problem: fmt.Sprintf("others can write to the directory %s (mode %#o)", dir, mode), Remedy: "run chmod 700 on it, or name a directory that only the app uses"}
 	}
 	return checkOwner(dir, info)
 }
 
 func checkFile(path string, info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("boltstore: others can read or write %s (mode %#o): run chmod 600 on it", path, mode)
+		return &Error{Problem: fmt.Sprintf("others can read or write %s (mode %#o)", path, mode), Remedy: "run chmod 600 on it"}
 	}
 	return checkOwner(path, info)
 }
@@ -30,7 +30,10 @@ func checkOwner(path string, info fs.FileInfo) error {
 	if !ok || stat.Uid == 0 || int(stat.Uid) == os.Geteuid() {
 		return nil
 	}
-	return fmt.Errorf("boltstore: %s belongs to user %d, and this process runs as user %d: run chown %d on it", path, stat.Uid, os.Geteuid(), os.Geteuid())
+	return &Error{
+		Problem: fmt.Sprintf("%s belongs to user %d, and this process runs as user %d", path, stat.Uid, os.Geteuid()),
+		Remedy:  fmt.Sprintf("run chown %d on it", os.Geteuid()),
+	}
 }
 
 // syncDirectory makes the name of a new file outlive a loss of power.

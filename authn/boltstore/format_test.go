@@ -12,8 +12,8 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// The stored form is a promise to every file there is: a change of it takes a new
-// version byte, and this test keeps the old one readable.
+// Every existing file depends on the stored form. A change to it needs a new version byte,
+// and this test keeps the old version readable.
 func TestFormatVersion1(t *testing.T) {
 	t.Parallel()
 	r := authn.Record{
@@ -45,26 +45,26 @@ func TestUnreadableRecords(t *testing.T) {
 	cases := []struct {
 		name string
 		edit func(value []byte) []byte
-		// alive is whether the record still loads.
+		// alive is whether the record can still be loaded.
 		alive bool
 	}{
 		{"FM-18 untouched", func(v []byte) []byte { return v }, true},
 		{"FM-18 empty", func([]byte) []byte { return nil }, false},
 		{"FM-18 one byte", func(v []byte) []byte { return v[:1] }, false},
 		{"FM-18 cut short", func(v []byte) []byte { return v[:len(v)/2] }, false},
-		{"FM-18 cut short under a good checksum", func(v []byte) []byte { return boltstore.Sum(v[:len(v)/2]) }, false},
-		{"FM-18 only a version under a good checksum", func(v []byte) []byte { return boltstore.Sum(v[:1]) }, false},
-		{"FM-18 nothing under a good checksum", func([]byte) []byte { return boltstore.Sum(nil) }, false},
-		{"FM-18 longer than it says", func(v []byte) []byte { return append(v, 0) }, false},
-		{"FM-18 longer than it says under a good checksum", func(v []byte) []byte { return boltstore.Sum(append(v[:len(v)-4], 0)) }, false},
-		{"FM-18 a length beyond the end under a good checksum", func(v []byte) []byte {
+		{"FM-18 cut short, with a valid checksum", func(v []byte) []byte { return boltstore.Sum(v[:len(v)/2]) }, false},
+		{"FM-18 only a version, with a valid checksum", func(v []byte) []byte { return boltstore.Sum(v[:1]) }, false},
+		{"FM-18 empty, with a valid checksum", func([]byte) []byte { return boltstore.Sum(nil) }, false},
+		{"FM-18 a trailing byte", func(v []byte) []byte { return append(v, 0) }, false},
+		{"FM-18 a trailing byte, with a valid checksum", func(v []byte) []byte { return boltstore.Sum(append(v[:len(v)-4], 0)) }, false},
+		{"FM-18 a length beyond the end, with a valid checksum", func(v []byte) []byte {
 			return boltstore.Sum(append(v[:90], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01))
 		}, false},
 		{"FM-18 one bit flipped in the owner", flip(5), false},
 		{"FM-18 one bit flipped in the expiry", flip(85), false},
 		{"FM-18 one bit flipped in the sealed part", flip(150), false},
-		{"FM-23 the same under a good checksum", func(v []byte) []byte { return boltstore.Sum(v[:len(v)-4]) }, true},
-		{"FM-23 the version after this one", func(v []byte) []byte { v[0] = 2; return boltstore.Sum(v[:len(v)-4]) }, false},
+		{"FM-23 unchanged, with a new checksum", func(v []byte) []byte { return boltstore.Sum(v[:len(v)-4]) }, true},
+		{"FM-23 the next version", func(v []byte) []byte { v[0] = 2; return boltstore.Sum(v[:len(v)-4]) }, false},
 		{"FM-23 version 0", func(v []byte) []byte { v[0] = 0; return boltstore.Sum(v[:len(v)-4]) }, false},
 	}
 	for _, c := range cases {
@@ -92,12 +92,12 @@ func flip(at int) func([]byte) []byte {
 	}
 }
 
-// wantAnswers checks that every method of one record answers with want.
+// wantAnswers checks that every method on the record returns want.
 func wantAnswers(t *testing.T, s *boltstore.Store, r authn.Record, want error) {
 	t.Helper()
 	loaded, loadErr := s.Load(t.Context(), r.Key)
 	if loadErr == nil && !bytes.Equal(loaded.Sealed, r.Sealed) {
-		t.Error("the sealed part is another one")
+		t.Error("the sealed part differs")
 	}
 	r.Version = 1
 	for method, err := range map[string]error{
@@ -111,8 +111,8 @@ func wantAnswers(t *testing.T, s *boltstore.Store, r authn.Record, want error) {
 	}
 }
 
-// wantNeverBack checks that an id is not used twice, that Sweep and List pass over a
-// record that cannot be read, and that Revoke takes it away.
+// wantNeverBack checks that the key of a damaged record cannot be reused, that Sweep and
+// List skip the record, and that Revoke removes it.
 func wantNeverBack(t *testing.T, s *boltstore.Store, damaged, whole authn.Record) {
 	t.Helper()
 	if err := s.Create(t.Context(), damaged); !errors.Is(err, authn.ErrConflict) {

@@ -16,10 +16,10 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// TestFM17AFullDiskKeepsNobodySignedIn (FM-17) lets sessions of usual sizes begin until the
-// disk is full, and ends them all; and that again, once it is not. A process of its own does
-// so, whose files may not grow: so much of a full disk can be had without root's rights.
-func TestFM17AFullDiskKeepsNobodySignedIn(t *testing.T) {
+// TestFullDiskAllowsSignOut (FM-17) creates sessions of usual sizes until the disk is full,
+// ends them all, and repeats that. It runs in a child process with a limit on file size,
+// which imitates a full disk without root's rights.
+func TestFullDiskAllowsSignOut(t *testing.T) {
 	const asChild = "BOLTSTORE_TEST_FULL_DISK"
 	if size, err := strconv.Atoi(os.Getenv(asChild)); err == nil {
 		must(t, fillAndEmpty(filepath.Join(t.TempDir(), "data", "sessions.db"), size))
@@ -29,7 +29,7 @@ func TestFM17AFullDiskKeepsNobodySignedIn(t *testing.T) {
 	for _, size := range []int{1000, 3000} {
 		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
 			t.Parallel()
-			child := exec.Command(os.Args[0], "-test.run=^TestFM17AFullDiskKeepsNobodySignedIn$")
+			child := exec.Command(os.Args[0], "-test.run=^TestFullDiskAllowsSignOut$")
 			child.Env = append(os.Environ(), fmt.Sprint(asChild, "=", size))
 			if output, err := child.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, output)
@@ -38,7 +38,7 @@ func TestFM17AFullDiskKeepsNobodySignedIn(t *testing.T) {
 	}
 }
 
-// fillAndEmpty is what the process does.
+// fillAndEmpty runs in the child process.
 func fillAndEmpty(path string, size int) error {
 	ctx := context.Background()
 	s, err := boltstore.Open(path)
@@ -69,13 +69,13 @@ func fillAndEmpty(path string, size int) error {
 	for _, size := range []int{size, 1000} {
 		for full := false; !full; {
 			if full = begin(size) != nil; len(begun) > 20_000 {
-				return fmt.Errorf("%d sessions of %d bytes have begun, and the disk is not full", len(begun), size)
+				return fmt.Errorf("the disk is not full after %d sessions of %d bytes", len(begun), size)
 			}
 		}
 	}
 	for i, r := range begun {
 		if _, err := s.Load(ctx, r.Key); err != nil {
-			return fmt.Errorf("number %d of %d cannot be read: %w", i, len(begun), err)
+			return fmt.Errorf("loading session %d of %d: %w", i, len(begun), err)
 		}
 	}
 	var ending errgroup.Group
@@ -83,7 +83,7 @@ func fillAndEmpty(path string, size int) error {
 	for i, r := range begun {
 		ending.Go(func() error {
 			if err := s.End(ctx, r.Key, authn.CauseSignedOut, r.Expires); err != nil {
-				return fmt.Errorf("number %d of %d has not ended: %w", i, len(begun), err)
+				return fmt.Errorf("ending session %d of %d: %w", i, len(begun), err)
 			}
 			return nil
 		})

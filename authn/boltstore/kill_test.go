@@ -20,7 +20,7 @@ import (
 	"latchkey/authn/boltstore"
 )
 
-// childFile names the file that this test binary, started as a child, writes to.
+// childFile is the environment variable that names the file of a child process.
 const childFile = "BOLTSTORE_TEST_CHILD_FILE"
 
 func TestMain(m *testing.M) {
@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeUntilKilled creates records, and ends every third one again, on several
-// goroutines, and prints each key once the store has acknowledged it.
+// writeUntilKilled creates records and ends every third one, on several goroutines. It
+// prints each key after the store has acknowledged it.
 func writeUntilKilled(path string) error {
 	s, err := boltstore.Open(path)
 	if err != nil {
@@ -66,9 +66,10 @@ func writeUntilKilled(path string) error {
 	return <-failed
 }
 
-// A kill shows that no write is acknowledged before it has left the process, and
-// that a write cut in half does no harm. It cannot show what a loss of power does.
-func TestFM19KillKeepsWhatWasAcknowledged(t *testing.T) {
+// TestKillKeepsAcknowledgedWrites (FM-19) kills a process that writes. A kill shows that the
+// store acknowledges no write that is still in the process, and that an interrupted write does
+// no harm. It does not show what a power failure does.
+func TestKillKeepsAcknowledgedWrites(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data", "sessions.db")
 	var created, ended []authn.Key
@@ -99,8 +100,8 @@ func TestFM19KillKeepsWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// killAfter starts the child, kills it once it has acknowledged n writes, and
-// returns the whole lines that it printed.
+// killAfter starts the child, kills it after n acknowledged writes, and returns the
+// complete lines that it printed.
 func killAfter(t *testing.T, path string, n int) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -125,7 +126,7 @@ func killAfter(t *testing.T, path string, n int) []string {
 		}
 	}
 	if err := child.Wait(); err == nil || child.ProcessState.Exited() {
-		t.Fatalf("the child ended by itself after %d lines: %v", len(lines), err)
+		t.Fatalf("the child exited after %d lines: %v", len(lines), err)
 	}
 	return lines
 }

@@ -111,7 +111,7 @@ func put(tx *bbolt.Tx, bucket string, key authn.Key, value []byte) error {
 	return tx.Bucket([]byte(bucket)).Put(key[:], value)
 }
 
-// indexed returns the keys of the records that index names.
+// indexed returns the keys of the records under index.
 func indexed(tx *bbolt.Tx, index authn.Key) []authn.Key {
 	var keys []authn.Key
 	c := tx.Bucket([]byte(byIndex)).Cursor()

@@ -3,17 +3,18 @@ package boltstore
 import "go.etcd.io/bbolt"
 
 const (
-	// reserve is how many pages of the file are free when a session begins. A full disk
-	// must keep nobody signed in: to drop an entry, bbolt writes the page that held it
-	// elsewhere. Next to records of tens of kilobytes that takes as many pages in a row, which
-	// a full file may not have: such a sign-out fails, and says so.
+	// reserve is how many pages of the file are free when a session begins. Without free
+	// pages, people could not sign out on a full disk: to drop an entry, bbolt writes its
+	// page elsewhere. A page with records of tens of kilobytes needs many consecutive
+	// pages, which a full file may not have. Such a sign-out fails with an error.
 	reserve = 256
-	// ballast is the bucket that takes the pages up for a moment.
+	// ballast is the bucket that occupies the pages for a moment.
 	ballast = "ballast"
 )
 
-// provide sees to it that the reserve is there. Its pages are written once, so that they
-// are the file's and the disk has them. Where it is short, one caller provides for all.
+// provide makes sure that the reserve exists. It writes the pages once, so that the file
+// has them and the disk has space for them. If they are missing, one caller provides them
+// for all.
 func (s *Store) provide() (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

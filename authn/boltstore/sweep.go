@@ -10,14 +10,13 @@ import (
 	"latchkey/authn"
 )
 
-// sweepStep is how many entries one transaction of Sweep looks at, so that it holds
-// up no writer for long.
+// sweepStep is how many entries one transaction of Sweep examines, so that it does not
+// block writers for long.
 const sweepStep = 1000
 
-// Sweep implements authn.Store. It goes in steps: one that fails leaves the work of
-// those before it done, and counted. What it cannot read it leaves, for a newer
-// program or a person to look at. A file that has become much too large for what it
-// holds is written anew.
+// Sweep implements authn.Store. It works in steps. If a step fails, the earlier steps
+// remain done and counted. It leaves entries that it cannot read for a newer program or a
+// person to examine. It compacts a file that has become much larger than its content.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	var live int64
 	swept, err := s.sweep(ctx, records, now, &live)
@@ -33,8 +32,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	return swept, err
 }
 
-// sweep looks for what has expired without holding the lock of the writers, and
-// takes it for as long as there is something to drop. It adds what stays to live, in bytes.
+// sweep finds expired entries without blocking writers, and blocks them only to drop
+// entries. It adds the size of the remaining entries to live.
 func (s *Store) sweep(ctx context.Context, bucket string, now time.Time, live *int64) (int, error) {
 	swept := 0
 	var from []byte
@@ -58,8 +57,8 @@ func (s *Store) sweep(ctx context.Context, bucket string, now time.Time, live *i
 	}
 }
 
-// expired returns the keys of one step that have expired, and where the next step
-// starts; nil after the last. kept is how many bytes the others take.
+// expired returns the expired keys of one step, and where the next step starts, which is
+// nil after the last step. kept is the size of the other entries.
 func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from []byte) (found []authn.Key, next []byte, kept int64, err error) {
 	err = s.read(ctx, func(tx *bbolt.Tx) error {
 		kept = 0
@@ -83,7 +82,8 @@ func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from 
 	return found, next, kept, err
 }
 
-// dropExpired looks again: a record may have been touched meanwhile.
+// dropExpired drops entries that are still expired: a record may have been touched in the
+// meantime.
 func (s *Store) dropExpired(ctx context.Context, bucket string, now time.Time, keys []authn.Key) (int, error) {
 	var dropped int
 	err := s.write(ctx, func(tx *bbolt.Tx) error {

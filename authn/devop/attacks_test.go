@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// exchanged redeems a code as the client does, but for what a test changes, and reports
-// whether tokens came of it.
+// exchanged redeems a code as the client does, with the given changes, and reports whether
+// it gets tokens.
 func (p *idp) exchanged(code string, changes url.Values) bool {
 	p.t.Helper()
 	body := exchange(code)
@@ -23,18 +23,18 @@ func (p *idp) gets(changes url.Values) bool {
 	p.t.Helper()
 	r := p.authorize(changes)
 	if location := r.header.Get("Location"); location != "" && !strings.HasPrefix(location, redirectURI+"?") {
-		p.t.Errorf("an answer goes to %s", location)
+		p.t.Errorf("the response goes to %s", location)
 	}
 	return r.status == http.StatusOK && strings.Contains(r.body, `id="person-dev|ada"`)
 }
 
-// code signs ada in.
+// code signs Ada in and returns the code.
 func (p *idp) code() string {
 	p.t.Helper()
 	return p.signIn("dev|ada", url.Values{"prompt": {"login"}}).Get("code")
 }
 
-// as calls an endpoint as a client of a test's choosing.
+// as calls an endpoint as the given client and reports whether it succeeds.
 func (p *idp) as(id, secret, path string, body url.Values) bool {
 	p.t.Helper()
 	req := p.request(http.MethodPost, path, body)
@@ -42,14 +42,14 @@ func (p *idp) as(id, secret, path string, body url.Values) bool {
 	return p.do(http.DefaultClient, req).status == http.StatusOK
 }
 
-// TestAttacks (DV-07) is what an application must not be spared by the provider that it is
-// built beside: each attack is refused, and its twin, which differs in that alone, is not.
-// The tests beside this one say how each is refused.
+// TestAttacks (DV-07) shows that the development provider is as strict as a real one: it
+// refuses each attack, and accepts a control request that differs only in the attacked
+// detail. The other tests check how it refuses.
 func TestAttacks(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
 	const secret = "app s:cret+%"
-	// pick is the value of the attack, or that of its twin.
+	// pick returns the value for the attack or for the control.
 	pick := func(attack bool, bad, good string) []string {
 		if attack {
 			return []string{bad}
@@ -66,28 +66,28 @@ func TestAttacks(t *testing.T) {
 		}
 	}
 	redirectTo := func(bad string) func(p *idp, attack bool) bool { return authorize("redirect_uri", bad, redirectURI) }
-	// try reports whether the provider gives the attacker, or the twin, what they are after.
+	// try reports whether the request succeeds, as an attack or as its control.
 	for name, try := range map[string]func(p *idp, attack bool) bool{
-		"no code challenge":                     authorize("code_challenge", "", challenge),
-		"a plain code challenge":                authorize("code_challenge_method", "plain", "S256"),
-		"a token in the front channel":          authorize("response_type", "code token", "code"),
-		"an ID token in the front channel":      authorize("response_type", "id_token", "code"),
-		"a response in a fragment":              authorize("response_mode", "fragment", "query"),
-		"an unknown client":                     authorize("client_id", "nobody", "app"),
-		"a redirect URI of a stranger":          redirectTo("https://evil.example/callback"),
-		"a redirect URI that begins like it":    redirectTo(redirectURI + ".evil.example"),
-		"a redirect URI below it":               redirectTo(redirectURI + "/../evil"),
-		"a redirect URI with more of a query":   redirectTo(redirectURI + "?evil=1"),
-		"a redirect URI with a fragment":        redirectTo(redirectURI + "#evil"),
-		"a redirect URI with a user":            redirectTo(strings.Replace(redirectURI, "http://", "http://evil.example@", 1)),
-		"a redirect URI on another port":        redirectTo(strings.Replace(redirectURI, ":9/", ":10/", 1)),
-		"a redirect URI of another scheme":      redirectTo(strings.Replace(redirectURI, "http:", "https:", 1)),
-		"a code with no verifier":               redeem("code_verifier", "", verifier),
-		"a code with the wrong verifier":        redeem("code_verifier", strings.Repeat("x", len(verifier)), verifier),
-		"a code with the challenge as verifier": redeem("code_verifier", challenge, verifier),
-		"a code with another redirect URI":      redeem("redirect_uri", redirectURI+"?tenant=1", redirectURI),
-		"a code with no redirect URI":           redeem("redirect_uri", "", redirectURI),
-		"a made-up code":                        func(p *idp, attack bool) bool { return p.exchanged(pick(attack, "made-up", p.code())[0], nil) },
+		"no code challenge":                       authorize("code_challenge", "", challenge),
+		"a plain code challenge":                  authorize("code_challenge_method", "plain", "S256"),
+		"a token in the front channel":            authorize("response_type", "code token", "code"),
+		"an ID token in the front channel":        authorize("response_type", "id_token", "code"),
+		"a response in a fragment":                authorize("response_mode", "fragment", "query"),
+		"an unknown client":                       authorize("client_id", "nobody", "app"),
+		"a redirect URI on another host":          redirectTo("https://evil.example/callback"),
+		"a redirect URI with the same prefix":     redirectTo(redirectURI + ".evil.example"),
+		"a redirect URI below the registered one": redirectTo(redirectURI + "/../evil"),
+		"a redirect URI with a longer query":      redirectTo(redirectURI + "?evil=1"),
+		"a redirect URI with a fragment":          redirectTo(redirectURI + "#evil"),
+		"a redirect URI with a user name":         redirectTo(strings.Replace(redirectURI, "http://", "http://evil.example@", 1)),
+		"a redirect URI on another port":          redirectTo(strings.Replace(redirectURI, ":9/", ":10/", 1)),
+		"a redirect URI with another scheme":      redirectTo(strings.Replace(redirectURI, "http:", "https:", 1)),
+		"a code with no verifier":                 redeem("code_verifier", "", verifier),
+		"a code with the wrong verifier":          redeem("code_verifier", strings.Repeat("x", len(verifier)), verifier),
+		"a code with the challenge as verifier":   redeem("code_verifier", challenge, verifier),
+		"a code with another redirect URI":        redeem("redirect_uri", redirectURI+"?tenant=1", redirectURI),
+		"a code with no redirect URI":             redeem("redirect_uri", "", redirectURI),
+		"a made-up code":                          func(p *idp, attack bool) bool { return p.exchanged(pick(attack, "made-up", p.code())[0], nil) },
 		"a code twice": func(p *idp, attack bool) bool {
 			code := p.code()
 			p.exchanged(code, nil)
@@ -105,7 +105,7 @@ func TestAttacks(t *testing.T) {
 			}
 			return p.exchanged(code, nil)
 		},
-		"tokens of a code that was used twice": func(p *idp, attack bool) bool {
+		"tokens of a code used twice": func(p *idp, attack bool) bool {
 			code := p.code()
 			_, tokens := p.call("/token", exchange(code))
 			if attack {
@@ -127,7 +127,7 @@ func TestAttacks(t *testing.T) {
 			body["client_id"], body["client_secret"] = []string{"app"}, pick(attack, "", secret)
 			return p.do(http.DefaultClient, p.request(http.MethodPost, "/token", body)).status == http.StatusOK
 		},
-		"a secret in the address": func(p *idp, attack bool) bool {
+		"a secret in the URL": func(p *idp, attack bool) bool {
 			body, query := exchange(p.code()), url.Values{}
 			body.Set("client_id", "app")
 			if query.Set("client_secret", secret); !attack {
@@ -141,7 +141,7 @@ func TestAttacks(t *testing.T) {
 			r, _ := p.refresh(pick(attack, first, next["refresh_token"].(string))[0])
 			return r.status == http.StatusOK
 		},
-		"the family of a refresh token that was used twice": func(p *idp, attack bool) bool {
+		"the family of a refresh token used twice": func(p *idp, attack bool) bool {
 			first := p.tokens(nil)["refresh_token"]
 			_, next := p.refresh(first)
 			if attack {
@@ -157,7 +157,7 @@ func TestAttacks(t *testing.T) {
 			}
 			return p.as("app", secret, "/token", body)
 		},
-		"more scope by a refresh": func(p *idp, attack bool) bool {
+		"more scope on refresh": func(p *idp, attack bool) bool {
 			token := p.tokens(url.Values{"scope": {"openid offline_access"}})["refresh_token"].(string)
 			r, _ := p.call("/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "scope": pick(attack, "openid email", "openid")})
 			return r.status == http.StatusOK
@@ -170,7 +170,7 @@ func TestAttacks(t *testing.T) {
 			}
 			return p.get(address).status == http.StatusOK
 		},
-		"a sign-in by a page of another site": func(p *idp, attack bool) bool {
+		"a sign-in form on another site": func(p *idp, attack bool) bool {
 			req := p.request(http.MethodPost, "/sign-in", url.Values{"request": {p.signInPage(nil)}, "sub": {"dev|ada"}})
 			req.Header["Sec-Fetch-Site"] = pick(attack, "cross-site", "same-origin")
 			return strings.Contains(p.do(p.browser, req).header.Get("Location"), "code=")
@@ -188,7 +188,7 @@ func TestAttacks(t *testing.T) {
 				return &one
 			}
 			if !try(somebody(), false) {
-				t.Error("the twin is refused, too: the rest shows nothing")
+				t.Error("the control is refused too, so this case proves nothing")
 			}
 			if try(somebody(), true) {
 				t.Error("the attack succeeds")

@@ -24,8 +24,8 @@ type authorization struct {
 
 func supportedPrompts() []string { return []string{"none", "login", "select_account", "consent"} }
 
-// authorize answers an authorization request: at once where the browser is signed
-// in to the provider already, and with the sign-in page otherwise.
+// authorize answers an authorization request: immediately if the browser is already signed
+// in to the provider, otherwise with the sign-in page.
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	values, err := readForm(r)
 	if err != nil {
@@ -35,7 +35,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	if values.Has("request_uri") {
 		pushed, ok := p.pushedRequest(values)
 		if !ok {
-			p.refuse(w, r, "The request_uri is unknown, used before, older than 90 seconds, or not this client's.")
+			p.refuse(w, r, "The request_uri is unknown, already used, older than 90 seconds, or another client's.")
 			return
 		}
 		values = pushed
@@ -61,30 +61,30 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	case ok:
 		p.answerCode(w, r, a, signedIn)
 	case slices.Contains(a.prompt, "none"):
-		p.answerError(w, r, a, fail("login_required", "nobody suitable is signed in to the provider in this browser"))
+		p.answerError(w, r, a, fail("login_required", "no suitable person is signed in to the provider in this browser"))
 	default:
 		id := p.records.addRequest(request{Client: a.client.ID, Values: values, Expires: p.now().Add(signInTTL)})
 		p.page(w, r, http.StatusOK, signInPage(p.signInProps(id, a)))
 	}
 }
 
-// redirectTarget finds the client and checks the redirect URI: before that, there
-// is nowhere to send an error (RFC 6749 section 4.1.2.1). It returns the reason for
-// refusing, or "".
+// redirectTarget finds the client and checks the redirect URI. Until both are known, there
+// is nowhere to send an error (RFC 6749 section 4.1.2.1), so it returns the reason for
+// refusing the request, or "".
 func (p *Provider) redirectTarget(values url.Values) (*authorization, string) {
 	if len(values["client_id"]) != 1 {
-		return nil, "The authorization request needs one client_id."
+		return nil, "The authorization request needs exactly one client_id."
 	}
 	client, ok := p.client(values.Get("client_id"))
 	if !ok {
-		return nil, "No client is registered under this client_id."
+		return nil, "No client is registered with this client_id."
 	}
 	if len(values["redirect_uri"]) != 1 {
-		return nil, "The authorization request needs one redirect_uri."
+		return nil, "The authorization request needs exactly one redirect_uri."
 	}
-	// RFC 9700 section 2.1: compared as strings, character by character.
+	// RFC 9700 section 2.1: compare redirect URIs as exact strings.
 	if !slices.Contains(client.RedirectURIs, values.Get("redirect_uri")) {
-		return nil, "The redirect_uri is not registered for this client. It must be exactly one of those that are."
+		return nil, "The redirect_uri is not registered for this client. It must match a registered one exactly."
 	}
 	mode := "query"
 	if values.Get("response_mode") == "form_post" {
@@ -93,7 +93,7 @@ func (p *Provider) redirectTarget(values url.Values) (*authorization, string) {
 	return &authorization{values: values, client: client, redirectURI: values.Get("redirect_uri"), responseMode: mode}, ""
 }
 
-// readAuthorization checks the rest of the request; its errors go to the client.
+// readAuthorization checks the rest of the request. Its errors go to the client.
 func (p *Provider) readAuthorization(a *authorization) error {
 	if err := checkSingle(a.values); err != nil {
 		return err
@@ -123,13 +123,13 @@ func (p *Provider) readAuthorization(a *authorization) error {
 		}
 	}
 	if !slices.Contains(a.scope, "openid") {
-		return fail("invalid_scope", "scope must have openid")
+		return fail("invalid_scope", "scope must include openid")
 	}
 	return p.readInteraction(a)
 }
 
-// checkChallenge asks for PKCE by S256 from every client (RFC 9700 section 2.1.1,
-// RFC 7636 section 4.3).
+// checkChallenge requires PKCE with S256 from every client (RFC 9700 section 2.1.1, RFC
+// 7636 section 4.3).
 func checkChallenge(v url.Values) error {
 	challenge, err := base64.RawURLEncoding.Strict().DecodeString(v.Get("code_challenge"))
 	switch {
@@ -138,20 +138,21 @@ func checkChallenge(v url.Values) error {
 	case v.Get("code_challenge_method") != "S256":
 		return fail("invalid_request", "code_challenge_method must be S256")
 	case err != nil || len(challenge) != 32:
-		return fail("invalid_request", "code_challenge is not a SHA-256 in base64url")
+		return fail("invalid_request", "code_challenge is not a base64url-encoded SHA-256 hash")
 	}
 	return nil
 }
 
-// readInteraction reads what decides whether the person is asked.
+// readInteraction reads the parameters that decide whether the person sees the sign-in
+// page.
 func (p *Provider) readInteraction(a *authorization) error {
 	a.prompt = strings.Fields(a.values.Get("prompt"))
 	for _, prompt := range a.prompt {
 		if !slices.Contains(supportedPrompts(), prompt) {
-			return fail("invalid_request", "prompt has an unknown value")
+			return fail("invalid_request", "prompt contains an unknown value")
 		}
 		if prompt == "none" && len(a.prompt) > 1 {
-			return fail("invalid_request", "prompt none stands alone")
+			return fail("invalid_request", "prompt=none cannot be combined with other values")
 		}
 	}
 	a.maxAge = -1
@@ -172,7 +173,8 @@ func (p *Provider) readInteraction(a *authorization) error {
 	return nil
 }
 
-// acceptsSession reports whether a person who is signed in need not be asked.
+// acceptsSession reports whether s satisfies the request, so that the person need not sign
+// in again.
 func (a *authorization) acceptsSession(s session, now time.Time) bool {
 	switch {
 	case len(a.prompt) > 0 && a.prompt[0] != "none":
@@ -205,20 +207,21 @@ func (p *Provider) answerError(w http.ResponseWriter, r *http.Request, a *author
 	p.answer(w, r, a, url.Values{"error": {e.Code}, "error_description": {e.Description}})
 }
 
-// answer sends an authorization response. Every one bears iss (RFC 9207 section 2)
-// and the state as it came.
+// answer sends an authorization response. Every response carries iss (RFC 9207 section 2)
+// and the request's state, unchanged.
 func (p *Provider) answer(w http.ResponseWriter, r *http.Request, a *authorization, values url.Values) {
 	values.Set("iss", p.cfg.Issuer)
 	if state := a.values["state"]; len(state) == 1 && state[0] != "" {
 		values.Set("state", state[0])
 	}
 	if a.responseMode == "form_post" {
-		// OAuth 2.0 Form Post Response Mode section 2. The script is a file of ours.
+		// OAuth 2.0 Form Post Response Mode section 2. This provider serves the page's
+		// script.
 		w.Header().Set("Content-Security-Policy", p.csp+"; script-src 'self'")
 		p.page(w, r, http.StatusOK, formPostPage(p.frame(), a.redirectURI, values))
 		return
 	}
-	// RFC 9700 section 4.12: never 307, which would repeat a POST.
+	// RFC 9700 section 4.12: never use 307, which would repeat a POST.
 	redirect(w, a.redirectURI, values)
 }
 

@@ -14,18 +14,18 @@ func TestAuthorizeRefusesOnItsOwnPage(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
 	for name, changes := range map[string]url.Values{
-		"no client":                      {"client_id": {""}},
-		"unknown client":                 {"client_id": {"nobody"}},
-		"client twice":                   {"client_id": {"app", "app"}},
-		"no redirect URI":                {"redirect_uri": {""}},
-		"redirect URI twice":             {"redirect_uri": {redirectURI, redirectURI}},
-		"redirect URI with a slash":      {"redirect_uri": {redirectURI + "/"}},
-		"redirect URI with a query":      {"redirect_uri": {redirectURI + "?a=b"}},
-		"redirect URI on another port":   {"redirect_uri": {"http://127.0.0.1:10/callback"}},
-		"redirect URI in capitals":       {"redirect_uri": {strings.ToUpper(redirectURI)}},
-		"redirect URI of another client": {"client_id": {"other"}, "redirect_uri": {redirectURI + "?tenant=1"}},
-		"request_uri never pushed":       {"request_uri": {"urn:ietf:params:oauth:request_uri:none"}},
-		"request_uri of the web":         {"request_uri": {"http://127.0.0.1:9/request.jwt"}},
+		"no client":                         {"client_id": {""}},
+		"unknown client":                    {"client_id": {"nobody"}},
+		"client twice":                      {"client_id": {"app", "app"}},
+		"no redirect URI":                   {"redirect_uri": {""}},
+		"redirect URI twice":                {"redirect_uri": {redirectURI, redirectURI}},
+		"redirect URI with a slash":         {"redirect_uri": {redirectURI + "/"}},
+		"redirect URI with a query":         {"redirect_uri": {redirectURI + "?a=b"}},
+		"redirect URI on another port":      {"redirect_uri": {"http://127.0.0.1:10/callback"}},
+		"redirect URI in upper case":        {"redirect_uri": {strings.ToUpper(redirectURI)}},
+		"redirect URI of another client":    {"client_id": {"other"}, "redirect_uri": {redirectURI + "?tenant=1"}},
+		"request_uri that was never pushed": {"request_uri": {"urn:ietf:params:oauth:request_uri:none"}},
+		"request_uri on the web":            {"request_uri": {"http://127.0.0.1:9/request.jwt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := p.authorize(changes)
@@ -62,7 +62,7 @@ func TestAuthorizeErrorsGoToTheClient(t *testing.T) {
 		"prompt unknown":          {url.Values{"prompt": {"please"}}, "invalid_request"},
 		"prompt none":             {url.Values{"prompt": {"none"}}, "login_required"},
 		"max_age not a number":    {url.Values{"max_age": {"-1"}}, "invalid_request"},
-		"ID token hint is forged": {url.Values{"id_token_hint": {"e30.e30.e30"}}, "invalid_request"},
+		"forged ID token hint":    {url.Values{"id_token_hint": {"e30.e30.e30"}}, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := p.response(p.authorize(c.changes))
@@ -90,7 +90,7 @@ func TestDeny(t *testing.T) {
 		t.Errorf("got %v", v)
 	}
 	if v := p.response(p.authorize(url.Values{"prompt": {"none"}})); v.Get("error") != "login_required" {
-		t.Errorf("after a refusal somebody is signed in: %v", v)
+		t.Errorf("someone is signed in after a denial: %v", v)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestSingleSignOn(t *testing.T) {
 	first := p.tokens(nil)
 	sid := p.verify("JWT", first["id_token"])["sid"]
 	if v := p.response(p.authorize(nil)); v.Get("code") == "" || v.Get("iss") != p.issuer {
-		t.Errorf("signed in, but no code at once: %v", v)
+		t.Errorf("signed in, but no immediate code: %v", v)
 	}
 	p.offset.Add(100)
 	for name, c := range map[string]struct {
@@ -125,7 +125,7 @@ func TestSingleSignOn(t *testing.T) {
 		})
 	}
 	if v := p.response(p.authorize(url.Values{"max_age": {"50"}, "prompt": {"none"}})); v.Get("error") != "login_required" {
-		t.Errorf("prompt none with max_age passed: %v", v)
+		t.Errorf("prompt=none with an exceeded max_age: %v", v)
 	}
 	again := p.verify("JWT", p.tokens(url.Values{"prompt": {"login"}})["id_token"])
 	if again["sid"] != sid || again["auth_time"].(float64) < p.verify("JWT", first["id_token"])["auth_time"].(float64)+99 {
@@ -182,7 +182,7 @@ func TestLoginHint(t *testing.T) {
 		}
 	}
 	if body := p.authorize(url.Values{"login_hint": {"new@example.test"}}).body; !strings.Contains(body, `value="new@example.test"`) {
-		t.Error("an unknown login_hint does not fill in the e-mail")
+		t.Error("an unknown login_hint does not fill in the e-mail field")
 	}
 }
 
@@ -235,14 +235,14 @@ func TestSomeoneElse(t *testing.T) {
 	id := p.signInPage(nil)
 	typed := url.Values{"request": {id}, "name": {"Zoë <b>"}, "email": {"Zoe@Example.test"}, "email_verified": {"1"}, "claims": {`{"locale": "nl", "n": 12345678901234567890}`}}
 	for name, c := range map[string]struct{ field, value, want string }{
-		"no e-mail":        {"email", "", "e-mail address"},
-		"not an e-mail":    {"email", "zoe", "e-mail address"},
-		"broken JSON":      {"claims", `{"locale": `, "JSON object"},
-		"JSON, no object":  {"claims", `[1]`, "JSON object"},
-		"JSON null":        {"claims", `null`, "JSON object"},
-		"two objects":      {"claims", `{} {}`, "JSON object"},
-		"a protocol claim": {"claims", `{"iss": "https://evil.test"}`, "Leave out"},
-		"a field above":    {"claims", `{"email_verified": true}`, "Leave out"},
+		"no e-mail":                {"email", "", "e-mail address"},
+		"not an e-mail":            {"email", "zoe", "e-mail address"},
+		"broken JSON":              {"claims", `{"locale": `, "JSON object"},
+		"JSON array":               {"claims", `[1]`, "JSON object"},
+		"JSON null":                {"claims", `null`, "JSON object"},
+		"two objects":              {"claims", `{} {}`, "JSON object"},
+		"a protocol claim":         {"claims", `{"iss": "https://evil.test"}`, "Leave out"},
+		"a claim that has a field": {"claims", `{"email_verified": true}`, "Leave out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wrong := url.Values{}
@@ -253,7 +253,7 @@ func TestSomeoneElse(t *testing.T) {
 				t.Errorf("got %d", r.status)
 			}
 			if !strings.Contains(r.body, "Zoë &lt;b&gt;") {
-				t.Error("what was typed is gone")
+				t.Error("the typed values are lost")
 			}
 		})
 	}
@@ -266,7 +266,7 @@ func TestSomeoneElse(t *testing.T) {
 		t.Errorf("a large number was changed: %s", body)
 	}
 	if !strings.Contains(p.authorize(url.Values{"prompt": {"login"}}).body, `id="person-dev|zoe@example.test"`) {
-		t.Error("someone else is not on the list the next time")
+		t.Error("the added person is not listed at the next sign-in")
 	}
 }
 

@@ -10,25 +10,25 @@ import (
 	"strings"
 )
 
-// BackchannelLogout sends a logout token to every client that has a URI for it. One
-// of subject and sid may be empty. It returns an error unless each client answered
-// 200 within 5 seconds, and ends nothing at the provider itself.
-// (OpenID Connect Back-Channel Logout 1.0 section 2.5.)
+// BackchannelLogout sends a logout token to every client that has a back-channel logout URI
+// (OpenID Connect Back-Channel Logout 1.0 section 2.5). Either subject or sid may be empty,
+// but not both. BackchannelLogout returns an error unless every client answers 200 within 5
+// seconds. It does not end the session at the provider.
 func (p *Provider) BackchannelLogout(ctx context.Context, subject, sid string) error {
 	return p.sendLogout(ctx, p.cfg.Clients, subject, sid)
 }
 
-// tellClients sends logout tokens to those that took part in a session which has
-// ended, while the browser goes on.
+// tellClients sends logout tokens to the clients that took part in the ended session. It
+// does not wait for their answers, so the browser can move on.
 func (p *Provider) tellClients(ended session) {
 	p.pending.Go(func() {
 		if err := p.sendLogout(context.Background(), p.participants(ended), ended.Subject, ended.SID); err != nil {
-			p.cfg.Log.Warn("development provider: back-channel logout", "error", err)
+			p.cfg.Log.Warn("development provider: back-channel logout failed", "error", err)
 		}
 	})
 }
 
-// participants returns the clients of a session.
+// participants returns the clients that took part in s.
 func (p *Provider) participants(s session) []Client {
 	var clients []Client
 	for _, id := range s.Clients {
@@ -39,7 +39,7 @@ func (p *Provider) participants(s session) []Client {
 	return clients
 }
 
-// sendLogout calls all clients at the same time.
+// sendLogout calls all clients concurrently.
 func (p *Provider) sendLogout(ctx context.Context, clients []Client, subject, sid string) error {
 	if subject == "" && sid == "" {
 		return errors.New("devop: a logout token needs a subject or a sid")
@@ -77,12 +77,13 @@ func (p *Provider) sendLogoutToken(ctx context.Context, client Client, subject, 
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("devop: back-channel logout of client %q: it answered %s", client.ID, res.Status)
+		return fmt.Errorf("devop: back-channel logout of client %q: unexpected status %s", client.ID, res.Status)
 	}
 	return nil
 }
 
-// logoutToken is OpenID Connect Back-Channel Logout 1.0 section 2.4.
+// logoutToken returns a signed logout token (OpenID Connect Back-Channel Logout 1.0 section
+// 2.4).
 func (p *Provider) logoutToken(audience, subject, sid string) (string, error) {
 	now := p.now()
 	claims := map[string]any{

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestEveryAnswerSaysWhatItIs (DV-06) asks for everything in the route table, and for what
-// is not there, by every method, in working order and in trouble: each answer names the
-// development provider in a header, and each page says so to whoever reads it.
+// TestEveryAnswerSaysWhatItIs (DV-06) requests every route, and some that do not exist,
+// with every method, both with and without an active fault. Each response names the
+// development provider in a header, and each page shows the banner.
 func TestEveryAnswerSaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("provider.go")
@@ -41,15 +41,15 @@ func TestEveryAnswerSaysWhatItIs(t *testing.T) {
 			}
 		}
 	}
-	for _, state := range []string{"working", "in trouble"} {
+	for _, state := range []string{"working", "faulty"} {
 		for _, path := range paths {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"} {
 				look(state+" "+method+" "+path, p.do(p.browser, p.request(method, path, nil)))
 			}
-			look(state+" too much for "+path, p.post(path, url.Values{"state": {strings.Repeat("x", 65<<10)}}))
+			look(state+" oversized body for "+path, p.post(path, url.Values{"state": {strings.Repeat("x", 65<<10)}}))
 			foreign := p.request(http.MethodGet, path, nil)
 			foreign.Host = "evil.example"
-			look(state+" by another name "+path, p.do(p.browser, foreign))
+			look(state+" for another host "+path, p.do(p.browser, foreign))
 			cross := p.request(http.MethodPost, path, url.Values{})
 			cross.Header.Set("Sec-Fetch-Site", "cross-site")
 			look(state+" from another site "+path, p.do(p.browser, cross))
@@ -62,6 +62,6 @@ func TestEveryAnswerSaysWhatItIs(t *testing.T) {
 		look(state+" trouble", p.post("/trouble", url.Values{"make": {"clock"}}))
 	}
 	if pages < 20 {
-		t.Errorf("only %d of the answers are pages", pages)
+		t.Errorf("only %d of the responses are pages", pages)
 	}
 }

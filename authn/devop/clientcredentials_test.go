@@ -9,7 +9,7 @@ import (
 	"latchkey/authn/devop"
 )
 
-// TestClientCredentials gets an access token for a program, which is nobody's.
+// TestClientCredentials gets an access token for a program, without a person.
 func TestClientCredentials(t *testing.T) {
 	t.Parallel()
 	p := start(t, func(cfg *devop.Config) {
@@ -25,28 +25,28 @@ func TestClientCredentials(t *testing.T) {
 	}
 	r, tokens := ask("program", "s", nil)
 	if r.status != http.StatusOK || tokens["token_type"] != "Bearer" || tokens["refresh_token"] != nil || tokens["id_token"] != nil {
-		t.Fatalf("answered %d %v", r.status, tokens)
+		t.Fatalf("got %d %v", r.status, tokens)
 	}
 	claims := p.verify("at+jwt", tokens["access_token"])
 	if claims["sub"] != "program@clients" || claims["client_id"] != "program" || claims["scope"] != "a b" || claims["auth_time"] != nil {
-		t.Errorf("the access token says %v", claims)
+		t.Errorf("the access token has the claims %v", claims)
 	}
 	if got := p.userinfo(tokens["access_token"]); got.status != http.StatusUnauthorized {
-		t.Errorf("userinfo answers %d", got.status)
+		t.Errorf("userinfo: got %d", got.status)
 	}
 	for name, tt := range map[string]struct {
 		id, secret string
 		changes    url.Values
 		want       string
 	}{
-		"a client of people's": {"app", "app s:cret+%", nil, "unauthorized_client"},
-		"another secret":       {"program", "x", nil, "invalid_client"},
-		"no secret":            {"program", "", nil, "invalid_client"},
-		"for no API":           {"program", "s", url.Values{"audience": {""}}, "invalid_request"},
-		"for two":              {"program", "s", url.Values{"audience": {"a", "b"}}, "invalid_request"},
+		"a client for sign-ins": {"app", "app s:cret+%", nil, "unauthorized_client"},
+		"wrong secret":          {"program", "x", nil, "invalid_client"},
+		"no secret":             {"program", "", nil, "invalid_client"},
+		"no API":                {"program", "s", url.Values{"audience": {""}}, "invalid_request"},
+		"two APIs":              {"program", "s", url.Values{"audience": {"a", "b"}}, "invalid_request"},
 	} {
 		if r, got := ask(tt.id, tt.secret, tt.changes); r.status < 400 || got["error"] != tt.want {
-			t.Errorf("%s: answered %d %v", name, r.status, got)
+			t.Errorf("%s: got %d %v", name, r.status, got)
 		}
 	}
 }

@@ -9,14 +9,15 @@ import (
 
 // logout is a logout request (OpenID Connect RP-Initiated Logout 1.0 section 2).
 type logout struct {
-	hint     idTokenHint // zero without one
-	target   string      // where the browser goes afterwards; "" stays here
+	hint     idTokenHint // zero if there is none
+	target   string      // where the browser goes afterwards; "" means the provider's own page
 	clientID string
 	state    string
 }
 
-// endSession signs out at once where the ID token hint belongs to the person who is
-// signed in here, and asks first otherwise: a link on any page could lead here.
+// endSession signs the person out. If the ID token hint belongs to the person who is signed
+// in, it does so immediately. Otherwise it asks first, because a link on any page could
+// lead here.
 func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
 	out, ok := p.takeLogout(w, r)
 	if !ok {
@@ -30,7 +31,7 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
 	p.finishLogout(w, r, out)
 }
 
-// confirmEndSession is the answer "yes" of the page that asks.
+// confirmEndSession handles the confirmation that endSession asks for.
 func (p *Provider) confirmEndSession(w http.ResponseWriter, r *http.Request) {
 	out, ok := p.takeLogout(w, r)
 	if !ok {
@@ -40,7 +41,8 @@ func (p *Provider) confirmEndSession(w http.ResponseWriter, r *http.Request) {
 	p.finishLogout(w, r, out)
 }
 
-// takeLogout reads the request, or answers that it is refused.
+// takeLogout reads the logout request. If the request is invalid, takeLogout answers it and
+// returns false.
 func (p *Provider) takeLogout(w http.ResponseWriter, r *http.Request) (logout, bool) {
 	values, err := readForm(r)
 	if err = errors.Join(err, checkSingle(values)); err != nil {
@@ -54,9 +56,8 @@ func (p *Provider) takeLogout(w http.ResponseWriter, r *http.Request) (logout, b
 	return out, reason == ""
 }
 
-// readLogout returns the request, or the reason for refusing it. A redirect is made
-// only to a URI that is registered for the client, exactly as it stands there
-// (section 3).
+// readLogout returns the request, or the reason for refusing it. It allows a redirect only
+// to a URI that is registered for the client, compared exactly (section 3).
 func (p *Provider) readLogout(values url.Values) (logout, string) {
 	out := logout{clientID: values.Get("client_id"), target: values.Get("post_logout_redirect_uri"), state: values.Get("state")}
 	if raw := values.Get("id_token_hint"); raw != "" {
@@ -77,19 +78,20 @@ func (p *Provider) readLogout(values url.Values) (logout, string) {
 		return logout{}, "No client is registered under this client_id."
 	}
 	if out.target != "" && !slices.Contains(client.PostLogoutRedirectURIs, out.target) {
-		return logout{}, "The post_logout_redirect_uri is not registered for this client. It must be exactly one of those that are, " +
-			"and come with an id_token_hint or a client_id."
+		return logout{}, "The post_logout_redirect_uri is not registered for this client. It must match a registered one exactly, " +
+			"and the request needs an id_token_hint or a client_id."
 	}
 	return out, ""
 }
 
-// finishLogout ends the session of this browser and that of the hint.
+// finishLogout ends the sessions of this browser and of the ID token hint.
 func (p *Provider) finishLogout(w http.ResponseWriter, r *http.Request, out logout) {
 	p.endBrowserSession(w, r, out.hint.SID)
 	p.leave(w, r, out.target, out.state)
 }
 
-// leave sends the browser to a registered target, or shows that it is signed out.
+// leave sends the browser to a registered target, or shows the signed-out page if target is
+// empty.
 func (p *Provider) leave(w http.ResponseWriter, r *http.Request, target, state string) {
 	if target == "" {
 		p.page(w, r, http.StatusOK, signedOutPage(p.frame()))
@@ -102,8 +104,8 @@ func (p *Provider) leave(w http.ResponseWriter, r *http.Request, target, state s
 	redirect(w, target, values)
 }
 
-// auth0Logout is how Auth0 signs out without an end_session_endpoint: it asks
-// nothing, and returns to a registered URL only.
+// auth0Logout serves Auth0's /v2/logout, for tenants without an end_session_endpoint. It
+// asks for no confirmation and redirects to registered URLs only.
 func (p *Provider) auth0Logout(w http.ResponseWriter, r *http.Request) {
 	values := r.URL.Query()
 	p.endBrowserSession(w, r, "")
@@ -115,8 +117,8 @@ func (p *Provider) auth0Logout(w http.ResponseWriter, r *http.Request) {
 	p.leave(w, r, target, "")
 }
 
-// endBrowserSession ends the provider's session of this browser and, where it is
-// another one, that of the sid. It tells the clients of both.
+// endBrowserSession ends the provider session in this browser and, if sid names another
+// session, that one too. It notifies the clients of both.
 func (p *Provider) endBrowserSession(w http.ResponseWriter, r *http.Request, sid string) {
 	current, ok := p.currentSession(r)
 	if ok && current.SID != sid {

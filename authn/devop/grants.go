@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// grant is what one sign-in gave one client: the code, and the family of tokens
-// that came of it. Codes and refresh tokens begin with the grant's id; to delete
-// the grant is to revoke them all.
+// grant is what one sign-in gave one client: the code, and the family of tokens issued for
+// it. Codes and refresh tokens begin with the grant's id, so deleting the grant revokes
+// them all.
 type grant struct {
 	Client, Subject, SID string
 	Scope                []string
@@ -23,20 +23,20 @@ type grant struct {
 	Code                 string // hash
 	CodeUsed             bool
 	CodeExpires          time.Time
-	Refresh              string // hash of the one that is valid
+	Refresh              string // hash of the valid one
 	RefreshExpires       time.Time
 	Expires              time.Time
 }
 
-// accessToken is kept by its hash, and is good as long as its grant is there.
+// accessToken is stored under its hash. It is valid only while its grant exists.
 type accessToken struct {
 	Grant   string
 	Scope   []string
 	Expires time.Time
 }
 
-// request is an authorization request that waits: pushed by its client, or for the
-// person in front of the sign-in page. It is kept by the hash of its id.
+// request is a pending authorization request: pushed by its client, or waiting for the
+// person on the sign-in page. It is stored under the hash of its id.
 type request struct {
 	Client  string
 	Pushed  bool
@@ -44,10 +44,10 @@ type request struct {
 	Expires time.Time
 }
 
-// errGrant says that a code or token is unknown, expired, used or another client's.
+// errGrant means that a code or token is unknown, expired, used or another client's.
 var errGrant = errors.New("devop: no such grant")
 
-// addRequest keeps r and returns the id by which it is found.
+// addRequest stores r and returns its id.
 func (s *records) addRequest(r request) string {
 	id := rand.Text()
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (s *records) request(id string) (request, bool) {
 	return *r, true
 }
 
-// takePushed returns a pushed request of the client, once (RFC 9126 section 4).
+// takePushed returns a client's pushed request, and only once (RFC 9126 section 4).
 func (s *records) takePushed(id, client string) (url.Values, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +81,8 @@ func (s *records) takePushed(id, client string) (url.Values, bool) {
 	return r.Values, s.now().Before(r.Expires)
 }
 
-// addGrant keeps g, notes that its client took part in the session, and returns
-// the authorization code.
+// addGrant stores g, records that its client took part in the session, and returns the
+// authorization code.
 func (s *records) addGrant(g grant) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,8 +101,8 @@ func (s *records) addGrant(g grant) string {
 	return code
 }
 
-// redeemCode spends a code. A code that comes twice has been stolen by one of
-// those who sent it: all that it gave is revoked (RFC 6749 section 4.1.2).
+// redeemCode spends a code. If a code is used twice, one of its users has stolen it, so
+// redeemCode revokes everything that was issued for it (RFC 6749 section 4.1.2).
 func (s *records) redeemCode(code, client string) (grant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +123,8 @@ func (s *records) redeemCode(code, client string) (grant, error) {
 	return *g, nil
 }
 
-// rotateRefresh spends a refresh token that check agrees to, and returns the next
-// one. A token of the family that is not the valid one was used before, and revokes
+// rotateRefresh spends a refresh token if check accepts its grant, and returns the next
+// token. A token of the family other than the valid one has been used before, so it revokes
 // the family (RFC 9700 section 4.14.2).
 func (s *records) rotateRefresh(token, client string, check func(grant) error) (grant, string, error) {
 	s.mu.Lock()
@@ -151,7 +151,7 @@ func (s *records) rotateRefresh(token, client string, check func(grant) error) (
 	return *g, next, nil
 }
 
-// newRefresh makes the refresh token that is valid from now on.
+// newRefresh makes the refresh token that replaces the grant's current one.
 func (s *records) newRefresh(id string, g *grant) string {
 	token := id + "." + rand.Text()
 	g.Refresh = hash(token)
@@ -160,7 +160,7 @@ func (s *records) newRefresh(id string, g *grant) string {
 	return token
 }
 
-// firstRefresh gives the grant of a code its first refresh token.
+// firstRefresh makes the first refresh token for the grant of a code.
 func (s *records) firstRefresh(code string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,8 +173,8 @@ func (s *records) firstRefresh(code string) (string, error) {
 	return s.newRefresh(id, g), nil
 }
 
-// addAccess keeps an access token under the grant of its source: the code or
-// refresh token that it was given for. It returns errGrant where that was revoked meanwhile.
+// addAccess stores an access token under the grant of its source, the code or refresh token
+// that it was issued for. It returns errGrant if that grant has been revoked.
 func (s *records) addAccess(source, token string, scope []string, expires time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +191,7 @@ func (s *records) addAccess(source, token string, scope []string, expires time.T
 	return nil
 }
 
-// access returns the subject and the scope of a valid access token.
+// access returns the subject and scope of a valid access token.
 func (s *records) access(token string) (subject string, scope []string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,8 +206,8 @@ func (s *records) access(token string) (subject string, scope []string, ok bool)
 	return g.Subject, t.Scope, true
 }
 
-// revoke revokes an access token, or the family of a refresh token. It returns
-// errGrant where the token is another client's; an unknown one is no error.
+// revoke revokes an access token, or the family of a refresh token. It returns errGrant if
+// the token belongs to another client. An unknown token is not an error.
 func (s *records) revoke(token, client string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +232,7 @@ func (s *records) revoke(token, client string) error {
 	return nil
 }
 
-// grantKey finds the grant that a code or refresh token belongs to.
+// grantKey returns the key of the grant that a code or refresh token belongs to.
 func grantKey(token string) string {
 	id, _, _ := strings.Cut(token, ".")
 	return hash(id)

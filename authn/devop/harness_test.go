@@ -28,17 +28,17 @@ const (
 	leaveURI    = "http://127.0.0.1:9/signed-out"
 )
 
-// idp is a provider on a listener of its own, a browser, and a clock.
+// idp is a provider with its own listener, browser and clock.
 type idp struct {
 	*devop.Provider
 	t       *testing.T
-	issuer  string // without a slash at its end
+	issuer  string // without a trailing slash
 	browser *http.Client
 	offset  *atomic.Int64         // seconds the clock is ahead
-	serve   func(*devop.Provider) // from now on, at the same address
+	serve   func(*devop.Provider) // replaces the provider at the same address
 }
 
-// start serves a provider with a client named "app"; change may alter its
+// start serves a provider with a client named "app". The function change may alter its
 // configuration.
 func start(t *testing.T, change func(*devop.Config)) *idp {
 	t.Helper()
@@ -73,7 +73,7 @@ func start(t *testing.T, change func(*devop.Config)) *idp {
 	return &idp{Provider: p, t: t, issuer: strings.TrimSuffix(cfg.Issuer, "/"), browser: newBrowser(t), offset: offset, serve: served.Store}
 }
 
-// newBrowser keeps cookies and stops at redirects.
+// newBrowser returns a client that keeps cookies and does not follow redirects.
 func newBrowser(t *testing.T) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
@@ -83,7 +83,7 @@ func newBrowser(t *testing.T) *http.Client {
 	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// reply is a response that has been read.
+// reply is a response whose body has been read.
 type reply struct {
 	status int
 	header http.Header
@@ -126,8 +126,8 @@ func (p *idp) post(path string, body url.Values) reply {
 	return p.do(p.browser, p.request("POST", path, body))
 }
 
-// authorization is a good authorization request, with changes: an empty value
-// leaves a parameter out.
+// authorization returns a valid authorization request with changes. An empty value removes
+// a parameter.
 func authorization(changes url.Values) url.Values {
 	sum := sha256.Sum256([]byte(verifier))
 	v := url.Values{
@@ -150,23 +150,24 @@ func (p *idp) authorize(changes url.Values) reply {
 
 var hidden = regexp.MustCompile(`name="request" value="([^"]+)"`)
 
-// signInPage asks for authorization and returns the id that the sign-in page holds.
+// signInPage requests authorization and returns the request id in the sign-in page.
 func (p *idp) signInPage(changes url.Values) string {
 	p.t.Helper()
 	page := p.authorize(changes)
 	found := hidden.FindStringSubmatch(page.body)
 	if page.status != http.StatusOK || found == nil {
-		p.t.Fatalf("no sign-in page, but %d with Location %q", page.status, page.header.Get("Location"))
+		p.t.Fatalf("got %d with Location %q, want the sign-in page", page.status, page.header.Get("Location"))
 	}
 	return html.UnescapeString(found[1])
 }
 
-// response reads an authorization response from a redirect to the client.
+// response returns the parameters of an authorization response, from the redirect to the
+// client.
 func (p *idp) response(r reply) url.Values {
 	p.t.Helper()
 	location, err := url.Parse(r.header.Get("Location"))
 	if r.status != http.StatusSeeOther || err != nil || !strings.HasPrefix(location.String(), redirectURI+"?") {
-		p.t.Fatalf("no redirect to the client, but %d with Location %q: %s", r.status, r.header.Get("Location"), r.body)
+		p.t.Fatalf("got %d with Location %q, want a redirect to the client: %s", r.status, r.header.Get("Location"), r.body)
 	}
 	return location.Query()
 }
@@ -177,7 +178,7 @@ func (p *idp) signIn(sub string, changes url.Values) url.Values {
 	return p.response(p.post("/sign-in", url.Values{"request": {p.signInPage(changes)}, "sub": {sub}}))
 }
 
-// call posts to an endpoint as the client "app" with client_secret_basic.
+// call posts to an endpoint as the client "app", with client_secret_basic.
 func (p *idp) call(path string, body url.Values) (reply, map[string]any) {
 	p.t.Helper()
 	req := p.request("POST", path, body)
@@ -201,7 +202,7 @@ func exchange(code string) url.Values {
 	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}, "code_verifier": {verifier}}
 }
 
-// tokens signs ada in and returns the token response.
+// tokens signs Ada in and returns the token response.
 func (p *idp) tokens(changes url.Values) map[string]any {
 	p.t.Helper()
 	r, tokens := p.call("/token", exchange(p.signIn("dev|ada", changes).Get("code")))
@@ -230,7 +231,8 @@ func (p *idp) keySet() jose.JSONWebKeySet {
 	return set
 }
 
-// verify returns the claims of a JWT of the type given, signed by a published key.
+// verify returns the claims of a JWT of the given type, and checks that a published key
+// signed it.
 func (p *idp) verify(typ string, token any) map[string]any {
 	p.t.Helper()
 	parsed, err := jose.ParseSignedCompact(token.(string), []jose.SignatureAlgorithm{jose.RS256})
@@ -253,7 +255,7 @@ func (p *idp) verify(typ string, token any) map[string]any {
 	return p.object(string(payload))
 }
 
-// wantError checks an error of the token endpoint and its kind.
+// wantError checks the status and the code of an error from the token endpoint.
 func wantError(t *testing.T, r reply, status int, code string) {
 	t.Helper()
 	if r.status != status || !strings.Contains(r.body, `"error":"`+code+`"`) {

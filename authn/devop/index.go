@@ -4,8 +4,8 @@ import (
 	"net/http"
 )
 
-// frame is what every page needs: URLs, as paths, since the origin is always the
-// issuer's, and the trouble that is being made.
+// frame is what every page needs: the active faults, and URLs, which are paths because the
+// origin is always the issuer's.
 type frame struct {
 	Issuer, Base             string
 	Stylesheet, Script, Icon string
@@ -20,7 +20,7 @@ func (p *Provider) frame() frame {
 	}
 }
 
-// index is the workbench: what this is, who is signed in, and what can be made of it.
+// index serves the workbench: who is signed in, and the faults that can be injected.
 func (p *Provider) index(w http.ResponseWriter, r *http.Request) {
 	p.page(w, r, http.StatusOK, indexPage(p.indexProps(p.who(r), "")))
 }
@@ -31,15 +31,15 @@ type indexProps struct {
 	Who     Person
 	Clients []Client
 	Notice  string
-	KeyID   string // of the key that signs
+	KeyID   string // of the signing key
 }
 
 func (p *Provider) indexProps(who Person, notice string) indexProps {
 	return indexProps{Frame: p.frame(), Who: who, Clients: p.cfg.Clients, Notice: notice, KeyID: p.records.keys()[0].id}
 }
 
-// signOut ends the provider's session from its own page. With "tell", the clients
-// are told and their answers shown; without, they go on until they ask.
+// signOut ends the provider's session from the workbench. With "tell", it notifies the
+// clients and shows any failure. Without, they find out when they next call the provider.
 func (p *Provider) signOut(w http.ResponseWriter, r *http.Request) {
 	values, err := readForm(r)
 	if err != nil {
@@ -48,15 +48,15 @@ func (p *Provider) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	current, ok := p.currentSession(r)
 	p.setCookie(w, "")
-	notice := "Nobody was signed in here."
+	notice := "No one was signed in here."
 	if ok {
 		p.records.endSession(current.SID)
-		notice = "Signed out here. The application was not told."
+		notice = "Signed out of the provider. The application wasn't told."
 	}
 	if ok && values.Get("tell") != "" {
-		notice = "Signed out here, and the application was told."
+		notice = "Signed out of the provider, and the application was told."
 		if err := p.sendLogout(r.Context(), p.participants(current), current.Subject, current.SID); err != nil {
-			notice = "Signed out here, but not everywhere: " + err.Error()
+			notice = "Signed out of the provider, but not of every application: " + err.Error()
 		}
 	}
 	p.page(w, r, http.StatusOK, indexPage(p.indexProps(Person{}, notice)))

@@ -40,7 +40,7 @@ func indexPage(props indexProps) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"heading\"><h1>Development OpenID provider</h1><p>It signs in sample people without a password, so that the application beside it runs and is tested without an account anywhere. It answers on this machine only, and is not part of a release.</p></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"heading\"><h1>Development OpenID provider</h1><p>It signs in sample people without a password, so you can run and test your application without an account anywhere. It runs on this machine only and is not part of a release.</p></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -68,7 +68,7 @@ func indexPage(props indexProps) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if props.Who.Subject == "" {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<p>Nobody.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<p>No one.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -90,7 +90,7 @@ func indexPage(props indexProps) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "\"><ul class=\"troubles\"><li><button type=\"submit\" id=\"sign-out\" aria-describedby=\"sign-out-effect\">End the session now</button><p id=\"sign-out-effect\">The application is not told. Its next “Refresh profile” says “The sign-in service no longer vouches for this session”.</p></li><li><button type=\"submit\" id=\"sign-out-tell\" name=\"tell\" value=\"1\" aria-describedby=\"sign-out-tell-effect\">End it and tell the application</button><p id=\"sign-out-tell-effect\">Back-channel logout: every open tab of the application leaves within a second or two, and says “The sign-in service ended your session”.</p></li></ul></form>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "\"><ul class=\"troubles\"><li><button type=\"submit\" id=\"sign-out\" aria-describedby=\"sign-out-effect\">End the session now</button><p id=\"sign-out-effect\">The application is not notified. Its next “Refresh” says “Your provider ended this session”.</p></li><li><button type=\"submit\" id=\"sign-out-tell\" name=\"tell\" value=\"1\" aria-describedby=\"sign-out-tell-effect\">End it and tell the application</button><p id=\"sign-out-tell-effect\">Sends a back-channel logout. Every open tab of the application signs out within two seconds and says “You signed out at the sign-in service, or its operator signed you out”.</p></li></ul></form>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -218,7 +218,7 @@ func indexPage(props indexProps) templ.Component {
 	})
 }
 
-// initiateLogin is OpenID Connect Core 1.0 section 4.
+// initiateLogin returns the address that starts a sign-in to client (OpenID Connect Core 1.0 section 4).
 func initiateLogin(client Client, issuer string) templ.SafeURL {
 	return templ.SafeURL(client.InitiateLoginURI + "?" + url.Values{"iss": {issuer}}.Encode())
 }
@@ -240,7 +240,7 @@ func workbenchCard(props indexProps) templ.Component {
 		}
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, "<section class=\"card\" aria-labelledby=\"trouble-title\"><h2 id=\"trouble-title\">Make trouble</h2><p class=\"note\">To see what the application does when something goes wrong. Nothing of it is kept: a restart of the provider ends it.</p><form method=\"post\" action=\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, "<section class=\"card\" aria-labelledby=\"trouble-title\"><h2 id=\"trouble-title\">Inject a fault</h2><p class=\"note\">See what the application does when something goes wrong. Restarting the provider clears all faults.</p><form method=\"post\" action=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -261,7 +261,7 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "<h3>For somebody who is signed in</h3>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "<h3>While someone is signed in</h3>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -269,7 +269,7 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<h3>Now, for everybody</h3>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<h3>Now, for everyone</h3>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -277,14 +277,14 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "</form><p class=\"note\">The key that signs: <code id=\"key-id\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "</form><p class=\"note\">Signing key: <code id=\"key-id\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var12 string
 		templ_7745c5c3_Var12, templ_7745c5c3_Err = templ.JoinStringErrs(props.KeyID)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `authn/devop/index.templ`, Line: 91, Col: 69}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `authn/devop/index.templ`, Line: 91, Col: 62}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var12))
 		if templ_7745c5c3_Err != nil {

@@ -14,10 +14,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// signingAlgorithm is the only one: every provider and every relying party has it.
+// signingAlgorithm is the only one supported. Every provider and every relying party
+// implements it.
 const signingAlgorithm = "RS256"
 
-// signingKey is an RSA key and its RFC 7638 thumbprint. It is written down in PKCS #8.
+// signingKey is an RSA key and its RFC 7638 thumbprint. It is stored in PKCS #8 form.
 type signingKey struct {
 	private *rsa.PrivateKey
 	id      string
@@ -26,7 +27,7 @@ type signingKey struct {
 func newSigningKey() (signingKey, error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return signingKey{}, fmt.Errorf("devop: making a signing key: %w", err)
+		return signingKey{}, fmt.Errorf("devop: generating a signing key: %w", err)
 	}
 	return nameKey(private)
 }
@@ -34,7 +35,7 @@ func newSigningKey() (signingKey, error) {
 func nameKey(private *rsa.PrivateKey) (signingKey, error) {
 	thumbprint, err := (&jose.JSONWebKey{Key: private.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return signingKey{}, fmt.Errorf("devop: naming a signing key: %w", err)
+		return signingKey{}, fmt.Errorf("devop: computing the thumbprint of a signing key: %w", err)
 	}
 	return signingKey{private: private, id: base64.RawURLEncoding.EncodeToString(thumbprint)}, nil
 }
@@ -66,8 +67,8 @@ func (k *signingKey) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// RotateKey makes a new signing key. The one before it stays published until the
-// next rotation, so that tokens it signed can still be verified.
+// RotateKey makes a new signing key. The previous key stays published until the next
+// rotation, so that tokens signed with it can still be verified.
 func (p *Provider) RotateKey() error {
 	key, err := newSigningKey()
 	if err != nil {
@@ -77,7 +78,7 @@ func (p *Provider) RotateKey() error {
 	return nil
 }
 
-// sign returns claims as a JWT of the type given (RFC 7519, RFC 8725 section 3.11).
+// sign returns claims as a signed JWT of the given type (RFC 7519, RFC 8725 section 3.11).
 func (p *Provider) sign(typ string, claims map[string]any) (string, error) {
 	key := p.records.keys()[0]
 	signer, err := jose.NewSigner(
@@ -86,7 +87,7 @@ func (p *Provider) sign(typ string, claims map[string]any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("devop: signing: %w", err)
 	}
-	// The standard library's encoder, as go-jose's own does not know json.Number.
+	// Use encoding/json: go-jose's encoder does not support json.Number.
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("devop: signing: %w", err)
@@ -98,7 +99,7 @@ func (p *Provider) sign(typ string, claims map[string]any) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// idTokenHint is what an ID token of this provider says of its session.
+// idTokenHint holds the claims of an ID token that identify its session.
 type idTokenHint struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -106,13 +107,13 @@ type idTokenHint struct {
 	SID      string `json:"sid"`
 }
 
-// readHint verifies that raw is an ID token which this provider signed. Its expiry
-// does not count (OpenID Connect RP-Initiated Logout 1.0 section 4).
+// readHint verifies that this provider signed raw as an ID token. It ignores the token's
+// expiry (OpenID Connect RP-Initiated Logout 1.0 section 4).
 func (p *Provider) readHint(raw string) (idTokenHint, error) {
 	var hint idTokenHint
 	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{signingAlgorithm})
 	if err != nil {
-		return hint, errors.New("devop: the ID token hint is not a token of this provider")
+		return hint, errors.New("devop: the ID token hint was not issued by this provider")
 	}
 	header := parsed.Signatures[0].Protected
 	for _, key := range p.records.keys() {
@@ -125,7 +126,7 @@ func (p *Provider) readHint(raw string) (idTokenHint, error) {
 			return hint, nil
 		}
 	}
-	return idTokenHint{}, errors.New("devop: the ID token hint is not a token of this provider")
+	return idTokenHint{}, errors.New("devop: the ID token hint was not issued by this provider")
 }
 
 // publicKeys returns the JWK set (RFC 7517 section 5).
@@ -137,7 +138,8 @@ func publicKeys(keys []signingKey) jose.JSONWebKeySet {
 	return set
 }
 
-// leftHalf is the hash of at_hash (OpenID Connect Core 1.0 section 3.1.3.6).
+// leftHalf returns the value of at_hash for token (OpenID Connect Core 1.0 section
+// 3.1.3.6).
 func leftHalf(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])

@@ -36,7 +36,7 @@ func (r *receiver) take(t *testing.T) string {
 	case token := <-r.tokens:
 		return token
 	case <-time.After(5 * time.Second):
-		t.Fatal("no logout token came")
+		t.Fatal("no logout token arrived")
 		return ""
 	}
 }
@@ -52,7 +52,7 @@ func TestEndSession(t *testing.T) {
 	p, app := startWithReceiver(t)
 	tokens := p.tokens(nil)
 	id := p.verify("JWT", tokens["id_token"])
-	p.offset.Add(3600) // the hint has expired, and counts
+	p.offset.Add(3600) // the hint has expired, but still counts
 	r := p.get("/end_session?" + url.Values{
 		"id_token_hint": {tokens["id_token"].(string)}, "client_id": {"app"}, "post_logout_redirect_uri": {leaveURI}, "state": {"a b"},
 	}.Encode())
@@ -64,7 +64,7 @@ func TestEndSession(t *testing.T) {
 		t.Errorf("logout token: %v", claims)
 	}
 	if claims["exp"].(float64)-claims["iat"].(float64) != 120 {
-		t.Errorf("logout token lives from %v to %v", claims["iat"], claims["exp"])
+		t.Errorf("logout token is valid from %v to %v", claims["iat"], claims["exp"])
 	}
 	if events := claims["events"].(map[string]any); events["http://schemas.openid.net/event/backchannel-logout"] == nil {
 		t.Errorf("events: %v", events)
@@ -114,7 +114,7 @@ func TestEndSessionRefuses(t *testing.T) {
 		})
 	}
 	if v := p.response(p.authorize(url.Values{"prompt": {"none"}})); v.Get("code") == "" {
-		t.Errorf("a refused request signed out: %v", v)
+		t.Errorf("a refused request signed the person out: %v", v)
 	}
 }
 
@@ -126,11 +126,11 @@ func TestEndSessionAsksFirst(t *testing.T) {
 	query := url.Values{"client_id": {"app"}, "post_logout_redirect_uri": {leaveURI}, "state": {"s"}}
 	for _, path := range []string{"/end_session", "/end_session?" + query.Encode(), "/end_session?id_token_hint=" + ada} {
 		if r := p.get(path); r.status != http.StatusOK || !strings.Contains(r.body, `id="confirm-sign-out"`) {
-			t.Errorf("%s: %d, nobody was asked", path, r.status)
+			t.Errorf("%s: %d without asking for confirmation", path, r.status)
 		}
 	}
 	if v := p.response(p.authorize(url.Values{"prompt": {"none"}})); v.Get("code") == "" {
-		t.Errorf("asking signed out: %v", v)
+		t.Errorf("asking for confirmation signed the person out: %v", v)
 	}
 	if r := p.post("/end_session/confirm", query); r.header.Get("Location") != leaveURI+"?state=s" {
 		t.Errorf("confirmed: %d, Location %q", r.status, r.header.Get("Location"))
@@ -177,7 +177,7 @@ func TestBackchannelLogout(t *testing.T) {
 		t.Errorf("got %v", claims)
 	}
 	if err := p.BackchannelLogout(t.Context(), "", ""); err == nil {
-		t.Error("a logout token for nobody")
+		t.Error("sent a logout token without a subject and a sid")
 	}
 }
 
@@ -209,7 +209,7 @@ func TestOnlyParticipantsAreTold(t *testing.T) {
 	}
 	app.take(t)
 	if len(other.tokens) != 0 {
-		t.Error("a client that took no part was told")
+		t.Error("a client that took no part was notified")
 	}
 }
 
@@ -232,11 +232,11 @@ func TestIndexSignsOut(t *testing.T) {
 	p.tokens(nil)
 	app.status = http.StatusBadRequest
 	if r := p.post("/sign-out", url.Values{"tell": {"1"}}); !strings.Contains(r.body, "400 Bad Request") {
-		t.Error("the page does not say what the app answered")
+		t.Error("the page does not show the application's answer")
 	}
 }
 
-// The signing key outlives a change of issuer in the same folder; tokens do not.
+// The signing key survives a change of issuer in the same directory, but tokens do not.
 func TestHintOfAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -40,7 +40,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// jwks serves the public keys: the one that signs, and the one before it.
+// jwks serves the public keys: the current one and the previous one.
 func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, publicKeys(p.records.keys()))
 }

@@ -165,7 +165,7 @@ func confirmPage(f frame, out logout, who Person) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if who.Subject == "" {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>Nobody is signed in to the provider in this browser.</p>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>No one is signed in to the provider in this browser.</p>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -283,7 +283,7 @@ func signedOutPage(f frame) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<section class=\"card narrow\" aria-labelledby=\"out-title\"><h1 id=\"out-title\">Signed out</h1><p>The provider's session in this browser has ended. You can close this page.</p></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<section class=\"card narrow\" aria-labelledby=\"out-title\"><h1 id=\"out-title\">Signed out</h1><p>You are signed out of the provider in this browser. You can close this page.</p></section>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -326,7 +326,7 @@ func errorPage(f frame, reason string) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<section class=\"card narrow\" aria-labelledby=\"error-title\"><h1 id=\"error-title\">This request is not possible</h1><p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<section class=\"card narrow\" aria-labelledby=\"error-title\"><h1 id=\"error-title\">The provider refused this request</h1><p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -345,7 +345,7 @@ func errorPage(f frame, reason string) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(f, "Not possible").Render(templ.WithChildren(ctx, templ_7745c5c3_Var17), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(f, "Request refused").Render(templ.WithChildren(ctx, templ_7745c5c3_Var17), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -353,8 +353,8 @@ func errorPage(f frame, reason string) templ.Component {
 	})
 }
 
-// formPostPage carries an authorization response to the client by POST. The button
-// is for browsers without JavaScript.
+// formPostPage sends an authorization response to the client by POST. The button is for browsers
+// without JavaScript.
 func formPostPage(f frame, target string, values url.Values) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

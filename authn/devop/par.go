@@ -8,8 +8,8 @@ import (
 
 const requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
 
-// pushRequest takes an authorization request from its client in person (RFC 9126
-// section 2) and checks it as the authorization endpoint would.
+// pushRequest accepts an authorization request directly from its client (RFC 9126 section
+// 2) and checks it as the authorization endpoint does.
 func (p *Provider) pushRequest(w http.ResponseWriter, r *http.Request) {
 	client, values, err := p.authenticate(r)
 	if err != nil {
@@ -17,7 +17,7 @@ func (p *Provider) pushRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if values.Has("request_uri") {
-		p.writeError(w, r, fail("invalid_request", "request_uri cannot be pushed"))
+		p.writeError(w, r, fail("invalid_request", "a pushed request cannot contain request_uri"))
 		return
 	}
 	values.Del("client_secret")
@@ -38,8 +38,8 @@ func (p *Provider) pushRequest(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// pushedRequest returns the parameters that were pushed; those beside request_uri
-// do not count (RFC 9126 section 4).
+// pushedRequest returns the parameters that were pushed. It ignores parameters sent
+// alongside request_uri (RFC 9126 section 4).
 func (p *Provider) pushedRequest(values url.Values) (url.Values, bool) {
 	id, ok := strings.CutPrefix(values.Get("request_uri"), requestURIPrefix)
 	if !ok || len(values["request_uri"]) != 1 || len(values["client_id"]) != 1 {

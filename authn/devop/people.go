@@ -13,24 +13,24 @@ import (
 	"unicode/utf8"
 )
 
-// Person is somebody whom the provider can sign in.
+// Person is someone whom the provider can sign in.
 type Person struct {
 	// Subject is the sub claim.
 	Subject string
-	// Name, Email and Picture are left out of the claims where they are empty.
+	// Name, Email and Picture are omitted from the claims if empty.
 	Name, Email   string
 	EmailVerified bool
 	Picture       string
-	// Claims are further claims. Standard ones come with their scope; the others,
-	// such as "https://app.example/roles", always do. None replaces a claim of the
-	// protocol, such as iss, or of a field above.
+	// Claims are additional claims. Standard claims are released with their scope. All
+	// others, such as "https://app.example/roles", are always released. They cannot replace
+	// a protocol claim, such as iss, or a field above.
 	Claims map[string]any
-	// Note says on the sign-in page what is special.
+	// Note describes the person on the sign-in page.
 	Note string
 }
 
-// scopeClaims says which scope asks for a standard claim (OpenID Connect Core 1.0
-// section 5.4).
+// scopeClaims maps each scope to the standard claims that it requests (OpenID Connect Core
+// 1.0 section 5.4).
 func scopeClaims() map[string][]string {
 	return map[string][]string{
 		"profile": {
@@ -43,7 +43,7 @@ func scopeClaims() map[string][]string {
 	}
 }
 
-// protocolClaims belong to the provider; no person has a say in them.
+// protocolClaims lists the claims that only the provider sets.
 func protocolClaims() []string {
 	return []string{
 		"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp",
@@ -63,8 +63,8 @@ func supportedClaims() []string {
 	return claims
 }
 
-// claims returns what the scope lets a client know of the person. The caller owns
-// the map, though not what is in it.
+// claims returns the claims that a client with the given scope may see. The caller owns the
+// map but not its values.
 func (person Person) claims(scope []string) map[string]any {
 	scopeOf := make(map[string]string)
 	for name, claims := range scopeClaims() {
@@ -95,11 +95,10 @@ func (person Person) claims(scope []string) map[string]any {
 	return claims
 }
 
-// SetPerson adds a person, or replaces what the provider says of that subject from
-// now on. One without a subject, or whose claims are no JSON, is not taken, and a
-// log line says so.
+// SetPerson adds a person, or replaces the one with the same subject. It logs and ignores a
+// person who has no subject or whose claims cannot be encoded as JSON.
 func (p *Provider) SetPerson(person Person) {
-	// A copy through JSON is what a restart would bring back, and nobody else's.
+	// The JSON round trip makes a private copy, identical to what a restart would load.
 	data, err := json.Marshal(person)
 	copied := Person{}
 	if err == nil {
@@ -108,7 +107,7 @@ func (p *Provider) SetPerson(person Person) {
 		err = decoder.Decode(&copied)
 	}
 	if err != nil || person.Subject == "" {
-		p.cfg.Log.Error("development provider: person not taken", "sub", person.Subject, "error", err)
+		p.cfg.Log.Error("development provider: person rejected", "sub", person.Subject, "error", err)
 		return
 	}
 	p.records.setPerson(copied)
@@ -127,7 +126,7 @@ func (s *records) setPerson(person Person) {
 	s.changed()
 }
 
-// everyone returns the configured people and after them those added, newest first.
+// everyone returns the configured people, followed by the added ones, newest first.
 func (s *records) everyone() []Person {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +142,7 @@ func (s *records) everyone() []Person {
 	return all
 }
 
-// person returns what the provider says of a subject now.
+// person returns the person with the given subject.
 func (s *records) person(subject string) (Person, bool) {
 	everyone := s.everyone()
 	i := slices.IndexFunc(everyone, func(a Person) bool { return a.Subject == subject })
@@ -153,7 +152,7 @@ func (s *records) person(subject string) (Person, bool) {
 	return everyone[i], true
 }
 
-// label is how a page calls the person.
+// label is the name that pages show for the person.
 func (person Person) label() string {
 	switch {
 	case person.Name != "":
@@ -164,7 +163,7 @@ func (person Person) label() string {
 	return person.Subject
 }
 
-// initials are the first letters of the first and the last word of the label.
+// initials returns the first letters of the label's first and last words.
 func (person Person) initials() string {
 	words := strings.FieldsFunc(person.label(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(words) == 0 {
@@ -182,11 +181,11 @@ func firstLetter(word string) string {
 	return string(unicode.ToUpper(r))
 }
 
-// pictureURL is where the provider draws a picture of the subject.
+// pictureURL returns the address of the subject's picture.
 func pictureURL(base, subject string) string { return base + url.PathEscape(subject) }
 
-// picture draws a subject as a coloured disc with initials. Pages of other origins
-// may show it, as they do with pictures of a provider in production.
+// picture draws the subject's initials on a coloured square. Pages of other origins may
+// embed it, as they may with a production provider's pictures.
 func (p *Provider) picture(w http.ResponseWriter, r *http.Request) {
 	person, ok := p.records.person(r.PathValue("sub"))
 	if !ok {

@@ -1,7 +1,7 @@
-// Package devop is the development OpenID provider: it signs in sample people
-// without a password, for an application under development and for its tests.
-// It follows the standards as strictly as a provider in production would, so that
-// an application that works with it has not been spared anything.
+// Package devop is the development OpenID provider. It signs in sample people without a
+// password, for an application under development and for its tests. It follows the
+// standards as strictly as a production provider, so that it does not hide an application's
+// mistakes.
 //
 // It serves http on loopback addresses only and must never be part of a release.
 package devop
@@ -19,37 +19,37 @@ import (
 	"time"
 )
 
-// Config says who the provider is, and for whom.
+// Config configures a Provider.
 type Config struct {
-	// Issuer is the issuer identifier, kept exactly as given, such as
+	// Issuer is the issuer identifier, used exactly as given, such as
 	// "http://127.0.0.1:3001". It may have a path and end in a slash.
 	Issuer string
-	// DataDir is the folder of the one file that holds the signing keys, sessions,
-	// grants and added people. Empty keeps them in memory.
+	// DataDir is the directory of the file that holds the signing keys, sessions, grants
+	// and added people. If DataDir is empty, they are kept in memory.
 	DataDir string
-	// Clients are the applications that may sign people in.
+	// Clients are the applications that people can sign in to.
 	Clients []Client
-	// People are those who can be chosen on the sign-in page; nil stands for the
-	// sample people.
+	// People are listed on the sign-in page. Nil means the sample people.
 	People []Person
-	// AccessTokenTTL and IDTokenTTL are lifetimes; 0 stands for 10 minutes.
+	// AccessTokenTTL and IDTokenTTL are token lifetimes. Zero means 10 minutes.
 	AccessTokenTTL, IDTokenTTL time.Duration
-	// Now is the clock; nil stands for time.Now.
+	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
-	// Log receives what happens, without tokens; nil discards it.
+	// Log receives log records, which never contain tokens. Nil discards them.
 	Log *slog.Logger
 }
 
-// Client is an application registered with the provider. Its URIs are compared
-// as exact strings (RFC 9700 section 2.1).
+// Client is an application registered with the provider. Its URIs are compared as exact
+// strings (RFC 9700 section 2.1).
 type Client struct {
 	ID, Secret string
-	// RedirectURIs are where people are sent back to. A client without any is a program
-	// that gets access tokens for itself.
+	// RedirectURIs are where sign-ins may return to. A client without any is a program that
+	// requests access tokens for itself.
 	RedirectURIs, PostLogoutRedirectURIs []string
-	// BackchannelLogoutURI receives logout tokens; empty for none.
+	// BackchannelLogoutURI receives logout tokens. It may be empty.
 	BackchannelLogoutURI string
-	// InitiateLoginURI starts a sign-in (OpenID Connect Core 1.0 section 4); empty for none.
+	// InitiateLoginURI starts a sign-in (OpenID Connect Core 1.0 section 4). It may be
+	// empty.
 	InitiateLoginURI string
 }
 
@@ -62,7 +62,7 @@ const (
 	signInTTL   = time.Hour // how long a sign-in page can stay open
 	logoutTTL   = 2 * time.Minute
 	maxBody     = 64 << 10
-	maxRequest  = 8 << 10         // of an authorization request, which waits for the person
+	maxRequest  = 8 << 10         // of an authorization request, which is stored while the person signs in
 	callTimeout = 5 * time.Second // for back-channel logout
 )
 
@@ -71,19 +71,19 @@ type Provider struct {
 	cfg     Config
 	origin  string // scheme and host of the issuer
 	base    string // path of the issuer, without a slash at its end
-	host    string // the only Host that is answered
-	csp     string // but for its script-src
+	host    string // the only Host that is accepted
+	csp     string // without script-src
 	records *records
 	trouble *workbench
 	assets  *assets
 	handler http.Handler
 	calls   *http.Client
-	pending sync.WaitGroup // back-channel calls on their way
+	pending sync.WaitGroup // back-channel calls in flight
 }
 
-// New checks cfg, reads what an earlier provider left in cfg.DataDir, and makes a
-// signing key if there is none. It returns an error where the issuer is not an
-// http URL on a loopback host, a client is incomplete, or the file cannot be used.
+// New checks cfg, loads the state that an earlier provider left in cfg.DataDir, and makes a
+// signing key if there is none. It returns an error if the issuer is not an http URL on a
+// loopback host, a client is incomplete, or the state file cannot be used.
 func New(cfg Config) (*Provider, error) {
 	issuer, err := parseIssuer(cfg.Issuer)
 	if err != nil {
@@ -130,16 +130,16 @@ func New(cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// Close waits for back-channel calls on their way, 5 seconds at most, and writes
-// down what has not been written yet.
+// Close waits at most 5 seconds for back-channel calls in flight, and saves any unsaved
+// state.
 func (p *Provider) Close() error {
 	p.pending.Wait()
 	return p.records.close()
 }
 
-// routes is the whole route table. Forms of the provider's own pages are protected
-// from other origins. What other parties call, or send a browser to by POST, cannot
-// be: there the client's secret, the access token or the registered URIs decide.
+// routes is the whole route table. The forms of the provider's own pages are protected from
+// cross-origin requests. Endpoints that other parties call, or send a browser to with POST,
+// cannot be: they rely on the client's secret, the access token or the registered URIs.
 func (p *Provider) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, h http.HandlerFunc) { mux.Handle(method+" "+p.base+path, h) }
@@ -171,8 +171,8 @@ func (p *Provider) routes() http.Handler {
 	return mux
 }
 
-// ServeHTTP answers requests to the issuer's own host and refuses all others with
-// 421: a name that somebody rebinds to a loopback address reaches nothing.
+// ServeHTTP answers requests to the issuer's own host and refuses all others with 421,
+// which defeats DNS rebinding.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Dev-IdP", "1")
@@ -184,7 +184,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Date", p.now().UTC().Format(http.TimeFormat))
 	}
 	if !strings.EqualFold(bareHost(r.Host), p.host) {
-		http.Error(w, "This is the development OpenID provider of "+p.origin+" and of no other host.", http.StatusMisdirectedRequest)
+		http.Error(w, "This development OpenID provider answers only at "+p.origin+".", http.StatusMisdirectedRequest)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -194,7 +194,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // url returns the absolute URL of a path below the issuer.
 func (p *Provider) url(path string) string { return p.origin + p.base + path }
 
-// client returns the client with the id given.
+// client returns the client with the given id.
 func (p *Provider) client(id string) (Client, bool) {
 	for _, c := range p.cfg.Clients {
 		if c.ID == id {
@@ -204,8 +204,8 @@ func (p *Provider) client(id string) (Client, bool) {
 	return Client{}, false
 }
 
-// contentSecurityPolicy lists the clients' origins as form actions: Chromium
-// applies form-action to every redirect that follows a form too.
+// contentSecurityPolicy lists the clients' origins as form actions, because Chromium also
+// applies form-action to every redirect that follows a form.
 func (p *Provider) contentSecurityPolicy() string {
 	actions := []string{"'self'"}
 	seen := map[string]bool{p.origin: true}
@@ -224,7 +224,7 @@ func (p *Provider) contentSecurityPolicy() string {
 		strings.Join(actions, " ")
 }
 
-// check returns an error unless the client can be served.
+// check returns an error if the client is incomplete or has an invalid URI.
 func (c Client) check() error {
 	if c.ID == "" || c.Secret == "" {
 		return errors.New("devop: a client needs an id and a secret")
@@ -245,8 +245,8 @@ func (c Client) check() error {
 	return nil
 }
 
-// parseIssuer returns an error unless raw is an http URL on a loopback host: this
-// provider signs in anybody who asks, so nobody else may reach it.
+// parseIssuer returns an error unless raw is an http URL on a loopback host. This provider
+// signs in anyone who asks, so no other machine may reach it.
 func parseIssuer(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -266,5 +266,5 @@ func parseIssuer(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// bareHost drops the port that browsers leave out too.
+// bareHost drops port 80, which browsers omit.
 func bareHost(host string) string { return strings.TrimSuffix(host, ":80") }

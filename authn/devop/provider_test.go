@@ -95,20 +95,20 @@ func TestBodiesAreBounded(t *testing.T) {
 
 var inline = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script(?:>|\s[^>]*>[^<])`)
 
-// TestPages looks at every page for what the content security policy would block.
+// TestPages checks every page for what the content security policy would block.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
 	formPost := p.post("/sign-in", url.Values{"request": {p.signInPage(url.Values{"response_mode": {"form_post"}})}, "sub": {"dev|markup"}})
 	pages := map[string]reply{
-		"form post":  formPost,
-		"index":      p.get("/"),
-		"sign in":    p.authorize(url.Values{"prompt": {"login"}}),
-		"hint":       p.authorize(url.Values{"prompt": {"login"}, "login_hint": {"dev|markup"}}),
-		"error":      p.authorize(url.Values{"client_id": {"<script>"}}),
-		"confirm":    p.get("/end_session"),
-		"wrong form": p.post("/sign-in", url.Values{"request": {p.signInPage(url.Values{"prompt": {"login"}})}, "claims": {"<"}}),
-		"signed out": p.get("/v2/logout"),
+		"form post":    formPost,
+		"index":        p.get("/"),
+		"sign in":      p.authorize(url.Values{"prompt": {"login"}}),
+		"hint":         p.authorize(url.Values{"prompt": {"login"}, "login_hint": {"dev|markup"}}),
+		"error":        p.authorize(url.Values{"client_id": {"<script>"}}),
+		"confirm":      p.get("/end_session"),
+		"invalid form": p.post("/sign-in", url.Values{"request": {p.signInPage(url.Values{"prompt": {"login"}})}, "claims": {"<"}}),
+		"signed out":   p.get("/v2/logout"),
 	}
 	pages["nobody"] = p.get("/")
 	for name, page := range pages {
@@ -172,7 +172,7 @@ func TestPictures(t *testing.T) {
 		}
 	}
 	if r := p.get("/picture/nobody"); r.status != http.StatusNotFound {
-		t.Errorf("nobody: %d", r.status)
+		t.Errorf("unknown subject: %d", r.status)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("%d files are left in the folder", len(entries))
+		t.Errorf("the directory holds %d files", len(entries))
 	}
 
 	issuer := p.issuer
@@ -236,7 +236,7 @@ func TestRestart(t *testing.T) {
 	defer next.Close()
 	p.serve(next)
 	if v := p.response(p.authorize(url.Values{"prompt": {"none"}})); v.Get("code") == "" {
-		t.Errorf("the restart signed out: %v", v)
+		t.Errorf("the restart signed the person out: %v", v)
 	}
 	if r := p.userinfo(tokens["access_token"]); !strings.Contains(r.body, `"sub":"dev|zoe@example.test"`) || !strings.Contains(r.body, `"n":12345678901234567890`) {
 		t.Errorf("userinfo: %d %s", r.status, r.body)
@@ -265,8 +265,8 @@ func TestStateIsSavedSoon(t *testing.T) {
 	t.Error("not saved within 5 s")
 }
 
-// TestNothingIsSavedAfterClose changes the state of a provider that is closed, in a bubble
-// whose clock waits for nobody: the directory is no longer the provider's.
+// TestNothingIsSavedAfterClose changes the state of a closed provider, in a synctest
+// bubble. A closed provider no longer owns its directory.
 func TestNothingIsSavedAfterClose(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -287,7 +287,7 @@ func TestNothingIsSavedAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(data), "dev|before") || strings.Contains(string(data), "dev|after") {
-		t.Error("what came before is not saved, or what came after is")
+		t.Error("the state before Close is not saved, or the state after it is")
 	}
 }
 
@@ -322,7 +322,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 
-	// Of many who send the same code, one at most gets tokens.
+	// At most one of many concurrent requests gets tokens for a code.
 	body := exchange(p.signIn("dev|ada", nil).Get("code"))
 	won := make(chan int, 8)
 	for range 8 {
@@ -340,6 +340,6 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	if count > 1 {
-		t.Errorf("%d got tokens for one code", count)
+		t.Errorf("%d requests got tokens for one code", count)
 	}
 }

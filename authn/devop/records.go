@@ -18,38 +18,38 @@ import (
 )
 
 const (
-	maxEntries = 10_000 // of a kind; the ones that expire first go first
-	maxAdded   = 500    // people; the ones added first go first
+	maxEntries = 10_000 // per table; the first to expire are dropped first
+	maxAdded   = 500    // people; the oldest are dropped first
 	saveDelay  = 50 * time.Millisecond
 	stateFile  = "devop.json"
 )
 
-// state is what survives a restart. Secrets in it are hashed, but for the keys.
+// state is what survives a restart. Its secrets are hashed, except for the signing keys.
 type state struct {
-	Keys     []signingKey // the one that signs, and the one before it
-	Added    []Person     // by SetPerson, in the order in which they came
+	Keys     []signingKey // the current one, then the previous one
+	Added    []Person     // by SetPerson, oldest first
 	Sessions map[string]*session
 	Grants   map[string]*grant
 	Access   map[string]*accessToken
 	Requests map[string]*request
 }
 
-// records holds the state and writes it down a moment after it changed, so that a
-// burst of changes costs one write.
+// records holds the state and saves it shortly after a change, so that a burst of changes
+// costs one write.
 type records struct {
 	mu sync.Mutex
 	state
 	people []Person // configured
 	now    func() time.Time
 	log    *slog.Logger
-	file   string // "" keeps all in memory
+	file   string // "" keeps everything in memory
 	timer  *time.Timer
 
-	writing sync.Mutex // held from taking a snapshot to its being in place
+	writing sync.Mutex // held from taking a snapshot until the file is in place
 	closed  bool       // guarded by writing
 }
 
-// openRecords reads the state of an earlier provider, if there is one.
+// openRecords loads the state of an earlier provider, if there is any.
 func openRecords(cfg Config) (*records, error) {
 	s := &records{people: slices.Clone(cfg.People), now: cfg.Now, log: cfg.Log}
 	if cfg.DataDir != "" {
@@ -82,9 +82,9 @@ func (s *records) load() error {
 		return fmt.Errorf("devop: %w", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber() // claims keep large numbers as they are
+	decoder.UseNumber() // preserves large numbers in claims
 	if err := decoder.Decode(&s.state); err != nil {
-		return fmt.Errorf("devop: %s cannot be read; delete it to start afresh: %w", s.file, err)
+		return fmt.Errorf("devop: %s cannot be read; delete it to start over: %w", s.file, err)
 	}
 	return nil
 }
@@ -97,8 +97,7 @@ func orNew[T any](table map[string]T) map[string]T {
 	return table
 }
 
-// changed has the state written down soon. Who adds an entry calls it after that,
-// holding mu.
+// changed schedules a save. The caller has added any new entry and holds mu.
 func (s *records) changed() {
 	if max(len(s.Sessions), len(s.Grants), len(s.Access), len(s.Requests)) > maxEntries {
 		s.sweep()
@@ -112,8 +111,7 @@ func (s *records) changed() {
 	}
 }
 
-// sweep drops what has expired, and more where there is too much. The caller
-// holds mu.
+// sweep drops expired entries, and more if a table is too large. The caller holds mu.
 func (s *records) sweep() {
 	now := s.now()
 	bound(s.Sessions, now)
@@ -128,8 +126,8 @@ func (e *grant) expiry() time.Time       { return e.Expires }
 func (e *accessToken) expiry() time.Time { return e.Expires }
 func (e *request) expiry() time.Time     { return e.Expires }
 
-// bound drops the expired entries of a table and, where more than the maximum are
-// left, a tenth more than needed, so that the next ones come cheaply.
+// bound drops the expired entries of a table. If more than maxEntries remain, it drops a
+// tenth more than necessary, so that it need not run again soon.
 func bound[T interface{ expiry() time.Time }](table map[string]T, now time.Time) {
 	maps.DeleteFunc(table, func(_ string, e T) bool { return !now.Before(e.expiry()) })
 	if len(table) <= maxEntries {
@@ -156,7 +154,7 @@ func (s *records) save() error {
 	return s.write()
 }
 
-// write is save for who holds writing.
+// write is save for a caller that holds writing.
 func (s *records) write() error {
 	s.mu.Lock()
 	if s.timer != nil {
@@ -175,7 +173,7 @@ func (s *records) write() error {
 	return nil
 }
 
-// close writes the state down for the last time; it also waits for a write that has begun.
+// close saves the state for the last time. It waits for a save in progress.
 func (s *records) close() error {
 	if s.file == "" {
 		return nil
@@ -186,7 +184,7 @@ func (s *records) close() error {
 	return s.write()
 }
 
-// writeFile replaces the file in one step, readable by its owner only.
+// writeFile replaces the file in one step. Only its owner can read it.
 func writeFile(name string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(name), ".devop-*") // mode 0600
 	if err != nil {
@@ -203,14 +201,14 @@ func writeFile(name string, data []byte) error {
 	return nil
 }
 
-// keys returns the signing keys, the one that signs first.
+// keys returns the signing keys, the current one first.
 func (s *records) keys() []signingKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.Keys)
 }
 
-// addKey makes key the one that signs and keeps the one before it.
+// addKey makes key the current signing key and keeps the previous one.
 func (s *records) addKey(key signingKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +216,7 @@ func (s *records) addKey(key signingKey) {
 	s.changed()
 }
 
-// hash is how secrets are kept: they are random, so that a plain hash hides them.
+// hash returns the stored form of a secret. Secrets are random, so a plain hash hides them.
 func hash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return base64.RawURLEncoding.EncodeToString(sum[:])

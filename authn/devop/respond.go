@@ -16,8 +16,8 @@ import (
 	"github.com/a-h/templ"
 )
 
-// oauthError is an error of the protocol: a code of RFC 6749 or its extensions, and
-// a sentence for the developer.
+// oauthError is a protocol error: a code of RFC 6749 or an extension, and a description for
+// the developer.
 type oauthError struct {
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
@@ -28,8 +28,7 @@ func (e oauthError) Error() string { return e.Code + ": " + e.Description }
 
 func fail(code, description string) error { return oauthError{Code: code, Description: description} }
 
-// readForm returns the parameters of a query, or of a body for POST. None may come
-// twice (RFC 6749 section 3.1 and 3.2).
+// readForm returns the parameters of the query, or of the body of a POST.
 func readForm(r *http.Request) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
@@ -42,18 +41,19 @@ func readForm(r *http.Request) (url.Values, error) {
 	return values, nil
 }
 
-// checkSingle returns invalid_request where a parameter comes more than once.
+// checkSingle returns invalid_request if a parameter occurs more than once (RFC 6749
+// sections 3.1 and 3.2).
 func checkSingle(values url.Values) error {
 	for name, all := range values {
 		if len(all) > 1 {
-			return fail("invalid_request", "a parameter came twice: "+printable(name))
+			return fail("invalid_request", "duplicate parameter: "+printable(name))
 		}
 	}
 	return nil
 }
 
-// printable leaves the characters that error_description may have (RFC 6749
-// section 5.2), and not too many of them.
+// printable replaces the characters that error_description may not contain (RFC 6749
+// section 5.2) and truncates the result.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' {
@@ -67,7 +67,7 @@ func printable(s string) string {
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	data, err := json.Marshal(value)
 	if err != nil {
-		http.Error(w, "the answer cannot be written as JSON", http.StatusInternalServerError)
+		http.Error(w, "the response cannot be encoded as JSON", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -75,7 +75,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(data)
 }
 
-// writeError answers an endpoint that is called by programs (RFC 6749 section 5.2).
+// writeError sends an error to a program that called an endpoint (RFC 6749 section 5.2).
 func (p *Provider) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusBadRequest
 	var protocol oauthError
@@ -84,28 +84,29 @@ func (p *Provider) writeError(w http.ResponseWriter, r *http.Request, err error)
 	case errors.As(err, &tooLarge):
 		status, protocol = http.StatusRequestEntityTooLarge, oauthError{"invalid_request", "the body is too large"}
 	case !errors.As(err, &protocol) && errors.Is(err, errGrant):
-		protocol = oauthError{"invalid_grant", "unknown, expired, used before, or not this client's"}
+		protocol = oauthError{"invalid_grant", "unknown, expired, already used, or another client's"}
 	case !errors.As(err, &protocol) && errors.Is(err, errServer):
 		status, protocol = http.StatusInternalServerError, oauthError{"server_error", "see the provider's log"}
 	case !errors.As(err, &protocol):
-		protocol = oauthError{"invalid_request", "the parameters cannot be read"}
+		protocol = oauthError{"invalid_request", "the parameters cannot be parsed"}
 	}
 	if protocol.Code == "invalid_client" {
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", `Basic realm="devop"`)
 	}
 	if status == http.StatusInternalServerError {
-		p.cfg.Log.Error("development provider: failed", "path", r.URL.Path, "error", err)
+		p.cfg.Log.Error("development provider: request failed", "path", r.URL.Path, "error", err)
 	} else {
-		p.cfg.Log.Warn("development provider: refused", "path", r.URL.Path, "error", protocol)
+		p.cfg.Log.Warn("development provider: request refused", "path", r.URL.Path, "error", protocol)
 	}
 	writeJSON(w, status, protocol)
 }
 
-// errServer marks what is not the caller's fault.
+// errServer marks an error that is not the caller's fault.
 var errServer = errors.New("devop: internal error")
 
-// page writes a page of the provider's own, rendered in full before its status.
+// page sends one of the provider's own pages. It renders the whole page before it writes
+// the status.
 func (p *Provider) page(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
 	var buf bytes.Buffer
 	if err := page.Render(r.Context(), &buf); err != nil {
@@ -118,27 +119,27 @@ func (p *Provider) page(w http.ResponseWriter, r *http.Request, status int, page
 	_, _ = buf.WriteTo(w)
 }
 
-// refuse shows what is wrong to the person in front of the browser, who is a
-// developer: nothing may be sent to a redirect URI that is not registered.
+// refuse shows the reason on a page of its own, to a person who is presumably a developer.
+// It does not redirect, because nothing may be sent to an unregistered redirect URI.
 func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, reason string) {
-	p.cfg.Log.Warn("development provider: refused", "path", r.URL.Path, "reason", reason)
+	p.cfg.Log.Warn("development provider: request refused", "path", r.URL.Path, "reason", reason)
 	p.page(w, r, http.StatusBadRequest, errorPage(p.frame(), reason))
 }
 
-// refuseForm is refuse for parameters that readForm could not read.
+// refuseForm is refuse for parameters that readForm cannot read.
 func (p *Provider) refuseForm(w http.ResponseWriter, r *http.Request, err error) {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		p.page(w, r, http.StatusRequestEntityTooLarge, errorPage(p.frame(), "The form is larger than 64 KiB."))
 		return
 	}
-	p.refuse(w, r, "The parameters of this request cannot be read.")
+	p.refuse(w, r, "The parameters of this request cannot be parsed.")
 }
 
 //go:embed devop.css formpost.js icon.svg
 var assetFiles embed.FS
 
-// assets are files under names that change with their content.
+// assets are embedded files whose names change with their content.
 type assets struct {
 	css, script, icon string
 	files             map[string][]byte

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// samplePeople are ordinary in one case, and otherwise different in the ways that
-// break pages. Their pictures are below the URL given.
+// samplePeople returns one ordinary person, and others whose data tends to break pages.
+// Their pictures are below the given URL.
 func samplePeople(pictures string) []Person {
 	people := []Person{
 		{
@@ -18,11 +18,11 @@ func samplePeople(pictures string) []Person {
 			Subject: "dev|long", EmailVerified: true,
 			Name:  "Maximiliana Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh of the Outer Northern Isles",
 			Email: strings.Repeat("a-very-long-name", 4) + "@" + strings.Repeat("subdomain.", 8) + "example.test",
-			Note:  "A very long name and e-mail",
+			Note:  "Very long name and e-mail",
 		},
 		{
 			Subject: "dev|bare", Email: "bare@example.test", EmailVerified: true,
-			Note: "No name and no picture",
+			Note: "No name, no picture",
 		},
 		{
 			Subject: "dev|unverified", Name: "Uma Verified-Later", Email: "uma@example.test",
@@ -31,7 +31,7 @@ func samplePeople(pictures string) []Person {
 		{
 			Subject: "dev|rtl", Name: "ليلى عبد الرحمن", Email: "layla@example.test", EmailVerified: true,
 			Claims: map[string]any{"locale": "ar"},
-			Note:   "A name written right to left",
+			Note:   "Right-to-left name",
 		},
 		{
 			Subject: "dev|markup", Name: `Robert "Bob" <script>alert(1)</script> O'Neil & Sons`,
@@ -41,7 +41,7 @@ func samplePeople(pictures string) []Person {
 		{
 			Subject: "dev|roles", Name: "Rosa Ruiz", Email: "rosa@example.test", EmailVerified: true,
 			Claims: map[string]any{"https://latchkey.example/roles": sampleRoles()},
-			Note:   "Sixty roles: large tokens",
+			Note:   "Sixty roles, so large tokens",
 		},
 	}
 	for i, person := range people {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// session is one sign-in at the provider, kept by the hash of its cookie.
+// session is one sign-in at the provider, stored under the hash of its cookie.
 type session struct {
 	SID      string
 	Subject  string
 	AuthTime time.Time
-	Clients  []string // those that took part: back-channel logout tells them
+	Clients  []string // the clients that took part; back-channel logout notifies them
 	Expires  time.Time
 }
 
-// session returns the session of a cookie.
+// session returns the session that a cookie opens.
 func (s *records) session(cookie string) (session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,8 +28,8 @@ func (s *records) session(cookie string) (session, bool) {
 	return copied, true
 }
 
-// startSession signs subject in and returns the session with its cookie. It ends
-// the one of the old cookie; where that was the same person's, the sid goes on.
+// startSession signs subject in and returns the session and its cookie. It ends the old
+// cookie's session. If that was the same person's, the new session keeps its sid.
 func (s *records) startSession(old, subject string) (session, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,8 @@ func (s *records) startSession(old, subject string) (session, string) {
 	return *started, cookie
 }
 
-// endSession ends the session with the sid and revokes all that it granted. It
-// returns the session as it was.
+// endSession ends the session with the given sid and revokes everything that it granted. It
+// returns the ended session.
 func (s *records) endSession(sid string) (session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,11 +12,12 @@ import (
 	"strings"
 )
 
-// cookieName is the provider's own: browsers send the cookies of one port of a host
-// to all others too, and the application next door has a session cookie.
+// cookieName must differ from the application's: browsers send a host's cookies to all of
+// its ports.
 const cookieName = "devop_session"
 
-// currentSession is who is signed in to the provider in this browser.
+// currentSession returns the session of the person who is signed in to the provider in this
+// browser.
 func (p *Provider) currentSession(r *http.Request) (session, bool) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
@@ -25,8 +26,8 @@ func (p *Provider) currentSession(r *http.Request) (session, bool) {
 	return p.records.session(cookie.Value)
 }
 
-// setCookie sets the session cookie; an empty value removes it. It is not Secure,
-// as this provider has no https, and goes when the browser is closed.
+// setCookie sets the session cookie, or removes it if value is empty. The cookie lasts
+// until the browser closes. It is not Secure, because this provider has no https.
 func (p *Provider) setCookie(w http.ResponseWriter, value string) {
 	cookie := &http.Cookie{Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if value == "" {
@@ -35,7 +36,8 @@ func (p *Provider) setCookie(w http.ResponseWriter, value string) {
 	http.SetCookie(w, cookie)
 }
 
-// who is the person signed in here, as pages show it; its Subject is "" for nobody.
+// who returns the person who is signed in to the provider in this browser. Its Subject is
+// "" if no one is.
 func (p *Provider) who(r *http.Request) Person {
 	current, ok := p.currentSession(r)
 	if !ok {
@@ -48,8 +50,7 @@ func (p *Provider) who(r *http.Request) Person {
 	return person
 }
 
-// signIn takes the answer of the sign-in page: a person of the list, somebody else,
-// or no.
+// signIn handles the forms of the sign-in page: a listed person, someone else, or a denial.
 func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 	values, err := readForm(r)
 	if err = errors.Join(err, checkSingle(values)); err != nil {
@@ -63,7 +64,7 @@ func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if values.Has("deny") {
-		p.answerError(w, r, a, fail("access_denied", "the person said no"))
+		p.answerError(w, r, a, fail("access_denied", "the person denied the request"))
 		return
 	}
 	subject := values.Get("sub")
@@ -80,7 +81,7 @@ func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 		subject = person.Subject
 	}
 	if _, known := p.records.person(subject); !known {
-		p.refuse(w, r, "The provider knows nobody with this sub.")
+		p.refuse(w, r, "There is no person with this sub.")
 		return
 	}
 	old := ""
@@ -92,15 +93,15 @@ func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 	p.answerCode(w, r, a, started)
 }
 
-// someoneElse is the form for a person who is not on the list, as it was typed,
-// with an error by field.
+// someoneElse is the form for a person who is not listed, as it was typed, with an error
+// for each invalid field.
 type someoneElse struct {
 	Name, Email, Claims string
 	EmailVerified       bool
 	Errors              map[string]string
 }
 
-// readSomeoneElse checks the form. The same e-mail is always the same subject.
+// readSomeoneElse checks the form. The same e-mail always gives the same subject.
 func readSomeoneElse(v url.Values) (someoneElse, Person) {
 	form := someoneElse{
 		Name:          strings.TrimSpace(v.Get("name")),
@@ -121,12 +122,12 @@ func readSomeoneElse(v url.Values) (someoneElse, Person) {
 	}
 	return form, Person{
 		Subject: "dev|" + strings.ToLower(form.Email), Name: form.Name, Email: form.Email,
-		EmailVerified: form.EmailVerified, Claims: claims, Note: "Added here",
+		EmailVerified: form.EmailVerified, Claims: claims, Note: "Added on this page",
 	}
 }
 
-// readClaims returns the claims of a JSON object, or what is wrong with it, in a sentence
-// for the page.
+// readClaims returns the claims of a JSON object, or a sentence for the page that says what
+// is wrong.
 func readClaims(raw string) (claims map[string]any, problem string) {
 	if strings.TrimSpace(raw) == "" {
 		return nil, ""
@@ -135,13 +136,13 @@ func readClaims(raw string) (claims map[string]any, problem string) {
 	decoder.UseNumber()
 	err := decoder.Decode(&claims)
 	if _, trailing := decoder.Token(); err == nil && (!errors.Is(trailing, io.EOF) || claims == nil) {
-		err = errors.New("one object is needed, and nothing after it")
+		err = errors.New("expected exactly one object")
 	}
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		err = errors.New("it is JSON, and no object")
+		err = errors.New("expected an object")
 	}
 	if err != nil {
-		return nil, fmt.Sprintf(`Enter a JSON object, such as {"locale": "de"}. What is there now cannot be read: %v.`, err)
+		return nil, fmt.Sprintf(`Enter a JSON object, such as {"locale": "de"}. The current text is invalid: %v.`, err)
 	}
 	for claim := range claims {
 		if slices.Contains(protocolClaims(), claim) || slices.Contains([]string{"name", "email", "email_verified"}, claim) {
@@ -157,7 +158,7 @@ type signInProps struct {
 	Request     string
 	ClientID    string
 	Scope       []string
-	People      []Person // the one of the login hint first
+	People      []Person // the person of the login hint first
 	Hinted      bool
 	SomeoneElse someoneElse
 }

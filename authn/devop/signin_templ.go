@@ -40,7 +40,7 @@ func signInPage(props signInProps) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"heading\"><h1>Who is signing in?</h1><p><strong>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"heading\"><h1>Who do you want to sign in as?</h1><p><strong>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -53,7 +53,7 @@ func signInPage(props signInProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</strong> asks for <span class=\"scopes\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</strong> requests <span class=\"scopes\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -144,7 +144,7 @@ func signInPage(props signInProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "\"><p id=\"deny-help\">See how the application takes a refusal.</p><button type=\"submit\" id=\"deny\" name=\"deny\" value=\"1\" aria-describedby=\"deny-help\">Deny</button></form></div></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "\"><p id=\"deny-help\">See how the application handles a refusal.</p><button type=\"submit\" id=\"deny\" name=\"deny\" value=\"1\" aria-describedby=\"deny-help\">Deny</button></form></div></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -158,7 +158,7 @@ func signInPage(props signInProps) templ.Component {
 	})
 }
 
-// The person of the login hint has the focus, unless an error below needs it.
+// personButton has the focus if its person is the login hint and the form has no error.
 func personButton(f frame, person Person, hinted, focus bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -474,7 +474,7 @@ func someoneElseForm(props signInProps) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, "> The e-mail is verified</label><div class=\"field\"><label for=\"claims\">Further claims, as JSON <span class=\"optional\">optional</span></label> ")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, "> This e-mail is verified</label><div class=\"field\"><label for=\"claims\">More claims, as JSON <span class=\"optional\">optional</span></label> ")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -582,7 +582,7 @@ func fieldMessage(form someoneElse, field string) templ.Component {
 	})
 }
 
-// fieldError ties a field to its error and brings the first of them into focus.
+// fieldError links a field to its error message. The first field with an error has the focus.
 func fieldError(form someoneElse, field string) templ.Attributes {
 	if form.Errors[field] == "" {
 		return nil

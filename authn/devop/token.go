@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// token is the token endpoint (RFC 6749 section 3.2).
+// token serves the token endpoint (RFC 6749 section 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	client, values, err := p.authenticate(r)
 	if err != nil {
@@ -40,8 +40,8 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// authenticate reads the form of a client's own request and checks the client's
-// secret, given in exactly one way (RFC 6749 section 2.3.1).
+// authenticate reads a form that a client sent and checks the client's secret, which must
+// be given in exactly one way (RFC 6749 section 2.3.1).
 func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	values, err := readForm(r)
 	if err != nil {
@@ -57,16 +57,16 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 		password, errSecret := url.QueryUnescape(password)
 		switch {
 		case !ok || errID != nil || errSecret != nil:
-			return Client{}, nil, fail("invalid_client", "the Authorization header cannot be read")
+			return Client{}, nil, fail("invalid_client", "the Authorization header cannot be parsed")
 		case values.Has("client_secret"):
-			return Client{}, nil, fail("invalid_request", "the client authenticated in two ways")
+			return Client{}, nil, fail("invalid_request", "the client used two authentication methods")
 		case id != "" && id != user:
-			return Client{}, nil, fail("invalid_request", "client_id is not the client that authenticated")
+			return Client{}, nil, fail("invalid_request", "client_id differs from the client that authenticated")
 		}
 		id, secret = user, password
 	}
 	client, ok := p.client(id)
-	// Hashed first: the comparison tells nothing of the secret's length either.
+	// Compare hashes, so that the timing does not reveal the secret's length.
 	want, got := sha256.Sum256([]byte(client.Secret)), sha256.Sum256([]byte(secret))
 	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !ok {
 		return Client{}, nil, fail("invalid_client", "unknown client or wrong secret")
@@ -74,8 +74,8 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	return client, values, nil
 }
 
-// exchangeCode gives tokens for an authorization code (RFC 6749 section 4.1.3). A
-// code that fails a check is spent nevertheless.
+// exchangeCode exchanges an authorization code for tokens (RFC 6749 section 4.1.3). Even a
+// code that fails a check is spent.
 func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (map[string]any, error) {
 	code := v.Get("code")
 	if code == "" {
@@ -103,7 +103,7 @@ func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (m
 // checkRedeem compares a token request with the authorization request.
 func (g grant) checkRedeem(v url.Values) error {
 	if v.Get("redirect_uri") != g.RedirectURI {
-		return fail("invalid_grant", "redirect_uri is not that of the authorization request")
+		return fail("invalid_grant", "redirect_uri differs from that of the authorization request")
 	}
 	if !isVerifier(v.Get("code_verifier")) {
 		return fail("invalid_grant", "code_verifier is missing or malformed")
@@ -111,7 +111,7 @@ func (g grant) checkRedeem(v url.Values) error {
 	sum := sha256.Sum256([]byte(v.Get("code_verifier")))
 	challenge := base64.RawURLEncoding.EncodeToString(sum[:])
 	if subtle.ConstantTimeCompare([]byte(challenge), []byte(g.Challenge)) != 1 { // RFC 7636 section 4.6
-		return fail("invalid_grant", "code_verifier does not fit the code_challenge")
+		return fail("invalid_grant", "code_verifier does not match the code_challenge")
 	}
 	return nil
 }
@@ -122,8 +122,8 @@ func isVerifier(s string) bool {
 	return len(s) >= 43 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(allowed, r) })
 }
 
-// exchangeRefresh gives tokens for a refresh token (RFC 6749 section 6), and a new
-// refresh token with them (RFC 9700 section 4.14.2).
+// exchangeRefresh exchanges a refresh token for new tokens (RFC 6749 section 6), including
+// a new refresh token (RFC 9700 section 4.14.2).
 func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any, error) {
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
@@ -135,7 +135,7 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	g, next, err := p.records.rotateRefresh(v.Get("refresh_token"), client.ID, func(g grant) error {
 		for _, s := range scope {
 			if !slices.Contains(g.Scope, s) {
-				return fail("invalid_scope", "scope has more than was granted")
+				return fail("invalid_scope", "scope exceeds what was granted")
 			}
 		}
 		return nil
@@ -146,17 +146,17 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	if len(scope) == 0 {
 		scope = g.Scope
 	}
-	// OpenID Connect Core 1.0 section 12.2: no nonce in a refreshed ID token.
+	// OpenID Connect Core 1.0 section 12.2: a refreshed ID token has no nonce.
 	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, at: p.now()})
 }
 
 // clientCredentials gives a client an access token for itself (RFC 6749 section 4.4), for
-// an API that it names, with the scope that it asks for. The subject is called as Auth0
-// calls it. A client that people sign in to has no use for it.
+// the API and with the scope that it names. The subject has the form that Auth0 uses.
+// Clients that people sign in to cannot use this grant.
 func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]any, error) {
 	switch {
 	case len(client.RedirectURIs) > 0:
-		return nil, fail("unauthorized_client", "people sign in to this client")
+		return nil, fail("unauthorized_client", "a client that people sign in to cannot use client_credentials")
 	case v.Get("audience") == "":
 		return nil, fail("invalid_request", "audience is missing")
 	}
@@ -176,13 +176,13 @@ func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]an
 type tokens struct {
 	grant  grant
 	scope  []string
-	source string // the code or refresh token whose grant the access token belongs to
-	// refresh and nonce are left out where they are empty.
+	source string // the code or refresh token that the access token is issued for
+	// refresh and nonce are omitted if empty.
 	refresh, nonce string
 	at             time.Time // when the ID token is issued
 }
 
-// spoiled puts into tokens what is to be wrong with them on purpose.
+// spoiled applies the active faults to t.
 func (p *Provider) spoiled(t tokens) tokens {
 	if p.trouble.happens(troubleNonce) {
 		t.nonce = rand.Text()
@@ -217,14 +217,14 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	if t.refresh != "" {
 		answer["refresh_token"] = t.refresh
 	}
-	if !slices.Contains(scope, "openid") { // a refresh can ask for less
+	if !slices.Contains(scope, "openid") { // a refresh can request a narrower scope
 		return answer, nil
 	}
 	claims := person.claims(scope)
 	claims["iss"], claims["sub"], claims["aud"] = p.cfg.Issuer, g.Subject, g.Client
 	claims["iat"], claims["exp"] = t.at.Unix(), t.at.Add(p.cfg.IDTokenTTL).Unix()
 	claims["auth_time"], claims["sid"] = g.AuthTime.Unix(), g.SID
-	claims["amr"] = []string{"user"} // RFC 8176 section 2: somebody was there, and proved nothing
+	claims["amr"] = []string{"user"} // RFC 8176 section 2: someone was present, and proved nothing
 	claims["at_hash"] = leftHalf(access)
 	if t.nonce != "" {
 		claims["nonce"] = t.nonce
@@ -239,8 +239,8 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	return answer, nil
 }
 
-// addOrganization says of whichever organization was asked for that the person belongs to
-// it, as Auth0 does: by its id, or in lower case by its name.
+// addOrganization asserts that the person belongs to the requested organization, as Auth0
+// does: by id, or by lower-case name.
 func addOrganization(claims map[string]any, asked string) {
 	switch {
 	case strings.HasPrefix(asked, "org_"):
@@ -250,8 +250,8 @@ func addOrganization(claims map[string]any, asked string) {
 	}
 }
 
-// accessToken makes an access token: a JWT for the API that the client named (RFC
-// 9068 section 2), and otherwise a random string for userinfo.
+// accessToken makes an access token: a JWT if the client named an API (RFC 9068 section 2),
+// otherwise a random string for userinfo.
 func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 	if g.Audience == "" {
 		return rand.Text(), nil
@@ -271,8 +271,8 @@ func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 	return p.sign("at+jwt", claims)
 }
 
-// revoke is the revocation endpoint (RFC 7009 section 2). An unknown token is as
-// good as revoked.
+// revoke serves the revocation endpoint (RFC 7009 section 2). Revoking an unknown token
+// succeeds.
 func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
 	client, values, err := p.authenticate(r)
 	if err == nil && values.Get("token") == "" {

@@ -100,7 +100,7 @@ func TestCodeOfAnotherClient(t *testing.T) {
 	req.SetBasicAuth("other", "other-secret")
 	wantError(t, p.do(http.DefaultClient, req), http.StatusBadRequest, "invalid_grant")
 	if r, _ := p.call("/token", body); r.status != http.StatusOK {
-		t.Errorf("its own client then got %d %s", r.status, r.body)
+		t.Errorf("the code's own client then got %d %s", r.status, r.body)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestRefreshRotates(t *testing.T) {
 	if after["nonce"] != nil || after["iat"] == before["iat"] {
 		t.Errorf("nonce %v, iat %v", after["nonce"], after["iat"])
 	}
-	r, _ = p.refresh(first["refresh_token"]) // reuse: the whole family goes
+	r, _ = p.refresh(first["refresh_token"]) // reuse revokes the whole family
 	wantError(t, r, http.StatusBadRequest, "invalid_grant")
 	r, _ = p.refresh(second["refresh_token"])
 	wantError(t, r, http.StatusBadRequest, "invalid_grant")
@@ -211,7 +211,7 @@ func TestRefreshScope(t *testing.T) {
 		t.Fatalf("got %d %s", r.status, r.body)
 	}
 	if info := p.object(p.userinfo(less["access_token"]).body); info["email"] != nil {
-		t.Errorf("userinfo has more than the scope: %v", info)
+		t.Errorf("userinfo exceeds the scope: %v", info)
 	}
 }
 
@@ -220,11 +220,11 @@ func TestNoRefreshTokenWithoutOfflineAccess(t *testing.T) {
 	p := start(t, nil)
 	tokens := p.tokens(url.Values{"scope": {"openid"}})
 	if tokens["refresh_token"] != nil {
-		t.Error("there is one")
+		t.Error("got a refresh token")
 	}
 	claims := p.verify("JWT", tokens["id_token"])
 	if claims["name"] != nil || claims["email"] != nil || claims["sub"] != "dev|ada" {
-		t.Errorf("claims go beyond the scope: %v", claims)
+		t.Errorf("claims exceed the scope: %v", claims)
 	}
 }
 
@@ -316,10 +316,10 @@ func TestUserinfo(t *testing.T) {
 	})
 	info := p.object(p.userinfo(token).body)
 	if info["name"] != "Ada King" || info["https://app.example/tier"] != "gold" || info["email_verified"] != false {
-		t.Errorf("SetPerson does not show: %v", info)
+		t.Errorf("SetPerson has no effect: %v", info)
 	}
 	if info["sub"] != "dev|ada" || info["iss"] != nil || info["phone_number"] != nil || info["picture"] != nil {
-		t.Errorf("claims that have no business here: %v", info)
+		t.Errorf("unexpected claims: %v", info)
 	}
 	p.offset.Add(600)
 	if r := p.userinfo(token); r.status != http.StatusUnauthorized {
@@ -344,6 +344,6 @@ func TestRotateKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := p.keySet(); len(got.Keys) != 2 || len(got.Key(kids[1].KeyID)) != 0 || len(got.Key(kids[0].KeyID)) != 1 {
-		t.Error("the oldest key is still there, or the one before is not")
+		t.Error("the oldest key is still published, or the previous one is not")
 	}
 }

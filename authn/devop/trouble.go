@@ -11,11 +11,11 @@ import (
 const (
 	clockOffset = 2 * time.Minute
 	outage      = 30 * time.Second
-	// slowness is more than a relying party waits for an answer.
+	// slowness is longer than a relying party waits for an answer.
 	slowness = 20 * time.Second
 )
 
-// The kinds of trouble, as their buttons name them.
+// The ids of the faults, as their buttons send them.
 const (
 	troubleDeny     = "deny"
 	troubleBusy     = "busy"
@@ -29,89 +29,89 @@ const (
 	troubleDown     = "down"
 )
 
-// trouble is something that goes wrong on purpose, to see what an application makes
-// of it.
+// trouble is a fault that the workbench injects, to show how an application handles it.
 type trouble struct {
 	id, label string
-	// what is the sentence that the pages show until it is over; "" where it is over at once.
+	// what is the sentence that pages show while the fault is active. It is "" for a fault
+	// that takes effect at once.
 	what string
-	// effect says what the application beside this provider does about it.
+	// effect describes how the application handles the fault.
 	effect string
-	// lasts is how long it goes on; 0 is until it has happened once, negative until somebody
-	// stops it.
+	// lasts is how long the fault stays active. Zero means until it has happened once,
+	// negative until it is cleared.
 	lasts time.Duration
-	// act is what is done at once.
+	// act, if not nil, runs when the fault is injected.
 	act func(*Provider) error
 }
 
-// atSignIn are those that the next sign-in meets.
+// atSignIn returns the faults that affect the next sign-in.
 func atSignIn() []trouble {
 	return []trouble{
 		{
 			id: troubleDeny, label: "Deny", what: "The next sign-in is denied.",
-			effect: "The application shows “You were not signed in”, and offers to try again.",
+			effect: "The application shows “You were not signed in” and offers another try.",
 		},
 		{
-			id: troubleBusy, label: "Too busy", what: "The next sign-in is answered with temporarily_unavailable.",
+			id: troubleBusy, label: "Too busy", what: "The next sign-in fails with temporarily_unavailable.",
 			effect: "The application shows “The sign-in service has a problem”.",
 		},
 		{
-			id: troubleSlow, label: "Slow answer", what: "The next code is not exchanged for 20 seconds.",
-			effect: "The application waits for 5 seconds and shows “The sign-in service cannot be reached”.",
+			id: troubleSlow, label: "Slow answer", what: "The next token response takes 20 seconds.",
+			effect: "The application waits 5 seconds, then shows “The sign-in service cannot be reached”.",
 		},
 		{
 			id: troubleNonce, label: "Wrong nonce", what: "The next sign-in gets a wrong nonce.",
-			effect: "The application shows “The sign-in could not be verified”; its log says why, under the reference on the page.",
+			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
 		},
 		{
 			id: troubleExpired, label: "Expired token", what: "The next sign-in gets an ID token that expired an hour ago.",
-			effect: "The application shows “The sign-in could not be verified”; its log says why, under the reference on the page.",
+			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
 		},
 	}
 }
 
-// whileSignedIn are those that somebody meets who is signed in already.
+// whileSignedIn returns the faults that affect people who are already signed in.
 func whileSignedIn() []trouble {
 	return []trouble{
 		{
-			id: troubleUserinfo, label: "Userinfo fails", what: "The next call of userinfo fails.",
-			effect: "“Refresh profile” says “The profile could not be refreshed” and keeps what was known. A sign-in goes on with the claims of the ID token.",
+			id: troubleUserinfo, label: "Userinfo fails", what: "The next call to userinfo fails.",
+			effect: "“Refresh” says “The profile could not be refreshed” and keeps the old profile. A sign-in succeeds with the claims of the ID token.",
 		},
 		{
-			id: troubleRefresh, label: "Refresh refused", what: "Access tokens are withdrawn, and the next refresh is refused.",
-			effect: "“Refresh profile” ends the session, and the application says “The sign-in service no longer vouches for this session”.",
+			id: troubleRefresh, label: "Refresh refused", what: "All access tokens are revoked, and the next token refresh is refused.",
+			effect: "“Refresh” ends the session, and the application says “Your provider ended this session”.",
 			act:    func(p *Provider) error { p.records.withdrawAccess(); return nil },
 		},
 	}
 }
 
-// forEverybody are those that begin now.
+// forEverybody returns the faults that affect everyone immediately.
 func forEverybody() []trouble {
 	return []trouble{
 		{
 			id: troubleKeys, label: "Rotate keys",
-			effect: "Nobody notices: the next sign-in has the application fetch the new key. The old one stays published until the next rotation.",
+			effect: "Nothing visible: at the next sign-in, the application fetches the new key. The old key stays published until the next rotation.",
 			act:    (*Provider).RotateKey,
 		},
 		{
 			id: troubleClock, label: "Clock off by two minutes", what: "The provider's clock is two minutes ahead.", lasts: -1,
-			effect: "A sign-in shows “The sign-in could not be verified”; the log compares the clocks.",
+			effect: "A sign-in shows “The sign-in could not be verified”, and the log compares the clocks.",
 		},
 		{
-			id: troubleDown, label: "Down for 30 seconds", what: "The provider answers no call of the application for 30 seconds.", lasts: outage,
-			effect: "A sign-in shows “The sign-in service cannot be reached”. Who is signed in stays so. These pages go on, so that a sign-in gets that far.",
+			id: troubleDown, label: "Down for 30 seconds", what: "The provider does not answer the application for 30 seconds.", lasts: outage,
+			effect: "A sign-in shows “The sign-in service cannot be reached”. People who are signed in stay signed in. The provider's own pages keep working, so that a sign-in gets that far.",
 		},
 	}
 }
 
 func everyTrouble() []trouble { return slices.Concat(atSignIn(), whileSignedIn(), forEverybody()) }
 
-// workbench knows the trouble that is being made. A restart ends it.
+// workbench knows the active faults. They do not survive a restart.
 type workbench struct {
-	now func() time.Time // never off
+	now func() time.Time // unaffected by troubleClock
 
 	mu sync.Mutex
-	on map[string]time.Time // by id, until when; zero where that is not known
+	on map[string]time.Time // by id, the end; zero if there is none
 }
 
 func (b *workbench) begin(t trouble) {
@@ -130,7 +130,7 @@ func (b *workbench) stop() {
 	clear(b.on)
 }
 
-// is reports whether a trouble is being made.
+// is reports whether a fault is active.
 func (b *workbench) is(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,7 +142,7 @@ func (b *workbench) is(id string) bool {
 	return ok
 }
 
-// happens reports whether a trouble is being made, which was its one time.
+// happens reports whether a fault is active, and clears it.
 func (b *workbench) happens(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -151,7 +151,7 @@ func (b *workbench) happens(id string) bool {
 	return ok
 }
 
-// being is the trouble that is being made, as sentences.
+// being returns the sentences of the active faults.
 func (b *workbench) being() (sentences []string) {
 	for _, t := range everyTrouble() {
 		if b.is(t.id) {
@@ -161,7 +161,7 @@ func (b *workbench) being() (sentences []string) {
 	return sentences
 }
 
-// makeTrouble takes a button of the workbench.
+// makeTrouble handles the buttons of the workbench.
 func (p *Provider) makeTrouble(w http.ResponseWriter, r *http.Request) {
 	values, err := readForm(r)
 	if err != nil {
@@ -173,7 +173,7 @@ func (p *Provider) makeTrouble(w http.ResponseWriter, r *http.Request) {
 	case values.Has("stop"):
 		p.trouble.stop()
 	case i < 0:
-		p.refuse(w, r, "There is no such trouble to make.")
+		p.refuse(w, r, "Unknown fault.")
 		return
 	default:
 		if err := p.begin(everyTrouble()[i]); err != nil {
@@ -193,11 +193,11 @@ func (p *Provider) begin(t trouble) error {
 	if t.what != "" {
 		p.trouble.begin(t)
 	}
-	p.cfg.Log.Info("development provider: trouble", "what", t.label)
+	p.cfg.Log.Info("development provider: fault injected", "what", t.label)
 	return nil
 }
 
-// now is the provider's clock, which may be made wrong.
+// now returns the time by the provider's clock, which a fault can set wrong.
 func (p *Provider) now() time.Time {
 	if p.trouble.is(troubleClock) {
 		return p.cfg.Now().Add(clockOffset)
@@ -205,8 +205,8 @@ func (p *Provider) now() time.Time {
 	return p.cfg.Now()
 }
 
-// unlessDown is in front of what applications call. While the provider is down, the
-// connection ends without an answer.
+// unlessDown wraps the endpoints that applications call. While the provider is down, it
+// closes the connection without an answer.
 func (p *Provider) unlessDown(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if p.trouble.is(troubleDown) {
@@ -216,7 +216,7 @@ func (p *Provider) unlessDown(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// dawdle keeps whoever asks waiting, until they go.
+// dawdle waits until the client gives up, or for slowness at most.
 func (p *Provider) dawdle(r *http.Request) {
 	due := time.NewTimer(slowness)
 	defer due.Stop()
@@ -226,18 +226,18 @@ func (p *Provider) dawdle(r *http.Request) {
 	}
 }
 
-// refusal is the error that an authorization request is answered with on purpose, or nil.
+// refusal returns the error to inject into an authorization response, or nil.
 func (p *Provider) refusal() error {
 	switch {
 	case p.trouble.happens(troubleDeny):
-		return fail("access_denied", "refused on purpose")
+		return fail("access_denied", "denied by an injected fault")
 	case p.trouble.happens(troubleBusy):
-		return fail("temporarily_unavailable", "too busy on purpose")
+		return fail("temporarily_unavailable", "too busy because of an injected fault")
 	}
 	return nil
 }
 
-// withdrawAccess makes every access token worthless.
+// withdrawAccess revokes every access token.
 func (s *records) withdrawAccess() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestOutageEnds has the provider go down for thirty seconds, but for its own pages.
+// TestOutageEnds takes the provider down for 30 seconds. Its own pages keep working.
 func TestOutageEnds(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
@@ -20,25 +20,25 @@ func TestOutageEnds(t *testing.T) {
 		return err
 	}
 	if r := p.post("/trouble", url.Values{"make": {"down"}}); r.status != http.StatusSeeOther {
-		t.Fatalf("the button is answered with %d", r.status)
+		t.Fatalf("the button: got %d", r.status)
 	}
 	p.offset.Store(29)
 	if err := called(); err == nil {
-		t.Error("a call is answered while the provider is down")
+		t.Error("the provider answers a call while it is down")
 	}
 	if r := p.get("/"); r.status != http.StatusOK || !strings.Contains(r.body, "for 30 seconds.") {
-		t.Errorf("the workbench answers %d, or does not say that the provider is down", r.status)
+		t.Errorf("the workbench: got %d, or it does not say that the provider is down", r.status)
 	}
 	p.offset.Store(30)
 	if err := called(); err != nil {
 		t.Errorf("a call after 30 seconds: %v", err)
 	}
 	if r := p.get("/"); strings.Contains(r.body, `id="trouble"`) {
-		t.Error("the workbench still shows trouble")
+		t.Error("the workbench still shows a fault")
 	}
 }
 
-// TestClockOff looks at the provider's clock from outside.
+// TestClockOff reads the provider's clock from the Date header.
 func TestClockOff(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// userinfo says what the provider knows of the person now (OpenID Connect Core 1.0
-// section 5.3). The token comes in the Authorization header only (RFC 6750 section
+// userinfo returns the provider's current claims about the person (OpenID Connect Core 1.0
+// section 5.3). It accepts the token in the Authorization header only (RFC 6750 section
 // 2.1, RFC 9700 section 4.3.2).
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		// RFC 6750 section 3.1: no error code where no token was given.
+		// RFC 6750 section 3.1: no error code if the request has no token.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop"`)
-		writeJSON(w, http.StatusUnauthorized, oauthError{Code: "invalid_token", Description: "a bearer token is needed"})
+		writeJSON(w, http.StatusUnauthorized, oauthError{Code: "invalid_token", Description: "a bearer token is required"})
 		return
 	}
 	subject, scope, ok := p.records.access(token)
@@ -31,7 +31,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	}
 	if !slices.Contains(scope, "openid") {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="insufficient_scope", scope="openid"`)
-		writeJSON(w, http.StatusForbidden, oauthError{"insufficient_scope", "the access token is not for userinfo"})
+		writeJSON(w, http.StatusForbidden, oauthError{"insufficient_scope", "the access token does not have the openid scope"})
 		return
 	}
 	writeJSON(w, http.StatusOK, person.claims(scope))

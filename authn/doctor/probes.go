@@ -14,13 +14,13 @@ import (
 	"latchkey/authn/openid"
 )
 
-// unregistered is an origin that no application can be registered with: nobody has a host
-// of this domain (RFC 2606 section 2). What a provider answers to it shows whether its
-// answer to our own address means anything.
+// unregistered is an origin that no application can be registered with: nobody has a host of this
+// domain (RFC 2606 section 2). The provider's answer to it shows whether its answer to the app's own
+// address means anything.
 const unregistered = "https://unregistered.invalid"
 
-// checkClient redeems a code that cannot exist: a provider that has nothing to say
-// against the client refuses the code alone (RFC 6749 section 5.2).
+// checkClient redeems a code that cannot exist: a provider that accepts the client refuses only the
+// code (RFC 6749 section 5.2).
 func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Finding {
 	resp, err := e.provider.Post(ctx, m.TokenEndpoint, url.Values{
 		"grant_type": {"authorization_code"}, "code": {"none-" + openid.RandomToken()},
@@ -37,7 +37,7 @@ func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Findi
 	if err != nil {
 		return e.explain("the token endpoint", err, "")
 	}
-	_ = json.Unmarshal(body, &answer) // what is no JSON has no code
+	_ = json.Unmarshal(body, &answer) // a body that is not JSON has no code
 	code, status := openid.RegisteredCode(answer.Error), resp.StatusCode
 	said := fmt.Sprintf("%d %s", status, code)
 	switch {
@@ -58,10 +58,10 @@ func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Findi
 	return warning(Provider, "cannot be told: the provider answered "+said+" where invalid_grant is due", "sign in once to see whether it takes the client")
 }
 
-// clientRemedy says what of the client the provider may not know.
+// clientRemedy says what the provider may not know about the client.
 func (e *Examination) clientRemedy(m *openid.Metadata) string {
 	method := e.provider.ClientAuth()
-	remedy := "copy AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET anew, whole and from one application"
+	remedy := "copy AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET again, whole and from one application"
 	if method == openid.PrivateKeyJWT {
 		remedy = "register the public key below for the application of AUTH0_CLIENT_ID, under this key id"
 	}
@@ -71,10 +71,10 @@ func (e *Examination) clientRemedy(m *openid.Metadata) string {
 	return remedy + "; and see that the application is set to " + method + " at the provider"
 }
 
-// reply is what a browser would get from the provider.
+// reply is what a browser gets from the provider.
 type reply struct {
 	status   int
-	location *url.URL // nil where it leads nowhere
+	location *url.URL // nil if it is no redirect
 }
 
 // browse fetches an address as a browser that has never been there, and follows nothing.
@@ -91,14 +91,14 @@ func (e *Examination) browse(ctx context.Context, address string) (reply, error)
 	return r, nil
 }
 
-// leadsTo reports whether a browser goes on to an address, whatever its query.
+// leadsTo reports whether the reply redirects to an address, with any query.
 func (r reply) leadsTo(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && r.location != nil && r.location.Scheme == u.Scheme && r.location.Host == u.Host && r.location.Path == u.Path
 }
 
-// refuses reports whether it is an error: by its status, or a way to the provider's own
-// page for errors.
+// refuses reports whether the reply is an error, by its status or by a redirect to the provider's own
+// error page.
 func (r reply) refuses() bool {
 	if r.status >= 400 {
 		return true
@@ -110,7 +110,7 @@ func (r reply) refuses() bool {
 	return query.Has("error") || query.Has("authError") || slices.Contains(strings.Split(r.location.Path, "/"), "error")
 }
 
-// overloaded reports whether the provider could not answer at all.
+// overloaded reports whether the provider could not answer.
 func (r reply) overloaded() bool { return r.status >= 500 || r.status == http.StatusTooManyRequests }
 
 // authorize sends a silent authorization request with a redirect URI. The response goes to that
@@ -129,8 +129,8 @@ func (e *Examination) authorize(ctx context.Context, redirectURL string) (reply,
 	return e.browse(ctx, location)
 }
 
-// checkCallback asks whether the provider knows the redirect URI. One that it does not
-// know must not be redirected to (RFC 6749 section 3.1.2.4).
+// checkCallback checks whether the provider knows the redirect URI. A provider must not redirect to
+// one that it does not know (RFC 6749 section 3.1.2.4).
 func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Finding {
 	if e.provider.Pushes(m) && m.PushedAuthorizationRequestEndpoint == "" {
 		return skipped("no authorization request can be made: the provider takes none that is pushed")
@@ -166,8 +166,8 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	return warning(Configuration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
 }
 
-// checkAuthorizationRequest reads the answer to the rest of that request: with nobody
-// signed in, the one thing that may be amiss is that nobody is.
+// checkAuthorizationRequest reads the error of that request. With nobody signed in, the only expected
+// error is that nobody is.
 func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadata) Finding {
 	code := openid.RegisteredCode(e.response)
 	said := "the provider refuses the authorization request (" + code + ")"
@@ -194,9 +194,9 @@ func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadat
 	return warning(Provider, said+", which may be for prompt=none", "sign in once; if that fails too, the provider's log says why")
 }
 
-// checkSignOut asks whether the provider knows where the browser comes back to after a
-// sign-out (OpenID Connect RP-Initiated Logout 1.0 section 3). Nobody is signed in there,
-// so nobody is signed out.
+// checkSignOut checks whether the provider knows where the browser comes back to after a sign-out
+// (OpenID Connect RP-Initiated Logout 1.0 section 3). Nobody is signed in there, so nobody is signed
+// out.
 func (e *Examination) checkSignOut(ctx context.Context, m *openid.Metadata) Finding {
 	address := e.urls.SignedOut
 	request, _ := e.provider.EndSessionURL(openid.EndSessionRequest{ReturnTo: address})
@@ -226,8 +226,8 @@ func (e *Examination) checkSignOut(ctx context.Context, m *openid.Metadata) Find
 	return warning(Configuration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
 }
 
-// explainSignOutRefusal tells an address that is not known from a provider that refuses
-// whatever brings no ID token along, as an examination does.
+// explainSignOutRefusal distinguishes an unknown address from a provider that refuses every request
+// without an ID token, as that of an examination is.
 func (e *Examination) explainSignOutRefusal(ctx context.Context, m *openid.Metadata, r reply) Finding {
 	address := e.urls.SignedOut
 	registered := address + " at the provider, to the letter, as " + e.provider.Preset().SignOutName()

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -113,20 +112,16 @@ func (c Config) newSigner() (jose.Signer, error) {
 // signingJWK returns the signing key with its algorithm and its id. If the configuration gives
 // it no id, that is its thumbprint (RFC 7638), which anyone can compute from the public key.
 func (c Config) signingJWK() (jose.JSONWebKey, error) {
-	algorithms, err := SigningAlgorithms(c.SigningKey)
+	algorithms, err := signingAlgorithms(c.SigningKey)
 	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	alg := cmp.Or(c.SigningAlgorithm, algorithms[0])
-	if !slices.Contains(algorithms, alg) {
-		return jose.JSONWebKey{}, fmt.Errorf("openid: the client's signing key cannot sign with %q", alg)
+		return jose.JSONWebKey{}, fmt.Errorf("openid: the client's signing key %w", err)
 	}
 	thumbprint, err := (&jose.JSONWebKey{Key: c.SigningKey.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
 		return jose.JSONWebKey{}, fmt.Errorf("openid: the client's signing key: %w", err)
 	}
 	return jose.JSONWebKey{
-		Key: c.SigningKey, Algorithm: alg, Use: "sig",
+		Key: c.SigningKey, Algorithm: cmp.Or(c.SigningAlgorithm, algorithms[0]), Use: "sig",
 		KeyID: cmp.Or(c.SigningKeyID, base64.RawURLEncoding.EncodeToString(thumbprint)),
 	}, nil
 }
@@ -156,14 +151,14 @@ func (p *Provider) PublicKey() (PublicKey, bool) {
 // PrivateKeyJWT.
 func (p *Provider) ClientAuth() string { return p.cfg.ClientAuth }
 
-// SigningAlgorithms returns the algorithms with which a key can sign client assertions, the
-// default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says that the key can
-// sign with none.
-func SigningAlgorithms(key crypto.Signer) ([]string, error) {
+// signingAlgorithms returns the algorithms with which a key can sign client assertions, the
+// default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says why the key can
+// sign with none; its subject is the key.
+func signingAlgorithms(key crypto.Signer) ([]string, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
 		if key.N.BitLen() < minRSABits {
-			return nil, fmt.Errorf("openid: the client's signing key has %d bits, RSA needs %d", key.N.BitLen(), minRSABits)
+			return nil, fmt.Errorf("has %d bits, and RSA needs %d", key.N.BitLen(), minRSABits)
 		}
 		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}, nil
 	case *ecdsa.PrivateKey:
@@ -178,5 +173,5 @@ func SigningAlgorithms(key crypto.Signer) ([]string, error) {
 	case ed25519.PrivateKey:
 		return []string{"EdDSA"}, nil
 	}
-	return nil, errors.New("openid: the client's signing key is none of RSA, P-256, P-384, P-521, Ed25519")
+	return nil, errors.New("is none of RSA, P-256, P-384, P-521, Ed25519")
 }

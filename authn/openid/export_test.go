@@ -32,6 +32,12 @@ func (p *Provider) ActAs(issuer string) { p.preset = presetOf(issuer) }
 // PresetName returns the name of an issuer's provider, or "" if it has no preset.
 func PresetName(issuer string) string { return presetOf(issuer).Name }
 
+// IsAuth0 reports whether an issuer is that of an Auth0 tenant under its own domain.
+func IsAuth0(issuer string) bool { return presetOf(issuer).Name == auth0 }
+
+// Misspelt says what to write instead of an issuer with which nobody can ever sign in.
+func Misspelt(issuer string) string { return misspelt(issuer) }
+
 // Mismatch returns the remedy for an issuer whose provider calls itself otherwise.
 func Mismatch(provider, configured string) string {
 	var e *IssuerError

@@ -99,6 +99,12 @@ func (p *Provider) Revoke(ctx context.Context, refreshToken Secret) error {
 // logoutEvent is the member of events that makes a token a logout token.
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
+const logoutTokensAccepted = "latchkey_logout_tokens_accepted_total"
+
+func logoutTokensRefused(reason Reason) string {
+	return `latchkey_logout_tokens_refused_total{reason="` + string(reason) + `"}`
+}
+
 // LogoutToken is what an accepted logout token says: which sessions are over.
 type LogoutToken struct {
 	Issuer, Subject, SID string
@@ -116,10 +122,10 @@ func (p *Provider) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 	t, err := p.verifyLogoutToken(ctx, raw)
 	if err != nil {
 		refusal := withReason(ReasonLogoutTokenInvalid, err)
-		p.cfg.Metrics.GetOrCreateCounter(`latchkey_logout_tokens_refused_total{reason="` + string(refusal.Reason) + `"}`).Inc()
+		p.cfg.Metrics.GetOrCreateCounter(logoutTokensRefused(refusal.Reason)).Inc()
 		return nil, refusal
 	}
-	p.cfg.Metrics.GetOrCreateCounter("latchkey_logout_tokens_accepted_total").Inc()
+	p.cfg.Metrics.GetOrCreateCounter(logoutTokensAccepted).Inc()
 	return t, nil
 }
 

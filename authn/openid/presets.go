@@ -161,9 +161,9 @@ func (c Config) preset() Preset {
 	return presetOf(c.Issuer)
 }
 
-// Misspelt says what is wrong with an issuer of a well-known provider with which nobody can
+// misspelt says what is wrong with an issuer of a well-known provider with which nobody can
 // ever sign in, and what to write instead. It returns "" for any other issuer.
-func Misspelt(issuer string) string {
+func misspelt(issuer string) string {
 	u, err := url.Parse(issuer)
 	if p := presetOf(issuer); err == nil && p.misspelt != nil {
 		return p.misspelt(u)
@@ -259,10 +259,6 @@ func (s *signOut) address(m *Metadata, clientID, returnTo string) string {
 }
 
 const auth0 = "Auth0"
-
-// IsAuth0 reports whether an issuer is that of an Auth0 tenant under its own domain. A
-// custom domain does not show whose it is.
-func IsAuth0(issuer string) bool { return presetOf(issuer).Name == auth0 }
 
 // auth0Misspelt asks for the slash: iss of every token has it.
 func auth0Misspelt(u *url.URL) string {

@@ -39,7 +39,7 @@ type Config struct {
 	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
 	ClientAuth string
 	// SigningKey signs client assertions, with PrivateKeyJWT only. SigningAlgorithm is one
-	// of its SigningAlgorithms, "" for the first; SigningKeyID is the key's id at the
+	// that the key can sign with, "" for the first; SigningKeyID is the key's id at the
 	// provider, "" for its thumbprint.
 	SigningKey                     crypto.Signer
 	SigningAlgorithm, SigningKeyID string
@@ -71,50 +71,68 @@ type Config struct {
 	Metrics *metrics.Set
 }
 
-// Validate reports every fault of the configuration that would otherwise show later, or never.
-func (c Config) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("openid: "+format, args...)) }
+// Faults returns the faults of the settings, which come from an operator.
+func (c Config) Faults() (f Faults) {
 	if c.ClientID == "" {
-		fault("no client id")
+		f.Add("ClientID", "is missing", "the provider shows it where the application is registered")
 	}
-	switch c.ClientAuth {
-	case ClientSecretBasic, ClientSecretPost:
-		if c.ClientSecret == "" {
-			fault("%s needs a client secret", c.ClientAuth)
-		}
-	case PrivateKeyJWT:
-		if c.SigningKey == nil {
-			fault("%s needs a signing key", c.ClientAuth)
-		}
-	default:
-		fault("unknown client authentication %q", c.ClientAuth)
+	f.OneOf("ClientAuth", c.ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJWT)
+	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT {
+		f.Add("ClientSecret", "is missing", "the provider shows it beside the client id")
+	}
+	if c.ClientAuth == PrivateKeyJWT {
+		c.addSigningFaults(&f)
 	}
 	for _, alg := range c.IDTokenAlgorithms {
-		if !slices.Contains(signatureAlgorithms, jose.SignatureAlgorithm(alg)) {
-			fault("an ID token cannot be signed with %q", alg)
-		}
+		f.OneOf("IDTokenAlgorithms", alg, signatureAlgorithms...)
 	}
 	if len(c.IDTokenAlgorithms) == 0 {
-		fault("no algorithm for ID tokens")
+		f.Add("IDTokenAlgorithms", "is empty", "name the algorithm that the provider signs ID tokens with")
 	}
-	if issuer, err := url.Parse(c.Issuer); err != nil || issuer.Host == "" ||
-		(issuer.Scheme != "https" && (issuer.Scheme != "http" || !IsLoopback(issuer.Hostname()))) {
-		fault("the issuer is not an https URL")
+	if u, err := url.Parse(c.Issuer); err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
+		(u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname()))) {
+		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), "write the issuer exactly as the provider does, an https URL: https://id.example.com/realms/acme")
 	}
-	if text := Misspelt(c.Issuer); text != "" {
-		fault("the issuer: %s", text)
+	if remedy := misspelt(c.Issuer); remedy != "" {
+		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
 	}
 	if c.FederatedLogout && c.preset().federated == "" {
-		fault("the provider has no federated sign-out")
+		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
+	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post")
 	if c.ResponseMode == "form_post" && !strings.HasPrefix(c.RedirectURL, "https://") {
-		fault("form_post needs https: its cookie must be Secure")
+		f.Add("ResponseMode", "is form_post, whose cookie must be Secure, and the redirect URL is not https", "use query, or an https redirect URL")
+	}
+	f.OneOf("PushedAuthorizationRequests", c.PushedAuthorizationRequests, "auto", "always", "never")
+	if !slices.Contains(c.Scopes, "openid") {
+		f.Add("Scopes", "lacks openid", "add it: without openid nobody is signed in")
+	}
+	return f
+}
+
+// addSigningFaults adds the faults of the key that signs client assertions.
+func (c Config) addSigningFaults(f *Faults) {
+	if c.SigningKey == nil {
+		f.Add("SigningKey", "is missing", PrivateKeyJWT+" needs a signing key")
+		return
+	}
+	algorithms, err := signingAlgorithms(c.SigningKey)
+	if err != nil {
+		f.Add("SigningKey", err.Error(), fmt.Sprintf("use an RSA key of %d bits or more, or a P-256, P-384, P-521 or Ed25519 key", minRSABits))
+	} else if c.SigningAlgorithm != "" && !slices.Contains(algorithms, c.SigningAlgorithm) {
+		f.Add("SigningAlgorithm", fmt.Sprintf("the key cannot sign with %q", c.SigningAlgorithm), "choose from: "+strings.Join(algorithms, ", "))
+	}
+}
+
+// Validate returns an error if New would not accept the configuration.
+func (c Config) Validate() error {
+	if faults := c.Faults(); len(faults) > 0 {
+		return fmt.Errorf("openid: %w", faults)
 	}
 	if c.Now == nil || c.Log == nil {
-		fault("no clock or no log")
+		return errors.New("openid: no clock or no log")
 	}
-	return errors.Join(faults...)
+	return nil
 }
 
 // Provider is an OpenID provider as its client meets it. It is safe for concurrent use.
@@ -156,7 +174,7 @@ func New(cfg Config) (*Provider, error) {
 		}
 		p.signer = signer
 	}
-	p.registerGauges()
+	p.registerMetrics()
 	return p, nil
 }
 
@@ -222,9 +240,14 @@ func (p *Provider) Origins() []string {
 // fields without calling their methods.
 func (p Provider) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "provider "+p.cfg.Issuer) }
 
-// registerGauges exposes the state of the metadata and the keys. A gauge that has no value yet
-// is NaN.
-func (p *Provider) registerGauges() {
+// registerMetrics exposes the state of the metadata and the keys, and makes the counters start at
+// 0, so that the first refused logout token shows as an increase. A gauge that has no value yet is
+// NaN.
+func (p *Provider) registerMetrics() {
+	p.cfg.Metrics.GetOrCreateCounter(logoutTokensAccepted)
+	for _, reason := range []Reason{ReasonLogoutTokenInvalid, ReasonProviderUnreachable, ReasonProviderMisconfigured} {
+		p.cfg.Metrics.GetOrCreateCounter(logoutTokensRefused(reason))
+	}
 	p.cfg.Metrics.NewGauge("latchkey_discovery_age_seconds", func() float64 { return age(p.cfg.Now(), p.discovery.fetchedAt()) })
 	p.cfg.Metrics.NewGauge("latchkey_key_set_age_seconds", func() float64 { return age(p.cfg.Now(), p.keySet.fetchedAt()) })
 	p.cfg.Metrics.NewGauge("latchkey_provider_clock_skew_seconds", func() float64 {

@@ -36,7 +36,7 @@ func TestUserPasswordDatabaseAndPrefix(t *testing.T) {
 			t.Errorf("a key is named %q", name)
 		}
 	}
-	// Client-side caching works in another database than the first too.
+	// Client-side caching also works in a database other than the first.
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	_, err = s.Load(t.Context(), r.Key)
@@ -47,9 +47,9 @@ func TestUserPasswordDatabaseAndPrefix(t *testing.T) {
 	})
 }
 
-// TestFM10RefusedAtTheStart (FM-10): what only another configuration mends ends the start, and
-// nothing shows the password.
-func TestFM10RefusedAtTheStart(t *testing.T) {
+// TestOpenRefusesMisconfiguration (FM-10) opens stores with faults that only a new
+// configuration can fix. Open fails, and nothing shows the password.
+func TestOpenRefusesMisconfiguration(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	must(t, srv.do(t, "ACL", "SETUSER", "ada", "on", ">right-marked", "~other:*", "+@all").Error())
@@ -85,9 +85,9 @@ func TestTLS(t *testing.T) {
 		pool       *x509.CertPool
 		want       string
 	}{
-		{"a certificate that is trusted", "localhost", pool, ""},
-		{"one of nobody", "localhost", x509.NewCertPool(), "unknown authority"},
-		{"one of another host", "127.0.0.1", pool, "127.0.0.1"},
+		{"a trusted certificate", "localhost", pool, ""},
+		{"a certificate of an unknown authority", "localhost", x509.NewCertPool(), "unknown authority"},
+		{"a certificate for another host", "127.0.0.1", pool, "127.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			options, err := redisstore.ParseURL("rediss://" + c.host + ":" + port)
@@ -106,7 +106,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// certificate writes a certificate for localhost and its key, and returns who trusts it.
+// certificate writes a certificate for localhost and its key, and returns a pool that
+// trusts it.
 func certificate(t *testing.T, dir string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -12,7 +12,7 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// sealedBytes is what a typical session takes: 1.2 KB of claims and three tokens.
+// sealedBytes is the size of a typical session: 1.2 KB of claims and three tokens.
 const sealedBytes = 3000
 
 func BenchmarkLoadCached(b *testing.B) {
@@ -58,8 +58,8 @@ func BenchmarkCreate(b *testing.B) {
 	}
 }
 
-// BenchmarkSize fills a server with sessions of as many people and visits them at
-// random. A million need about 5 GB, so ask for them by name: -bench Size/1000000.
+// BenchmarkSize fills a server with sessions of different people and loads them at random.
+// A million sessions take about 5 GB, so they run only by name: -bench Size/1000000.
 func BenchmarkSize(b *testing.B) {
 	for _, sessions := range []int{1_000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(sessions), func(b *testing.B) {
@@ -102,7 +102,7 @@ func fill(b *testing.B, s *redisstore.Store, n, sealed int) []authn.Key {
 	return keys
 }
 
-// memory is what the server uses.
+// memory returns how much memory the server uses.
 func memory(b *testing.B, srv *server) int64 {
 	b.Helper()
 	info, err := srv.do(b, "INFO", "memory").ToString()

@@ -11,17 +11,18 @@ import (
 )
 
 const (
-	// cacheBytes bounds what the cache takes, roughly.
+	// cacheBytes is the approximate size limit of the cache.
 	cacheBytes = 64 << 20
-	// cacheFor is how long a record is believed without being read again, should the
-	// server ever fail to say that it has changed.
+	// cacheFor is how long a record stays in the cache, in case the server fails to report
+	// a change.
 	cacheFor = time.Minute
-	// entryBytes is what an entry takes beside its sealed part, roughly.
+	// entryBytes is the approximate size of an entry without its sealed part.
 	entryBytes = 400
 )
 
-// cache keeps the records that were loaded of late. It has two generations: what is
-// used moves to the young one, and when that is full the old one is forgotten.
+// cache keeps recently loaded records, in two generations. A record that is used moves to
+// the young generation. When that is full, it becomes the old one, and the previous old one
+// is dropped.
 type cache struct {
 	mu         sync.RWMutex
 	young, old map[authn.Key]cached
@@ -34,8 +35,8 @@ type cached struct {
 	until  time.Time
 }
 
-// fetch is the reading of a record from the server, by one or more. It is stale once
-// the record has changed in the meantime; what was read is then not kept.
+// fetch is a read of a record in progress, shared by its readers. It becomes stale if the
+// record changes in the meantime, and then its result is not cached.
 type fetch struct {
 	readers int
 	stale   bool
@@ -66,7 +67,7 @@ func (c *cache) get(key authn.Key, now time.Time) (authn.Record, bool) {
 	return found.record, true
 }
 
-// renew moves an entry to the young generation, if it is still there.
+// renew moves an entry to the young generation, if it is still cached.
 func (c *cache) renew(key authn.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *cache) renew(key authn.Key) {
 	}
 }
 
-// begin announces a reading, which finish ends.
+// begin registers a read. Call finish to end it.
 func (c *cache) begin(key authn.Key) *fetch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +90,7 @@ func (c *cache) begin(key authn.Key) *fetch {
 	return f
 }
 
-// finish ends a reading, and keeps the record if it was found.
+// finish ends a read, and caches the record if it was found.
 func (c *cache) finish(key authn.Key, f *fetch, r authn.Record, until time.Time, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,8 +117,8 @@ func (c *cache) put(key authn.Key, entry cached) {
 	}
 }
 
-// drop forgets a record that has changed, and what is being read of it: a reply that is
-// on its way may be from before the change.
+// drop removes changed records and makes reads in progress stale: their replies may predate
+// the change.
 func (c *cache) drop(keys ...authn.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +135,7 @@ func (c *cache) drop(keys ...authn.Key) {
 	}
 }
 
-// flush forgets everything.
+// flush removes all records.
 func (c *cache) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,13 +150,13 @@ func (c *cache) empty() {
 	c.young, c.old, c.size = make(map[authn.Key]cached), nil, 0
 }
 
-// tracker is what rueidis takes for the cache of a connection: it keeps nothing itself
-// and passes on which records have changed.
+// tracker takes the place of rueidis's cache of a connection. It stores nothing, and passes
+// on which records have changed.
 type tracker struct{ store *Store }
 
 func (s *Store) trackChanges() rueidis.CacheStore { return tracker{s} }
 
-// Flight implements rueidis.CacheStore: nothing is here, read it from the server.
+// Flight implements rueidis.CacheStore. It finds nothing, so rueidis reads from the server.
 func (tracker) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	return rueidis.RedisMessage{}, nil
 }
@@ -166,7 +167,8 @@ func (tracker) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
 // Cancel implements rueidis.CacheStore.
 func (tracker) Cancel(string, string, error) {}
 
-// Delete implements rueidis.CacheStore: these keys have changed, or any, for nil.
+// Delete implements rueidis.CacheStore. The named keys have changed; nil means that any key
+// may have.
 func (t tracker) Delete(names []rueidis.RedisMessage) {
 	if names == nil {
 		t.store.cache.flush()
@@ -182,5 +184,6 @@ func (t tracker) Delete(names []rueidis.RedisMessage) {
 	}
 }
 
-// Close implements rueidis.CacheStore: the connection is lost, and changes with it.
+// Close implements rueidis.CacheStore. The connection is lost, and with it any reports of
+// changes.
 func (t tracker) Close(error) { t.store.cache.flush() }

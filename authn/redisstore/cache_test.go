@@ -21,23 +21,23 @@ func TestASignedInRequestCostsNoRoundTrip(t *testing.T) {
 		loaded, err := s.Load(t.Context(), r.Key)
 		must(t, err)
 		if !bytes.Equal(loaded.Sealed, r.Sealed) {
-			t.Fatal("the sealed part is another")
+			t.Fatal("the sealed part differs")
 		}
 	}
 	if n := srv.calls(t, "hgetall"); n != 1 {
 		t.Errorf("1,000 loads read %d times, want once", n)
 	}
-	// A key that opens nothing is not remembered: anybody can make one up.
+	// A miss is not cached: anyone can make up a key.
 	for range 3 {
 		wantNotFound(t, s, newRecord(0).Key)
 	}
 	if n := srv.calls(t, "hgetall"); n != 4 {
-		t.Errorf("after 3 loads of nothing the server has read %d times, want 4", n)
+		t.Errorf("the server has read %d times after 3 misses, want 4", n)
 	}
 }
 
-// TestLB15EndsOnAnotherNode changes sessions at one node and looks at the other.
-func TestLB15EndsOnAnotherNode(t *testing.T) {
+// TestEndsOnAnotherNode (LB-15) changes sessions on one node and loads them on another.
+func TestEndsOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	here, there := open(t, srv.url), open(t, srv.url)
@@ -56,20 +56,20 @@ func TestLB15EndsOnAnotherNode(t *testing.T) {
 	must(t, there.Save(t.Context(), saved))
 	for _, r := range []authn.Record{ended, revoked} {
 		start := time.Now()
-		eventually(t, "the session is refused here", func() bool {
+		eventually(t, "the other node refuses the session", func() bool {
 			_, err := here.Load(t.Context(), r.Key)
 			return errors.Is(err, authn.ErrNotFound)
 		})
-		t.Logf("refused %v after it was ended there", time.Since(start))
+		t.Logf("refused %v after it ended", time.Since(start))
 	}
-	eventually(t, "what was saved there is loaded here", func() bool {
+	eventually(t, "the other node loads the saved record", func() bool {
 		r, err := here.Load(t.Context(), saved.Key)
 		return err == nil && string(r.Sealed) == "new" && r.Version == 2
 	})
 }
 
-// TestOwnChangesAreSeenAtOnce looks for a reply from before a change that arrives after
-// it, and for an entry that outlives it: many load while one changes and then looks.
+// TestOwnChangesAreSeenAtOnce runs many loads during a change, and loads again after it. It
+// would find a late reply from before the change, or a cache entry that survives it.
 func TestOwnChangesAreSeenAtOnce(t *testing.T) {
 	t.Parallel()
 	s := open(t, startServer(t).url)
@@ -111,8 +111,8 @@ func TestOwnChangesAreSeenAtOnce(t *testing.T) {
 	}
 }
 
-// TestOwnChangesNeedNoWordOfTheServer: what this node changes it does not believe any
-// more, before the server says so.
+// TestOwnChangesNeedNoWordOfTheServer checks that a node drops its own changes from its
+// cache before the server reports them.
 func TestOwnChangesNeedNoWordOfTheServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -145,7 +145,8 @@ func TestOwnChangesNeedNoWordOfTheServer(t *testing.T) {
 	must(t, err)
 	wantNotFound(t, s, r.Key)
 
-	// Its twin: another's change is what it does not hear of, until its own is refused.
+	// The control: the deaf store does not see another node's change until its own write is
+	// refused.
 	r = newRecord(10)
 	r.SignedIn = r.SignedIn.Add(time.Minute)
 	must(t, s.Create(t.Context(), r))
@@ -153,7 +154,7 @@ func TestOwnChangesNeedNoWordOfTheServer(t *testing.T) {
 	r.Version = 1
 	must(t, open(t, srv.url).Save(t.Context(), r))
 	if version := load().Version; version != 1 {
-		t.Errorf("version %d: it is not deaf", version)
+		t.Errorf("version %d: the store still hears of changes", version)
 	}
 	if err := s.Save(t.Context(), r); !errors.Is(err, authn.ErrConflict) {
 		t.Errorf("Save: got error %v, want %v", err, authn.ErrConflict)
@@ -214,7 +215,7 @@ func TestTheCacheIsBounded(t *testing.T) {
 		}
 	}
 	if n := s.Cached(); n > redisstore.CacheBytes || n < redisstore.CacheBytes/4 {
-		t.Errorf("the cache holds %d bytes, its bound is %d", n, redisstore.CacheBytes)
+		t.Errorf("the cache holds %d bytes, want at most %d", n, redisstore.CacheBytes)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"latchkey/authn/storetest"
 )
 
-// TestCluster runs the suite on three servers that share the keys.
+// TestCluster runs the suite on a cluster of three servers.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t)
@@ -35,21 +35,21 @@ func TestCluster(t *testing.T) {
 	if keys, err := s.List(t.Context(), newRecord(0).Owner); err != nil || len(keys) != 50 {
 		t.Errorf("%d sessions of the owner, error %v", len(keys), err)
 	}
-	// One node is told only in part: the store finds the rest.
+	// Each node reports only some of the changes: the store must find the rest.
 	here, there := open(t, nodes[2].url), s
 	for range 10 {
 		r := newRecord(10)
 		must(t, there.Create(t.Context(), r))
 		_, err := here.Load(t.Context(), r.Key)
 		must(t, err, there.End(t.Context(), r.Key, authn.CauseSignedOut, r.Expires))
-		eventually(t, "the session is refused at another node", func() bool {
+		eventually(t, "another node refuses the session", func() bool {
 			_, err := here.Load(t.Context(), r.Key)
 			return err != nil
 		})
 	}
 }
 
-// clusterClocked lets time pass on every node.
+// clusterClocked advances the time on every node.
 type clusterClocked struct {
 	clocked
 	nodes []*server
@@ -67,7 +67,7 @@ func (c clusterClocked) Sweep(ctx context.Context, now time.Time) (int, error) {
 	return swept, nil
 }
 
-// startCluster starts three servers and gives each a third of the slots.
+// startCluster starts three servers and gives each one a third of the slots.
 func startCluster(t *testing.T) []*server {
 	t.Helper()
 	var nodes []*server
@@ -92,8 +92,8 @@ func startCluster(t *testing.T) []*server {
 	return nodes
 }
 
-// TestSentinel (FM-13) lets the sentinel make the replica the primary: an ended session stays
-// ended there.
+// TestSentinel (FM-13) makes the sentinel promote the replica. An ended session stays ended
+// there.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	first, second := startServerAt(t, freePort(t)), startServerAt(t, freePort(t))
@@ -116,7 +116,7 @@ func TestSentinel(t *testing.T) {
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	eventually(t, "the replica has the session", func() bool { return second.size(t) == first.size(t) })
-	eventually(t, "the sentinel switches", func() bool { return sentinel.do(t, "SENTINEL", "FAILOVER", "main").Error() == nil })
+	eventually(t, "the sentinel starts a failover", func() bool { return sentinel.do(t, "SENTINEL", "FAILOVER", "main").Error() == nil })
 	eventually(t, "the replica is the primary", func() bool {
 		info, err := second.do(t, "INFO", "replication").ToString()
 		return err == nil && strings.Contains(info, "role:master")
@@ -128,8 +128,9 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-// TestCF11ASentinelCannotLeadElsewhere: the address of the primary is the sentinel's.
-func TestCF11ASentinelCannotLeadElsewhere(t *testing.T) {
+// TestSentinelCannotLeadElsewhere (CF-11) has a sentinel name another machine as the
+// primary.
+func TestSentinelCannotLeadElsewhere(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(shortDir(t), "sentinel.conf")
 	must(t, os.WriteFile(config, []byte("sentinel monitor main 192.0.2.1 6379 1\n"), 0o600))

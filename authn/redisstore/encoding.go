@@ -9,17 +9,17 @@ import (
 	"latchkey/authn"
 )
 
-// The fields of a record. A program that writes them in another way gives them other
-// names; a record that lacks one of these is taken for none.
+// The fields of a record. A program that writes a field in another format gives it another
+// name. A record that lacks one of these fields is ignored.
 //
 //	origin    owner, provider session, time of sign-in, device: never changes
 //	seen      last seen and expires
 //	version   decimal
 //	sealed    as it is
 //
-// Times are in microseconds since 1970; in binary they take 8 bytes, big endian.
-// scripts/end.lua knows where the parts of origin are. A tombstone has the fields ended,
-// in milliseconds, and cause.
+// Times are in microseconds since 1970. In binary they take 8 bytes, big endian.
+// scripts/end.lua knows the layout of origin. A tombstone has the fields ended, in
+// milliseconds, and cause.
 
 const originHead = 32 + 32 + 8
 
@@ -31,7 +31,7 @@ func encodeOrigin(r authn.Record) string {
 	return string(append(b, r.Device...))
 }
 
-// decodeOrigin fills the part of a record that never changes.
+// decodeOrigin sets the fields of a record that never change.
 func decodeOrigin(r *authn.Record, origin string) bool {
 	if len(origin) < originHead {
 		return false
@@ -47,8 +47,8 @@ func encodeSeen(lastSeen, expires time.Time) string {
 	return strconv.FormatInt(lastSeen.UnixMicro(), 10) + " " + strconv.FormatInt(expires.UnixMicro(), 10)
 }
 
-// decodeRecord reads the fields of a record, and reports whether it is one: a
-// tombstone has no version.
+// decodeRecord decodes a record, and reports whether the fields are valid. A tombstone is
+// not, because it has no version.
 func decodeRecord(key authn.Key, origin, seen, version string) (authn.Record, bool) {
 	r := authn.Record{Key: key}
 	first, second, _ := strings.Cut(seen, " ")
@@ -89,15 +89,17 @@ func decodeTime(s string) time.Time {
 
 func encodeCause(c authn.Cause) string { return strconv.Itoa(int(c)) }
 
-// decodeTombstone says why a session was ended, if these are the fields of a tombstone.
+// decodeTombstone returns why a session ended, and reports whether the fields are those of
+// a tombstone.
 func decodeTombstone(fields map[string]string) (*authn.EndedError, bool) {
 	cause, err := strconv.ParseUint(fields["cause"], 10, 8)
 	return &authn.EndedError{Cause: authn.Cause(cause)}, err == nil
 }
 
-// milliseconds is a moment for the server to drop a key at, and not before.
+// milliseconds is serverTime as text.
 func milliseconds(t time.Time) string { return strconv.FormatInt(serverTime(t), 10) }
 
-// serverTime is a moment in milliseconds since 1970, rounded up. The server takes no
-// other than a positive number.
+// serverTime returns a time as milliseconds since 1970, rounded up, so that the server does
+// not drop a key too early. It is at least 1, because the server requires a positive
+// number.
 func serverTime(t time.Time) int64 { return max(t.UnixMilli()+1, 1) }

@@ -18,8 +18,8 @@ func (s *Store) End(ctx context.Context, key authn.Key, cause authn.Cause, until
 	return err
 }
 
-// Revoke implements authn.Store. Where it fails after the revocation was noted, no
-// new session of it begins, and doing it again ends those that are left.
+// Revoke implements authn.Store. If it fails after it has stored the revocation, no revoked
+// sign-in can create a session, and calling it again ends the remaining sessions.
 func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until time.Time) ([]authn.Key, error) {
 	found, err := ask(ctx, s, "revoking sessions", func(ctx context.Context, c rueidis.Client) ([]entry, error) {
 		members, err := s.scripts.revoke.Exec(ctx, c, s.indexNames(index),
@@ -42,8 +42,8 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 	return s.end(ctx, "revoking sessions", keys, calls)
 }
 
-// end puts tombstones on sessions, a call for each key, and returns the keys of those
-// that were there. Whatever comes of it, this node reads them anew.
+// end replaces sessions with tombstones, one call for each key, and returns the keys of the
+// sessions that existed. It drops the sessions from this node's cache even if it fails.
 func (s *Store) end(ctx context.Context, doing string, keys []authn.Key, calls []rueidis.LuaExec) ([]authn.Key, error) {
 	if len(calls) == 0 {
 		return nil, nil
@@ -87,5 +87,5 @@ func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool,
 	})
 }
 
-// Sweep implements authn.Store. The server drops what has expired by itself.
+// Sweep implements authn.Store. It does nothing, because the server drops expired keys.
 func (s *Store) Sweep(ctx context.Context, _ time.Time) (int, error) { return 0, ctx.Err() }

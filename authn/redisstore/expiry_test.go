@@ -10,9 +10,9 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// TestDO12FiftyThousandSessionsLeaveNothing (DO-12) creates short sessions of many people, and
-// ends some, and waits for the server to be as empty as before.
-func TestDO12FiftyThousandSessionsLeaveNothing(t *testing.T) {
+// TestExpiredSessionsLeaveNothing (DO-12) creates short sessions of many people, ends some,
+// and waits until the server is as empty as before.
+func TestExpiredSessionsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -42,12 +42,12 @@ func TestDO12FiftyThousandSessionsLeaveNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d keys when all were created", srv.size(t))
+	t.Logf("%d keys after all were created", srv.size(t))
 	eventually(t, "the server is empty", func() bool { return srv.size(t) == 0 })
 }
 
-// TestIndexEntriesGoWithTheirSessions: a person whose newest session keeps the index
-// alive leaves no entries of the older ones behind.
+// TestIndexEntriesGoWithTheirSessions checks that the entries of expired sessions leave an
+// index that a newer session keeps alive.
 func TestIndexEntriesGoWithTheirSessions(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -60,7 +60,8 @@ func TestIndexEntriesGoWithTheirSessions(t *testing.T) {
 		must(t, s.Create(t.Context(), r))
 	}
 	index := wantOneIndex(t, srv, kept)
-	// The server counts in seconds here: the entries go within one of their records.
+	// The server expires entries in whole seconds, so an entry goes within a second of its
+	// record.
 	eventually(t, "one entry is left", func() bool {
 		must(t, s.Touch(t.Context(), kept.Key, kept.LastSeen, kept.Expires.Add(time.Minute)))
 		n, err := srv.do(t, "ZCARD", index).AsInt64()
@@ -76,7 +77,8 @@ func TestIndexEntriesGoWithTheirSessions(t *testing.T) {
 	}
 }
 
-// TestTheIndexOutlivesItsSessions: while there is a record, a revocation must find it.
+// TestTheIndexOutlivesItsSessions checks that an index lives as long as its sessions,
+// because a revocation must find them.
 func TestTheIndexOutlivesItsSessions(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -89,13 +91,14 @@ func TestTheIndexOutlivesItsSessions(t *testing.T) {
 	must(t, s.Touch(t.Context(), short.Key, short.LastSeen, long.Expires.Add(time.Hour)))
 	wantLifetime(t, srv, index, long.Expires.Add(time.Hour))
 
-	// An index that is lost is written anew by whoever comes by.
+	// A touch restores the entries of a lost index.
 	must(t, srv.do(t, "DEL", index).Error())
 	must(t, s.Touch(t.Context(), short.Key, short.LastSeen, short.Expires))
 	wantEnded(t, s, short.Owner, short.Key)
 }
 
-// wantOneIndex returns the name of the owner's index: the one that the records share.
+// wantOneIndex returns the name of the owner's index, which is the one with several
+// entries.
 func wantOneIndex(t *testing.T, srv *server, r authn.Record) string {
 	t.Helper()
 	names, err := srv.do(t, "KEYS", "latchkey:index:*").AsStrSlice()
@@ -105,7 +108,7 @@ func wantOneIndex(t *testing.T, srv *server, r authn.Record) string {
 			return name
 		}
 	}
-	t.Fatalf("no index has more than one entry beside that of %x", r.Key[:4])
+	t.Fatalf("no index has more than the entry of %x", r.Key[:4])
 	return ""
 }
 

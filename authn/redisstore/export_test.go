@@ -9,10 +9,10 @@ import (
 	"latchkey/authn"
 )
 
-// SetNow gives the store another clock.
+// SetNow sets the store's clock.
 func (s *Store) SetNow(now func() time.Time) { s.now = now }
 
-// Cached is how many bytes of sealed records the cache holds.
+// Cached returns how many bytes of sealed records are in the cache.
 func (s *Store) Cached() int {
 	s.cache.mu.RLock()
 	defer s.cache.mu.RUnlock()
@@ -25,16 +25,16 @@ func (s *Store) Cached() int {
 	return n
 }
 
-// Trust makes the options believe certificates of pool alone.
+// Trust makes connections trust only the certificates of pool.
 func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool }
 
-// CacheBytes is the bound of the cache.
+// CacheBytes is the size limit of the cache.
 const CacheBytes = cacheBytes
 
 // Forget empties the cache.
 func (s *Store) Forget() { s.cache.flush() }
 
-// Deafen makes the store hear of no change any more, over a connection of its own.
+// Deafen replaces the store's connection with one that reports no changes.
 func (s *Store) Deafen() {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()

@@ -14,29 +14,29 @@ import (
 )
 
 const (
-	// dialTimeout bounds a connection's making, and after it the greeting.
+	// dialTimeout limits connecting, and then the handshake.
 	dialTimeout = time.Second
-	// pingInterval is how often a silent connection is asked whether it lives, and
-	// pingTimeout how long it may take to answer.
+	// pingInterval is how often an idle connection is checked, and pingTimeout how long the
+	// reply may take.
 	pingInterval, pingTimeout = 500 * time.Millisecond, time.Second
 )
 
-// errClosed says that the store was closed.
+// errClosed means that the store is closed.
 var errClosed = errors.New("the store is closed")
 
-// link holds the client, which is made when it is first needed: the server may start
-// after the app. Once made, a client finds its server again by itself.
+// link holds the client. It makes the client on first use, because the server may start
+// after the app. A client reconnects to its server by itself.
 type link struct {
 	option rueidis.ClientOption
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	client  rueidis.Client
-	attempt *attempt // under way; nil between attempts
+	attempt *attempt // in progress; nil between attempts
 	closed  bool
 }
 
-// attempt is the making of a client, for however many ask for it at once.
+// attempt is an attempt to make a client, shared by all callers that wait for it.
 type attempt struct {
 	done   chan struct{}
 	client rueidis.Client
@@ -51,16 +51,16 @@ func newLink(options *Options, track func() rueidis.CacheStore, log *slog.Logger
 	option.Sentinel.Dialer = option.Dialer
 	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	option.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return track() }
-	// The caller decides whether to try again: it knows how long its person waits.
+	// The caller decides whether to retry: it knows how long a person will wait.
 	option.DisableRetry = true
-	// A call that is given up leaves its connection to the others.
+	// An abandoned call must not close the connection, which others use.
 	option.AlwaysPipelining = true
 	option.PipelineMultiplex = -1
 	option.ReadBufferEachConn, option.WriteBufferEachConn = 64<<10, 64<<10
 	return &link{option: option, log: log}
 }
 
-// get returns the client, or waits for the attempt to make it.
+// get returns the client. If there is none, it waits for an attempt to make one.
 func (l *link) get(ctx context.Context) (rueidis.Client, error) {
 	l.mu.Lock()
 	if l.closed || l.client != nil {
@@ -104,14 +104,14 @@ func (l *link) make(a *attempt) {
 	l.client, a.client, a.err = client, client, err
 }
 
-// warnOfEviction looks whether the server may drop what has not expired. It matters
-// for an index: a revocation would miss the sessions that were in it.
+// warnOfEviction logs a warning if the server may evict keys before they expire. If it
+// evicted an index, a revocation would miss the sessions in it.
 func (l *link) warnOfEviction(client rueidis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
 	if err != nil {
-		return // forbidden to this user, or down again
+		return // the user may not ask, or the server is down again
 	}
 	limited := !strings.Contains(info, "\nmaxmemory:0\r")
 	if limited && strings.Contains(info, "\nmaxmemory_policy:") && !strings.Contains(info, "\nmaxmemory_policy:noeviction\r") {
@@ -119,8 +119,8 @@ func (l *link) warnOfEviction(client rueidis.Client) {
 	}
 }
 
-// heed gives up a client whose server has become a replica: the address may lead to
-// the new primary by now, but the connection does not.
+// heed drops a client whose server has become a replica. The address may already lead to
+// the new primary, but the existing connection does not.
 func (l *link) heed(client rueidis.Client, err error) {
 	if !answered(err, "READONLY") {
 		return
@@ -143,7 +143,7 @@ func (l *link) close() {
 	}
 }
 
-// refused reports whether only another configuration makes the server answer.
+// refused reports whether the error can be fixed only by another configuration.
 func refused(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
@@ -154,7 +154,7 @@ func refused(err error) bool {
 	return answered(err, "WRONGPASS", "NOAUTH", "NOPERM")
 }
 
-// answered reports whether the server answered with one of these errors.
+// answered reports whether err is a reply from the server with one of the codes.
 func answered(err error, codes ...string) bool {
 	answer, ok := errors.AsType[*rueidis.RedisError](err)
 	if !ok {

@@ -20,44 +20,44 @@ const (
 	defaultPort   = "6379"
 )
 
-var errPlain = errors.New("plain redis:// to another machine would show every session to the network: use rediss://, or add insecure=true where the network itself is encrypted")
+var errPlain = errors.New("redis:// to another machine would expose every session to the network: use rediss://, or add insecure=true if the network itself is encrypted")
 
-// Options say where the server is and how to talk to it.
+// Options describe the server and how to connect to it.
 type Options struct {
 	client   rueidis.ClientOption
 	prefix   string
 	socket   bool // the address is a path
-	insecure bool // plain text to other machines, by intent
+	insecure bool // allow plain text to other machines
 }
 
-// Format implements fmt.Formatter for every verb: there is a password in it.
+// Format implements fmt.Formatter. It hides the options, which contain a password.
 func (Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[hidden]") }
 
-// ParseURL reads one of
+// ParseURL parses a URL of one of the forms
 //
 //	redis://USER:PASSWORD@HOST:PORT/DATABASE
 //	rediss://...                      with TLS
 //	unix://USER:PASSWORD@/PATH?db=DATABASE
 //
-// and of its parameters
+// with these parameters
 //
 //	addr                 another node of a cluster, or another sentinel; repeatable
 //	master_set           the name of the primary that the sentinels watch
 //	sentinel_username, sentinel_password
-//	                     what the sentinels ask for
-//	prefix               what the names of keys begin with, if not latchkey:
-//	insecure=true        allows redis:// to another machine than this one
+//	                     the credentials for the sentinels
+//	prefix               the prefix of key names; the default is latchkey:
+//	insecure=true        allows redis:// to another machine
 //
-// The other nodes of a cluster are found through those that are named. No error quotes
-// any part of the URL, since a password might be misplaced in it.
+// The store finds the other nodes of a cluster through the named ones. Errors do not quote the
+// URL, because a password might be anywhere in it.
 func ParseURL(raw string) (*Options, error) {
 	u, err := url.Parse(raw)
 	if err != nil || strings.ContainsAny(u.Path+u.RawQuery+u.Fragment, "@") || u.Opaque != "" || u.Fragment != "" {
-		return nil, errors.New("is no URL that can be read; write special characters of a password as %40 for @, %2F for /, %23 for #, %25 for %")
+		return nil, errors.New("is not a valid URL; write special characters of a password as %40 for @, %2F for /, %23 for #, %25 for %")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, errors.New("has parameters that cannot be read")
+		return nil, errors.New("has invalid parameters")
 	}
 	o := &Options{prefix: defaultPrefix}
 	o.client.ClientName = "latchkey"
@@ -74,7 +74,8 @@ func ParseURL(raw string) (*Options, error) {
 		return nil, errors.New("does not begin with redis://, rediss:// or unix://")
 	}
 	if u.Scheme == "rediss" {
-		// Without a name in it, each node's certificate is checked against its own.
+		// Leave ServerName empty, so that each node's certificate is checked against that
+		// node's name.
 		o.client.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		o.client.Sentinel.TLSConfig = o.client.TLSConfig
 	}
@@ -82,12 +83,12 @@ func ParseURL(raw string) (*Options, error) {
 		return nil, err
 	}
 	if o.client.SelectDB, err = strconv.Atoi("0" + database); err != nil {
-		return nil, errors.New("has a database that is no number")
+		return nil, errors.New("has a database that is not a number")
 	}
 	return o, o.check()
 }
 
-// address adds what is left out of a host and port.
+// address adds the default host and port if they are missing.
 func address(hostport string) string {
 	u := url.URL{Host: hostport}
 	host, port := u.Hostname(), u.Port()
@@ -121,28 +122,28 @@ func (o *Options) readParameters(query url.Values, database *string) error {
 		case "insecure":
 			o.insecure = value == "true"
 		default:
-			return errors.New("has a parameter that is none of addr, db, master_set, sentinel_username, sentinel_password, prefix, insecure")
+			return errors.New("has an unknown parameter; use addr, db, master_set, sentinel_username, sentinel_password, prefix or insecure")
 		}
 	}
 	return nil
 }
 
-// check refuses what cannot work, and what nobody should want.
+// check refuses options that cannot work or are unsafe.
 func (o *Options) check() error {
 	switch {
 	case strings.ContainsAny(o.prefix, "{}"):
-		return errors.New("has a prefix with a brace, which would decide where a cluster keeps things")
+		return errors.New("has a prefix with a brace; remove it, because a cluster assigns keys to nodes by what is in braces")
 	case o.socket && (o.client.InitAddress[0] == "" || len(o.client.InitAddress) > 1):
-		return errors.New("names no socket, or more than one; write unix:///PATH")
+		return errors.New("must name exactly one socket; write unix:///PATH")
 	case len(o.client.InitAddress) > 1 && o.client.Sentinel.MasterSet == "" && o.client.SelectDB != 0:
-		return errors.New("names a database, and several nodes; a cluster has no databases")
+		return errors.New("names a database and several nodes; remove the database, because a cluster has only database 0")
 	case !o.OnThisMachine() && o.client.TLSConfig == nil && !o.insecure:
 		return errPlain
 	}
 	return nil
 }
 
-// OnThisMachine reports whether the URL names this machine and nothing else.
+// OnThisMachine reports whether the URL names only this machine.
 func (o *Options) OnThisMachine() bool {
 	return o.socket || !slices.ContainsFunc(o.client.InitAddress, func(address string) bool { return !onLoopback(address) })
 }
@@ -153,8 +154,8 @@ func onLoopback(address string) bool {
 	return err == nil && (host == "localhost" || (ip != nil && ip.IsLoopback()))
 }
 
-// dial makes a connection. It looks at the address once more: a cluster or a sentinel
-// may name other machines than the URL does.
+// dial connects to an address. It checks the address again, because a cluster or a sentinel
+// may name machines that the URL does not.
 func (o *Options) dial(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 	switch {
 	case o.socket:

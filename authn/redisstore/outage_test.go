@@ -17,10 +17,10 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// requestTime is how long a request's call to the store may take at most.
+// requestTime is the limit for a request's call to the store.
 const requestTime = time.Second
 
-// callEach calls every method, each for at most limit, and returns their errors.
+// callEach calls every method, with at most limit for each, and returns their errors.
 func callEach(t *testing.T, s *redisstore.Store, r authn.Record, limit time.Duration) map[string]error {
 	t.Helper()
 	fresh, until := newRecord(10), r.Expires
@@ -59,12 +59,12 @@ func callEach(t *testing.T, s *redisstore.Store, r authn.Record, limit time.Dura
 	return errs
 }
 
-// wantOutage checks that every method fails, and none with an answer.
+// wantOutage checks that every method fails with an error that is not an answer.
 func wantOutage(t *testing.T, s *redisstore.Store, r authn.Record) {
 	t.Helper()
 	for name, err := range callEach(t, s, r, requestTime) {
 		if err == nil || errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrConflict) || errors.Is(err, authn.ErrEnded) {
-			t.Errorf("%s: got error %v, want one that is no answer", name, err)
+			t.Errorf("%s: got error %v, want one that is not an answer", name, err)
 		}
 	}
 }
@@ -83,8 +83,8 @@ func wantHealed(t *testing.T, s *redisstore.Store) {
 	}
 }
 
-// TestFM12Paused stops the server's process: connections stay open, nothing answers.
-func TestFM12Paused(t *testing.T) {
+// TestPausedServer (FM-12) stops the server's process: connections stay open, nothing answers.
+func TestPausedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -93,14 +93,15 @@ func TestFM12Paused(t *testing.T) {
 	r.Version = 1
 	srv.pause(t)
 	wantOutage(t, s, r)
-	wantOutage(t, s, r) // and while it tries to connect
+	wantOutage(t, s, r) // also while it tries to connect
 	srv.resume(t)
 	wantHealed(t, s)
 	_, err := s.Load(t.Context(), r.Key)
 	must(t, err)
 }
 
-// TestACachedSessionOutlivesASilentServerBriefly: it is not known whether it has ended.
+// TestACachedSessionOutlivesASilentServerBriefly checks how long a cached session is
+// trusted while the server does not answer and may have ended it.
 func TestACachedSessionOutlivesASilentServerBriefly(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -118,9 +119,9 @@ func TestACachedSessionOutlivesASilentServerBriefly(t *testing.T) {
 		return err != nil
 	})
 	took := time.Since(start)
-	t.Logf("a cached session was believed for %v", took)
+	t.Logf("a cached session was trusted for %v", took)
 	if took > 3*time.Second {
-		t.Error("that is too long")
+		t.Error("that is longer than 3 seconds")
 	}
 	if errors.Is(err, authn.ErrNotFound) {
 		t.Errorf("Load: %v", err)
@@ -129,8 +130,9 @@ func TestACachedSessionOutlivesASilentServerBriefly(t *testing.T) {
 	wantHealed(t, s)
 }
 
-// TestFM12ManyWait: more calls than a pipeline has room for, each with its own bound.
-func TestFM12ManyWait(t *testing.T) {
+// TestManyCallsWaitForAPausedServer (FM-12) makes more calls than fit into a pipeline. Each
+// returns when its own context ends.
+func TestManyCallsWaitForAPausedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -146,19 +148,20 @@ func TestFM12ManyWait(t *testing.T) {
 			if _, err := s.Load(ctx, newRecord(0).Key); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Load: got error %v, want %v", err, context.DeadlineExceeded)
 			}
-			// So many of them are slower than one, on a busy machine.
+			// On a busy machine this many calls are slower than one.
 			if took := time.Since(start); took > 5*requestTime {
 				t.Errorf("Load took %v", took)
 			}
 		})
 	}
 	wg.Wait()
-	eventually(t, "nothing waits any more", func() bool { return runtime.NumGoroutine() < before+500 })
+	eventually(t, "no call waits any longer", func() bool { return runtime.NumGoroutine() < before+500 })
 	srv.resume(t)
 	wantHealed(t, s)
 }
 
-func TestFM12ClientPause(t *testing.T) {
+// TestClientPause (FM-12) tells the server to delay its answers.
+func TestClientPause(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -170,8 +173,8 @@ func TestFM12ClientPause(t *testing.T) {
 	wantHealed(t, s)
 }
 
-// TestFM11Gone ends the server and starts it again, empty.
-func TestFM11Gone(t *testing.T) {
+// TestServerRestartsEmpty (FM-11) stops the server and starts it again, empty.
+func TestServerRestartsEmpty(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -181,11 +184,11 @@ func TestFM11Gone(t *testing.T) {
 	wantOutage(t, s, r)
 	srv.start(t)
 	wantHealed(t, s)
-	wantNotFound(t, s, r.Key) // honestly: this server keeps nothing
+	wantNotFound(t, s, r.Key) // correct: this server does not persist anything
 }
 
-// TestFM10DownAtTheStart (FM-10) opens the store before its server.
-func TestFM10DownAtTheStart(t *testing.T) {
+// TestServerDownAtStart (FM-10) opens the store before its server runs.
+func TestServerDownAtStart(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	srv.stop()
@@ -200,9 +203,9 @@ func TestFM10DownAtTheStart(t *testing.T) {
 	wantHealed(t, s)
 }
 
-// TestFM14FullReplicaAndFlushed (FM-14) asks every question of a server that is full, a
-// replica, or empty all at once. What it says for a moment only is in TestRedisComesLater.
-func TestFM14FullReplicaAndFlushed(t *testing.T) {
+// TestFullReplicaAndFlushedServer (FM-14) calls a server that is full, is a replica, or has
+// lost its data. TestRedisComesLater covers errors that last only a moment.
+func TestFullReplicaAndFlushedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, srv.url)
@@ -213,7 +216,7 @@ func TestFM14FullReplicaAndFlushed(t *testing.T) {
 	must(t, srv.do(t, "CONFIG", "SET", "maxmemory", "1").Error())
 	wantCode(t, "OOM", s.Create(t.Context(), newRecord(10)), s.Ping(t.Context()), s.Save(t.Context(), r))
 	_, err := s.Load(t.Context(), r.Key)
-	must(t, err, s.End(t.Context(), ended.Key, authn.CauseSignedOut, ended.Expires)) // sign-out works all the same
+	must(t, err, s.End(t.Context(), ended.Key, authn.CauseSignedOut, ended.Expires)) // sign-out still works
 	wantNotFound(t, s, ended.Key)
 	must(t, srv.do(t, "CONFIG", "SET", "maxmemory", "0").Error())
 	wantHealed(t, s)
@@ -230,9 +233,9 @@ func TestFM14FullReplicaAndFlushed(t *testing.T) {
 	})
 }
 
-// TestFM13FollowsItsAddress (FM-13): the address leads to another primary, and the old one, now
-// a replica, keeps the connection.
-func TestFM13FollowsItsAddress(t *testing.T) {
+// TestFollowsAMovedPrimary (FM-13) points the address at another primary, while the
+// connection still leads to the old one, which is now a replica.
+func TestFollowsAMovedPrimary(t *testing.T) {
 	t.Parallel()
 	first, second := startServer(t), startServer(t)
 	link := filepath.Join(shortDir(t), "s")
@@ -243,12 +246,12 @@ func TestFM13FollowsItsAddress(t *testing.T) {
 	wantCode(t, "READONLY", s.Create(t.Context(), newRecord(10)))
 	eventually(t, "a session is created", func() bool { return s.Create(t.Context(), newRecord(10)) == nil })
 	if second.size(t) == 0 {
-		t.Error("it is not at the new primary")
+		t.Error("the session is not at the new primary")
 	}
 }
 
-// TestFM14WarnsOfEviction (FM-14) starts beside servers that may drop what has not expired.
-func TestFM14WarnsOfEviction(t *testing.T) {
+// TestWarnsOfEviction (FM-14) opens stores on servers with different eviction policies.
+func TestWarnsOfEviction(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, policy, memory string
@@ -279,7 +282,8 @@ func TestAfterCloseEveryMethodFails(t *testing.T) {
 	wantOutage(t, s, r)
 }
 
-// wantCode checks that each error is the server's own, and no answer.
+// wantCode checks that each error is a reply from the server with the code, and not an
+// answer.
 func wantCode(t *testing.T, code string, errs ...error) {
 	t.Helper()
 	for _, err := range errs {

@@ -31,7 +31,7 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 	case answer == "ended":
 		s.leave(ctx, r)
 		return authn.ErrEnded
-	case answer == "exists": // and may have the same entries, so they stay
+	case answer == "exists": // its index entries may be the same, so keep them
 		return authn.ErrConflict
 	}
 	return nil
@@ -54,7 +54,7 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	})
 }
 
-// fetch reads a record, and asks the server to tell of its changes.
+// fetch reads a record, and asks the server to report changes to it.
 func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (authn.Record, error) {
 	command := c.B().Hgetall().Key(s.sessionName(key)).Cache().ToStaticTTL()
 	fields, err := c.DoCache(ctx, command, cacheFor).AsStrMap()
@@ -88,8 +88,8 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 	return nil
 }
 
-// Touch implements authn.Store. The session's entries are moved before it: while there
-// is a record, a revocation finds it.
+// Touch implements authn.Store. It moves the session's index entries first, so that a
+// revocation finds the session for as long as its record exists.
 func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time.Time) error {
 	r, err := s.Load(ctx, key)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time
 	if err != nil {
 		return err
 	}
-	if revoked { // and about to be ended
+	if revoked { // the session is about to end
 		return authn.ErrNotFound
 	}
 	defer s.cache.drop(key)
@@ -115,7 +115,7 @@ func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time
 	return nil
 }
 
-// enter puts a session into its indexes, or moves its entries there, until it expires.
+// enter adds a session to its indexes, or extends its entries, until the session expires.
 // It reports whether the session is revoked in one of them.
 func (s *Store) enter(ctx context.Context, r authn.Record) (bool, error) {
 	var calls []rueidis.LuaExec
@@ -137,8 +137,8 @@ func (s *Store) enter(ctx context.Context, r authn.Record) (bool, error) {
 	})
 }
 
-// leave takes sessions that have ended out of their indexes. That it fails is no harm:
-// their entries lead nowhere, and expire.
+// leave removes ended sessions from their indexes. It ignores errors: the entries lead
+// nowhere, and expire.
 func (s *Store) leave(ctx context.Context, ended ...authn.Record) {
 	_, _ = ask(ctx, s, "cleaning an index", func(ctx context.Context, c rueidis.Client) (struct{}, error) {
 		var commands rueidis.Commands
@@ -165,7 +165,7 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(r authn.Record) bool { return !slices.Contains(r.Indexes(), index) })
-	// The provider counts in seconds; the keys keep the order of a tie from changing.
+	// Sign-in times have whole seconds, so order equal ones by key to keep the list stable.
 	slices.SortFunc(list, func(a, b authn.Record) int {
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})

@@ -1,27 +1,25 @@
 // Package redisstore keeps sessions in Redis 6.2 or later, or in Valkey, for an app on
-// many nodes. Nothing here needs more than one key, or two that share a cluster's
-// slot, to change at once:
+// several nodes. Each atomic operation uses one key, or two in the same cluster slot:
 //
 //	session:KEY       hash: a record, or the tombstone of an ended session
 //	index:{KEY}       sorted set: the sessions of an owner or a provider session
 //	revoked:{KEY}     hash: what of that index is revoked, and until when
 //	once:KEY          a mark of Once
 //
-// A session is entered into its indexes first and stored second; a revocation notes
-// itself and reads the index in one step, and then puts a tombstone on each session
-// that it read. So whichever comes first, a session that was signed in before a
-// revocation never outlives it: either its entry is refused, or the revocation knows it
-// and ends it, stored or not. An entry that leads nowhere does no harm: whoever follows
-// it looks at the record. Where a revocation fails half-way, doing it again
-// ends the rest.
+// A session is entered into its indexes before it is stored. A revocation is stored and
+// reads the index in one step, then replaces each session in the index with a tombstone. In
+// either order, no session survives the revocation of its sign-in: either the index refuses
+// the session, or the revocation finds it and ends it, stored or not. An entry without a
+// session does no harm, because every reader checks the record. If a revocation fails
+// halfway, repeating it ends the remaining sessions.
 //
-// Everything expires by the server's clock. The server must not drop anything before,
-// so its maxmemory-policy has to be noeviction.
+// Everything expires by the server's clock. The server must not evict keys before they
+// expire, so its maxmemory-policy must be noeviction.
 //
-// Loaded records are kept in this process, for a minute at most. The server says which
-// of them have changed (client-side caching); what this process changes it forgets
-// before it hears of it; a lost connection, noticed within about two seconds, empties
-// the cache.
+// Loaded records are cached in this process for at most a minute. The server reports which
+// records have changed (client-side caching). A process drops its own changes from its
+// cache without waiting for that report. A lost connection, noticed within about two
+// seconds, empties the cache.
 package redisstore
 
 import (
@@ -38,7 +36,7 @@ import (
 	"latchkey/authn"
 )
 
-// patience bounds each call whose own context would wait for longer.
+// patience is the longest time that a call may take, even if its context allows more.
 const patience = 2 * time.Second
 
 // Store is an authn.Store in Redis or Valkey.
@@ -52,9 +50,9 @@ type Store struct {
 
 var _ authn.Store = (*Store)(nil)
 
-// Open returns a store that talks to the server of options, and asks it once. A server
-// that is not there yet is no error: calls fail until it is. One that refuses the user,
-// the password or TLS is.
+// Open returns a store for the server that options describe, and calls that server once. If
+// the server does not answer yet, Open succeeds and calls fail until it does. If the server
+// refuses the user, the password or TLS, Open fails.
 func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, error) {
 	s := &Store{prefix: options.prefix, scripts: newScripts(), cache: newCache(), now: time.Now}
 	s.link = newLink(options, s.trackChanges, log)
@@ -68,7 +66,7 @@ func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, erro
 	return s, nil
 }
 
-// Ping implements authn.Store: it writes a key that lasts a second.
+// Ping implements authn.Store. It writes a key that expires after a second.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := ask(ctx, s, "writing", func(ctx context.Context, c rueidis.Client) (struct{}, error) {
 		return struct{}{}, c.Do(ctx, c.B().Set().Key(s.prefix+"ping").Value("").PxMilliseconds(1000).Build()).Error()
@@ -76,16 +74,16 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-// Close implements authn.Store. It waits about a second for the calls under way.
+// Close implements authn.Store. It waits about a second for calls in progress.
 func (s *Store) Close() error {
 	s.link.close()
 	return nil
 }
 
-// ask runs fn with the client and waits for it no longer than ctx, or patience, lasts.
-// It runs aside, because rueidis heeds no context where it waits for a connection or
-// for room in a full pipeline. fn may still run when ask has given up: it shares
-// nothing with the caller but what it returns.
+// ask runs fn with the client and waits for it until ctx ends, or for patience at most. fn
+// runs on its own goroutine, because rueidis ignores the context while it waits for a
+// connection or for space in a full pipeline. fn may still run after ask has returned, so
+// it shares nothing with the caller but its results.
 func ask[T any](ctx context.Context, s *Store, doing string, fn func(context.Context, rueidis.Client) (T, error)) (T, error) {
 	type answer struct {
 		value T
@@ -110,7 +108,7 @@ func ask[T any](ctx context.Context, s *Store, doing string, fn func(context.Con
 	}()
 	select {
 	case a := <-answers:
-		if errors.Is(a.err, authn.ErrNotFound) { // an answer
+		if errors.Is(a.err, authn.ErrNotFound) { // an answer, not a failure
 			return none, a.err
 		}
 		if a.err != nil {
@@ -143,8 +141,8 @@ func (s *Store) sessionKey(name string) (key authn.Key, ok bool) {
 	return authn.Key(raw), true
 }
 
-// indexNames are the keys of an index and of its revocation. The braces put both into
-// one slot of a cluster.
+// indexNames returns the keys of an index and of its revocation. The braces put both into
+// the same slot of a cluster.
 func (s *Store) indexNames(index authn.Key) []string {
 	return []string{s.prefix + "index:{" + text(index) + "}", s.prefix + "revoked:{" + text(index) + "}"}
 }

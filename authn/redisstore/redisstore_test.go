@@ -19,9 +19,9 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) authn.Store { return openClocked(t, srv) })
 }
 
-// clocked is a store whose server's time passes with Sweep: the suite's lies in 2040,
-// and the server goes by a clock of its own. What the server would have dropped by
-// then, Sweep drops, going by what the store told the server.
+// clocked is a store whose Sweep advances the server's time. The suite's times are in 2040,
+// but the server has its own clock. Sweep drops what the server would have dropped by then,
+// according to the expiry that the store set.
 type clocked struct {
 	*redisstore.Store
 	srv    *server
@@ -53,13 +53,13 @@ repeat
   end
 until cursor == '0'
 return records`
-	// A server that drops a key says so, a moment later.
+	// A server reports the keys that it drops, but a moment later.
 	defer c.Store.Forget()
 	n, err := c.srv.admin.Do(ctx, c.srv.admin.B().Eval().Script(drop).Numkeys(0).Arg(c.prefix, strconv.FormatInt(now.UnixMilli(), 10)).Build()).AsInt64()
 	return int(n), err
 }
 
-// newRecord is a session of one and the same owner, with a key of its own.
+// newRecord returns a session of the same owner each time, with a new key.
 func newRecord(sealed int) authn.Record {
 	id := rand.Text()
 	return authn.Record{

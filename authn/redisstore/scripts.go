@@ -21,8 +21,8 @@ var (
 	revokeScript string
 )
 
-// scripts run on the server, each as one step. They are sent with each call: they are
-// short, and a server that has restarted knows none of them.
+// scripts run on the server, each in one atomic step. They are sent in full with each call,
+// because they are short and a restarted server does not have them.
 type scripts struct {
 	index, create, save, touch, end, revoke *rueidis.Lua
 }

@@ -21,10 +21,10 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// soon bounds the wait for what must come by itself.
+// soon limits the wait for events in another process.
 const soon = 15 * time.Second
 
-// server is a redis-server of this test's own.
+// server is a redis-server for one test.
 type server struct {
 	url     string
 	dir     string
@@ -33,8 +33,8 @@ type server struct {
 	admin   rueidis.Client
 }
 
-// startServer starts a server on a unix socket in a directory of its own, and ends it
-// with the test. Without redis-server the test is skipped, or fails in CI.
+// startServer starts a server on a unix socket in its own directory, and stops it when the
+// test ends. Without redis-server the test is skipped, or fails in CI.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	dir := shortDir(t)
@@ -45,7 +45,7 @@ func startServer(t testing.TB, args ...string) *server {
 	return s
 }
 
-// startServerAt starts a server on a port of loopback.
+// startServerAt starts a server on a loopback port.
 func startServerAt(t testing.TB, port string, args ...string) *server {
 	t.Helper()
 	s := &server{dir: shortDir(t), url: "redis://127.0.0.1:" + port}
@@ -65,7 +65,8 @@ func (s *server) start(t testing.TB) {
 		}
 		t.Skip("redis-server is missing")
 	}
-	// A first argument that begins with a dash is an option; else it is a file.
+	// A first argument that begins with a dash is an option. Any other is a configuration
+	// file.
 	s.process = exec.Command(path, append(s.args, "--dir", s.dir, "--save", "", "--appendonly", "no", "--loglevel", "warning")...)
 	var output bytes.Buffer
 	s.process.Stdout, s.process.Stderr = &output, &output
@@ -85,7 +86,7 @@ func (s *server) start(t testing.TB) {
 	})
 }
 
-// stop ends the server as a crash does.
+// stop kills the server, as a crash would.
 func (s *server) stop() { end(s.process) }
 
 func end(process *exec.Cmd) {
@@ -93,7 +94,7 @@ func end(process *exec.Cmd) {
 	_ = process.Wait()
 }
 
-// pause stops the server's process without closing anything, until resume.
+// pause stops the server's process until resume, with its connections open.
 func (s *server) pause(t testing.TB)  { must(t, s.process.Process.Signal(syscall.SIGSTOP)) }
 func (s *server) resume(t testing.TB) { must(t, s.process.Process.Signal(syscall.SIGCONT)) }
 
@@ -105,7 +106,7 @@ func (s *server) do(t testing.TB, command ...string) rueidis.RedisResult {
 	return s.admin.Do(ctx, s.admin.B().Arbitrary(command...).Build())
 }
 
-// size is the number of keys.
+// size returns the number of keys.
 func (s *server) size(t testing.TB) int64 {
 	t.Helper()
 	n, err := s.do(t, "DBSIZE").AsInt64()
@@ -113,7 +114,7 @@ func (s *server) size(t testing.TB) int64 {
 	return n
 }
 
-// calls is how often the server ran a command.
+// calls returns how often the server ran a command.
 func (s *server) calls(t testing.TB, command string) int {
 	t.Helper()
 	stats, err := s.do(t, "INFO", "commandstats").ToString()
@@ -125,7 +126,7 @@ func (s *server) calls(t testing.TB, command string) int {
 	return n
 }
 
-// connect returns a plain client, which keeps nothing and tries again.
+// connect returns a plain client, which caches nothing and retries.
 func connect(t testing.TB, url string) rueidis.Client {
 	t.Helper()
 	option, err := rueidis.ParseURL(url)
@@ -137,7 +138,7 @@ func connect(t testing.TB, url string) rueidis.Client {
 	return client
 }
 
-// open returns a node's store.
+// open returns the store of one node.
 func open(t testing.TB, url string) *redisstore.Store {
 	t.Helper()
 	s, err := openLogged(t, url, slog.New(slog.DiscardHandler))
@@ -156,7 +157,7 @@ func openLogged(t testing.TB, url string, log *slog.Logger) (*redisstore.Store, 
 	return s, err
 }
 
-// shortDir is a directory whose path leaves room for a socket's name.
+// shortDir returns a directory whose path is short enough for a socket.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "r")
@@ -165,7 +166,7 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// freePort is a port of loopback where nothing listened a moment ago.
+// freePort returns a loopback port where nothing listened a moment ago.
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,7 +12,7 @@ import (
 
 func contextCases() []testCase {
 	return []testCase{
-		{"every method returns the error of a context that is over, and does nothing", contextOver},
+		{"every method returns the error of a context that has ended, and does nothing", contextOver},
 		{"Ping answers", func(t *testing.T, s authn.Store) {
 			wantErr(t, "Ping", s.Ping(t.Context()), nil)
 			create(t, s, record("a"))
@@ -52,7 +52,7 @@ func contextOver(t *testing.T, s authn.Store) {
 	}
 }
 
-// callEach calls every method with ctx: Create for a new record, the others for r.
+// callEach calls every method with ctx: Create with a new record, the others with r.
 func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]error {
 	_, loadErr := s.Load(ctx, r.Key)
 	_, revokeErr := s.Revoke(ctx, r.Owner, at(0), at(time.Hour))
@@ -81,9 +81,9 @@ func concurrencyCases() []testCase {
 			errs := together(20, func(int) error { return s.Create(t.Context(), record("a")) })
 			wantOneWinner(t, errs)
 		}},
-		{"SE-07 no write that runs beside End brings the session back", endBesideWrites},
-		{"LB-12 no Create that runs beside Revoke outlives it", revokeBesideCreates},
-		{"Touch beside Save makes no conflict", touchBesideSave},
+		{"SE-07 no write concurrent with End brings the session back", endBesideWrites},
+		{"LB-12 no Create concurrent with Revoke outlives it", revokeBesideCreates},
+		{"Touch concurrent with Save causes no conflict", touchBesideSave},
 	}
 }
 
@@ -105,8 +105,8 @@ func oneSaveWins(t *testing.T, s authn.Store) {
 	}
 }
 
-// wantOneWinner returns the index of the one error that is nil; the others are
-// conflicts.
+// wantOneWinner checks that exactly one error is nil and the others are conflicts. It
+// returns the index of the nil error.
 func wantOneWinner(t *testing.T, errs []error) int {
 	t.Helper()
 	winner, winners := 0, 0
@@ -178,7 +178,7 @@ func endBesideWrites(t *testing.T, s authn.Store) {
 	}
 }
 
-// writeBesideEnd writes once to a session that may be ended at any moment.
+// writeBesideEnd writes once to a session that may end at any moment.
 func writeBesideEnd(t *testing.T, s authn.Store, r authn.Record, touch bool) {
 	t.Helper()
 	mine, err := s.Load(t.Context(), r.Key)
@@ -193,7 +193,7 @@ func writeBesideEnd(t *testing.T, s authn.Store, r authn.Record, touch bool) {
 		err = s.Save(t.Context(), mine)
 	}
 	if err != nil && !errors.Is(err, authn.ErrNotFound) && !errors.Is(err, authn.ErrConflict) {
-		t.Errorf("a write beside End: %v", err)
+		t.Errorf("a write concurrent with End: %v", err)
 	}
 }
 

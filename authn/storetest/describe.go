@@ -9,7 +9,7 @@ import (
 	"latchkey/authn"
 )
 
-// describe shows a record without filling the screen with its sealed part.
+// describe formats a record with only the start of its sealed part.
 func describe(r authn.Record) string {
 	return fmt.Sprintf("{key %x owner %x provider session %x device %q signed in %s last seen %s expires %s version %d sealed %d bytes %.16x}",
 		r.Key[:4], r.Owner[:4], r.ProviderSession[:4], r.Device, r.SignedIn.Format(time.RFC3339Nano),

@@ -17,7 +17,7 @@ func endCases() []testCase {
 			wantGone(t, s, a)
 			wantAlive(t, s, b)
 		}},
-		{"ends what is not there without an error", func(t *testing.T, s authn.Store) {
+		{"ends a session that does not exist without an error", func(t *testing.T, s authn.Store) {
 			end(t, s, record("never was"))
 			a := record("a")
 			create(t, s, a)
@@ -41,7 +41,7 @@ func endCases() []testCase {
 			wantGone(t, s, record("a"))
 			create(t, s, record("b"))
 		}},
-		{"an earlier until does not shorten what an earlier End promised", func(t *testing.T, s authn.Store) {
+		{"a second End with an earlier until does not shorten the first", func(t *testing.T, s authn.Store) {
 			a := record("a")
 			wantErr(t, "first End", s.End(t.Context(), a.Key, authn.CauseSignedOut, at(3*time.Hour)), nil)
 			wantErr(t, "second End", s.End(t.Context(), a.Key, authn.CauseSignedOut, at(time.Hour)), nil)
@@ -50,7 +50,7 @@ func endCases() []testCase {
 			sweep(t, s, later())
 			create(t, s, a)
 		}},
-		{"remembers why, and the first cause stays", func(t *testing.T, s authn.Store) {
+		{"remembers the first cause", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")
 			create(t, s, a, b)
 			wantErr(t, "End", s.End(t.Context(), a.Key, authn.CauseElsewhere, at(time.Hour)), nil)
@@ -64,10 +64,10 @@ func endCases() []testCase {
 			}
 			_, err := s.Load(t.Context(), key("never was"))
 			if _, ok := errors.AsType[*authn.EndedError](err); ok || !errors.Is(err, authn.ErrNotFound) {
-				t.Errorf("Load of what never was returned %v", err)
+				t.Errorf("Load of a session that never existed returned %v", err)
 			}
 		}},
-		{"cleans the index", func(t *testing.T, s authn.Store) {
+		{"removes the session from its indexes", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")
 			create(t, s, a, b)
 			end(t, s, a)
@@ -80,7 +80,7 @@ func revokeCases() []testCase {
 	return append(revokeReach(), revokeMemory()...)
 }
 
-// revokeReach is about which sessions a Revoke ends.
+// revokeReach returns cases about which sessions a Revoke ends.
 func revokeReach() []testCase {
 	return []testCase{
 		{"ends every session of an owner and no other", func(t *testing.T, s authn.Store) {
@@ -108,36 +108,36 @@ func revokeReach() []testCase {
 			create(t, s, b)
 			wantKeys(t, "Revoke of the owner", revoke(t, s, a.Owner, at(0)), a.Key, b.Key)
 		}},
-		{"returns no keys where nothing is ended", func(t *testing.T, s authn.Store) {
+		{"returns no keys if it ends nothing", func(t *testing.T, s authn.Store) {
 			a := record("a")
 			create(t, s, a)
 			wantKeys(t, "Revoke of an unknown index", revoke(t, s, key("nobody"), at(0)))
 			wantKeys(t, "Revoke", revoke(t, s, a.Owner, at(0)), a.Key)
 			wantKeys(t, "second Revoke", revoke(t, s, a.Owner, at(0)))
 		}},
-		{"LB-10 never ends a later sign-in, before or after its Create", func(t *testing.T, s authn.Store) {
+		{"LB-10 never ends a later sign-in, whether Create runs before or after", func(t *testing.T, s authn.Store) {
 			for _, index := range []authn.Key{record("new").Owner, record("new").ProviderSession, record("newer").ProviderSession} {
 				revoke(t, s, index, at(0))
 			}
 			create(t, s, signedIn("new", time.Second))
-			wantKeys(t, "the same Revoke once more", revoke(t, s, record("new").Owner, at(0)))
-			wantKeys(t, "the same Revoke once more", revoke(t, s, record("new").ProviderSession, at(0)))
+			wantKeys(t, "the same Revoke again", revoke(t, s, record("new").Owner, at(0)))
+			wantKeys(t, "the same Revoke again", revoke(t, s, record("new").ProviderSession, at(0)))
 			create(t, s, signedIn("newer", time.Minute))
 			wantAlive(t, s, record("new"), record("newer"))
 		}},
-		{"counts in whole seconds what is there", func(t *testing.T, s authn.Store) {
+		{"compares existing sessions in whole seconds", func(t *testing.T, s authn.Store) {
 			before, within, after := signedIn("before", -time.Millisecond), signedIn("within", 999*time.Millisecond), signedIn("after", time.Second)
 			create(t, s, before, within, after)
 			wantKeys(t, "Revoke", revoke(t, s, before.Owner, at(time.Millisecond)), before.Key, within.Key)
 			wantGone(t, s, before, within)
 			wantAlive(t, s, after)
 		}},
-		{"counts in whole seconds what comes later", func(t *testing.T, s authn.Store) {
+		{"compares later sessions in whole seconds", func(t *testing.T, s authn.Store) {
 			revoke(t, s, record("within").Owner, at(time.Millisecond))
 			wantErr(t, "Create within the second", s.Create(t.Context(), signedIn("within", 999*time.Millisecond)), authn.ErrEnded)
 			create(t, s, signedIn("after", time.Second))
 		}},
-		{"cleans the index", func(t *testing.T, s authn.Store) {
+		{"removes the sessions from their indexes", func(t *testing.T, s authn.Store) {
 			a, b := signedIn("a", 0), signedIn("b", time.Hour)
 			create(t, s, a, b)
 			revoke(t, s, a.Owner, at(0))
@@ -146,10 +146,10 @@ func revokeReach() []testCase {
 	}
 }
 
-// revokeMemory is about how long a Revoke lasts.
+// revokeMemory returns cases about how long a Revoke lasts.
 func revokeMemory() []testCase {
 	return []testCase{
-		{"SE-07 LB-11 what it ended stays ended after a new sign-in", func(t *testing.T, s authn.Store) {
+		{"SE-07 LB-11 ended sessions stay ended after a new sign-in", func(t *testing.T, s authn.Store) {
 			a := record("a")
 			create(t, s, a)
 			a = load(t, s, a)
@@ -160,7 +160,7 @@ func revokeMemory() []testCase {
 			wantErr(t, "Create of an older sign-in", s.Create(t.Context(), signedIn("old", -time.Minute)), authn.ErrEnded)
 			wantAlive(t, s, record("new"))
 		}},
-		{"LB-12 a login under way cannot be created after its owner was revoked", func(t *testing.T, s authn.Store) {
+		{"LB-12 a sign-in in progress cannot create a session after its owner was revoked", func(t *testing.T, s authn.Store) {
 			revoke(t, s, record("a").Owner, at(0))
 			wantErr(t, "Create at the revocation", s.Create(t.Context(), signedIn("a", 0)), authn.ErrEnded)
 			wantErr(t, "Create before the revocation", s.Create(t.Context(), signedIn("a", -time.Hour)), authn.ErrEnded)
@@ -169,26 +169,26 @@ func revokeMemory() []testCase {
 			bob.Owner = key("owner Bob")
 			create(t, s, bob, signedIn("after", time.Second))
 		}},
-		{"LB-12 a login under way cannot be created after its provider session was revoked", func(t *testing.T, s authn.Store) {
+		{"LB-12 a sign-in in progress cannot create a session after its provider session was revoked", func(t *testing.T, s authn.Store) {
 			revoke(t, s, record("a").ProviderSession, at(0))
 			wantErr(t, "Create at the revocation", s.Create(t.Context(), signedIn("a", 0)), authn.ErrEnded)
 			wantErr(t, "Create before the revocation", s.Create(t.Context(), signedIn("a", -time.Hour)), authn.ErrEnded)
 			wantGone(t, s, record("a"))
 			create(t, s, signedIn("b", 0), signedIn("a", time.Second))
 		}},
-		{"an earlier notAfter does not lower the one before", func(t *testing.T, s authn.Store) {
+		{"an earlier notAfter does not lower the previous one", func(t *testing.T, s authn.Store) {
 			revoke(t, s, record("a").Owner, at(time.Minute))
 			revoke(t, s, record("a").Owner, at(0))
 			wantErr(t, "Create", s.Create(t.Context(), signedIn("a", time.Minute)), authn.ErrEnded)
 			create(t, s, signedIn("b", time.Minute+time.Second))
 		}},
-		{"a later notAfter raises the one before", func(t *testing.T, s authn.Store) {
+		{"a later notAfter raises the previous one", func(t *testing.T, s authn.Store) {
 			revoke(t, s, record("a").Owner, at(0))
 			create(t, s, signedIn("a", time.Minute))
 			wantKeys(t, "second Revoke", revoke(t, s, record("a").Owner, at(time.Minute)), record("a").Key)
 			wantErr(t, "Create", s.Create(t.Context(), signedIn("b", time.Minute)), authn.ErrEnded)
 		}},
-		{"an earlier until does not shorten the one before", func(t *testing.T, s authn.Store) {
+		{"an earlier until does not shorten the previous one", func(t *testing.T, s authn.Store) {
 			for _, until := range []time.Time{at(3 * time.Hour), at(time.Hour)} {
 				_, err := s.Revoke(t.Context(), record("a").Owner, at(0), until)
 				wantErr(t, "Revoke", err, nil)
@@ -201,7 +201,7 @@ func revokeMemory() []testCase {
 	}
 }
 
-// wantStaysEnded tries each write that could bring r, as it was loaded, back.
+// wantStaysEnded tries every write that could bring r back as it was loaded.
 func wantStaysEnded(t *testing.T, s authn.Store, r authn.Record) {
 	t.Helper()
 	wantErr(t, "Save after the end", s.Save(t.Context(), r), authn.ErrNotFound)
@@ -211,9 +211,8 @@ func wantStaysEnded(t *testing.T, s authn.Store, r authn.Record) {
 	wantGone(t, s, r)
 }
 
-// wantIndexed checks that of two records of one owner the first has left the index.
-// It comes back under its old key as Bob's: an entry left behind would still say
-// that it is Ada's.
+// wantIndexed checks that gone has left the index of the owner that it shares with left. It
+// creates gone's key again as Bob's: a leftover entry would still list it as Ada's.
 func wantIndexed(t *testing.T, s authn.Store, gone, left authn.Record) {
 	t.Helper()
 	wantKeys(t, "List", keysOf(list(t, s, left.Owner)), left.Key)

@@ -42,12 +42,12 @@ func createCases() []testCase {
 func loadCases() []testCase {
 	return []testCase{
 		{"returns every field as it was created", loadsEveryField},
-		{"does not find what never was", func(t *testing.T, s authn.Store) {
+		{"does not find a session that never existed", func(t *testing.T, s authn.Store) {
 			create(t, s, record("a"))
 			wantGone(t, s, record("b"))
 			wantAlive(t, s, record("a"))
 		}},
-		{"hands out no slice of its own", func(t *testing.T, s authn.Store) {
+		{"does not return a slice that the store keeps", func(t *testing.T, s authn.Store) {
 			small, large := record("a"), record("64 KiB")
 			large.Sealed = bytes.Repeat([]byte{0xa5}, 64<<10)
 			for _, r := range []authn.Record{small, large} {
@@ -85,7 +85,7 @@ func loadsEveryField(t *testing.T, s authn.Store) {
 
 func saveCases() []testCase {
 	return []testCase{
-		{"SE-08 replaces what was loaded and counts the version up", func(t *testing.T, s authn.Store) {
+		{"SE-08 replaces the loaded record and increments the version", func(t *testing.T, s authn.Store) {
 			r := record("a")
 			create(t, s, r)
 			for version := range uint64(4) {
@@ -107,8 +107,8 @@ func saveCases() []testCase {
 			}
 		}},
 		{"SE-08 refuses every version but the stored one", saveRefusesOtherVersions},
-		{"leaves Owner, ProviderSession and SignedIn as they were created", saveKeepsTheOrigin},
-		{"SE-08 does not undo a Touch that came in between", func(t *testing.T, s authn.Store) {
+		{"does not change Owner, ProviderSession and SignedIn", saveKeepsTheOrigin},
+		{"SE-08 does not undo a Touch since the Load", func(t *testing.T, s authn.Store) {
 			r := record("a")
 			create(t, s, r)
 			loaded := load(t, s, r)
@@ -118,7 +118,7 @@ func saveCases() []testCase {
 			r.Version, r.Sealed, r.LastSeen, r.Expires = 2, loaded.Sealed, at(5*time.Hour), at(6*time.Hour)
 			wantRecord(t, load(t, s, r), r)
 		}},
-		{"does not find what never was, and creates nothing", func(t *testing.T, s authn.Store) {
+		{"does not find a session that never existed, and creates nothing", func(t *testing.T, s authn.Store) {
 			for _, version := range []uint64{0, 1} {
 				r := record("a")
 				r.Version = version
@@ -145,7 +145,7 @@ func saveRefusesOtherVersions(t *testing.T, s authn.Store) {
 	wantErr(t, "Save of version 1", s.Save(t.Context(), r), nil)
 
 	late := r
-	late.Sealed = []byte("somebody else's")
+	late.Sealed = []byte("someone else's")
 	for _, version := range []uint64{0, 1, 3, 1 << 63} {
 		late.Version = version
 		wantErr(t, "Save of another version than 2", s.Save(t.Context(), late), authn.ErrConflict)
@@ -186,12 +186,12 @@ func touchCases() []testCase {
 			create(t, s, r)
 			loaded := load(t, s, r)
 			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(time.Hour), at(2*time.Hour)), nil)
-			wantErr(t, "Save of what was loaded before", s.Save(t.Context(), loaded), nil)
+			wantErr(t, "Save of the record loaded before", s.Save(t.Context(), loaded), nil)
 			if got := load(t, s, r).Version; got != 2 {
 				t.Errorf("version is %d, want 2", got)
 			}
 		}},
-		{"does not find what never was, and creates nothing", func(t *testing.T, s authn.Store) {
+		{"does not find a session that never existed, and creates nothing", func(t *testing.T, s authn.Store) {
 			r := record("a")
 			wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(0), at(time.Hour)), authn.ErrNotFound)
 			wantGone(t, s, r)

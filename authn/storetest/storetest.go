@@ -1,5 +1,5 @@
-// Package storetest is the suite that every authn.Store passes: the contract in
-// authn/store.go, sentence by sentence.
+// Package storetest is the test suite that every authn.Store must pass. It checks every
+// sentence of the contract in authn/store.go.
 package storetest
 
 import (
@@ -11,11 +11,11 @@ import (
 	"latchkey/authn"
 )
 
-// Run tests the stores that open returns, each of them new and empty. Run closes
-// them. It names the requirements of the threat model that a test covers.
+// Run tests the stores that open returns. Each must be new and empty, and Run closes it. A
+// test that covers a requirement of the threat model names it.
 //
-// The times of the suite lie in 2040, so that a server which also expires keys by
-// its own clock does not interfere.
+// The suite's times are in 2040, so that a server that also expires keys by its own clock
+// does not interfere.
 func Run(t *testing.T, open func(t *testing.T) authn.Store) {
 	groups := []struct {
 		name  string
@@ -52,17 +52,18 @@ type testCase struct {
 	run  func(t *testing.T, s authn.Store)
 }
 
-// at is a moment, d after the suite's noon.
+// at returns the time d after the suite's noon.
 func at(d time.Duration) time.Time {
 	return time.Date(2040, time.March, 4, 12, 0, 0, 0, time.UTC).Add(d)
 }
 
-// later is after every reminder of a test has run out, and before its records do.
+// later returns a time when all reminders of a test have expired, but its records have not.
 func later() time.Time { return at(24 * time.Hour) }
 
 func key(label string) authn.Key { return authn.NewKey("storetest", label) }
 
-// record is a session of Ada's, signed in at noon; each label is another one.
+// record returns a session of Ada's, signed in at noon. Each label gives a different
+// session.
 func record(label string) authn.Record {
 	return authn.Record{
 		Key:             key("session " + label),
@@ -76,7 +77,7 @@ func record(label string) authn.Record {
 	}
 }
 
-// signedIn is record(label), signed in d after noon.
+// signedIn returns record(label), signed in d after noon.
 func signedIn(label string, d time.Duration) authn.Record {
 	r := record(label)
 	r.SignedIn = at(d)
@@ -99,7 +100,7 @@ func end(t *testing.T, s authn.Store, r authn.Record) {
 	}
 }
 
-// revoke revokes what was signed in up to notAfter, for an hour.
+// revoke revokes sign-ins up to notAfter, for an hour.
 func revoke(t *testing.T, s authn.Store, index authn.Key, notAfter time.Time) []authn.Key {
 	t.Helper()
 	ended, err := s.Revoke(t.Context(), index, notAfter, at(time.Hour))
@@ -151,7 +152,7 @@ func wantGone(t *testing.T, s authn.Store, records ...authn.Record) {
 	}
 }
 
-// wantErr checks for one error; nil wants none.
+// wantErr checks that got matches want. A nil want means no error.
 func wantErr(t *testing.T, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

@@ -68,13 +68,13 @@ func onceCases() []testCase {
 				}
 			}
 		}},
-		{"knows its keys apart from those of sessions", func(t *testing.T, s authn.Store) {
+		{"keeps its keys apart from those of sessions", func(t *testing.T, s authn.Store) {
 			create(t, s, record("a"))
 			for _, k := range []authn.Key{record("a").Key, record("b").Key} {
 				first, err := s.Once(t.Context(), k, at(time.Hour))
 				wantErr(t, "Once", err, nil)
 				if !first {
-					t.Error("a key that only a session has counts as used")
+					t.Error("the key of a session counts as used")
 				}
 			}
 			wantAlive(t, s, record("a"))
@@ -85,7 +85,7 @@ func onceCases() []testCase {
 
 func sweepCases() []testCase {
 	return []testCase{
-		{"drops the records that have expired, and only these", func(t *testing.T, s authn.Store) {
+		{"drops expired records and no others", func(t *testing.T, s authn.Store) {
 			gone, left := record("gone"), record("left")
 			gone.Expires, left.Expires = at(time.Hour), at(3*time.Hour)
 			create(t, s, gone, left)
@@ -94,8 +94,8 @@ func sweepCases() []testCase {
 			wantSwept(t, s, at(time.Hour+time.Second), 1)
 			wantGone(t, s, gone)
 			wantAlive(t, s, left)
-			wantErr(t, "Save of what was swept", s.Save(t.Context(), gone), authn.ErrNotFound)
-			wantErr(t, "Touch of what was swept", s.Touch(t.Context(), gone.Key, at(0), at(time.Hour)), authn.ErrNotFound)
+			wantErr(t, "Save after Sweep", s.Save(t.Context(), gone), authn.ErrNotFound)
+			wantErr(t, "Touch after Sweep", s.Touch(t.Context(), gone.Key, at(0), at(time.Hour)), authn.ErrNotFound)
 			wantSwept(t, s, at(time.Hour+time.Second), 0)
 		}},
 		{"goes by the Expires of the last Touch", func(t *testing.T, s authn.Store) {
@@ -107,21 +107,21 @@ func sweepCases() []testCase {
 			wantAlive(t, s, r)
 			wantSwept(t, s, at(4*time.Hour), 1)
 		}},
-		{"cleans the index", func(t *testing.T, s authn.Store) {
+		{"removes the records from their indexes", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")
 			a.Expires = at(time.Hour)
 			create(t, s, a, b)
 			wantSwept(t, s, at(2*time.Hour), 1)
 			wantIndexed(t, s, a, b)
 		}},
-		{"forgets what was ended, but not before its time", func(t *testing.T, s authn.Store) {
+		{"forgets ended sessions, but not too early", func(t *testing.T, s authn.Store) {
 			end(t, s, record("a"))
 			wantSwept(t, s, at(time.Hour-time.Second), 0)
 			wantErr(t, "Create", s.Create(t.Context(), record("a")), authn.ErrEnded)
 			wantSwept(t, s, later(), 0)
 			create(t, s, record("a"))
 		}},
-		{"forgets what was revoked, but not before its time", func(t *testing.T, s authn.Store) {
+		{"forgets revocations, but not too early", func(t *testing.T, s authn.Store) {
 			create(t, s, record("a"))
 			revoke(t, s, record("a").Owner, at(0))
 			wantSwept(t, s, at(time.Hour-time.Second), 0)
@@ -131,7 +131,7 @@ func sweepCases() []testCase {
 			wantSwept(t, s, later(), 0)
 			create(t, s, record("a"), record("b"))
 		}},
-		{"LB-10 forgets the marks of Once, but not before their time", func(t *testing.T, s authn.Store) {
+		{"LB-10 forgets the keys of Once, but not too early", func(t *testing.T, s authn.Store) {
 			wantOnce(t, s, "a", true)
 			wantSwept(t, s, at(time.Hour-time.Second), 0)
 			wantOnce(t, s, "a", false)
@@ -181,8 +181,7 @@ func wantSwept(t *testing.T, s authn.Store, now time.Time, want int) {
 	}
 }
 
-// together runs fn on n goroutines, as much at once as can be, and returns their
-// answers.
+// together runs fn on n goroutines, as concurrently as possible, and returns the results.
 func together[T any](n int, fn func(worker int) T) []T {
 	answers := make([]T, n)
 	start := make(chan struct{})

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,8 +30,8 @@ const sweepInterval = 5 * time.Minute
 // 40 KB each. Further pages learn of it at their next request.
 const openPages = 5_000
 
-// ErrConfiguration marks an error that only a change of the configuration mends.
-var ErrConfiguration = errors.New("the configuration is not right")
+// ErrConfiguration marks an error that only a change of the configuration can remove.
+var ErrConfiguration = errors.New("the configuration is invalid")
 
 // Run is the program. Without arguments it serves until ctx ends, and then drains; an
 // argument names another command, such as doctor. env is a list of NAME=value, as
@@ -49,56 +48,51 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	cfg.warnOfOpenFiles(log)
 
 	// Everything that can fail does so before the app answers anyone: another process may
-	// hold the store, and the port may be taken.
-	listener, err := listen(ctx, net.JoinHostPort(cfg.listenHost(), strconv.Itoa(cfg.Port)), "PORT")
+	// hold the store, and a port may be taken.
+	servers := newServers(log)
+	defer servers.close()
+	listener, err := servers.listen(ctx, cfg.listenAddr(), "PORT")
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
-
-	operations, err := openOperations(ctx, cfg)
-	if err != nil {
-		return err
+	var operations net.Listener // nil without OPS_ADDR
+	if cfg.OpsAddr != "" {
+		if operations, err = servers.listen(ctx, cfg.OpsAddr, "OPS_ADDR"); err != nil {
+			return err
+		}
 	}
-	defer operations.close()
-
-	// The store checks DATA_DIR first, because the key is stored there too.
-	store, err := cfg.openStore(ctx, log)
+	store, keys, err := cfg.openStorage(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	keys, err := cfg.keys()
-	if err != nil {
-		return err
-	}
-
-	servers := newServers(log)
 	provider, err := startProvider(ctx, cfg, port, servers, log)
 	if err != nil {
 		return err
 	}
 	defer provider.close()
-
 	app, err := assemble(cfg, port, cfg.settings(port, provider, keys, store, log), provider.address)
 	if err != nil {
 		return err
 	}
+
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	app.start(background)
-	operations.serve(servers, app.Handler.Operations())
-	servers.serve(listener, app.Handler, cfg.TLSCertFile, cfg.TLSKeyFile)
+	go app.Provider.Run(background)
+	go app.TokenSource.Run(background)
+	go app.Sessions.Sweep(background, sweepInterval)
+	if operations != nil {
+		servers.serve(operations, app.Handler.Operations(), nil)
+	}
+	servers.serve(listener, app.Handler, cfg.tlsConfig(log))
 	announce(stdout, log, cfg, port, provider, operations)
-
 	select {
 	case <-ctx.Done():
+		return app.stop(servers, cfg.shutdownGrace(), log)
 	case err := <-servers.failed:
 		return err
 	}
-	log.Info("stopping", "grace_s", cfg.shutdownGrace().Seconds())
-	return app.stop(servers, cfg.shutdownGrace())
 }
 
 // App is the app without its servers.
@@ -121,13 +115,9 @@ type Settings struct {
 // on the settings, the clock among them.
 func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*Settings)) (*App, error) {
 	log := newLogger(cfg, stdout)
-	store, err := cfg.openStore(ctx, log)
+	store, keys, err := cfg.openStorage(ctx, log)
 	if err != nil {
 		return nil, err
-	}
-	keys, err := cfg.keys()
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
 	}
 	provider := realProvider(cfg)
 	settings := cfg.settings(cfg.Port, provider, keys, store, log)
@@ -166,18 +156,14 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	return &App{provider, sessions, tokenSource, handler}, nil
 }
 
-// start runs the app's background work until ctx ends.
-func (a *App) start(ctx context.Context) {
-	go a.Provider.Run(ctx)
-	go a.TokenSource.Run(ctx)
-	go a.Sessions.Sweep(ctx, sweepInterval)
-}
-
-// stop ends the app once the requests under way are done.
-func (a *App) stop(servers *servers, grace time.Duration) error {
+// stop ends the app once the requests under way are done. Load balancers send requests until
+// they have noticed, so it keeps serving for the grace period.
+func (a *App) stop(servers *servers, grace time.Duration, log *slog.Logger) error {
+	log.Info("stopping", "grace_s", grace.Seconds())
 	a.Handler.Drain()
-	// Load balancers send requests until they have noticed.
-	if err := servers.goOn(grace); err != nil {
+	select {
+	case <-time.After(grace):
+	case err := <-servers.failed:
 		return err
 	}
 	err := servers.drain()
@@ -188,25 +174,34 @@ func (a *App) stop(servers *servers, grace time.Duration) error {
 
 // settings translates the configuration for packages openid and authn.
 func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) Settings {
-	return Settings{c.openID(port, provider, log), authn.Config{
-		Keys: keys, Store: store, Idle: c.SessionIdle, Absolute: c.SessionAbsolute, SessionsPerPerson: c.SessionLimit, Watchers: openPages,
-	}}
-}
-
-// openID translates the configuration for package openid.
-func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) openid.Config {
-	return openid.Config{
+	return Settings{openid.Config{
 		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
-		SigningAlgorithm: c.ClientSigningAlg, SigningKeyID: c.ClientSigningKID,
+		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.BaseURL(port).String() + "/signed-out",
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
-		PushedAuthorizationRequests: c.PushedRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
+		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(),
+	}, authn.Config{
+		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
+	}}
+}
+
+// openStorage opens the session store and then reads the keys: the store checks DATA_DIR, where
+// a key may be, too.
+func (c *Config) openStorage(ctx context.Context, log *slog.Logger) (authn.Store, *authn.Keys, error) {
+	store, err := c.openStore(ctx, log)
+	if err != nil {
+		return nil, nil, err
 	}
+	keys, err := c.keys()
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, keys, nil
 }
 
 // openStore opens the session store.
@@ -246,10 +241,13 @@ func realProvider(cfg *Config) *providerSettings {
 }
 
 // announce prints or logs where the app is, and where people sign in.
-func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations *operations) {
-	base := cfg.BaseURL(port).String()
+func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations net.Listener) {
+	base, metricsURL := cfg.BaseURL(port).String(), ""
+	if operations != nil {
+		metricsURL = "http://" + strings.Replace(operations.Addr().String(), "[::]", "localhost", 1) + "/metrics"
+	}
 	if !cfg.readable(stdout) {
-		log.Info("listening", "url", base, "metrics", operations.url(), "issuer", provider.issuer, "development_provider", provider.address != "",
+		log.Info("listening", "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
 			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode)
 		if provider.address != "" {
 			log.Warn("development provider in use: anybody on this machine signs in as anybody", "issuer", provider.issuer)
@@ -257,8 +255,8 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 		return
 	}
 	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)
-	if address := operations.url(); address != "" {
-		fmt.Fprintf(stdout, "  Metrics are at      %s\n", address)
+	if metricsURL != "" {
+		fmt.Fprintf(stdout, "  Metrics are at      %s\n", metricsURL)
 	}
 	if provider.address == "" {
 		fmt.Fprintf(stdout, "  People sign in at   %s\n\n", provider.issuer)

@@ -29,9 +29,13 @@ type certificate struct {
 	faulty   bool
 }
 
-// tlsConfig accepts TLS 1.3, and TLS 1.2 with forward secrecy and an authenticated cipher
-// (RFC 9325 section 4.2).
-func (c *certificate) tlsConfig() *tls.Config {
+// tlsConfig returns the settings of HTTPS, or nil if the app serves plain http. It accepts TLS
+// 1.3, and TLS 1.2 with forward secrecy and an authenticated cipher (RFC 9325 section 4.2).
+func (c *Config) tlsConfig(log *slog.Logger) *tls.Config {
+	if c.TLSCertFile == "" {
+		return nil
+	}
+	own := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: time.Now, log: log}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{
@@ -39,7 +43,7 @@ func (c *certificate) tlsConfig() *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get() },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
 	}
 }
 

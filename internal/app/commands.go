@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"latchkey/authn/openid"
+	"log/slog"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"latchkey/authn/openid"
 )
 
 // command is a command other than to serve.
@@ -34,11 +36,11 @@ type invocation struct {
 // commands returns all commands, in the order of the help text.
 func commands() []command {
 	return []command{
-		{"doctor", "check the set-up against the provider and the store, and say what to mend", "--json", runDoctor},
-		{"check-config", "read the configuration, show it without its secrets, and end", "", checkConfig},
+		{"doctor", "check the configuration, the store and the provider, and say what to change", "--json", runDoctor},
+		{"check-config", "show the configuration, without its secrets", "", checkConfig},
 		{"health", "ask the running app whether it is alive, or ready for people to sign in", "--ready", health},
-		{"version", "what this program was built from", "", version},
-		{"help", "this text", "", help},
+		{"version", "show what this program was built from", "", version},
+		{"help", "show this text", "", help},
 	}
 }
 
@@ -83,24 +85,19 @@ func help(_ context.Context, c invocation) error {
 		return err
 	}
 	fmt.Fprint(c.stdout, `
-It ends with 0 if all is well, 1 if something is not, and 2 if the configuration
-would not let it start.
+The exit status is 0 on success, 1 on failure, and 2 if the configuration is invalid.
 
-It is configured by environment variables, and by a .env file in the working
-directory for what the environment does not set. With neither AUTH0_DOMAIN nor
-OIDC_ISSUER it starts a development provider of its own, on loopback only.
+Environment variables configure it. A .env file in the working directory supplies
+those that the environment does not set. With neither AUTH0_DOMAIN nor OIDC_ISSUER
+it starts a development provider of its own, on loopback only.
 
 `)
-	for field := range reflect.TypeFor[Config]().Fields() {
-		name := field.Tag.Get("envconfig")
-		if name == "" {
-			continue
+	for _, v := range Variables() {
+		text := v.Description
+		if v.Default != "" {
+			text += " (default " + v.Default + ")"
 		}
-		text := field.Tag.Get("desc")
-		if value := field.Tag.Get("default"); value != "" {
-			text += " (default " + value + ")"
-		}
-		fmt.Fprintf(table, "  %s\t%s\n", name, text)
+		fmt.Fprintf(table, "  %s\t%s\n", v.Name, text)
 	}
 	return table.Flush()
 }
@@ -111,16 +108,11 @@ func checkConfig(_ context.Context, c invocation) error {
 	if err != nil {
 		return refused(err)
 	}
-	variables, err := withDotEnv(c.env)
-	if err != nil {
-		return refused(err)
-	}
-	return cfg.show(c.stdout, variables)
+	return cfg.show(c.stdout)
 }
 
-// show prints every variable with the value in effect. Of a secret it prints only whether
-// it is set.
-func (c *Config) show(w io.Writer, variables map[string]string) error {
+// show prints every variable with the value in effect, or [hidden] for a secret.
+func (c *Config) show(w io.Writer) error {
 	derived := map[string]string{
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
 		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
@@ -129,21 +121,14 @@ func (c *Config) show(w io.Writer, variables map[string]string) error {
 		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for field, value := range reflect.ValueOf(c).Elem().Fields() {
-		name := field.Tag.Get("envconfig")
-		if name == "" {
-			continue
-		}
-		text, origin := shown(value.Interface()), "default"
-		if _, set := variables[name]; set {
+	for _, v := range Variables() {
+		text, origin := shown(reflect.ValueOf(c).Elem().FieldByIndex(v.field.Index).Interface()), "default"
+		if c.set[v.Name] {
 			origin = "set"
-		} else if text == "" {
-			text = derived[name]
-		}
-		if text == "" {
+		} else if text = cmp.Or(text, derived[v.Name]); text == "" {
 			text, origin = "-", "none"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", name, origin, text)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, origin, text)
 	}
 	return table.Flush()
 }
@@ -164,6 +149,8 @@ func shown(value any) string {
 			return ""
 		}
 		return value.String()
+	case slog.Level:
+		return strings.ToLower(value.String())
 	default:
 		return printable(fmt.Sprint(value))
 	}
@@ -203,10 +190,6 @@ func commit(info *debug.BuildInfo) string {
 
 // refused returns the error for a configuration with faults.
 func refused(faults error) error {
-	return fmt.Errorf("%w:\n%s\nNothing was started. `latchkey help` lists every variable", ErrConfiguration, indented(faults))
-}
-
-// indented returns each fault on a line of its own.
-func indented(err error) string {
-	return "  " + strings.ReplaceAll(err.Error(), "\n", "\n  ")
+	lines := strings.ReplaceAll(faults.Error(), "\n", "\n  ")
+	return fmt.Errorf("%w:\n  %s\nNothing was started. `latchkey help` lists every variable", ErrConfiguration, lines)
 }

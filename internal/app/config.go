@@ -3,13 +3,11 @@ package app
 import (
 	"crypto"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -18,53 +16,77 @@ import (
 	"latchkey/authn/redisstore"
 )
 
-// Config is the configuration: one field per environment variable. The desc tag is
-// the text of `latchkey help`.
+// Config is the configuration: one field for each environment variable. The desc tag is the
+// text of `latchkey help`. A field that sets one of [openid.Config] or [authn.Config] has the
+// name of that one, so that a fault of it can name the variable.
 type Config struct {
-	Auth0Domain string `envconfig:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
-	OIDCIssuer  string `envconfig:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
+	Auth0Domain string `env:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
+	OIDCIssuer  string `env:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
 
-	ClientID     string        `envconfig:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
-	ClientSecret openid.Secret `envconfig:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
-	CallbackURL  string        `envconfig:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
-	Audience     string        `envconfig:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
-	Scopes       string        `envconfig:"AUTH0_SCOPES" default:"openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
+	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
+	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
+	CallbackURL  string        `env:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
+	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
+	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
 
-	AppSecretKey openid.Secret `envconfig:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
+	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
 
-	Port            int    `envconfig:"PORT" default:"3000" desc:"where the app listens"`
-	ListenAddr      string `envconfig:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
-	TLSCertFile     string `envconfig:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
-	TLSKeyFile      string `envconfig:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
-	DevProviderAddr string `envconfig:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
-	OpsAddr         string `envconfig:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only"`
+	Port            int    `env:"PORT, default=3000" desc:"where the app listens"`
+	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
+	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
+	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
+	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
+	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only"`
 
-	ShutdownGrace *time.Duration `envconfig:"SHUTDOWN_GRACE" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
+	ShutdownGrace *time.Duration `env:"SHUTDOWN_GRACE, noinit" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
 
-	SessionStore    openid.Secret `envconfig:"SESSION_STORE" default:"file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
-	DataDir         string        `envconfig:"DATA_DIR" default:"data" desc:"the directory of the session file and of the development keys"`
-	SessionIdle     time.Duration `envconfig:"SESSION_IDLE" default:"24h" desc:"how long a session lives without its person"`
-	SessionAbsolute time.Duration `envconfig:"SESSION_ABSOLUTE" default:"168h" desc:"how long a session lives at most"`
-	SessionLimit    int           `envconfig:"SESSION_LIMIT" default:"50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
+	SessionStore      openid.Secret `env:"SESSION_STORE, default=file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
+	DataDir           string        `env:"DATA_DIR, default=data" desc:"the directory of the session file and of the development keys"`
+	Idle              time.Duration `env:"SESSION_IDLE, default=24h" desc:"idle timeout: a session that is not used for this long ends"`
+	Absolute          time.Duration `env:"SESSION_ABSOLUTE, default=168h" desc:"absolute timeout: a session ends after this long in any case"`
+	SessionsPerPerson int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
 
-	ClientAuth         string   `envconfig:"CLIENT_AUTH" default:"client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
-	ClientSigningKey   string   `envconfig:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
-	ClientSigningAlg   string   `envconfig:"CLIENT_SIGNING_ALG" desc:"the algorithm that it signs with (default what the key implies, RS256 for RSA)"`
-	ClientSigningKID   string   `envconfig:"CLIENT_SIGNING_KID" desc:"the key's id at the provider (default its RFC 7638 thumbprint)"`
-	IDTokenAlgorithms  []string `envconfig:"ID_TOKEN_ALG" default:"RS256" desc:"signing algorithms that an ID token may have, a comma list"`
-	ResponseMode       string   `envconfig:"RESPONSE_MODE" default:"query" desc:"query, or form_post on https"`
-	PushedRequests     string   `envconfig:"PUSHED_AUTHORIZATION_REQUESTS" default:"auto" desc:"auto (where the provider requires them), always or never"`
-	LogoutTokenType    string   `envconfig:"LOGOUT_TOKEN_TYP" default:"compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
-	FrontchannelLogout string   `envconfig:"FRONTCHANNEL_LOGOUT" default:"off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
-	FederatedLogout    string   `envconfig:"FEDERATED_LOGOUT" default:"off" desc:"on has Auth0 also sign people out at the identity provider that they came from"`
-	UserInfo           string   `envconfig:"USERINFO" default:"optional" desc:"optional, or required to refuse a sign-in when the userinfo endpoint fails"`
-	TrustedProxies     []string `envconfig:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
-	PictureOrigins     []string `envconfig:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
-	LogFormat          string   `envconfig:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
-	LogLevel           string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	ClientAuth                  string     `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
+	SigningKey                  string     `env:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
+	SigningAlgorithm            string     `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that it signs with (default what the key implies, RS256 for RSA)"`
+	SigningKeyID                string     `env:"CLIENT_SIGNING_KID" desc:"the key's id at the provider (default its RFC 7638 thumbprint)"`
+	IDTokenAlgorithms           []string   `env:"ID_TOKEN_ALG, default=RS256" desc:"signing algorithms that an ID token may have, a comma list"`
+	ResponseMode                string     `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https"`
+	PushedAuthorizationRequests string     `env:"PUSHED_AUTHORIZATION_REQUESTS, default=auto" desc:"auto (where the provider requires them), always or never"`
+	LogoutTokenType             string     `env:"LOGOUT_TOKEN_TYP, default=compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
+	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
+	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"on has Auth0 also sign people out at the identity provider that they came from"`
+	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in when the userinfo endpoint fails"`
+	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
+	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
+	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
+	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`
+
+	set                map[string]bool // the variables that are set
 	parsedSigningKey   crypto.Signer
 	parsedTrustProxies []netip.Prefix
 	parsedRedis        *redisstore.Options
+	parsedCertificate  *x509.Certificate // nil without TLS_CERT_FILE
+}
+
+// Variable is an environment variable of the program.
+type Variable struct {
+	// Name and Default are as in the environment. Description is for people.
+	Name, Default, Description string
+	// field is the variable's field of Config.
+	field reflect.StructField
+}
+
+// Variables returns all variables in the order of Config.
+func Variables() (list []Variable) {
+	for field := range reflect.TypeFor[Config]().Fields() {
+		if tag, ok := field.Tag.Lookup("env"); ok {
+			name, options, _ := strings.Cut(tag, ", ")
+			_, value, _ := strings.Cut(options, "default=")
+			list = append(list, Variable{name, value, field.Tag.Get("desc"), field})
+		}
+	}
+	return list
 }
 
 // development reports whether the app uses the built-in provider.
@@ -101,16 +123,19 @@ func (c *Config) BaseURL(port int) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: host}
 }
 
-// listenHost returns the host that the app listens on.
+// onLoopback reports whether the base URL names this machine and nothing else.
+func (c *Config) onLoopback() bool { return openid.IsLoopback(c.BaseURL(c.Port).Hostname()) }
+
+// listenHost returns the host that the app listens on, or "" for all interfaces.
 func (c *Config) listenHost() string {
-	if c.ListenAddr != "" {
-		return c.ListenAddr
-	}
-	if openid.IsLoopback(c.BaseURL(c.Port).Hostname()) {
+	if c.ListenAddr == "" && c.onLoopback() {
 		return "localhost"
 	}
-	return ""
+	return c.ListenAddr
 }
+
+// listenAddr returns the address that the app listens on.
+func (c *Config) listenAddr() string { return net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)) }
 
 // devProviderAddr returns the address that the development provider listens on.
 func (c *Config) devProviderAddr() string {
@@ -137,53 +162,9 @@ func (c *Config) shutdownGrace() time.Duration {
 	switch {
 	case c.ShutdownGrace != nil:
 		return *c.ShutdownGrace
-	case openid.IsLoopback(c.BaseURL(c.Port).Hostname()):
+	case c.onLoopback():
 		return 0
 	default:
 		return 2 * time.Second
 	}
-}
-
-// secrets returns the keys of APP_SECRET_KEY, the current one first.
-func (c *Config) secrets() []openid.Secret {
-	var list []openid.Secret
-	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			list = append(list, openid.Secret(part))
-		}
-	}
-	return list
-}
-
-func (c *Config) logLevel() slog.Level {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // validated
-	return level
-}
-
-// signingKey reads a private key from a PEM file, in PKCS #8, PKCS #1 or SEC 1 form.
-// OpenSSL writes the parameters of a curve before its key.
-func signingKey(path string) (crypto.Signer, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, rest := pem.Decode(raw)
-	if block == nil {
-		return nil, errors.New("is not a PEM file")
-	}
-	for ; block != nil; block, rest = pem.Decode(rest) {
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-			if signer, ok := key.(crypto.Signer); ok {
-				return signer, nil
-			}
-		}
-		if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-			return key, nil
-		}
-		if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-			return key, nil
-		}
-	}
-	return nil, errors.New("holds no private key that can be read")
 }

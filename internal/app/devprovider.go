@@ -20,7 +20,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	if !cfg.development() {
 		return realProvider(cfg), nil
 	}
-	listener, err := listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
+	listener, err := servers.listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +44,10 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	}
 	provider, err := devop.New(devop.Config{Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients})
 	if err != nil {
-		listener.Close()
 		return nil, fmt.Errorf("development provider: %w", err)
 	}
 	settings.address = settings.issuer
 	settings.close = func() { _ = provider.Close() }
-	servers.serve(listener, provider, "", "")
+	servers.serve(listener, provider, nil)
 	return settings, nil
 }

@@ -17,9 +17,6 @@ import (
 	"latchkey/authn/openid"
 )
 
-// variablesCheck is the name of the check of the variables.
-const variablesCheck = "variables"
-
 // doctorTimeout bounds the whole examination. Each call has a shorter bound of its own.
 const doctorTimeout = 2 * time.Minute
 
@@ -28,17 +25,13 @@ const doctorTimeout = 2 * time.Minute
 func runDoctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	report := newReport(c.stdout, c.flagged)
+	report := &report{out: c.stdout, asJSON: c.flagged, terminal: !c.flagged && isTerminal(c.stdout)}
 	cfg, err := LoadConfig(c.env)
-	if err != nil {
-		reportFaults(report, err)
+	if faults, ok := errors.AsType[openid.Faults](err); ok {
+		report.addFaults(faults)
 		return report.close()
 	}
-	variables, err := withDotEnv(c.env)
-	if err != nil {
-		return refused(err)
-	}
-	report.add(variablesCheck, doctor.Finding{Verdict: doctor.OK, Found: fmt.Sprintf("%d set, and none is misspelt or at odds with another", cfg.countSet(variables))})
+	report.add("variables", good("%d set, and none is misspelt or at odds with another", len(cfg.set)))
 	for _, check := range cfg.machineChecks() {
 		report.run(ctx, check)
 	}
@@ -48,33 +41,12 @@ func runDoctor(ctx context.Context, c invocation) error {
 	return report.close()
 }
 
-// reportFaults reports each fault of a configuration. It skips the other checks, because
-// the program would not start.
-func reportFaults(r *report, faults error) {
-	for fault := range strings.SplitSeq(faults.Error(), "\n") {
-		found, remedy, _ := strings.Cut(fault, "; ")
-		r.add(variablesCheck, bad(doctor.Failed, doctor.Configuration, found, cmp.Or(remedy, "`latchkey help` says what it takes")))
-	}
-	for _, name := range []string{"machine", "provider"} {
-		r.add(name, doctor.Finding{Verdict: doctor.Skipped, Found: "the program would not start with these variables"})
-	}
-}
-
-// countSet counts the variables that are set.
-func (c *Config) countSet(variables map[string]string) (n int) {
-	for _, name := range variableNames() {
-		if _, ok := variables[name]; ok {
-			n++
-		}
-	}
-	return n
-}
-
 // examineProvider examines the provider that is configured, or else a temporary development
 // provider, which does not disturb the one of a running app.
 func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	servers := newServers(quiet)
+	defer servers.close()
 	defer func() { err = errors.Join(err, servers.drain()) }()
 	temporary := *c // the development provider keeps nothing, on a port of its own
 	temporary.DataDir, temporary.DevProviderAddr = "", "127.0.0.1:0"
@@ -83,7 +55,7 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	defer provider.close()
-	settings := c.openID(c.Port, provider, quiet)
+	settings := c.settings(c.Port, provider, nil, nil, quiet).OpenID
 	examined, err := openid.New(settings)
 	if err != nil {
 		return err
@@ -92,7 +64,11 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		Callback: settings.RedirectURL, SignedOut: settings.PostLogoutRedirectURL,
 		BackchannelLogout: c.BaseURL(c.Port).String() + "/backchannel-logout",
 	})
-	r.add("provider", c.providerFinding(examined))
+	if c.development() {
+		r.add("provider", good("the development provider, in a temporary instance"))
+	} else {
+		r.add("provider", good("%s", strings.TrimPrefix(examined.Preset().Name+": "+examined.Issuer(), ": ")))
+	}
 	for _, check := range examination.Checks() {
 		if ctx.Err() != nil {
 			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault
@@ -106,22 +82,16 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 	return nil
 }
 
-// providerFinding names the provider that is examined.
-func (c *Config) providerFinding(p *openid.Provider) doctor.Finding {
-	if c.development() {
-		return good("the development provider, one of its own for as long as this takes")
-	}
-	return good("%s", strings.TrimPrefix(p.Preset().Name+": "+p.Issuer(), ": "))
-}
-
 // report prints findings as they come, or all of them as JSON at the end.
 type report struct {
 	out    io.Writer
 	asJSON bool
-	// terminal reports whether a line can be overwritten.
+	// terminal reports whether a line can be overwritten, as on a terminal.
 	terminal bool
 
-	findings      []finding
+	findings []finding
+	// refused reports whether the program would not start.
+	refused       bool
 	registrations []doctor.Registration
 	provider      string
 }
@@ -142,17 +112,25 @@ func marks() map[doctor.Verdict]string {
 	}
 }
 
-func newReport(out io.Writer, asJSON bool) *report {
-	return &report{out: out, asJSON: asJSON, terminal: isTerminal(out)}
+// addFaults reports each fault of a configuration. It skips the other checks, because the
+// program would not start.
+func (r *report) addFaults(faults openid.Faults) {
+	r.refused = true
+	for _, f := range faults {
+		r.add("variables", bad(doctor.Failed, doctor.Configuration, f.Field+": "+f.Problem, cmp.Or(f.Remedy, "see the variable in `latchkey help`")))
+	}
+	for _, name := range []string{"machine", "provider"} {
+		r.add(name, doctor.Finding{Verdict: doctor.Skipped, Found: "the program would not start with these variables"})
+	}
 }
 
 // run runs a check. A terminal shows meanwhile which one it is.
 func (r *report) run(ctx context.Context, check doctor.Check) {
-	if r.terminal && !r.asJSON {
+	if r.terminal {
 		fmt.Fprintf(r.out, "...   %s", words(check.Name))
 	}
 	found := check.Run(ctx)
-	if r.terminal && !r.asJSON {
+	if r.terminal {
 		fmt.Fprint(r.out, "\r\x1b[K")
 	}
 	r.add(check.Name, found)
@@ -187,13 +165,11 @@ func (r *report) close() error {
 	if counts[doctor.Failed] == 0 {
 		return nil
 	}
-	failed := fmt.Sprintf("%d of %d checks failed", counts[doctor.Failed], len(r.findings))
-	for _, f := range r.findings {
-		if f.Check == variablesCheck && f.Verdict == doctor.Failed {
-			return fmt.Errorf("%w: %s", ErrConfiguration, failed)
-		}
+	failed := fmt.Errorf("%d of %d checks failed", counts[doctor.Failed], len(r.findings))
+	if r.refused {
+		return fmt.Errorf("%w: %w", ErrConfiguration, failed)
 	}
-	return errors.New(failed)
+	return failed
 }
 
 func (r *report) writeEnd(counts map[doctor.Verdict]int) error {

@@ -86,7 +86,7 @@ func TestDoctorRefusesFaults(t *testing.T) {
 		}
 	}
 	all := strings.Join(faults, "\n")
-	if len(faults) != 3 || !strings.Contains(all, "is AUTH0_CLIENT_ID meant?") || strings.Contains(d.Raw, "kept-to-ourselves") {
+	if len(faults) != 3 || !strings.Contains(all, "did you mean AUTH0_CLIENT_ID?") || strings.Contains(d.Raw, "kept-to-ourselves") {
 		t.Errorf("it says\n%s\n%s", all, d.Raw)
 	}
 	if op.Calls(scriptedop.Discovery) > 0 || d.Find(t, "provider").Verdict != doctor.Skipped {

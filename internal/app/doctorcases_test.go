@@ -146,9 +146,9 @@ func clientCases() []doctorCase {
 		return answers(scriptedop.Token, scriptedop.JSON(status, map[string]any{"error": code}))
 	}
 	return []doctorCase{
-		{name: "a wrong secret", env: []string{"AUTH0_CLIENT_SECRET=another"}, problems: refused, about: "client", text: [2]string{"401 invalid_client", "AUTH0_CLIENT_SECRET anew"}},
+		{name: "a wrong secret", env: []string{"AUTH0_CLIENT_SECRET=another"}, problems: refused, about: "client", text: [2]string{"401 invalid_client", "AUTH0_CLIENT_SECRET again"}},
 		{name: "the secret in the form", env: []string{"CLIENT_AUTH=client_secret_post"}, about: "client", text: [2]string{"client_secret_post"}},
-		{name: "a wrong secret, as Auth0 says it", change: answer(401, "access_denied"), problems: refused, about: "client", text: [2]string{"401 access_denied", "AUTH0_CLIENT_SECRET anew"}},
+		{name: "a wrong secret, as Auth0 says it", change: answer(401, "access_denied"), problems: refused, about: "client", text: [2]string{"401 access_denied", "AUTH0_CLIENT_SECRET again"}},
 		{name: "a method that is not offered", change: func(op *scriptedop.Provider) {
 			without("token_endpoint_auth_methods_supported", []string{"private_key_jwt"})(op)
 			answer(401, "invalid_client")(op)

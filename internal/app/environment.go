@@ -1,47 +1,44 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/joho/godotenv"
-	"github.com/kelseyhightower/envconfig"
-)
+	"github.com/sethvargo/go-envconfig"
 
-// environment guards the process's environment while LoadConfig lends it to envconfig,
-// which can read from nowhere else.
-var environment sync.Mutex
+	"latchkey/authn/openid"
+)
 
 // LoadConfig reads the configuration from env, a list of NAME=value as [os.Environ] returns
 // it. A .env file in the working directory supplies variables that env does not set. The
-// error joins all faults, and quotes no secret.
+// error is of type [openid.Faults], with a variable for a field; it holds all faults.
 func LoadConfig(env []string) (*Config, error) {
-	variables, err := withDotEnv(env)
+	values, err := withDotEnv(env)
 	if err != nil {
 		return nil, err
 	}
-	cfg, faults := readVariables(variables)
-	faults = append(faults, unknown(variables)...)
-	faults = append(faults, cfg.validate()...)
-	return cfg, errors.Join(faults...)
+	cfg, faults := decode(values)
+	addUnknown(&faults, values)
+	cfg.validate(&faults)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return cfg, nil
 }
 
-// withDotEnv merges env over the .env file. An empty variable counts as unset, because
-// envconfig would let it override a default.
+// withDotEnv merges env over the .env file. An empty variable counts as unset.
 func withDotEnv(env []string) (map[string]string, error) {
-	variables, err := readDotEnv()
+	values, err := readDotEnv()
 	if err != nil {
 		return nil, err
-	}
-	for name, value := range variables {
-		if strings.TrimSpace(value) == "" {
-			delete(variables, name)
-		}
 	}
 	set := make(map[string]string)
 	for _, entry := range env {
@@ -49,12 +46,11 @@ func withDotEnv(env []string) (map[string]string, error) {
 			set[name] = value
 		}
 	}
-	for name, value := range set {
-		if strings.TrimSpace(value) != "" {
-			variables[name] = value
-		}
-	}
-	return variables, nil
+	empty := func(_, value string) bool { return strings.TrimSpace(value) == "" }
+	maps.DeleteFunc(set, empty)
+	maps.DeleteFunc(values, empty)
+	maps.Copy(values, set)
+	return values, nil
 }
 
 // readDotEnv reads the .env file, if there is one. Some editors begin a file with a byte
@@ -65,15 +61,15 @@ func readDotEnv() (map[string]string, error) {
 		return make(map[string]string), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf(".env: cannot be opened (%w); let the program's user read it, or remove it", errors.Unwrap(err))
+		return nil, openid.Faults{{Field: ".env", Problem: fmt.Sprintf("cannot be opened (%v)", errors.Unwrap(err)), Remedy: "let the program's user read it, or remove it"}}
 	}
 	text := strings.TrimPrefix(string(file), "\ufeff")
-	variables, err := godotenv.Unmarshal(text)
+	values, err := godotenv.Unmarshal(text)
 	if err != nil {
 		// The library's error quotes the file, which holds secrets.
-		return nil, fmt.Errorf(".env: line %d cannot be read; write one NAME=value a line, and values with spaces or $ in single quotes", unreadableLine(text))
+		return nil, openid.Faults{{Field: ".env", Problem: fmt.Sprintf("line %d cannot be read", unreadableLine(text)), Remedy: "write one NAME=value a line, and values with spaces or $ in single quotes"}}
 	}
-	return variables, nil
+	return values, nil
 }
 
 // unreadableLine returns the number of the first line that cannot be read.
@@ -88,89 +84,59 @@ func unreadableLine(text string) int {
 	return good + 1
 }
 
-// readVariables fills a Config. envconfig stops at the first value that it cannot read, so
-// readVariables reports that value, removes it and tries again.
-func readVariables(variables map[string]string) (*Config, []error) {
-	environment.Lock()
-	defer environment.Unlock()
-	restore := make(map[string]string)
-	for _, name := range variableNames() {
-		if value, ok := os.LookupEnv(name); ok {
-			restore[name] = value
-		}
-		os.Unsetenv(name)
-		if value, ok := variables[name]; ok {
-			os.Setenv(name, value)
-		}
-	}
-	defer func() {
-		for _, name := range variableNames() {
-			os.Unsetenv(name)
-		}
-		for name, value := range restore {
-			os.Setenv(name, value)
-		}
-	}()
-
-	cfg := new(Config)
-	var faults []error
-	for {
-		err := envconfig.Process("", cfg)
-		if err == nil {
-			for _, list := range [][]string{cfg.IDTokenAlgorithms, cfg.TrustedProxies, cfg.PictureOrigins} {
-				for i := range list {
-					list[i] = strings.TrimSpace(list[i])
-				}
-			}
-			return cfg, faults
-		}
-		parseError, ok := errors.AsType[*envconfig.ParseError](err)
+// decode fills a Config. envconfig stops at the first value that it cannot read, so decode
+// tries each variable alone first, and leaves out those that it cannot read.
+func decode(values map[string]string) (cfg *Config, faults openid.Faults) {
+	cfg = &Config{set: make(map[string]bool)}
+	readable := make(map[string]string)
+	for _, v := range Variables() {
+		value, ok := values[v.Name]
 		if !ok {
-			return cfg, append(faults, fmt.Errorf("configuration: %w", err))
-		}
-		faults = append(faults, fmt.Errorf("%s: %q is not %s", parseError.KeyName, parseError.Value, kindOf(parseError.TypeName)))
-		os.Unsetenv(parseError.KeyName)
-	}
-}
-
-func kindOf(typeName string) string {
-	switch strings.TrimPrefix(typeName, "*") {
-	case "int":
-		return "a number, such as 3000"
-	case "time.Duration":
-		return "a duration, such as 30m, 24h or 90s"
-	default:
-		return "a value that fits"
-	}
-}
-
-// variableNames returns the variables of Config in order.
-func variableNames() []string {
-	var names []string
-	for field := range reflect.TypeFor[Config]().Fields() {
-		if name := field.Tag.Get("envconfig"); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// unknown reports variables that look like misspellings of the program's own. A product may
-// have AUTH0_ variables of its own, so the prefix alone is no fault.
-func unknown(variables map[string]string) []error {
-	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
-	known := variableNames()
-	var faults []error
-	for name := range variables {
-		if slices.Contains(known, name) {
 			continue
 		}
-		if i := slices.IndexFunc(known, func(k string) bool { return len(k) > 8 && closeTo(plain(name), plain(k)) }); i >= 0 {
-			faults = append(faults, fmt.Errorf("%s: there is no such variable; is %s meant?", name, known[i]))
+		cfg.set[v.Name] = true
+		one := map[string]string{v.Name: value}
+		if err := process(new(Config), one); err != nil {
+			faults.Add(v.Name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
+			continue
+		}
+		maps.Copy(readable, one)
+	}
+	if err := process(cfg, readable); err != nil {
+		panic("app: the tags of Config: " + err.Error())
+	}
+	return cfg, faults
+}
+
+func process(cfg *Config, values map[string]string) error {
+	return envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: cfg, Lookuper: envconfig.MapLookuper(values)})
+}
+
+// form describes what the value of a variable looks like. Any text is a string.
+func form(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[int]():
+		return "a number, such as 3000"
+	case reflect.TypeFor[slog.Level]():
+		return "debug, info, warn or error"
+	default:
+		return "a duration, such as 30m, 24h or 90s"
+	}
+}
+
+// addUnknown adds the variables that look like misspellings of the program's own. A product may
+// have AUTH0_ variables of its own, so the prefix alone is no fault.
+func addUnknown(f *openid.Faults, values map[string]string) {
+	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
+	known := Variables()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if slices.ContainsFunc(known, func(v Variable) bool { return v.Name == name }) {
+			continue
+		}
+		if i := slices.IndexFunc(known, func(v Variable) bool { return len(v.Name) > 8 && closeTo(plain(name), plain(v.Name)) }); i >= 0 {
+			f.Add(name, "there is no such variable", "did you mean "+known[i].Name+"?")
 		}
 	}
-	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return faults
 }
 
 // closeTo reports whether two names differ by at most one letter: added, removed, replaced,

@@ -13,10 +13,9 @@ import (
 // Most tests are outside of this package, because their harness imports it. They need these
 // internals.
 var (
-	Commit        = commit
-	Good          = good
-	NewLogger     = newLogger
-	VariableNames = variableNames
+	Commit    = commit
+	Good      = good
+	NewLogger = newLogger
 )
 
 const MaxLogged = maxLogged
@@ -24,6 +23,13 @@ const MaxLogged = maxLogged
 func CommandNames() (names []string) {
 	for _, c := range commands() {
 		names = append(names, c.name)
+	}
+	return names
+}
+
+func VariableNames() (names []string) {
+	for _, v := range Variables() {
+		names = append(names, v.Name)
 	}
 	return names
 }

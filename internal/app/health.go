@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 )
@@ -42,20 +40,17 @@ func health(ctx context.Context, c invocation) error {
 func (c *Config) askApp(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	transport, err := c.appTransport()
-	if err != nil {
-		return "", err
-	}
+	transport := c.appTransport()
 	defer transport.CloseIdleConnections()
 	scheme := "http"
-	if c.TLSCertFile != "" {
+	if c.parsedCertificate != nil {
 		scheme = "https"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.appAddress()+path, nil)
 	if err != nil {
 		return "", fmt.Errorf("health: %w", err)
 	}
-	resp, err := transport.RoundTrip(req) // no redirect is followed, no proxy is asked
+	resp, err := transport.RoundTrip(req) // follows no redirect, and uses no proxy
 	if err != nil {
 		return "", fmt.Errorf("nothing answers at %s: %w", c.appAddress(), err)
 	}
@@ -81,20 +76,14 @@ func (c *Config) appAddress() string {
 
 // appTransport trusts the app's own certificate, besides the authorities that this machine
 // trusts, for the host name of the base URL.
-func (c *Config) appTransport() (*http.Transport, error) {
-	if c.TLSCertFile == "" {
-		return &http.Transport{}, nil
+func (c *Config) appTransport() *http.Transport {
+	if c.parsedCertificate == nil {
+		return new(http.Transport)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	own, err := os.ReadFile(c.TLSCertFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: TLS_CERT_FILE: %w", ErrConfiguration, err)
-	}
-	if !roots.AppendCertsFromPEM(own) {
-		return nil, fmt.Errorf("%w: TLS_CERT_FILE: %w", ErrConfiguration, errors.New("holds no certificate"))
-	}
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.BaseURL(c.Port).Hostname()}}, nil
+	roots.AddCert(c.parsedCertificate)
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.BaseURL(c.Port).Hostname()}}
 }

@@ -22,7 +22,7 @@ const maxLogged = 4 << 10
 // newLogger logs to the program's output: as text if a person reads it, else as JSON in
 // UTC.
 func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.logLevel(), ReplaceAttr: tidy}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: tidy}
 	var handler slog.Handler = slog.NewJSONHandler(stdout, options)
 	if cfg.readable(stdout) {
 		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {

@@ -3,7 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -46,13 +45,13 @@ func bad(verdict doctor.Verdict, side doctor.Side, found, remedy string) doctor.
 	return doctor.Finding{Verdict: verdict, Side: side, Found: found, Remedy: remedy}
 }
 
-// checkSecretKey examines the stored key, and creates none. Validation has already checked
-// a configured key.
+// checkSecretKey examines the stored key, and creates none. LoadConfig has already checked a
+// configured key.
 func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 	if secrets := c.secrets(); len(secrets) > 0 {
 		return good("APP_SECRET_KEY: %d of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
 	}
-	path := filepath.Join(c.DataDir, secretFile)
+	path := c.secretPath()
 	_, err := readSecret(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -70,7 +69,7 @@ func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 type listenAddress struct{ address, host, port string }
 
 func (c *Config) listenAddresses() []listenAddress {
-	list := []listenAddress{{net.JoinHostPort(c.listenHost(), strconv.Itoa(c.Port)), "LISTEN_ADDR", "PORT"}}
+	list := []listenAddress{{c.listenAddr(), "LISTEN_ADDR", "PORT"}}
 	if c.OpsAddr != "" {
 		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR"})
 	}
@@ -112,29 +111,24 @@ func (c *Config) checkPort(ctx context.Context) doctor.Finding {
 func (c *Config) checkHTTPS(context.Context) doctor.Finding {
 	base := c.BaseURL(c.Port)
 	switch {
-	case c.TLSCertFile != "":
-		return c.checkCertificate(base.Hostname())
+	case c.parsedCertificate != nil:
+		return checkCertificate(c.parsedCertificate, base.Hostname())
 	case base.Scheme == "https":
 		return good("a proxy in front of the app has to serve %s", base)
 	}
 	return good("plain http, on this machine only: %s", base)
 }
 
-func (c *Config) checkCertificate(host string) doctor.Finding {
-	pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
-	if err != nil {
-		return bad(doctor.Failed, doctor.Configuration, "TLS_CERT_FILE and TLS_KEY_FILE are no certificate and its key",
-			"name PEM files: the certificate with those that it rests on, and its own private key")
-	}
-	leaf, until := pair.Leaf, pair.Leaf.NotAfter.Format(time.DateOnly)
-	now := time.Now()
+func checkCertificate(leaf *x509.Certificate, host string) doctor.Finding {
+	const remedy = "renew it; the app notices its new files by itself"
+	until, now := leaf.NotAfter.Format(time.DateOnly), time.Now()
 	switch {
 	case leaf.VerifyHostname(host) != nil:
 		return bad(doctor.Failed, doctor.Configuration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-		return bad(doctor.Failed, doctor.Configuration, "the certificate has expired, or is not valid yet (until "+until+")", "renew it; the app reads its files anew by itself")
+		return bad(doctor.Failed, doctor.Configuration, "the certificate has expired, or is not valid yet (until "+until+")", remedy)
 	case leaf.NotAfter.Sub(now) < expirySoon:
-		return bad(doctor.Warning, doctor.Configuration, "the certificate expires on "+until, "renew it; the app reads its files anew by itself")
+		return bad(doctor.Warning, doctor.Configuration, "the certificate expires on "+until, remedy)
 	}
 	return good("the app serves it, with a certificate for %s until %s", host, until)
 }
@@ -145,7 +139,7 @@ func (c *Config) checkProxies(context.Context) doctor.Finding {
 	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
 	case everybody:
-		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts everybody: whoever connects can say who they are in X-Forwarded-For",
+		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts everybody: any client can claim any address in X-Forwarded-For",
 			"name the networks of the proxies alone")
 	case len(c.TrustedProxies) > 0:
 		return good("X-Forwarded-For counts from %s", strings.Join(c.TrustedProxies, ", "))
@@ -177,14 +171,16 @@ func (c *Config) checkStore(ctx context.Context) doctor.Finding {
 	}
 	path := filepath.Join(c.DataDir, "sessions.db")
 	found, err := boltstore.Check(ctx, path)
+	fault, ok := errors.AsType[*boltstore.Error](err)
 	switch {
 	case errors.Is(err, boltstore.ErrHeld):
 		return good("%s is in use, as it is while the app runs", path)
+	case ok:
+		return bad(doctor.Failed, doctor.Machine, fault.Problem, fault.Remedy)
 	case errors.Is(err, fs.ErrPermission):
-		return bad(doctor.Failed, doctor.Machine, "this user may not use "+path, "give DATA_DIR and what is in it to the user that the app runs as, or name another directory")
+		return bad(doctor.Failed, doctor.Machine, "this user may not use "+path, "give DATA_DIR and its files to the user that the app runs as, or name another directory")
 	case err != nil:
-		found, remedy, _ := strings.Cut(strings.TrimPrefix(err.Error(), "boltstore: "), ": ")
-		return bad(doctor.Failed, doctor.Machine, found, remedy)
+		return bad(doctor.Failed, doctor.Machine, err.Error(), "remove the cause, or name another directory in DATA_DIR")
 	case !found:
 		return good("%s can be made", path)
 	}

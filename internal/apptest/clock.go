@@ -36,6 +36,9 @@ func (c *Clock) Move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// Settings are the settings of packages openid and authn, which [AssembleWith] can change.
+type Settings = app.Settings
+
 // Assemble serves the app beside a scripted provider, with one clock for both. Sessions are
 // in memory, and nothing runs in the background.
 func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {

@@ -14,7 +14,7 @@ import (
 // Status answers with a status and an empty JSON object.
 func Status(status int) http.HandlerFunc { return Body(status, "application/json", "{}") }
 
-// Body answers with a body as it is.
+// Body answers with the given body, unchanged.
 func Body(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -23,7 +23,7 @@ func Body(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// JSON answers with a document.
+// JSON answers with a document encoded as JSON.
 func JSON(status int, document any) http.HandlerFunc {
 	return Body(status, "application/json", string(marshal(document)))
 }
@@ -36,7 +36,7 @@ func Redirect(status int, location string) http.HandlerFunc {
 	}
 }
 
-// Reset breaks the connection instead of answering.
+// Reset closes the connection instead of answering.
 func Reset(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -51,7 +51,7 @@ func Reset(w http.ResponseWriter, _ *http.Request) {
 // Hang does not answer until the client gives up.
 func Hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// After answers once a channel is closed, unless the client gives up before.
+// After answers when the channel released is closed, unless the client gives up first.
 func After(released <-chan struct{}, answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -62,8 +62,8 @@ func After(released <-chan struct{}, answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Barrier stands behind an endpoint's work: what was asked is done, but the answer is held
-// back until Open.
+// Barrier holds back the answers of an endpoint. The endpoint has already processed the
+// requests.
 type Barrier struct {
 	// Reached is closed when the first answer is held back.
 	Reached chan struct{}
@@ -71,10 +71,10 @@ type Barrier struct {
 	first   sync.Once
 }
 
-// Open lets all answers go.
+// Open releases all answers.
 func (b *Barrier) Open() { close(b.opened) }
 
-// Hold puts a barrier behind an answer; the client may give up before it is opened.
+// Hold puts a barrier behind an answer. The client may give up before the barrier opens.
 func Hold(answer http.HandlerFunc) (http.HandlerFunc, *Barrier) {
 	b := &Barrier{Reached: make(chan struct{}), opened: make(chan struct{})}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +92,7 @@ func Hold(answer http.HandlerFunc) (http.HandlerFunc, *Barrier) {
 	}, b
 }
 
-// InTurn gives one answer after the other, and the last one for ever.
+// InTurn gives one answer after the other, and repeats the last one.
 func InTurn(answers ...http.HandlerFunc) http.HandlerFunc {
 	var mu sync.Mutex
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -106,8 +106,7 @@ func InTurn(answers ...http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Stall sends the beginning of a JSON document and then nothing until the client
-// gives up.
+// Stall sends the beginning of a JSON document, then nothing until the client gives up.
 func Stall(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"issuer":`)
@@ -115,7 +114,7 @@ func Stall(w http.ResponseWriter, r *http.Request) {
 	Hang(w, r)
 }
 
-// Cut sends less than it announced.
+// Cut sends fewer bytes than its Content-Length.
 func Cut(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", "1000")
@@ -134,7 +133,7 @@ func Endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// GzipBomb sends a few kilobytes that unpack to so many megabytes of JSON.
+// GzipBomb sends a few kilobytes that decompress to the given number of megabytes of JSON.
 func GzipBomb(megabytes int) http.HandlerFunc {
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
@@ -143,7 +142,7 @@ func GzipBomb(megabytes int) http.HandlerFunc {
 		_, _ = zip.Write(bytes.Repeat([]byte("x"), 1<<20))
 	}
 	_, _ = io.WriteString(zip, `"}`)
-	_ = zip.Close() // nothing of this can fail: it writes to memory
+	_ = zip.Close() // cannot fail: it writes to memory
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		Body(http.StatusOK, "application/json", packed.String())(w, r)

@@ -12,13 +12,13 @@ import (
 
 const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	// maxAssertionLifetime is how long an assertion may be valid: it is made for one
+	// maxAssertionLifetime is how long an assertion may be valid. It is made for a single
 	// request.
 	maxAssertionLifetime = 5 * time.Minute
 )
 
-// assertionClaims are those of a client assertion (OpenID Connect Core 1.0 section 9).
-// An audience that is a list does not fit: it names whoever else may use the assertion.
+// assertionClaims are the claims of a client assertion (OpenID Connect Core 1.0 section 9).
+// The audience cannot be a list, which would allow other parties to use the assertion.
 type assertionClaims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -28,15 +28,15 @@ type assertionClaims struct {
 	Expires  int64  `json:"exp"`
 }
 
-// verifyAssertion checks that a request is the client's by its assertion, and by that
-// alone (RFC 7523 section 3, OpenID Connect Core 1.0 section 9).
+// verifyAssertion checks that the client authenticates with a valid assertion, and with
+// nothing else (RFC 7523 section 3, OpenID Connect Core 1.0 section 9).
 func (p *Provider) verifyAssertion(r *http.Request, key Key) error {
 	form := r.PostForm
 	if r.Header.Get("Authorization") != "" || form.Has("client_secret") {
-		return errors.New("authenticated in two ways")
+		return errors.New("more than one authentication method")
 	}
 	if len(form["client_assertion"]) != 1 || form.Get("client_assertion_type") != assertionType {
-		return errors.New("no assertion, or of another type")
+		return errors.New("the assertion is missing or has the wrong type")
 	}
 	if form.Has("client_id") && form.Get("client_id") != p.ClientID {
 		return errors.New("client_id is another client's")
@@ -59,14 +59,14 @@ func (p *Provider) verifyAssertion(r *http.Request, key Key) error {
 	case c.IssuedAt == 0 || issued.After(now):
 		return errors.New("iat is missing or in the future")
 	case !expires.After(now) || expires.Sub(now) > maxAssertionLifetime:
-		return errors.New("exp has passed, or is far away")
+		return errors.New("exp has passed or is too far in the future")
 	case c.ID == "":
-		return errors.New("no jti")
+		return errors.New("jti is missing")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.assertions[c.ID] {
-		return errors.New("the jti was used before")
+		return errors.New("the jti was already used")
 	}
 	p.assertions[c.ID] = true
 	return nil
@@ -95,10 +95,10 @@ func (k Key) open(compact string) ([]byte, error) {
 		return nil, fmt.Errorf("the header: %w", err)
 	}
 	if header.Algorithm != k.Algorithm || header.ID != k.ID {
-		return nil, errors.New("alg or kid is not the key's")
+		return nil, errors.New("alg or kid differs from the key's")
 	}
 	if !k.verify([]byte(encoded[0]+"."+encoded[1]), parts[2]) {
-		return nil, errors.New("the signature is not the key's")
+		return nil, errors.New("the signature does not match the key")
 	}
 	return parts[1], nil
 }

@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestClientAssertion signs assertions as a client with a key does, and in every way
-// that a provider must not take.
+// TestClientAssertion sends assertions as a client with a key does, and in every way that a
+// provider must refuse.
 func TestClientAssertion(t *testing.T) {
 	t.Parallel()
 	key := scriptedop.NewKey("client-key", "PS256")
@@ -54,19 +54,19 @@ func TestClientAssertion(t *testing.T) {
 		change func(assertion *scriptedop.JWT, form url.Values)
 		want   int
 	}{
-		"as it should be":          {func(*scriptedop.JWT, url.Values) {}, 200},
+		"valid":                    {func(*scriptedop.JWT, url.Values) {}, 200},
 		"without a client_id":      {func(_ *scriptedop.JWT, form url.Values) { form.Del("client_id") }, 200},
 		"another key":              {signed(scriptedop.NewKey(key.ID, key.Algorithm)), 401},
 		"another algorithm":        {signed(otherAlgorithm), 401},
 		"another kid":              {signed(otherID), 401},
 		"no signature":             {signed(scriptedop.Key{ID: key.ID, Algorithm: key.Algorithm}), 401},
-		"no token":                 {func(a *scriptedop.JWT, _ url.Values) { a.Raw = "x" }, 401},
-		"no JSON":                  {func(a *scriptedop.JWT, _ url.Values) { a.Payload = []byte("x") }, 401},
+		"not a token":              {func(a *scriptedop.JWT, _ url.Values) { a.Raw = "x" }, 401},
+		"not JSON":                 {func(a *scriptedop.JWT, _ url.Values) { a.Payload = []byte("x") }, 401},
 		"another issuer":           {claim("iss", "x"), 401},
 		"another subject":          {claim("sub", "x"), 401},
 		"for the token endpoint":   {claim("aud", op.URL(scriptedop.Token)), 401},
-		"for several":              {claim("aud", []string{op.Issuer}), 401},
-		"for nobody":               {claim("aud", nil), 401},
+		"several audiences":        {claim("aud", []string{op.Issuer}), 401},
+		"no audience":              {claim("aud", nil), 401},
 		"without a jti":            {claim("jti", nil), 401},
 		"without iat":              {claim("iat", nil), 401},
 		"from the future":          {claim("iat", now.Add(time.Minute).Unix()), 401},
@@ -83,14 +83,14 @@ func TestClientAssertion(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := answer("jti of "+name, tt.change); got != tt.want {
-				t.Errorf("answered %d, want %d", got, tt.want)
+				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
 	}
-	t.Run("a jti that was used", func(t *testing.T) {
+	t.Run("a jti used twice", func(t *testing.T) {
 		nothing := func(*scriptedop.JWT, url.Values) {}
 		if first, second := answer("twice", nothing), answer("twice", nothing); first != 200 || second != 401 {
-			t.Errorf("answered %d and %d", first, second)
+			t.Errorf("got %d and %d", first, second)
 		}
 	})
 }

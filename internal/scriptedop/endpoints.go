@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Correct returns the answer that an endpoint gives by itself, for answers that only
-// delay it, or give it now and then.
+// Correct returns the endpoint's own answer, for a test that only delays it or gives it
+// some of the time.
 func (p *Provider) Correct(e Endpoint) http.HandlerFunc {
 	documents := map[Endpoint]func(*http.Request) (map[string]any, *fault){
 		Discovery: p.discovery, JWKS: p.jwks, Token: p.token, UserInfo: p.userInfo, PAR: p.push, Revoke: p.revoke,
@@ -52,7 +52,7 @@ func (p *Provider) edit(e Endpoint, document map[string]any) {
 	}
 }
 
-// discovery is OpenID Connect Discovery 1.0 section 4.
+// discovery serves the metadata (OpenID Connect Discovery 1.0 section 4).
 func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 	p.mu.Lock()
 	algorithms := make([]string, len(p.keys))
@@ -94,8 +94,8 @@ func (p *Provider) jwks(*http.Request) (map[string]any, *fault) {
 	return map[string]any{"keys": keys}, nil
 }
 
-// authorize signs the person in and sends the browser back at once (OpenID Connect
-// Core 1.0 section 3.1.2.5).
+// authorize signs the person in and redirects the browser to the client immediately (OpenID
+// Connect Core 1.0 section 3.1.2.5).
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	request := r.Form
 	if uri := request.Get("request_uri"); uri != "" {
@@ -106,7 +106,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	target, err := url.Parse(request.Get("redirect_uri"))
 	if err != nil || !target.IsAbs() || request.Get("client_id") != p.ClientID || request.Get("response_type") != "code" {
-		http.Error(w, "not an authorization request of the client's", http.StatusBadRequest)
+		http.Error(w, "not an authorization request from the client", http.StatusBadRequest)
 		return
 	}
 	response := map[string]any{"code": p.grant(request), "iss": p.Issuer}
@@ -142,7 +142,7 @@ func writeForm(w http.ResponseWriter, action string, parameters url.Values) {
 	Body(http.StatusOK, "text/html; charset=utf-8", page.String())(w, nil)
 }
 
-// push takes an authorization request from the client itself (RFC 9126 section 2).
+// push accepts an authorization request from the client itself (RFC 9126 section 2).
 func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
@@ -154,7 +154,8 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 	return map[string]any{"request_uri": uri, "expires_in": 60}, nil
 }
 
-// userInfo is OpenID Connect Core 1.0 section 5.3.
+// userInfo serves the claims of the access token's person (OpenID Connect Core 1.0 section
+// 5.3).
 func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
 	access, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	p.mu.Lock()
@@ -169,14 +170,14 @@ func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
 	}, nil
 }
 
-// RevokeAccessTokens makes the provider refuse every access token issued so far.
+// RevokeAccessTokens makes the provider refuse all access tokens issued so far.
 func (p *Provider) RevokeAccessTokens() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.access)
 }
 
-// revoke is RFC 7009.
+// revoke serves the revocation endpoint (RFC 7009).
 func (p *Provider) revoke(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
@@ -191,7 +192,7 @@ func (p *Provider) revoke(r *http.Request) (map[string]any, *fault) {
 	return map[string]any{}, nil
 }
 
-// endSession is OpenID Connect RP-Initiated Logout 1.0.
+// endSession serves the logout endpoint (OpenID Connect RP-Initiated Logout 1.0).
 func (p *Provider) endSession(w http.ResponseWriter, r *http.Request) {
 	target, err := url.Parse(r.Form.Get("post_logout_redirect_uri"))
 	if err != nil || !target.IsAbs() {

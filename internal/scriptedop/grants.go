@@ -23,13 +23,13 @@ type grant struct {
 	subject  string
 	sid      string
 	authTime time.Time
-	// used says when the codes and refresh tokens were redeemed. Redeeming one of them
-	// again revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
+	// used has the time when each code or refresh token was redeemed. Redeeming one again
+	// revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
 	used    map[string]time.Time
 	revoked bool
 }
 
-// fault is an error response of OAuth's (RFC 6749 section 5.2).
+// fault is an OAuth error response (RFC 6749 section 5.2).
 type fault struct {
 	status int
 	code   string
@@ -48,14 +48,14 @@ func (p *Provider) grant(request url.Values) string {
 	return code
 }
 
-// issue makes a value that only the client may know.
+// issue makes a secret value.
 func (p *Provider) issue(kind string) string {
 	value := kind + "-" + rand.Text()
 	p.secret(value)
 	return value
 }
 
-// token is OpenID Connect Core 1.0 sections 3.1.3 and 12.
+// token serves the token endpoint (OpenID Connect Core 1.0 sections 3.1.3 and 12).
 func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
@@ -79,8 +79,8 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 	}
 }
 
-// redeem returns the grant that a code or a refresh token is of: once, and for as long
-// after that as the overlap lasts.
+// redeem returns the grant that a code or refresh token belongs to. A value can be redeemed
+// once, and again until the overlap has passed.
 func (p *Provider) redeem(issued map[string]*grant, value string, overlap time.Duration) *grant {
 	now := p.now()
 	p.mu.Lock()
@@ -100,7 +100,7 @@ func (p *Provider) redeem(issued map[string]*grant, value string, overlap time.D
 	return g
 }
 
-// proves reports whether a verifier is that of the challenge (RFC 7636 section 4.6).
+// proves reports whether the verifier matches the challenge (RFC 7636 section 4.6).
 func proves(verifier, challenge string) bool {
 	if challenge == "" {
 		return verifier == ""
@@ -129,9 +129,8 @@ func (p *Provider) tokens(g *grant, nonce string) map[string]any {
 	return response
 }
 
-// authenticate checks who the client is: by its assertion if it has a key, else by its
-// secret, which may come in the header or in the body and in no two places (RFC 6749
-// section 2.3).
+// authenticate checks the client's credentials: its assertion if it has a key, otherwise
+// its secret, in the header or the body but not in both (RFC 6749 section 2.3).
 func (p *Provider) authenticate(r *http.Request) *fault {
 	invalid := &fault{http.StatusUnauthorized, "invalid_client"}
 	p.mu.Lock()

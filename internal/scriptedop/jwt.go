@@ -6,16 +6,16 @@ import (
 	"maps"
 )
 
-// JWT is a token before it is signed. Nothing in it has to make sense.
+// JWT is an unsigned token. Its content need not be valid.
 type JWT struct {
-	// Key signs.
+	// Key signs the token.
 	Key Key
-	// Header is added to the alg and the kid of the key, and overrides them.
+	// Header is added to the key's alg and kid, and overrides them.
 	Header map[string]any
 	Claims map[string]any
-	// Payload, if it is not nil, is signed in place of Claims, byte for byte.
+	// Payload, if not nil, is signed byte for byte instead of Claims.
 	Payload []byte
-	// Raw, if it is not empty, is the whole token.
+	// Raw, if not empty, is the whole token.
 	Raw string
 }
 
@@ -37,7 +37,7 @@ func (t *JWT) Compact() string {
 	return input + "." + encode(t.Key.sign([]byte(input)))
 }
 
-// AtHash returns the at_hash of an access token beside this token (OpenID Connect Core
+// AtHash returns the at_hash of an access token issued with this token (OpenID Connect Core
 // 1.0 section 3.1.3.6).
 func (t *JWT) AtHash(accessToken string) string {
 	h := t.Key.hash().New()
@@ -54,8 +54,8 @@ func marshal(v any) []byte {
 	return b
 }
 
-// idToken issues the ID token of a grant (OpenID Connect Core 1.0 section 2), as
-// EditIDToken wants it.
+// idToken issues the ID token of a grant (OpenID Connect Core 1.0 section 2), changed by
+// EditIDToken.
 func (p *Provider) idToken(g *grant, nonce, access string) string {
 	now := p.now()
 	p.mu.Lock()
@@ -78,7 +78,7 @@ func (p *Provider) idToken(g *grant, nonce, access string) string {
 }
 
 // LogoutToken returns a logout token for the last sign-in (OpenID Connect Back-Channel
-// Logout 1.0 section 2.4), for the caller to change, sign with Compact, and send.
+// Logout 1.0 section 2.4). The caller may change it, then calls Compact and sends it.
 func (p *Provider) LogoutToken() *JWT {
 	now := p.now()
 	p.mu.Lock()
@@ -94,8 +94,8 @@ func (p *Provider) LogoutToken() *JWT {
 	return t
 }
 
-// AccessToken returns an access token for an API (RFC 9068 section 2) of whoever signs in
-// now, for the caller to change, sign with Compact, and send.
+// AccessToken returns an access token for an API (RFC 9068 section 2), for the person that
+// signs in now. The caller may change it, then calls Compact and sends it.
 func (p *Provider) AccessToken(audience string) *JWT {
 	now := p.now()
 	p.mu.Lock()
@@ -106,8 +106,8 @@ func (p *Provider) AccessToken(audience string) *JWT {
 	}}
 }
 
-// SignedUserInfo returns what userinfo says of the last sign-in as a JWT (OpenID Connect
-// Core 1.0 section 5.3.2), for the caller to change, sign with Compact, and answer.
+// SignedUserInfo returns the userinfo of the last sign-in as a JWT (OpenID Connect Core 1.0
+// section 5.3.2). The caller may change it, then calls Compact and serves it.
 func (p *Provider) SignedUserInfo() *JWT {
 	p.mu.Lock()
 	defer p.mu.Unlock()

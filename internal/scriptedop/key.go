@@ -12,19 +12,19 @@ import (
 	"fmt"
 	"math/big"
 
-	_ "crypto/sha256" // the hashes that a JWT may be signed with
+	_ "crypto/sha256" // hash functions for signatures
 	_ "crypto/sha512"
 )
 
-// Key is a key of the provider's.
+// Key is a signing key.
 type Key struct {
-	// ID is the kid. With "" neither the key nor what it signs names one.
+	// ID is the kid. If it is empty, neither the key nor its signatures have one.
 	ID string
-	// Algorithm is what it signs with: RS256 to RS512, PS256 to PS512, ES256 to
-	// ES512, EdDSA; and what nobody should accept: HS256 to HS512, none.
+	// Algorithm is the signature algorithm: RS256 to RS512, PS256 to PS512, ES256 to ES512,
+	// EdDSA, or one that no relying party should accept: HS256 to HS512, none.
 	Algorithm string
-	// Private is an *rsa.PrivateKey, an *ecdsa.PrivateKey, an ed25519.PrivateKey or,
-	// for HMAC, a []byte. With none there is nothing to sign with.
+	// Private is an *rsa.PrivateKey, an *ecdsa.PrivateKey, an ed25519.PrivateKey, or a
+	// []byte for HMAC. If it is nil, signatures are empty.
 	Private any
 }
 
@@ -50,8 +50,8 @@ func NewKey(id, algorithm string) Key {
 	return Key{ID: id, Algorithm: algorithm, Private: private}
 }
 
-// JWK returns the public half as it is published (RFC 7517, RFC 7518 section 6, RFC
-// 8037 section 2), for the caller to change.
+// JWK returns the public key in its published form (RFC 7517, RFC 7518 section 6, RFC 8037
+// section 2). The caller may change it.
 func (k Key) JWK() map[string]any {
 	jwk := map[string]any{"use": "sig"}
 	if k.ID != "" {
@@ -76,7 +76,7 @@ func (k Key) JWK() map[string]any {
 	return jwk
 }
 
-// hash is the algorithm's hash function, which is at_hash's too.
+// hash is the hash function of the algorithm and of at_hash.
 func (k Key) hash() crypto.Hash {
 	switch {
 	case k.Algorithm == "EdDSA", k.Algorithm[max(0, len(k.Algorithm)-3):] == "512":
@@ -88,7 +88,7 @@ func (k Key) hash() crypto.Hash {
 	}
 }
 
-// sign is RFC 7518 section 3 and RFC 8037 section 3.1.
+// sign signs input (RFC 7518 section 3, RFC 8037 section 3.1).
 func (k Key) sign(input []byte) []byte {
 	h := k.hash().New()
 	h.Write(input)
@@ -120,7 +120,7 @@ func (k Key) sign(input []byte) []byte {
 	return signature
 }
 
-// verify says whether a signature is the key's.
+// verify reports whether the key made the signature.
 func (k Key) verify(input, signature []byte) bool {
 	h := k.hash().New()
 	h.Write(input)
@@ -146,7 +146,7 @@ func (k Key) verify(input, signature []byte) bool {
 	}
 }
 
-// signECDSA returns r and s, each of the curve's length (RFC 7518 section 3.4).
+// signECDSA returns r and s, each padded to the length of the curve (RFC 7518 section 3.4).
 func signECDSA(private *ecdsa.PrivateKey, digest []byte) ([]byte, error) {
 	r, s, err := ecdsa.Sign(rand.Reader, private, digest)
 	if err != nil {

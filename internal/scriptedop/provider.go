@@ -1,13 +1,14 @@
-// Package scriptedop is an OpenID provider for tests, on a loopback port. Left alone
-// it behaves as the standards ask and signs everybody in at once, without a page.
-// A test makes it misbehave:
+// Package scriptedop is an OpenID provider for tests, on a loopback port. By default it
+// follows the standards, and signs everyone in immediately, without a page. A test makes it
+// misbehave:
 //
 //   - Edit changes the document with which an endpoint answers,
 //   - EditIDToken changes the ID token before, or after, it is signed,
 //   - Answer replaces an endpoint's answer altogether,
 //   - SetKeys and SignWith say which keys are published and which one signs.
 //
-// Calls and Last tell what a relying party asked, and Secrets what it must not show.
+// Calls and Last report what a relying party requested, and Secrets what it must not
+// reveal.
 package scriptedop
 
 import (
@@ -25,7 +26,7 @@ import (
 	"time"
 )
 
-// Endpoint is one of the provider's, named by its path below the issuer.
+// Endpoint is one of the provider's endpoints, named by its path below the issuer.
 type Endpoint string
 
 // The endpoints.
@@ -38,46 +39,47 @@ const (
 	PAR        Endpoint = "/par"
 	Revoke     Endpoint = "/revoke"
 	EndSession Endpoint = "/end_session"
-	// Other is every path that the discovery document does not name. It answers 404,
-	// and a relying party has no reason to ask it.
+	// Other stands for every path that the discovery document does not name. It answers
+	// 404, and a relying party has no reason to request it.
 	Other Endpoint = ""
 )
 
-// Config is what a provider is made from. The zero Config works.
+// Config configures a provider. The zero Config works.
 type Config struct {
-	// Path is what follows the host in the issuer: "", "/", "/tenant", "/tenant/".
+	// Path follows the host in the issuer: "", "/", "/tenant", "/tenant/".
 	Path string
-	// ClientID and ClientSecret are the one client's: "client" and "secret of the
-	// client" if they are empty.
+	// ClientID and ClientSecret belong to the only client. They default to "client" and
+	// "secret of the client".
 	ClientID, ClientSecret string
-	// ClientKey, if it has a private half, is the client's: the provider then takes
-	// assertions that it signed, and no secret.
+	// ClientKey, if it has a private half, belongs to the client. The provider then accepts
+	// assertions signed with it, and no secret.
 	ClientKey Key
-	// Keys are published, and the first signs: a new one for RS256 if there are none.
+	// Keys are published, and the first one signs. If there are none, New makes an RS256
+	// key.
 	Keys []Key
-	// Overlap is for how long a refresh token that has been redeemed may be redeemed
-	// again: not at all if zero.
+	// Overlap is how long a redeemed refresh token can be redeemed again.
 	Overlap time.Duration
-	// TLS serves https, with a certificate that nobody else trusts.
+	// TLS serves https, with a certificate that only the test trusts.
 	TLS bool
-	// Name is the host in the issuer, for who can resolve it: the loopback address if empty.
+	// Name is the host in the issuer, for clients that can resolve it. It defaults to the
+	// loopback address.
 	Name string
-	// Now is the provider's clock: time.Now if nil.
+	// Now is the provider's clock. It defaults to time.Now.
 	Now func() time.Time
 }
 
-// Provider is a running provider. All its methods may be called at any time, also
-// while it answers.
+// Provider is a running provider. All its methods are safe for concurrent use, even while
+// it answers.
 type Provider struct {
-	// Issuer is the issuer identifier, and Server what answers below it.
+	// Issuer is the issuer identifier, and Server serves what is below it.
 	Issuer string
 	Server *httptest.Server
-	// ClientID and ClientSecret are the one client's.
+	// ClientID and ClientSecret belong to the only client.
 	ClientID, ClientSecret string
 
 	now     func() time.Time
 	overlap time.Duration
-	base    string // the issuer without a slash at its end
+	base    string // the issuer without a trailing slash
 
 	mu          sync.Mutex
 	keys        []Key
@@ -90,7 +92,7 @@ type Provider struct {
 	calls       map[Endpoint]int
 	requests    map[Endpoint]Request
 	secrets     map[string]bool
-	assertions  map[string]bool // the jti of each that was accepted
+	assertions  map[string]bool // by the jti of those that were accepted
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -134,8 +136,9 @@ func New(t testing.TB, cfg Config) *Provider {
 	p.secret(p.ClientSecret)
 
 	p.Server = httptest.NewUnstartedServer(p)
-	p.Server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that it disappoints
-	// Before it serves: another process may still be asking for whoever had this port.
+	p.Server.Config.ErrorLog = log.New(io.Discard, "", 0) // its clients often break connections
+	// Set the issuer before serving: another process may still call the port's previous
+	// owner.
 	scheme := "http://"
 	if cfg.TLS {
 		scheme = "https://"
@@ -158,52 +161,52 @@ func New(t testing.TB, cfg Config) *Provider {
 // URL returns the address of an endpoint.
 func (p *Provider) URL(e Endpoint) string { return p.base + string(e) }
 
-// Answer lets an endpoint answer otherwise; nil gives it back its own answer.
+// Answer replaces an endpoint's answer. A nil answer restores the endpoint's own.
 func (p *Provider) Answer(e Endpoint, answer http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers[e] = answer
 }
 
-// Edit lets change alter the documents with which an endpoint answers when it has
-// nothing to refuse: of Authorize the parameters of the authorization response, of
-// the others the JSON. nil leaves them alone again.
+// Edit lets change alter an endpoint's successful answers. The document is the parameters
+// of the authorization response for Authorize, and the JSON for all others. A nil change
+// restores the endpoint's own answers.
 func (p *Provider) Edit(e Endpoint, change func(document map[string]any)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.edits[e] = change
 }
 
-// EditIDToken lets change alter the ID tokens that are issued from now on; nil leaves
-// them alone again.
+// EditIDToken lets change alter the ID tokens issued from now on. A nil change restores
+// them.
 func (p *Provider) EditIDToken(change func(*JWT)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.editIDToken = change
 }
 
-// SetKeys publishes these keys and no others. The first of them signs.
+// SetKeys publishes exactly these keys. The first one signs.
 func (p *Provider) SetKeys(keys ...Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keys, p.signer = keys, keys[0]
 }
 
-// SignWith lets a key sign, whether it is published or not.
+// SignWith signs with a key, whether or not it is published.
 func (p *Provider) SignWith(key Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.signer = key
 }
 
-// SetClientKey makes a key the client's, as Config.ClientKey does.
+// SetClientKey sets the client's key, as Config.ClientKey does.
 func (p *Provider) SetClientKey(key Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clientKey = key
 }
 
-// SignInAs says who signs in from now on. The first to do so is "alice".
+// SignInAs sets who signs in from now on. It is "alice" at first.
 func (p *Provider) SignInAs(subject string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -224,8 +227,8 @@ func (p *Provider) Last(e Endpoint) Request {
 	return p.requests[e]
 }
 
-// Secrets returns what was issued or received so far and is nobody else's business:
-// the client secret, codes, states, nonces, verifiers, tokens.
+// Secrets returns the secret values issued or received so far: the client secret, codes,
+// states, nonces, verifiers and tokens.
 func (p *Provider) Secrets() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,7 +239,7 @@ func (p *Provider) Secrets() []string {
 	return list
 }
 
-// secret remembers what Secrets returns.
+// secret adds values to what Secrets returns.
 func (p *Provider) secret(values ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,7 +254,7 @@ func (p *Provider) secret(values ...string) {
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := p.endpoint(r)
 	w.Header().Set("Date", p.now().UTC().Format(http.TimeFormat))
-	// What cannot be parsed is for the endpoint to refuse.
+	// Each endpoint refuses what cannot be parsed.
 	_ = r.ParseForm()
 	p.secret(r.Form.Get("state"), r.Form.Get("nonce"), r.Form.Get("code_verifier"), r.Form.Get("client_assertion"))
 

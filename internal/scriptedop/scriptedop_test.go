@@ -16,7 +16,7 @@ import (
 
 const redirectURI = "http://127.0.0.1:1/callback"
 
-// ask sends a request without following redirects, and returns the JSON of the answer.
+// ask sends a request without following redirects, and returns the response and its JSON.
 func ask(t *testing.T, method, address string, form url.Values, header http.Header) (*http.Response, map[string]any) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))
@@ -41,7 +41,7 @@ func ask(t *testing.T, method, address string, form url.Values, header http.Head
 	return resp, document
 }
 
-// code signs somebody in and returns the code.
+// code signs someone in and returns the code.
 func code(t *testing.T, op *scriptedop.Provider, more url.Values) string {
 	t.Helper()
 	request := url.Values{
@@ -77,24 +77,24 @@ func TestTokenEndpointChecksWhatItShould(t *testing.T) {
 		change func(url.Values)
 		want   int
 	}{
-		"as it should be":     {func(url.Values) {}, 200},
-		"another verifier":    {func(v url.Values) { v.Set("code_verifier", "x") }, 400},
-		"no verifier":         {func(v url.Values) { v.Del("code_verifier") }, 400},
-		"another redirect":    {func(v url.Values) { v.Set("redirect_uri", redirectURI+"/") }, 400},
-		"another code":        {func(v url.Values) { v.Set("code", "x") }, 400},
-		"another grant type":  {func(v url.Values) { v.Set("grant_type", "password") }, 400},
-		"another secret":      {func(v url.Values) { v.Set("client_secret", "x") }, 401},
-		"another client":      {func(v url.Values) { v.Set("client_id", "x") }, 401},
-		"no refresh token":    {func(v url.Values) { v.Set("grant_type", "refresh_token") }, 400},
-		"no secret":           {func(v url.Values) { v.Del("client_secret") }, 401},
-		"an assertion for it": {func(v url.Values) { v.Del("client_secret"); v.Set("client_assertion", "x") }, 401},
-		"an assertion too":    {func(v url.Values) { v.Set("client_assertion", "x") }, 401},
+		"valid":                {func(url.Values) {}, 200},
+		"another verifier":     {func(v url.Values) { v.Set("code_verifier", "x") }, 400},
+		"no verifier":          {func(v url.Values) { v.Del("code_verifier") }, 400},
+		"another redirect":     {func(v url.Values) { v.Set("redirect_uri", redirectURI+"/") }, 400},
+		"another code":         {func(v url.Values) { v.Set("code", "x") }, 400},
+		"another grant type":   {func(v url.Values) { v.Set("grant_type", "password") }, 400},
+		"another secret":       {func(v url.Values) { v.Set("client_secret", "x") }, 401},
+		"another client":       {func(v url.Values) { v.Set("client_id", "x") }, 401},
+		"no refresh token":     {func(v url.Values) { v.Set("grant_type", "refresh_token") }, 400},
+		"no secret":            {func(v url.Values) { v.Del("client_secret") }, 401},
+		"an assertion instead": {func(v url.Values) { v.Del("client_secret"); v.Set("client_assertion", "x") }, 401},
+		"an assertion as well": {func(v url.Values) { v.Set("client_assertion", "x") }, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			form := tokenForm(op, code(t, op, nil))
 			tt.change(form)
 			if resp, _ := ask(t, http.MethodPost, op.URL(scriptedop.Token), form, nil); resp.StatusCode != tt.want {
-				t.Errorf("answered %d, want %d", resp.StatusCode, tt.want)
+				t.Errorf("got %d, want %d", resp.StatusCode, tt.want)
 			}
 		})
 	}
@@ -114,20 +114,20 @@ func TestWhatIsUsedTwiceRevokesTheGrant(t *testing.T) {
 	}
 	status, renewed := refresh(tokens["refresh_token"])
 	if status != http.StatusOK || renewed["refresh_token"] == tokens["refresh_token"] {
-		t.Fatalf("refreshing is answered %d, %v", status, renewed)
+		t.Fatalf("refresh: got %d, %v", status, renewed)
 	}
 	bearer := http.Header{"Authorization": {"Bearer " + renewed["access_token"].(string)}}
 	if resp, claims := ask(t, http.MethodGet, op.URL(scriptedop.UserInfo), nil, bearer); resp.StatusCode != 200 || claims["sub"] != "alice" {
-		t.Errorf("userinfo is answered %d, %v", resp.StatusCode, claims)
+		t.Errorf("userinfo: got %d, %v", resp.StatusCode, claims)
 	}
 	if status, _ := refresh(tokens["refresh_token"]); status != http.StatusBadRequest {
-		t.Errorf("the old refresh token is answered %d", status)
+		t.Errorf("the old refresh token: got %d", status)
 	}
 	if status, _ := refresh(renewed["refresh_token"]); status != http.StatusBadRequest {
-		t.Errorf("the new refresh token is answered %d after that", status)
+		t.Errorf("the new refresh token after that: got %d", status)
 	}
 	if resp, _ := ask(t, http.MethodGet, op.URL(scriptedop.UserInfo), nil, bearer); resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("userinfo is answered %d after that", resp.StatusCode)
+		t.Errorf("userinfo after that: got %d", resp.StatusCode)
 	}
 	if secrets := op.Secrets(); !slices.Contains(secrets, renewed["access_token"].(string)) || !slices.Contains(secrets, op.ClientSecret) || !slices.Contains(secrets, "the state") {
 		t.Errorf("the secrets are %q", secrets)
@@ -152,7 +152,7 @@ func TestARefreshTokenOverlaps(t *testing.T) {
 	}{{0, 200}, {0, 200}, {time.Minute - time.Second, 200}, {time.Minute, 400}, {0, 400}} {
 		now = began.Add(tt.after)
 		if resp, _ := ask(t, http.MethodPost, op.URL(scriptedop.Token), again, nil); resp.StatusCode != tt.want {
-			t.Errorf("after %s the refresh token is answered %d, want %d", tt.after, resp.StatusCode, tt.want)
+			t.Errorf("the refresh token after %s: got %d, want %d", tt.after, resp.StatusCode, tt.want)
 		}
 	}
 }
@@ -178,12 +178,12 @@ func TestScripts(t *testing.T) {
 	op.Answer(scriptedop.Discovery, nil)
 	op.Edit(scriptedop.Discovery, nil)
 	if status, document := get(); status != 200 || document["issuer"] != op.Issuer {
-		t.Errorf("left alone: %d, %v", status, document["issuer"])
+		t.Errorf("restored: %d, %v", status, document["issuer"])
 	}
 	if n := op.Calls(scriptedop.Discovery); n != 4 || op.Last(scriptedop.Discovery).Query.Get("x") != "1" {
 		t.Errorf("counted %d calls, the last was %+v", n, op.Last(scriptedop.Discovery))
 	}
 	if resp, _ := ask(t, http.MethodGet, op.Issuer+"/elsewhere", nil, nil); resp.StatusCode != 404 || op.Calls(scriptedop.Other) != 1 {
-		t.Errorf("elsewhere: %d, counted %d", resp.StatusCode, op.Calls(scriptedop.Other))
+		t.Errorf("another path: got %d, counted %d", resp.StatusCode, op.Calls(scriptedop.Other))
 	}
 }

@@ -1,9 +1,13 @@
-// Rename gives a fresh clone the names of the product that is built on it:
+// Rename gives a fresh clone the names of the product that is built on it, and later
+// brings in what has changed upstream under those names:
 //
 //	go run -C tools/rename . example.com/acme Acme
+//	go run -C tools/rename . -merge upstream/main
 //
-// The first is the Go module; its last part becomes the name of the program. The second
-// is what people read. It is a module of its own so that it needs no other.
+// MODULE is the path of the Go module. Its last element becomes the name of the program.
+// PRODUCT is the name that people read. docs/upgrading.md explains both commands.
+//
+// Rename is a module of its own so that it needs no other.
 package main
 
 import (
@@ -19,58 +23,70 @@ import (
 	"strings"
 )
 
-// The names of a clone that nobody has renamed.
+// The names of a clone that has not been renamed.
 const (
 	seedModule  = "latchkey"
 	seedProduct = "Latchkey"
 )
 
-// renameTest is removed, because it is about a clone that nobody has renamed.
-const renameTest = "internal/e2e/project/rename_test.go"
+const usage = `usage:
+  go run -C tools/rename . MODULE PRODUCT    rename a fresh clone, as in: example.com/acme Acme
+  go run -C tools/rename . -merge COMMIT     merge what has changed upstream, as in: upstream/main`
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: go run -C tools/rename . MODULE PRODUCT, such as: go run -C tools/rename . example.com/acme Acme")
+	root, args := filepath.Join("..", ".."), os.Args[1:]
+	var report string
+	var err error
+	switch {
+	case len(args) != 2 || args[0] != "-merge" && strings.HasPrefix(args[0], "-"):
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
+	case args[0] == "-merge":
+		report, err = merge(root, args[1])
+	default:
+		report, err = rename(root, args[0], args[1])
 	}
-	said, err := rename(filepath.Join("..", ".."), os.Args[1], os.Args[2])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rename:", err)
 		os.Exit(1)
 	}
-	fmt.Println(said)
+	fmt.Println(report)
 }
 
-// rename changes the checkout at root and says what it did.
+// rename renames the checkout at root and reports what it changed.
 func rename(root, module, product string) (string, error) {
 	program := path.Base(module)
 	if !regexp.MustCompile(`^[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$`).MatchString(module) || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(program) {
-		return "", fmt.Errorf("%q is no module path that ends in the name of a program, such as example.com/acme", module)
+		return "", fmt.Errorf("%q is not a module path that ends in the name of a program, such as example.com/acme", module)
 	}
 	if !regexp.MustCompile(`^[\pL\pN]([\pL\pN .-]*[\pL\pN])?$`).MatchString(product) {
-		return "", fmt.Errorf("%q is no name of letters, digits and spaces", product)
+		return "", fmt.Errorf("%q is not a product name: use letters, digits and spaces", product)
 	}
 	goMod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		return "", err
 	}
-	switch line, _, _ := strings.Cut(string(goMod), "\n"); line {
+	switch line, _, _ := strings.Cut(string(goMod), "\n"); strings.TrimSpace(line) {
 	case "module " + seedModule:
 	case "module " + module:
-		return "The module is " + module + " already. Nothing was changed.", nil
+		return "The module is already " + module + ". Nothing has changed.", nil
 	default:
-		return "", fmt.Errorf("go.mod says %q: it has been renamed before, and names that are words cannot be told from words again", line)
+		return "", fmt.Errorf("go.mod says %q: a clone can be renamed only once, because the new names may be ordinary words in other places", line)
 	}
-	if status, err := git(root, "status", "--porcelain"); err != nil || len(status) > 0 {
-		return "", errors.Join(errors.New("the checkout has changes; commit them first, so that git can show and undo what this does"), err)
+	if err := clean(root); err != nil {
+		return "", err
+	}
+	tree, err := git(root, "rev-parse", "HEAD^{tree}")
+	if err != nil {
+		return "", err
 	}
 	listed, err := git(root, "ls-files", "-z")
 	if err != nil {
 		return "", err
 	}
 	changed := 0
-	for name := range strings.SplitSeq(strings.TrimRight(string(listed), "\x00"), "\x00") {
-		did, err := renameIn(root, name, names{module: module, product: product, program: program})
+	for name := range strings.SplitSeq(strings.TrimRight(listed, "\x00"), "\x00") {
+		did, err := names{module: module, product: product, program: program}.apply(root, name)
 		if err != nil {
 			return "", err
 		}
@@ -82,19 +98,28 @@ func rename(root, module, product string) (string, error) {
 	if err := os.Rename(unit, filepath.Join(root, "deploy", program+".service")); err != nil {
 		return "", err
 	}
-	if err := os.Remove(filepath.Join(root, filepath.FromSlash(renameTest))); err != nil {
+	if err := (record{Module: module, Product: product, Upstream: tree}).write(root); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("The module is %s, the program %s, the product %s: %d files changed, see git diff.\nThe licence and what is stored keep their names.",
+	return fmt.Sprintf("The module is now %s, the program %s and the product %s: %d files have changed, see git diff.\n"+
+		"Commit them before you change anything else. The licence and the names in stored data stay as they were.",
 		module, program, product, changed), nil
 }
 
-// names are the new ones.
+// names are the new names.
 type names struct{ module, product, program string }
 
-// renameIn changes one file.
-func renameIn(root, name string, n names) (bool, error) {
-	if name == "LICENSE" || name == renameTest || strings.HasPrefix(name, "tools/rename/") || strings.Contains(name, "/testdata/") {
+// The marks of what is of use only before a rename. A file with the first is removed, and
+// lines from the second to the third are.
+const (
+	removeFile = "tools/rename removes this file"
+	removeFrom = "tools/rename removes the lines from here"
+	removeTo   = "to here"
+)
+
+// apply renames in one file, and reports whether it changed the file.
+func (n names) apply(root, name string) (bool, error) {
+	if keeps(name) {
 		return false, nil
 	}
 	file := filepath.Join(root, filepath.FromSlash(name))
@@ -105,6 +130,9 @@ func renameIn(root, name string, n names) (bool, error) {
 	before, err := os.ReadFile(file)
 	if err != nil || bytes.IndexByte(before, 0) >= 0 {
 		return false, err
+	}
+	if bytes.Contains(before, []byte(removeFile)) {
+		return true, os.Remove(file)
 	}
 	after := n.in(name, before)
 	if strings.HasSuffix(name, ".go") {
@@ -118,41 +146,72 @@ func renameIn(root, name string, n names) (bool, error) {
 	return true, os.WriteFile(file, after, info.Mode())
 }
 
-// in returns a file's text with the new names.
+// keeps reports whether a file keeps the names that it has: the licence, and what is about
+// upstream.
+func keeps(name string) bool {
+	return name == "LICENSE" || name == "CHANGELOG.md" || name == "docs/upgrading.md" ||
+		strings.HasPrefix(name, "tools/rename/") || strings.Contains(name, "/testdata/")
+}
+
+var (
+	removed = regexp.MustCompile(`(?ms)^[^\n]*` + removeFrom + `.*?` + removeTo + `[^\n]*\n`)
+	modLine = regexp.MustCompile(`(?m)^module ` + seedModule + `\b`)
+	imports = regexp.MustCompile(`"` + seedModule + `/`)
+	alerts  = regexp.MustCompile(`\b` + seedProduct + `([A-Z])`)
+	title   = regexp.MustCompile(`\b` + seedProduct + `\b`)
+	metrics = regexp.MustCompile(`\b` + seedModule + `_`)
+	// What is stored keeps its names: the prefix of keys in Redis, and the labels that
+	// encryption keys are derived with. So does the claim of the sample people, which is a
+	// provider's to name.
+	stored = `:[^ ]| 1 |\.example\b`
+	word   = regexp.MustCompile(`\b` + seedModule + `(?:` + stored + `|\b)`)
+)
+
+// in returns the text of a file with the new names.
 func (n names) in(name string, text []byte) []byte {
-	replace := func(pattern, with string) {
-		text = regexp.MustCompile(pattern).ReplaceAllFunc(text, func(match []byte) []byte {
-			return bytes.Replace(match, []byte(seedModule), []byte(with), 1)
-		})
-	}
+	text = removed.ReplaceAll(text, nil)
 	switch path.Ext(name) {
 	case ".go", ".templ":
-		replace(`"`+seedModule+`/`, n.module)
+		text = imports.ReplaceAllLiteral(text, []byte(`"`+n.module+"/"))
 	case ".mod":
-		replace(`(?m)^module `+seedModule+`\b`, n.module)
+		text = modLine.ReplaceAllLiteral(text, []byte("module "+n.module))
 	}
-	// Names in what is stored stay: keys are derived with them, and records found by them.
-	// So does the claim of the sample people.
-	if strings.HasPrefix(name, "authn/") {
-		return text
-	}
-	// Metrics and alerts, in the characters that Prometheus allows.
-	text = regexp.MustCompile(`\b`+seedModule+`_`).ReplaceAllLiteral(text, []byte(strings.ReplaceAll(n.program, "-", "_")+"_"))
+	// Alerts and metrics have the characters that Prometheus allows.
 	alert := regexp.MustCompile(`[^\pL\pN]`).ReplaceAllString(n.product, "")
-	text = regexp.MustCompile(`\b`+seedProduct+`([A-Z])`).ReplaceAll(text, []byte(alert+"${1}"))
+	text = alerts.ReplaceAll(text, []byte(alert+"${1}"))
+	text = metrics.ReplaceAllLiteral(text, []byte(strings.ReplaceAll(n.program, "-", "_")+"_"))
 
-	text = regexp.MustCompile(`\b`+seedProduct+`\b`).ReplaceAllLiteral(text, []byte(n.product))
-	return regexp.MustCompile("(`?)\\b"+seedModule+`\b(\.example|:`+"`)?").ReplaceAllFunc(text, func(match []byte) []byte {
-		if bytes.HasSuffix(match, []byte(".example")) || bytes.HasSuffix(match, []byte(":`")) {
-			return match
+	text = title.ReplaceAllLiteral(text, []byte(n.product))
+	return word.ReplaceAllFunc(text, func(match []byte) []byte {
+		if string(match) == seedModule {
+			return []byte(n.program)
 		}
-		return bytes.Replace(match, []byte(seedModule), []byte(n.program), 1)
+		return match
 	})
 }
 
-func git(root string, args ...string) ([]byte, error) {
-	command := exec.Command("git", args...)
-	command.Dir = root
+// clean returns an error if the checkout has changes.
+func clean(root string) error {
+	if status, err := git(root, "status", "--porcelain"); err != nil || status != "" {
+		return errors.Join(errors.New("the checkout has changes; commit them first, so that git can show and undo what this does"), err)
+	}
+	return nil
+}
+
+// git runs git in a folder and returns what it prints, without the final newline.
+func git(dir string, args ...string) (string, error) {
+	output, err := run(dir, "git", args...)
+	return strings.TrimSuffix(output, "\n"), err
+}
+
+// run runs a program in a folder and returns its standard output.
+func run(dir, program string, args ...string) (string, error) {
+	command := exec.Command(program, args...)
+	command.Dir = dir
 	command.Stderr = os.Stderr
-	return command.Output()
+	output, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", program, strings.Join(args, " "), err)
+	}
+	return string(output), err
 }

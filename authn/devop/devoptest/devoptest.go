@@ -1,4 +1,4 @@
-// Package devoptest has the development provider sign people in to an application under
+// Package devoptest lets the development provider sign people in to an application under
 // test, over HTTP and without a browser.
 package devoptest
 
@@ -17,15 +17,15 @@ import (
 	"latchkey/authn/devop"
 )
 
-// Provider is a development provider that listens for as long as a test takes.
+// Provider is a development provider that runs until the test ends.
 type Provider struct {
 	*devop.Provider
-	// Issuer, ClientID and ClientSecret are what the application has to know.
+	// Issuer, ClientID and ClientSecret configure the application.
 	Issuer, ClientID, ClientSecret string
 }
 
-// New starts a provider that signs people in to the application at an address, such as
-// "http://localhost:3000". Its people are the sample people, or those given instead.
+// New starts a provider that signs people in to the application at the address app, such as
+// "http://localhost:3000". If no people are given, it has the sample people.
 func New(t testing.TB, app string, people ...devop.Person) *Provider {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -56,14 +56,15 @@ func New(t testing.TB, app string, people ...devop.Person) *Provider {
 	return p
 }
 
-// Env is the application's configuration for this provider, as environment variables.
+// Env returns the application's configuration for this provider, as environment variables.
 func (p *Provider) Env() []string {
 	return []string{"OIDC_ISSUER=" + p.Issuer, "AUTH0_CLIENT_ID=" + p.ClientID, "AUTH0_CLIENT_SECRET=" + p.ClientSecret}
 }
 
-// SignIn opens a page of the application that asks for a sign-in, chooses a person by
-// their subject, and returns a client that is signed in, with the page that the sign-in
-// ended on. The test fails if it does not get past the provider.
+// SignIn opens a page of the application that requires a sign-in and signs in as the person
+// with the given subject. It returns the signed-in client, and the response and body of the
+// page where the sign-in ends. It fails the test if the sign-in does not get past the
+// provider.
 func (p *Provider) SignIn(t testing.TB, page, subject string) (client *http.Client, landed *http.Response, body string) {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
@@ -74,18 +75,18 @@ func (p *Provider) SignIn(t testing.TB, page, subject string) (client *http.Clie
 	asked, body := send(t, client, http.MethodGet, page, nil)
 	request := regexp.MustCompile(`name="request" value="([^"]+)"`).FindStringSubmatch(body)
 	if !strings.HasPrefix(asked.Request.URL.String(), p.Issuer+"/") || request == nil {
-		t.Fatalf("%s leads to %s with %s, and not to the provider's sign-in page", page, asked.Request.URL, asked.Status)
+		t.Fatalf("%s leads to %s (%s) instead of the provider's sign-in page", page, asked.Request.URL, asked.Status)
 	}
 	landed, body = send(t, client, http.MethodPost, p.Issuer+"/sign-in", url.Values{
 		"request": {html.UnescapeString(request[1])}, "sub": {subject},
 	})
 	if strings.HasPrefix(landed.Request.URL.String(), p.Issuer+"/") {
-		t.Fatalf("the provider does not sign %q in: %s", subject, landed.Status)
+		t.Fatalf("the provider did not sign in %q: %s", subject, landed.Status)
 	}
 	return client, landed, body
 }
 
-// send sends a request and returns the page that its redirects lead to.
+// send sends a request, follows redirects, and returns the last response with its body.
 func send(t testing.TB, client *http.Client, method, address string, form url.Values) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form.Encode()))

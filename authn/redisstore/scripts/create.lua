@@ -1,5 +1,5 @@
--- Stores a new record. A key serves one session: neither a record nor the tombstone of
--- an ended session is written over.
+-- Stores a new record. A key serves one session only: the script overwrites neither a record nor
+-- the tombstone of an ended session.
 -- KEYS: session. ARGV: origin, seen, sealed, expires (ms).
 local there = redis.call('HMGET', KEYS[1], 'ended', 'version')
 if there[1] then

@@ -1,8 +1,8 @@
--- Puts a tombstone in the place of a record, or where one would be; it stays as long as
--- any End asked for, with the cause of the first. For a revocation, which found the key in an index, it leaves a
--- record alone that is another than the one that was entered there.
+-- Replaces a record with a tombstone, or stores one if there is no record. The tombstone stays
+-- for as long as any End requested, with the cause of the first. A revocation found the key in an
+-- index: for it, the script leaves the record alone if it is not the one entered there.
 -- KEYS: session. ARGV: until (ms), cause; for a revocation also the index and the
--- sign-in of the entry. Returns the record's origin, or nothing where it ended none.
+-- sign-in of the entry. Returns the record's origin, or nothing if it ended no record.
 local there = redis.call('HMGET', KEYS[1], 'origin', 'ended', 'cause')
 local origin, last = there[1], ARGV[1]
 if origin and ARGV[3] then
@@ -14,7 +14,7 @@ end
 if there[2] and tonumber(there[2]) > tonumber(last) then
   last = there[2]
 end
--- First of all, so that a server whose memory is full takes the rest too.
+-- DEL comes first, so that a server whose memory is full accepts the tombstone.
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'ended', last, 'cause', there[3] or ARGV[2])
 redis.call('PEXPIREAT', KEYS[1], last)

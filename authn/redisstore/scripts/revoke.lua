@@ -1,6 +1,6 @@
--- Notes a revocation and returns the entries of its index. One step: a session that is
--- entered later is refused by the note, and one that was entered before is returned.
--- A later call never takes back what an earlier one has promised.
+-- Stores a revocation and returns the entries of its index, in one step: a session that is
+-- entered later is refused, and one that was entered earlier is returned. A second call never
+-- weakens the first.
 -- KEYS: index, revocation. ARGV: last sign-in that it ends (s), until (ms).
 local old = redis.call('HMGET', KEYS[2], 'not_after', 'until')
 local not_after = math.max(tonumber(ARGV[1]), tonumber(old[1] or ARGV[1]))

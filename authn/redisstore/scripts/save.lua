@@ -1,5 +1,5 @@
--- Compare and swap: the sealed part is replaced where the version is still the one that
--- was loaded. A tombstone has no version, so an ended session is never written back.
+-- Compare and swap: replaces the sealed part if the version is still the one that was loaded.
+-- A tombstone has no version, so an ended session never comes back.
 -- KEYS: session. ARGV: version, next version, sealed.
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then

@@ -1,4 +1,4 @@
--- Moves the times of a record that is there, and leaves its version alone.
+-- Sets the times of an existing record without changing its version.
 -- KEYS: session. ARGV: seen, expires (ms).
 if redis.call('HEXISTS', KEYS[1], 'version') == 0 then
   return 'gone'

@@ -12,7 +12,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -166,7 +165,7 @@ func TestBrowserForbidden(t *testing.T) {
 	b.Expect("403")
 	b.SignIn("/admin", apptest.Ada)
 	page := b.Text("main")
-	for _, want := range []string{"This is not for your account", "Ada Lovelace", "ada@example.test", "https://latchkey.example/roles", "a list with admin"} {
+	for _, want := range []string{"You don't have access", "This page needs the admin role.", "Ada Lovelace", "ada@example.test", "https://latchkey.example/roles", "a list with admin"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q:\n%s", want, page)
 		}
@@ -197,7 +196,7 @@ func TestBrowserFederatedSignOut(t *testing.T) {
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true })
+			a, _ := apptest.AssembleWith(t, func(c *apptest.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true })
 			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, r.URL.Query().Get("then"), http.StatusFound)
 			}))

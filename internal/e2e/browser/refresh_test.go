@@ -21,7 +21,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	apptest.Evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
 	b.Wait("#claims-card .claim-change")
 	claims := b.Text("#claims-card")
-	for _, want := range []string{"Changed at the last refresh from Ada Lovelace", "Changed at the last refresh from en-GB", "Gone at the last refresh", "Ada King"} {
+	for _, want := range []string{"Changed at the last refresh from Ada Lovelace", "Changed at the last refresh from en-GB", "Removed at the last refresh", "Ada King"} {
 		if !strings.Contains(claims, want) {
 			t.Errorf("the claims do not say %q:\n%s", want, claims)
 		}
@@ -56,7 +56,7 @@ func TestBrowserNoAnswer(t *testing.T) {
 	}
 	b.Click("#profile-refresh-button")
 	b.Wait("#profile-message .notice")
-	if got := b.Text("#profile-card"); !strings.Contains(got, "No answer came") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
+	if got := b.Text("#profile-card"); !strings.Contains(got, "The profile could not be refreshed") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
 		t.Errorf("the card says: %s", got)
 	}
 	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
@@ -76,7 +76,7 @@ func TestTokensAreNotShown(t *testing.T) {
 		t.Fatalf("the dashboard is %d", dashboard.StatusCode)
 	}
 	shown := apptest.Text(apptest.Parse(t, dashboard.Body))
-	for _, want := range []string{"For https://api.example.test/ Allows", "Expires", "Renewed by itself Yes"} {
+	for _, want := range []string{"Audience https://api.example.test/ Scopes", "Expires", "Renews automatically Yes"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the dashboard does not say %q:\n%s", want, shown)
 		}

@@ -48,5 +48,5 @@ func TestBrowserReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	apptest.Evaluate[bool](b, `(() => { let now = Date.now(); Date.now = () => now += 4000; return true; })()`)
-	b.Until(`document.getElementById("build-failure").textContent.startsWith("The program does not answer")`)
+	b.Until(`document.getElementById("build-failure").textContent.startsWith("The program is not responding")`)
 }

@@ -100,9 +100,9 @@ func TestTransientAndPermanent(t *testing.T) {
 		level  string
 		told   string
 	}{
-		"CF-08 404":            {http.NotFound, openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
-		"CF-08 401":            {scriptedop.Status(401), openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
-		"CF-08 a page":         {scriptedop.Body(200, "text/html", "<p>"), openid.ReasonProviderMisconfigured, "ERROR", "not set up right"},
+		"CF-08 404":            {http.NotFound, openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
+		"CF-08 401":            {scriptedop.Status(401), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
+		"CF-08 a page":         {scriptedop.Body(200, "text/html", "<p>"), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
 		"CF-07 503":            {scriptedop.Status(503), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
 		"CF-07 429":            {scriptedop.Status(429), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
 		"CF-07 a broken line":  {scriptedop.Reset, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
@@ -136,7 +136,7 @@ func TestTransientAndPermanent(t *testing.T) {
 		v := s.Visitor()
 		got := v.Callback(v.AuthorizationResponse("/profile"))
 		s.WantRefused(v, got, http.StatusServiceUnavailable, openid.ReasonTokenRequestFailed, 1, 0)
-		if !strings.Contains(got.Body, "not set up right") || got.Header.Get("Retry-After") != "" {
+		if !strings.Contains(got.Body, "configured correctly") || got.Header.Get("Retry-After") != "" {
 			t.Errorf("Retry-After %q, and the page says:\n%s", got.Header.Get("Retry-After"), got.Body)
 		}
 		lines := s.Logged("refused", got.Header.Get("X-Request-Id"))

@@ -29,7 +29,7 @@ func TestJourney(t *testing.T) {
 		t.Fatalf("signing in ends at %s", got)
 	}
 	shown := apptest.Text(apptest.Parse(t, dashboard.Body))
-	for _, want := range []string{"Welcome", "Ada", "ada@", "E-mail verified", "Signed in", "Ends at the latest", "Raw JSON", `"sub": "dev|ada"`} {
+	for _, want := range []string{"Welcome", "Ada", "ada@", "E-mail verified", "Signed in", "Idle timeout", "Expires", "Raw JSON", `"sub": "dev|ada"`} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the dashboard does not show %q", want)
 		}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -17,7 +16,7 @@ import (
 // AUTH0_DOMAIN.
 func startTenant(t *testing.T, federated bool) *apptest.Scripted {
 	t.Helper()
-	a, _ := apptest.AssembleWith(t, func(c *app.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, federated })
+	a, _ := apptest.AssembleWith(t, func(c *apptest.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, federated })
 	return a
 }
 

@@ -21,7 +21,7 @@ func TestTrouble(t *testing.T) {
 	const (
 		unverified  = "The sign-in could not be verified"
 		unreachable = "The sign-in service cannot be reached"
-		notVouched  = "The sign-in service no longer vouches for this session"
+		notVouched  = "Your provider ended this session"
 	)
 	for button, tt := range map[string]struct {
 		signedIn bool // when the button is pressed
@@ -42,7 +42,7 @@ func TestTrouble(t *testing.T) {
 		"make-userinfo": {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
 		"make-refresh":  {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
 		"sign-out":      {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
-		"sign-out-tell": {signedIn: true, do: refresh, status: http.StatusOK, said: "The sign-in service ended your session", atOnce: true},
+		"sign-out-tell": {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
 	} {
 		t.Run(button, func(t *testing.T) {
 			t.Parallel()

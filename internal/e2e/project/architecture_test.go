@@ -54,7 +54,7 @@ func arrows() []arrow {
 		{"golang.org/x/oauth2", "authn authn/openid", oneRoom},
 		{"github.com/gorilla", "authn", oneRoom},
 		{"github.com/go-jose", "authn/openid authn/devop", oneRoom},
-		{"github.com/kelseyhightower/envconfig", "internal/app", oneRoom},
+		{"github.com/sethvargo/go-envconfig", "internal/app", oneRoom},
 		{"github.com/joho/godotenv", "internal/app", oneRoom},
 		{"go.etcd.io/bbolt", "authn/boltstore", oneRoom},
 		{"github.com/redis/rueidis", "authn/redisstore", oneRoom},

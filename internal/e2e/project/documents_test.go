@@ -91,7 +91,7 @@ func TestWatchedMetricsExist(t *testing.T) {
 			t.Errorf("%s is not JSON", file)
 		}
 		if strings.HasSuffix(file, ".md") {
-			for _, family := range regexp.MustCompile(`# TYPE (\S+)`).FindAllStringSubmatch(page, -1) {
+			for _, family := range regexp.MustCompile(`# TYPE (latchkey_\S+)`).FindAllStringSubmatch(page, -1) {
 				if !strings.Contains(string(text), "`"+family[1]) {
 					t.Errorf("%s does not explain %s", file, family[1])
 				}

@@ -2,7 +2,6 @@ package project
 
 import (
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,10 +45,8 @@ func TestDocumentedVariables(t *testing.T) {
 
 // variableNames returns the variables of the program, in order.
 func variableNames() (names []string) {
-	for field := range reflect.TypeFor[app.Config]().Fields() {
-		if name := field.Tag.Get("envconfig"); name != "" {
-			names = append(names, name)
-		}
+	for _, v := range app.Variables() {
+		names = append(names, v.Name)
 	}
 	return names
 }
@@ -78,14 +75,11 @@ func TestVariableTable(t *testing.T) {
 			rows[strings.Trim(variable, "`")] = row[2]
 		}
 	}
-	for field := range reflect.TypeFor[app.Config]().Fields() {
-		variable, value := field.Tag.Get("envconfig"), field.Tag.Get("default")
-		if variable == "" {
-			continue
-		}
+	for _, v := range app.Variables() {
+		variable, value := v.Name, v.Default
 		written, ok := rows[variable]
 		delete(rows, variable)
-		described := strings.Contains(field.Tag.Get("desc"), "(default") || strings.Contains(field.Tag.Get("desc"), "(made")
+		described := strings.Contains(v.Description, "(default") || strings.Contains(v.Description, "(made")
 		switch {
 		case !ok:
 			t.Errorf("%s has no row in README.md", variable)

@@ -123,7 +123,7 @@ func TestClientIsReplaced(t *testing.T) {
 
 			got := next.Callback(next.AuthorizationResponse("/profile"))
 			s.WantRefused(next, got, http.StatusServiceUnavailable, "token_request_failed", 2, 1)
-			if !strings.Contains(got.Body, "<h1>Signing in is not set up right</h1>") {
+			if !strings.Contains(got.Body, "<h1>Sign-in isn&#39;t configured correctly</h1>") {
 				t.Errorf("the page says something else:\n%s", got.Body)
 			}
 			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); lines[0]["level"] != "ERROR" || lines[0]["code"] != code {
