@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// app is the smallest application that signs people in with this package, on a port
-// of its own, beside a provider that does what its test tells it to.
+// app is the smallest application that signs people in with this package. It has its own
+// port, and a provider that the test controls.
 type app struct {
 	*httptest.Server
 	op       *scriptedop.Provider
@@ -29,20 +29,20 @@ type app struct {
 	store    authn.Store
 	clock    *clock
 	log      *logBuffer
-	// demand is made of every sign-in.
+	// demand applies to every sign-in.
 	demand openid.Demand
 }
 
-// appOptions say what is special about an app. The zero appOptions make one whose
-// provider signs with ES256: making an RSA key takes a test longer than all the rest.
+// appOptions configure an app. The zero appOptions make one whose provider signs with
+// ES256, because making an RSA key takes longer than the rest of a test.
 type appOptions struct {
 	op scriptedop.Config
 	// config changes the configuration.
 	config func(*settings)
-	// secure serves https, as form_post needs it.
+	// secure serves https, which form_post requires.
 	secure bool
 	demand openid.Demand
-	// beside is an app whose keys, store, clock and provider this one takes over.
+	// beside is an app whose keys, store, clock and provider this one shares.
 	beside *app
 }
 
@@ -90,14 +90,14 @@ func newApp(t testing.TB, o appOptions) *app {
 	return a
 }
 
-// settings are the configurations of a provider and of the sessions beside it.
+// settings are the configurations of a provider and of its sessions.
 type settings struct {
 	openid.Config
 	Sessions authn.Config
 }
 
-// build returns the provider, and the configuration of its sessions with the clock and the log
-// of the provider's.
+// build returns the provider, and the configuration of its sessions, which share the
+// provider's clock and log.
 func (s settings) build(t testing.TB) (*openid.Provider, authn.Config) {
 	t.Helper()
 	provider, err := openid.New(s.Config)
@@ -187,7 +187,7 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// who is the answer of GET /me.
+// who is the response of GET /me.
 type who struct {
 	Issuer, Subject, SID string
 	Profile              openid.Profile
@@ -219,7 +219,7 @@ func (a *app) me(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(answer)
 }
 
-// note keeps a value of the application's own.
+// note keeps one of the application's own values.
 func (a *app) note(w http.ResponseWriter, r *http.Request) error {
 	values, err := a.sessions.Get(r, "session")
 	if err != nil {
@@ -238,7 +238,7 @@ func (a *app) refresh(_ http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// token shows the access token, as no application should.
+// token shows the access token, which no real application should do.
 func (a *app) token(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.sessions.Load(r)
 	if err != nil {
@@ -316,8 +316,8 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// readyApp returns an app whose provider is discovered and whose keys are fetched: no
-// input of a fuzz target makes it ask again and again.
+// readyApp returns an app whose provider is discovered and whose keys are fetched, so that
+// no input of a fuzz target makes it call the provider repeatedly.
 func readyApp(f *testing.F) *app {
 	f.Helper()
 	a := newApp(f, appOptions{})

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// newTenant starts an app whose provider behaves as an Auth0 tenant: it is one by the
-// configuration, as AUTH0_DOMAIN says it, since a tenant's own domain cannot be had here.
+// newTenant starts an app whose provider behaves as an Auth0 tenant. It is one by its
+// configuration, as with AUTH0_DOMAIN, because a test cannot use a tenant's own domain.
 func newTenant(t *testing.T, config func(*settings)) *app {
 	t.Helper()
 	return newApp(t, appOptions{op: scriptedop.Config{Path: "/"}, config: func(c *settings) {
@@ -22,7 +22,7 @@ func newTenant(t *testing.T, config func(*settings)) *app {
 	}})
 }
 
-// TestAuth0Issuer (CF-04, ID-08): the slash is a part of it.
+// TestAuth0Issuer (CF-04, ID-08) checks that the slash is part of the issuer.
 func TestAuth0Issuer(t *testing.T) {
 	t.Parallel()
 	t.Run("CF-04 metadata without the slash", func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAuth0SignOut(t *testing.T) {
 		cfg := newApp(t, appOptions{}).configuration(t, "http")
 		cfg.FederatedLogout = true
 		if _, err := openid.New(cfg.Config); err == nil {
-			t.Error("it is accepted with anybody")
+			t.Error("it is accepted with any provider")
 		}
 		cfg.Auth0 = true
 		if _, err := openid.New(cfg.Config); err != nil {
@@ -96,7 +96,8 @@ func TestAuth0SignOut(t *testing.T) {
 	})
 }
 
-// TestOrganizationHints (AR-07): a link may name an organization, and an invitation to it.
+// TestOrganizationHints (AR-07) follows a link that names an organization and an invitation
+// to it.
 func TestOrganizationHints(t *testing.T) {
 	t.Parallel()
 	b := newTenant(t, nil).person(t)
@@ -106,7 +107,8 @@ func TestOrganizationHints(t *testing.T) {
 	}
 }
 
-// TestOrganizationOfASignIn keeps what a link asked for until the ID token answers.
+// TestOrganizationOfASignIn checks the organization in the ID token against the one that
+// the link requested.
 func TestOrganizationOfASignIn(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -129,7 +131,7 @@ func TestOrganizationOfASignIn(t *testing.T) {
 			t.Parallel()
 			a := newTenant(t, nil)
 			a.op.EditIDToken(claimOf(tt.claim, tt.value))
-			// Userinfo has no say in it.
+			// Userinfo does not count.
 			a.op.Edit(scriptedop.UserInfo, func(c map[string]any) { c["org_id"], c["org_name"] = "org_AbC", "acme" })
 			b := a.person(t)
 			got := b.get(b.authorize(b.begin(tt.link)))
@@ -142,7 +144,7 @@ func TestOrganizationOfASignIn(t *testing.T) {
 	}
 }
 
-// TestNamespacedClaims (ID-21): Auth0 keeps an Actions' claims under a URL.
+// TestNamespacedClaims (ID-21) checks the claims of Auth0's Actions, whose names are URLs.
 func TestNamespacedClaims(t *testing.T) {
 	t.Parallel()
 	const name = "https://example.com/roles"
@@ -157,8 +159,8 @@ func TestNamespacedClaims(t *testing.T) {
 	}
 }
 
-// TestAuth0AccessToken (UI-03): without an audience it is opaque, and for /userinfo alone;
-// with one it is a JWT. Neither is looked into.
+// TestAuth0AccessToken (UI-03) checks both forms of access tokens: opaque without an
+// audience, for /userinfo only, and a JWT with one. The app does not look into either.
 func TestAuth0AccessToken(t *testing.T) {
 	t.Parallel()
 	for name, audience := range map[string]string{"UI-03 opaque": "", "UI-03 a JWT": "https://api.example.com"} {
@@ -181,7 +183,7 @@ func TestAuth0AccessToken(t *testing.T) {
 			}
 			b.wantSignedIn(b.get(b.authorize(request)), "alice")
 			if got := a.op.Last(scriptedop.UserInfo).Header.Get("Authorization"); got != "Bearer "+access {
-				t.Errorf("userinfo was asked with %q", got)
+				t.Errorf("userinfo was called with %q", got)
 			}
 			if b.who().Profile.Name != "Alice of userinfo" {
 				t.Errorf("signed in is %+v", b.who())
@@ -190,7 +192,8 @@ func TestAuth0AccessToken(t *testing.T) {
 	}
 }
 
-// TestAuth0RateLimit (UI-05, UI-07): Auth0 takes five userinfo calls a minute of a person.
+// TestAuth0RateLimit (UI-05, UI-07) uses Auth0's limit of five userinfo calls per minute
+// and person.
 func TestAuth0RateLimit(t *testing.T) {
 	t.Parallel()
 	t.Run("UI-07 it is kept", func(t *testing.T) {
@@ -202,7 +205,7 @@ func TestAuth0RateLimit(t *testing.T) {
 			b.post(a.URL+"/refresh", nil)
 		}
 		if n := a.op.Calls(scriptedop.UserInfo); n < 2 || n > 5 {
-			t.Errorf("userinfo was asked %d times in a minute, want 2 to 5", n)
+			t.Errorf("userinfo was called %d times in a minute, want 2 to 5", n)
 		}
 	})
 	t.Run("UI-05 it is reached", func(t *testing.T) {
@@ -212,15 +215,15 @@ func TestAuth0RateLimit(t *testing.T) {
 		b := a.person(t)
 		b.wantSignedIn(b.signIn(), "alice")
 		if got := b.post(a.URL+"/refresh", nil); got.reason != openid.ReasonUserInfoFailed || b.who().Subject != "alice" {
-			t.Errorf("the refresh is answered %q, signed in is %q", got.reason, b.who().Subject)
+			t.Errorf("the refresh is answered with %q, and %q is signed in", got.reason, b.who().Subject)
 		}
 		if n := a.op.Calls(scriptedop.UserInfo); n != 2 {
-			t.Errorf("userinfo was asked %d times, want once each", n)
+			t.Errorf("userinfo was called %d times, want once each", n)
 		}
 	})
 }
 
-// TestAuth0SessionExpiry (ID-24): an Action may say when the session ends.
+// TestAuth0SessionExpiry (ID-24) checks that an Action can set when the session ends.
 func TestAuth0SessionExpiry(t *testing.T) {
 	t.Parallel()
 	a := newTenant(t, nil)
@@ -233,6 +236,6 @@ func TestAuth0SessionExpiry(t *testing.T) {
 	}
 	a.clock.Move(10 * time.Minute)
 	if got := b.who().Subject; got != "" {
-		t.Errorf("signed in is %q", got)
+		t.Errorf("%q is signed in", got)
 	}
 }

@@ -104,8 +104,9 @@ func TestAuthorizationRequestByConfiguration(t *testing.T) {
 	}
 }
 
-// TestAuthorizationRequestIsFresh counts the bits of what must not be guessed. Of
-// 10,000 fair bits between 4,600 and 5,400 are set, but for once in 10^15 times.
+// TestAuthorizationRequestIsFresh counts the bits of the values that must not be guessable.
+// Each bit is set in 4,600 to 5,400 of 10,000 cases: a fair bit misses that range once in
+// 10^15 times.
 func TestAuthorizationRequestIsFresh(t *testing.T) {
 	t.Parallel()
 	const logins = 10_000
@@ -126,9 +127,9 @@ func TestAuthorizationRequestIsFresh(t *testing.T) {
 				if err != nil || len(raw) != 32 || len(value) > 43 {
 					t.Fatalf("%q is not 256 bits in 43 characters", value)
 				}
-				// The three have nothing in common either.
+				// The three values must also differ from each other.
 				if seen[value] {
-					t.Fatalf("%q came before", value)
+					t.Fatalf("%q is a repeat", value)
 				}
 				seen[value] = true
 				for i := range ones {
@@ -158,13 +159,13 @@ func TestVerifierIsThatOfTheChallenge(t *testing.T) {
 			t.Errorf("the verifier %q gives %q, the challenge was %q", verifier, got, want)
 		}
 		if strings.Contains(request, verifier) || query(t, request).Get("state") == verifier {
-			t.Error("the verifier was in the authorization request")
+			t.Error("the authorization request contains the verifier")
 		}
 	})
 }
 
-// TestForeignParameters sends a link's parameters and headers to the login. None may
-// change the request but the hints.
+// TestForeignParameters sends a link's parameters and headers to the login. Only the hints
+// may change the request.
 func TestForeignParameters(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{})
@@ -214,7 +215,7 @@ func TestForeignParameters(t *testing.T) {
 					t.Errorf("%s is %q, want %q", name, got[name], want)
 				}
 				if slices.Contains(got[name], "evil") {
-					t.Errorf("%s is evil", name)
+					t.Errorf("%s comes from the link", name)
 				}
 			}
 			if len(got) != len(usual)+len(tt.want) {
@@ -246,7 +247,7 @@ func TestReturnPathIsKept(t *testing.T) {
 			got := b.get(b.authorize(request))
 			b.wantSignedIn(got, "alice")
 			if got.location != tt.want {
-				t.Errorf("sent on to %q, want %q", got.location, tt.want)
+				t.Errorf("redirected to %q, want %q", got.location, tt.want)
 			}
 		})
 	}

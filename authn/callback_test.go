@@ -28,7 +28,7 @@ func TestCallbackAccepted(t *testing.T) {
 	})
 }
 
-// TestCodeInjection gives an attacker's own transaction the code of a victim.
+// TestCodeInjection sends a victim's code in the attacker's own transaction.
 func TestCodeInjection(t *testing.T) {
 	t.Parallel()
 	inject := func(t *testing.T, a *app, victimsRequest func(string) string) (*person, answer) {
@@ -129,7 +129,7 @@ func TestErrorResponse(t *testing.T) {
 		got := b.get(a.URL + "/callback?error=access_denied&state=" + other)
 		b.wantRefused(got, authn.ReasonTransactionMissing, 0, 0)
 		if strings.Contains(got.text, "access_denied") {
-			t.Errorf("a stranger's error is believed: %s", got.text)
+			t.Errorf("an error without a transaction is accepted: %s", got.text)
 		}
 		b.wantSignedIn(b.get(b.authorize(request)), "alice")
 	})
@@ -155,7 +155,7 @@ func TestErrorResponse(t *testing.T) {
 			got := b.get(b.authorize(b.begin("return_to=/orders")))
 			b.wantRefused(got, openid.ReasonDeclined, 0, 0)
 			if got.header.Get("Code") != tt.want || got.header.Get("Return-To") != "/orders" {
-				t.Errorf("code %q, way back %q", got.header.Get("Code"), got.header.Get("Return-To"))
+				t.Errorf("code %q, return path %q", got.header.Get("Code"), got.header.Get("Return-To"))
 			}
 			if strings.Contains(got.text, "MARK") || strings.Contains(a.log.String(), "MARK") {
 				t.Errorf("the provider's text is quoted: %.200q", got.text)
@@ -259,7 +259,7 @@ func FuzzCallback(f *testing.F) {
 			t.Fatalf("%q: the code was sent", raw)
 		}
 		if code := response.Get("code"); strings.Contains(err.Error(), state) || (len(code) > 20 && strings.Contains(err.Error(), code)) {
-			t.Fatalf("%q: quoted in %q", raw, err)
+			t.Fatalf("%q: the code is quoted in %q", raw, err)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestCodeIsSentOnce lets the token endpoint fail in every way that there is.
+// TestCodeIsSentOnce makes the token endpoint fail in every way.
 func TestCodeIsSentOnce(t *testing.T) {
 	t.Parallel()
 	oauthError := func(status int, code string) http.HandlerFunc {
@@ -64,7 +64,7 @@ func TestCodeIsSentOnce(t *testing.T) {
 			got := b.get(b.authorize(b.begin("return_to=/orders")))
 			b.wantRefused(got, tt.reason, 1, 0)
 			if got.header.Get("Code") != tt.code || got.header.Get("Return-To") != "/orders" {
-				t.Errorf("code %q, way back %q", got.header.Get("Code"), got.header.Get("Return-To"))
+				t.Errorf("code %q, return path %q", got.header.Get("Code"), got.header.Get("Return-To"))
 			}
 			if strings.Contains(got.text+a.log.String(), "MARK") {
 				t.Errorf("the provider's text is quoted: %s", got.text)
@@ -87,7 +87,7 @@ func hugeHeader(w http.ResponseWriter, r *http.Request) {
 	scriptedop.Status(http.StatusOK)(w, r)
 }
 
-// null marshals as null, where nil means that a member is not there.
+// null marshals as null. A nil value means that a member is missing.
 type null struct{}
 
 func (null) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
@@ -96,7 +96,7 @@ type rawJSON string
 
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
-// TestNoRedirectIsFollowed lets one endpoint after the other redirect elsewhere.
+// TestNoRedirectIsFollowed makes one endpoint after another redirect elsewhere.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	t.Parallel()
 	var followed atomic.Int32
@@ -112,8 +112,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		scriptedop.PAR:       openid.ReasonProviderUnreachable,
 		scriptedop.Token:     openid.ReasonTokenRequestFailed,
 		scriptedop.JWKS:      openid.ReasonProviderUnreachable,
-		scriptedop.UserInfo:  "", // a sign-in does without
-		scriptedop.Revoke:    "", // a sign-out too
+		scriptedop.UserInfo:  "", // a sign-in works without it
+		scriptedop.Revoke:    "", // so does a sign-out
 	} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			t.Run("CB-16 "+string(endpoint)+" "+http.StatusText(status), func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestTimeOfACallback(t *testing.T) {
 				}
 			})
 		}
-		// A request that does not need the provider is not kept waiting.
+		// A request that does not need the provider is not delayed.
 		if got := a.person(t).get(a.URL + "/me"); got.status != http.StatusBadRequest {
 			t.Errorf("answered %d", got.status)
 		}

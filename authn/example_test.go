@@ -8,8 +8,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// A handler of a page that needs a session passes on what an API says to the person. The
-// context is that of a request whose session a middleware has loaded.
+// The handler of a page that requires a session shows data from an API. Its context is that
+// of a request whose session a middleware has loaded.
 func ExampleTokenSource_Client() {
 	var tokens *authn.TokenSource // the application's
 	http.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// Seal and Open are what transactions and sessions are sealed with.
+// Seal and Open seal and open transactions and sessions.
 
 func (k *Keys) Seal(purpose string, salt, plaintext, additional []byte) ([]byte, error) {
 	return k.seal(purpose, salt, plaintext, additional)
@@ -16,8 +16,8 @@ func (k *Keys) Open(purpose string, salt, sealed, additional []byte) (plaintext 
 	return k.open(purpose, salt, sealed, additional)
 }
 
-// SealTransaction returns the cookie of a transaction that reads as plain. It and
-// OpenTransaction let the fuzz target reach the decoder without a network in between.
+// SealTransaction returns the cookie of a transaction whose encoded form is plain. With
+// OpenTransaction it lets the fuzz target reach the decoder without a network.
 func (rp *RelyingParty) SealTransaction(state string, plain []byte) (*http.Cookie, error) {
 	t := transaction{state: state}
 	sealed, err := rp.cfg.Keys.seal(transactionPurpose, nil, plain, []byte(t.cookieName()))
@@ -34,7 +34,7 @@ func (rp *RelyingParty) OpenTransaction(state, value string) ([]byte, error) {
 }
 
 // Lease acquires the lease on a session's tokens, as a node that refreshes them does, and
-// renews it until die is called, as a node does that dies.
+// renews it until die is called, which imitates a node that dies.
 func (ts *TokenSource) Lease(ctx context.Context, session *Session) (die context.CancelFunc, err error) {
 	leased, holder, err := ts.acquireLease(ctx, session)
 	kept, die := context.WithCancel(context.WithoutCancel(ctx))

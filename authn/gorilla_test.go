@@ -98,7 +98,7 @@ func TestValuesThatCannotBeEncoded(t *testing.T) {
 		}
 		values.Values["bad"] = unknown{1}
 		if err := values.Save(r, w); err == nil || !strings.Contains(err.Error(), "gob.Register") {
-			t.Errorf("Save: %v, want what to do", err)
+			t.Errorf("Save: %v, want an error with a remedy", err)
 		}
 	})
 	wantValues(t, s, alice, map[any]any{"colour": "red"})
@@ -151,14 +151,14 @@ func TestTwoSavesMergeByKey(t *testing.T) {
 			first.save(t)
 			delete(first.Values, "again")
 			first.save(t)
-			first.Values["first"] = 4 // knows nothing of what second has saved
+			first.Values["first"] = 4 // does not know what second has saved
 			first.save(t)
 			wantValues(t, s, alice, map[any]any{"kept": 1, "both": 3, "changed": 3, "first": 4, "second": 3})
 		})
 	}
 }
 
-// openedValues are the values of a request that is being answered.
+// openedValues are the values of one request.
 type openedValues struct {
 	*sessions.Session
 	r *http.Request
@@ -218,7 +218,7 @@ func TestAnUnchangedSaveWritesNothing(t *testing.T) {
 	}
 	saveValue(t, s, alice, "colour", "blue")
 	if after := version(t, s, value); after != before+1 {
-		t.Errorf("the twin: version %d became %d", before, after)
+		t.Errorf("control: version %d became %d", before, after)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestLease takes the lease on one session's tokens on two nodes, whose clocks differ. Time
-// is the bubble's.
+// TestLease acquires the lease on one session's tokens on two nodes whose clocks differ. It
+// runs in a synctest bubble.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]time.Duration{
@@ -42,14 +42,14 @@ func TestLease(t *testing.T) {
 					return err == nil
 				}
 				if wait(time.Minute) {
-					t.Fatal("taken from a holder that works")
+					t.Fatal("the lease was taken from a working holder")
 				}
 				die()
 				if wait(3 * time.Second) {
-					t.Error("taken from a holder that has only just died")
+					t.Error("the lease was taken from a holder that died only just now")
 				}
 				if !wait(7 * time.Second) {
-					t.Error("not taken from a holder that has died")
+					t.Error("the lease was not taken from a dead holder")
 				}
 			})
 		})
@@ -68,7 +68,7 @@ func TestLease(t *testing.T) {
 			began := time.Now()
 			die, err = tokenSource(t, s).Lease(t.Context(), session)
 			if took := time.Since(began); err != nil || took > 0 {
-				t.Errorf("taken after %s (%v), want at once", took, err)
+				t.Errorf("the lease was taken after %s (%v), want immediately", took, err)
 			}
 			die()
 		})
@@ -85,8 +85,8 @@ func tokenSource(t *testing.T, s *site) *authn.TokenSource {
 	return authn.NewTokenSource(rp, s.Sessions)
 }
 
-// lives says how long the access tokens live that the provider issues from now on: shorter
-// than a session may be idle.
+// lives sets the lifetime of access tokens issued from now on, which is shorter than the
+// idle timeout.
 func (a *app) lives(d time.Duration) {
 	a.op.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = int(d.Seconds()) })
 }
@@ -98,25 +98,25 @@ func (a *app) hold(e scriptedop.Endpoint) *scriptedop.Barrier {
 	return barrier
 }
 
-// at is the same browser at another node: a cookie counts for every port of a host.
+// at is the same browser on another node: cookies are shared by all ports of a host.
 func (b *person) at(node *app) *person {
 	return &person{t: b.t, app: node, client: b.client}
 }
 
-// token is what the app's own handler gets.
+// token returns what the app's own handler receives.
 func (b *person) token() answer {
 	b.t.Helper()
 	return b.get(b.app.URL + "/token")
 }
 
-// asks asks for the token while something else goes on.
+// asks requests the token while something else runs.
 func (b *person) asks() <-chan answer {
 	answered := make(chan answer, 1)
 	go func() { answered <- b.token() }()
 	return answered
 }
 
-// wantToken checks that an answer is an access token that the provider honours.
+// wantToken checks that an answer is an access token that the provider accepts.
 func (b *person) wantToken(got answer) {
 	b.t.Helper()
 	if got.status != http.StatusOK || got.text == "" {
@@ -128,11 +128,11 @@ func (b *person) wantToken(got answer) {
 	}
 	r.Header.Set("Authorization", "Bearer "+got.text)
 	if userInfo := b.do(r, nil); userInfo.status != http.StatusOK {
-		b.t.Errorf("the provider answers %d to the token", userInfo.status)
+		b.t.Errorf("the provider answers the token with %d", userInfo.status)
 	}
 }
 
-// nodes are two apps on one store, with one provider and one clock, and somebody who is
+// nodes returns two apps with the same store, provider and clock, and a person who is
 // signed in.
 func nodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person) {
 	t.Helper()
@@ -144,7 +144,7 @@ func nodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person) {
 	return one, two, b
 }
 
-// watchedStore tells the test when a node loads a session.
+// watchedStore notifies the test when a node loads a session.
 type watchedStore struct {
 	authn.Store
 	looks chan struct{}
@@ -159,7 +159,7 @@ func (s watchedStore) Load(ctx context.Context, key authn.Key) (authn.Record, er
 	return r, err
 }
 
-// watchedNodes are nodes of which each tells when it looks at a session.
+// watchedNodes returns nodes that each notify the test when they load a session.
 func watchedNodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person, looksOne, looksTwo chan struct{}) {
 	t.Helper()
 	looksOne, looksTwo = make(chan struct{}), make(chan struct{})
@@ -174,9 +174,9 @@ func watchedNodes(t *testing.T, op scriptedop.Config) (one, two *app, b *person,
 	return one, two, b, looksOne, looksTwo
 }
 
-// TestRefreshOnceOnManyNodes has requests in parallel on two nodes find an access token that
-// is over, a hundred times, with a provider that withdraws everything when a refresh token
-// is used twice (RT-01, RT-02, FM-25).
+// TestRefreshOnceOnManyNodes has concurrent requests on two nodes find an expired access
+// token, a hundred times. The provider revokes all tokens if a refresh token is used twice
+// (RT-01, RT-02, FM-25).
 func TestRefreshOnceOnManyNodes(t *testing.T) {
 	t.Parallel()
 	rounds, requests := 100, 200
@@ -216,8 +216,8 @@ func TestRefreshOnceOnManyNodes(t *testing.T) {
 	b.wantToken(b.token())
 }
 
-// TestSlowRefreshOnTwoNodes (RT-03) has a provider that takes its time; another node waits
-// for the one that asks.
+// TestSlowRefreshOnTwoNodes (RT-03) uses a slow provider. One node waits for the refresh of
+// the other.
 func TestSlowRefreshOnTwoNodes(t *testing.T) {
 	t.Parallel()
 	for name, takes := range map[string]time.Duration{
@@ -232,7 +232,7 @@ func TestSlowRefreshOnTwoNodes(t *testing.T) {
 			await(t, barrier.Reached)
 			second := b.at(two).asks()
 			for range 5 {
-				await(t, looks) // and finds the first at work
+				await(t, looks) // it finds the first node refreshing
 				one.clock.Move(takes / 5)
 			}
 			await(t, looks)
@@ -247,12 +247,12 @@ func TestSlowRefreshOnTwoNodes(t *testing.T) {
 	}
 }
 
-// TestRefreshTakenOver has a node that is held up for so long while it refreshes that
-// another takes it for dead (RT-03, FM-16, FM-20).
+// TestRefreshTakenOver delays a node during a refresh for so long that another node
+// considers it dead (RT-03, FM-16, FM-20).
 func TestRefreshTakenOver(t *testing.T) {
 	t.Parallel()
-	// takeOver brings the second node to use the refresh token, while the answer to the
-	// first, which is out already, is held back.
+	// takeOver makes the second node use the refresh token while the answer to the first
+	// node, which has already used it, is held back.
 	takeOver := func(t *testing.T, op scriptedop.Config, first, second func(op *scriptedop.Provider) http.HandlerFunc) (b, other *person, barrier *scriptedop.Barrier, got, gotOther <-chan answer, looksOfLate chan struct{}) {
 		t.Helper()
 		one, two, b, looksOfLate, looks := watchedNodes(t, op)
@@ -272,7 +272,7 @@ func TestRefreshTakenOver(t *testing.T) {
 		gotOther = other.asks()
 		for {
 			select {
-			case <-looks: // and finds the first still at work
+			case <-looks: // it finds the first node still refreshing
 				one.clock.Move(2 * time.Second)
 				continue
 			case <-asked:
@@ -292,11 +292,11 @@ func TestRefreshTakenOver(t *testing.T) {
 		newer := <-gotOther
 		barrier.Open()
 		if late := <-got; late.text != newer.text {
-			t.Errorf("the node that was late answers with %q, and the other with %q", late.text, newer.text)
+			t.Errorf("the late node answers with %q, and the other with %q", late.text, newer.text)
 		}
 		b.wantToken(b.token())
 		if now := other.token(); now.text != newer.text {
-			t.Errorf("then the token is %q, not %q", now.text, newer.text)
+			t.Errorf("afterwards the token is %q, want %q", now.text, newer.text)
 		}
 	})
 	t.Run("RT-06 what the late one has saved is not ended", func(t *testing.T) {
@@ -322,13 +322,13 @@ func TestRefreshTakenOver(t *testing.T) {
 		})
 		barrier.Open()
 		for range 3 {
-			await(t, looks) // it has been refused, and waits for the other
+			await(t, looks) // it was refused, and waits for the other node
 		}
 		close(released)
 		newer := <-gotOther
 		other.wantToken(newer)
 		if late := <-got; late.text != newer.text || b.app.op.Calls(scriptedop.Token) != 3 {
-			t.Errorf("%d calls, and the late one answers %q", b.app.op.Calls(scriptedop.Token), late.text)
+			t.Errorf("%d calls, and the late node answers %q", b.app.op.Calls(scriptedop.Token), late.text)
 		}
 	})
 	t.Run("FM-20 without an overlap the session ends, once", func(t *testing.T) {
@@ -339,7 +339,7 @@ func TestRefreshTakenOver(t *testing.T) {
 		}
 		for range 3 {
 			if who := other.who(); who.Subject != "" {
-				t.Errorf("signed in is %q", who.Subject)
+				t.Errorf("%q is signed in", who.Subject)
 			}
 			other.token()
 		}

@@ -2,5 +2,6 @@
 
 package authn_test
 
-// raceDetector says that everything takes ten times as long.
+// raceDetector reports whether the race detector runs, which makes everything ten times as
+// slow.
 const raceDetector = false

@@ -16,7 +16,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// person is somebody with a browser of their own, which keeps cookies and follows no redirects.
+// person is a person with a browser, which keeps cookies and does not follow redirects.
 type person struct {
 	t      *testing.T
 	app    *app
@@ -35,7 +35,7 @@ func (a *app) person(t *testing.T) *person {
 	}}
 }
 
-// answer is what the app answered.
+// answer is a response of the app.
 type answer struct {
 	status   int
 	header   http.Header
@@ -78,7 +78,7 @@ func (b *person) post(address string, form url.Values) answer {
 	return b.do(r, err)
 }
 
-// cookieHeader is what the browser would send the app as its Cookie header.
+// cookieHeader returns the Cookie header that the browser would send to the app.
 func (b *person) cookieHeader() string {
 	b.t.Helper()
 	address, err := url.Parse(b.app.URL)
@@ -92,7 +92,7 @@ func (b *person) cookieHeader() string {
 	return strings.Join(pairs, "; ")
 }
 
-// withCookies sends a Cookie header, and keeps nothing of the answer.
+// withCookies sends the given Cookie header, and does not keep the response's cookies.
 func (b *person) withCookies(cookies, address string) answer {
 	b.t.Helper()
 	bare := *b
@@ -114,8 +114,8 @@ func (b *person) begin(query string) string {
 	return got.location
 }
 
-// authorize lets the provider answer an authorization request, and returns the
-// callback that it sends the browser to.
+// authorize has the provider answer an authorization request, and returns the callback that
+// it redirects the browser to.
 func (b *person) authorize(request string) string {
 	b.t.Helper()
 	got := b.get(request)
@@ -125,19 +125,19 @@ func (b *person) authorize(request string) string {
 	return got.location
 }
 
-// signIn goes all the way, and returns the answer to the callback.
+// signIn completes a sign-in, and returns the answer to the callback.
 func (b *person) signIn() answer {
 	b.t.Helper()
 	return b.get(b.authorize(b.begin("")))
 }
 
-// signOutByProvider sends the app a logout token, as the provider would.
+// signOutByProvider sends a logout token to the app, as the provider does.
 func (b *person) signOutByProvider(token *scriptedop.JWT) answer {
 	b.t.Helper()
 	return b.post(b.app.URL+"/backchannel-logout", url.Values{"logout_token": {token.Compact()}})
 }
 
-// who returns who is signed in; the zero who is nobody.
+// who returns who is signed in. The zero who means nobody.
 func (b *person) who() (w who) {
 	b.t.Helper()
 	got := b.get(b.app.URL + "/me")
@@ -156,14 +156,14 @@ func (b *person) wantSignedIn(got answer, subject string) {
 		b.t.Fatalf("refused: %s", got.text)
 	}
 	if who := b.who(); who.Subject != subject {
-		b.t.Errorf("signed in is %q, want %q", who.Subject, subject)
+		b.t.Errorf("%q is signed in, want %q", who.Subject, subject)
 	}
 	b.wantNoSecrets(got)
 }
 
-// wantRefused checks that a callback was refused, and what no refusal may leave
-// behind: a session, or a secret in what was said and logged. calls are those that
-// the token and the userinfo endpoint may have received until now.
+// wantRefused checks that a callback was refused, and that the refusal leaves no session
+// and quotes no secret in the response or the log. calls are the total numbers of requests
+// that the token and userinfo endpoints may have received.
 func (b *person) wantRefused(got answer, reason openid.Reason, calls ...int) {
 	b.t.Helper()
 	if got.status == http.StatusSeeOther || got.reason != reason {
@@ -187,7 +187,7 @@ func (b *person) wantNoLogin(reason openid.Reason) answer {
 	got := b.get(b.app.URL + "/login?return_to=/orders")
 	b.wantRefused(got, reason, 0, 0)
 	if got.location != "" || len(got.header["Set-Cookie"]) > 0 || got.header.Get("Return-To") != "/orders" {
-		b.t.Errorf("sent to %q with cookies %q, to come back to %q", got.location, got.header["Set-Cookie"], got.header.Get("Return-To"))
+		b.t.Errorf("redirected to %q with cookies %q and return path %q", got.location, got.header["Set-Cookie"], got.header.Get("Return-To"))
 	}
 	if err := b.app.provider.Ready(); openid.ReasonOf(err) != reason {
 		b.t.Errorf("readiness is %v, want %q", err, reason)
@@ -198,7 +198,7 @@ func (b *person) wantNoLogin(reason openid.Reason) answer {
 	return got
 }
 
-// wantCalls checks how often the token and the userinfo endpoint were called.
+// wantCalls checks how often the token and userinfo endpoints were called.
 func (b *person) wantCalls(calls ...int) {
 	b.t.Helper()
 	got := []int{b.app.op.Calls(scriptedop.Token), b.app.op.Calls(scriptedop.UserInfo)}
@@ -206,11 +206,12 @@ func (b *person) wantCalls(calls ...int) {
 		b.t.Errorf("token and userinfo endpoint were called %v times, want %v", got, calls)
 	}
 	if n := b.app.op.Calls(scriptedop.Other); n > 0 {
-		b.t.Errorf("the provider was asked %d times for what it does not offer", n)
+		b.t.Errorf("the provider received %d requests for paths that it does not have", n)
 	}
 }
 
-// wantNoSecrets checks that neither answer nor log quotes what the provider issued.
+// wantNoSecrets checks that neither the answer nor the log quotes a secret from the
+// provider.
 func (b *person) wantNoSecrets(got answer) {
 	b.t.Helper()
 	logged := b.app.log.String()
@@ -221,8 +222,8 @@ func (b *person) wantNoSecrets(got answer) {
 	}
 }
 
-// change returns a copy of a URL with some of its query parameters replaced; an empty
-// value removes one.
+// change returns a copy of a URL with some query parameters replaced. An empty value
+// removes a parameter.
 func change(t testing.TB, address string, parameters ...string) string {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -249,22 +250,22 @@ func query(t testing.TB, address string) url.Values {
 	return u.Query()
 }
 
-// await waits for a channel to be closed, and not for ever.
+// await waits for a channel to be closed, and fails the test if it takes too long.
 func await(t *testing.T, closed <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-closed:
 	case <-time.After(15 * time.Second):
-		t.Fatal("what was to happen did not happen")
+		t.Fatal("timed out waiting for the channel to be closed")
 	}
 }
 
-// localPath returns a return path, which raw must be.
+// localPath parses a return path that must be valid.
 func localPath(t testing.TB, raw string) authn.ReturnPath {
 	t.Helper()
 	p, ok := authn.ParseReturnPath(raw)
 	if !ok {
-		t.Fatalf("%q is no return path", raw)
+		t.Fatalf("%q is not a return path", raw)
 	}
 	return p
 }

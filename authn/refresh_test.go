@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestRefreshedIDTokenOfAnother has new tokens come with an ID token that is not the
-// person's: they are worth nothing, and revoked (RT-10).
+// TestRefreshedIDTokenOfAnother refreshes with ID tokens that are not the person's. The app
+// does not use the new tokens, and revokes them (RT-10).
 func TestRefreshedIDTokenOfAnother(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*scriptedop.JWT){
@@ -64,8 +64,8 @@ func TestRefreshedIDTokenOfAnother(t *testing.T) {
 	}
 }
 
-// TestRefreshToken has a provider that gives a new refresh token out with every refresh, at
-// times, or never.
+// TestRefreshToken uses a provider that issues a new refresh token with every refresh,
+// sometimes, or never.
 func TestRefreshToken(t *testing.T) {
 	t.Parallel()
 	t.Run("RT-04 fifty in a row", func(t *testing.T) {
@@ -136,19 +136,19 @@ func TestRefreshToken(t *testing.T) {
 		a.clock.Move(soonOver)
 		b.wantToken(b.token())
 		if logged := a.log.String(); strings.Contains(logged, "not refreshed") {
-			t.Errorf("there is nothing to refresh with, and the log says:\n%s", logged)
+			t.Errorf("there is no refresh token, but the log says:\n%s", logged)
 		}
 		a.clock.Move(time.Minute)
 		for range 3 {
 			if got := b.token(); got.reason != authn.ReasonRefreshRefused || b.who().Subject != "alice" {
-				t.Errorf("answered %q, and signed in is %q", got.reason, b.who().Subject)
+				t.Errorf("answered with %q, and %q is signed in", got.reason, b.who().Subject)
 			}
 		}
 		b.wantCalls(1, 2)
 	})
 }
 
-// TestRefreshNeverProlongsTheSession (RT-11) has a background that never stops refreshing.
+// TestRefreshNeverProlongsTheSession (RT-11) refreshes continuously in the background.
 func TestRefreshNeverProlongsTheSession(t *testing.T) {
 	t.Parallel()
 	for name, lifetimes := range map[string][2]time.Duration{
@@ -169,21 +169,21 @@ func TestRefreshNeverProlongsTheSession(t *testing.T) {
 				}
 			}
 			if after := b.who(); after.Expires != before.Expires || after.IdleUntil != before.IdleUntil {
-				t.Errorf("it ended at %s (%s idle), and ends at %s (%s idle)", before.Expires, before.IdleUntil, after.Expires, after.IdleUntil)
+				t.Errorf("the session ended at %s (%s idle), and now ends at %s (%s idle)", before.Expires, before.IdleUntil, after.Expires, after.IdleUntil)
 			}
 			a.clock.Move(10 * time.Minute)
 			if got := b.token(); got.status == http.StatusOK || b.who().Subject != "" {
-				t.Error("the session lives on")
+				t.Error("the session did not end")
 			}
 		})
 	}
 }
 
-// fullStore is a store whose disk can be full: what it has can be read.
+// fullStore is a store whose disk can be full. Its records can still be read.
 type fullStore struct {
 	authn.Store
 	full atomic.Bool
-	// saved receives when a record has been saved, if somebody waits for it.
+	// saved receives a value after a record has been saved, if anyone waits for it.
 	saved chan struct{}
 }
 
@@ -201,8 +201,8 @@ func (s *fullStore) Save(ctx context.Context, r authn.Record) error {
 	return err
 }
 
-// TestRefreshedTokensAreNotSaved has a disk that is full just when the provider has given
-// out new tokens (RT-05).
+// TestRefreshedTokensAreNotSaved fills the disk just when the provider has issued new
+// tokens (RT-05).
 func TestRefreshedTokensAreNotSaved(t *testing.T) {
 	t.Parallel()
 	begin := func(t *testing.T) (a *app, b *person, store *fullStore, kept answer) {
@@ -221,7 +221,7 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 		b.wantToken(kept)
 		a.op.Answer(scriptedop.Token, nil)
 		if !strings.Contains(a.log.String(), "refreshed tokens kept in memory") {
-			t.Errorf("the log does not say so:\n%s", a.log)
+			t.Errorf("the log does not report it:\n%s", a.log)
 		}
 		return a, b, store, kept
 	}
@@ -230,7 +230,7 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 		a, b, store, kept := begin(t)
 		for range 5 {
 			if got := b.token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
-				t.Fatalf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+				t.Fatalf("%d calls, the token is %q, want %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
 			}
 		}
 		a.clock.Move(10 * time.Minute)
@@ -250,19 +250,19 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 		a.tokens.Wait()
 		other := b.at(newApp(t, appOptions{beside: a}))
 		if got := other.token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
-			t.Errorf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+			t.Errorf("%d calls, the token is %q, want %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
 		}
 	})
 	t.Run("RT-05 nobody asks for them", func(t *testing.T) {
 		t.Parallel()
 		a, b, store, kept := begin(t)
-		for len(store.saved) > 0 { // of the sign-in
+		for len(store.saved) > 0 { // from the sign-in
 			<-store.saved
 		}
 		store.full.Store(false)
 		await(t, store.saved)
 		if got := b.at(newApp(t, appOptions{beside: a})).token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
-			t.Errorf("%d calls, the token is %q, not %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
+			t.Errorf("%d calls, the token is %q, want %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
 		}
 	})
 	t.Run("RT-12 the session ends meanwhile", func(t *testing.T) {
@@ -277,8 +277,8 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 	})
 }
 
-// TestSignOutDuringRefresh ends the session while the provider has its new tokens ready:
-// the sign-out wins, and the new refresh token is revoked.
+// TestSignOutDuringRefresh ends the session while the provider's response with new tokens
+// is pending. The sign-out wins, and the new refresh token is revoked.
 func TestSignOutDuringRefresh(t *testing.T) {
 	t.Parallel()
 	for name, signOut := range map[string]func(b *person) answer{
@@ -307,11 +307,11 @@ func TestSignOutDuringRefresh(t *testing.T) {
 			}
 			barrier.Open()
 			if got := <-token; got.reason != authn.ReasonSessionEnded {
-				t.Errorf("the refresh is answered %q: %s", got.reason, got.text)
+				t.Errorf("the refresh is answered with %q: %s", got.reason, got.text)
 			}
 			one.tokens.Wait()
 			if got := one.op.Last(scriptedop.Revoke).Form.Get("token"); got != issued || issued == "" {
-				t.Errorf("revoked is %q, not the new refresh token %q", got, issued)
+				t.Errorf("%q was revoked, want the new refresh token %q", got, issued)
 			}
 			for _, node := range []*app{one, two} {
 				if got := b.at(node).withCookies(cookies, node.URL+"/me"); got.status == http.StatusOK {
@@ -333,13 +333,13 @@ func TestSignOutDuringRefresh(t *testing.T) {
 		}
 		one.rp.RevokeTokens(t.Context(), session)
 		if got := one.op.Last(scriptedop.Revoke).Form.Get("token"); got != issued || issued == "" {
-			t.Errorf("revoked is %q, not the last refresh token %q", got, issued)
+			t.Errorf("%q was revoked, want the last refresh token %q", got, issued)
 		}
 	})
 }
 
-// TestRefreshGoesOnAlone (RT-04) has a person who leaves while the provider is being asked,
-// and a program that ends.
+// TestRefreshGoesOnAlone (RT-04) refreshes for a person who leaves in the meantime, and in
+// a program that stops.
 func TestRefreshGoesOnAlone(t *testing.T) {
 	t.Parallel()
 	one, two, b := nodes(t, scriptedop.Config{})

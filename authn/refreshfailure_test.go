@@ -14,16 +14,16 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// soonOver is when an access token of ten minutes is about to expire, and still good.
+// soonOver is when an access token of ten minutes is about to expire, but still valid.
 const soonOver = 9*time.Minute + 30*time.Second
 
-// oauthError is an error response of OAuth's.
+// oauthError answers with an OAuth error.
 func oauthError(status int, code, description string) http.HandlerFunc {
 	return scriptedop.JSON(status, map[string]any{"error": code, "error_description": description})
 }
 
-// TestRefreshFails has a provider that does not refresh the tokens, while the access token
-// is still good and when it is over, and that recovers.
+// TestRefreshFails uses a provider that fails to refresh tokens, before and after the
+// access token has expired, and then recovers.
 func TestRefreshFails(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -65,10 +65,10 @@ func TestRefreshFails(t *testing.T) {
 				return
 			}
 			if got := b.token(); got.text != first.text {
-				t.Errorf("RT-07: the token that lives is not used: %d %s", got.status, got.text)
+				t.Errorf("RT-07: the valid access token is not used: %d %s", got.status, got.text)
 			}
 			if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
-				t.Errorf("FM-03: the profile is not refreshed with the token that lives: %s", got.text)
+				t.Errorf("FM-03: the profile is not refreshed with the valid access token: %s", got.text)
 			}
 			a.clock.Move(time.Minute)
 			if got := b.token(); got.reason != tt.after {
@@ -78,10 +78,10 @@ func TestRefreshFails(t *testing.T) {
 				t.Errorf("RT-14: %d calls, want one for each attempt", got)
 			}
 			if who := b.who(); who.Subject != "alice" {
-				t.Errorf("signed in is %q", who.Subject)
+				t.Errorf("%q is signed in", who.Subject)
 			}
 			if alarm := strings.Contains(a.log.String(), "level=ERROR"); alarm != strings.HasPrefix(name, "RT-08") {
-				t.Errorf("an operator is alarmed: %t\n%s", alarm, a.log)
+				t.Errorf("the operator is alerted: %t\n%s", alarm, a.log)
 			}
 			a.op.Answer(scriptedop.Token, nil)
 			a.clock.Move(time.Minute)
@@ -90,8 +90,8 @@ func TestRefreshFails(t *testing.T) {
 	}
 }
 
-// wantEnded checks that a refresh ended the session after one call, and that the provider is
-// left alone from then on (RT-14).
+// wantEnded checks that a refresh ended the session after one call, and that the app does
+// not call the provider again (RT-14).
 func (b *person) wantEnded(got answer) {
 	b.t.Helper()
 	if got.reason != authn.ReasonSessionEnded {
@@ -101,7 +101,7 @@ func (b *person) wantEnded(got answer) {
 		b.token()
 	}
 	if who := b.who(); who.Subject != "" {
-		b.t.Errorf("signed in is %q", who.Subject)
+		b.t.Errorf("%q is signed in", who.Subject)
 	}
 	if calls := b.app.op.Calls(scriptedop.Token); calls != 2 {
 		b.t.Errorf("RT-14: %d calls, want 2", calls)
@@ -109,8 +109,8 @@ func (b *person) wantEnded(got answer) {
 	b.wantNoSecrets(got)
 }
 
-// TestRefreshIsNotRepeated polls ten times a second, for a minute in which the provider is
-// overloaded.
+// TestRefreshIsNotRepeated polls ten times a second while the provider is overloaded for a
+// minute.
 func TestRefreshIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -142,10 +142,10 @@ func TestRefreshIsNotRepeated(t *testing.T) {
 				b.token()
 			}
 			if calls := a.op.Calls(scriptedop.Token) - 1; calls < 1 || calls > tt.calls {
-				t.Errorf("the provider was asked %d times within a minute, want %d at most", calls, tt.calls)
+				t.Errorf("the provider was called %d times within a minute, want at most %d", calls, tt.calls)
 			}
 			if got := b.token(); got.reason != openid.ReasonProviderUnreachable || b.who().Subject != "alice" {
-				t.Errorf("answered %q, and signed in is %q", got.reason, b.who().Subject)
+				t.Errorf("answered with %q, and %q is signed in", got.reason, b.who().Subject)
 			}
 			a.op.Answer(scriptedop.Token, nil)
 			a.clock.Move(tt.works)
@@ -154,8 +154,8 @@ func TestRefreshIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestRefreshOutcomeUnknown has a provider that rotates the refresh token and whose answer is
-// lost (RT-09).
+// TestRefreshOutcomeUnknown uses a provider that rotates the refresh token and whose
+// response is lost (RT-09).
 func TestRefreshOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -183,7 +183,7 @@ func TestRefreshOutcomeUnknown(t *testing.T) {
 				t.Fatalf("%d calls, answered %s", a.op.Calls(scriptedop.Token), first.text)
 			}
 			if again := b.token(); again.text != first.text || a.op.Calls(scriptedop.Token) != 2 {
-				t.Errorf("asked again at once: %d calls", a.op.Calls(scriptedop.Token))
+				t.Errorf("called again immediately: %d calls", a.op.Calls(scriptedop.Token))
 			}
 			a.clock.Move(3 * time.Second)
 			got := b.token()
@@ -214,8 +214,8 @@ func (s panickingStore) Save(ctx context.Context, r authn.Record) error {
 	return s.Store.Save(ctx, r)
 }
 
-// TestAPanicBesideTheRequests (FM-28) has a refresh panic, which runs in a goroutine of its
-// own. The process lives, and the next refresh works.
+// TestAPanicBesideTheRequests (FM-28) makes a refresh panic in its own goroutine. The
+// process survives, and the next refresh works.
 func TestAPanicBesideTheRequests(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
@@ -224,18 +224,18 @@ func TestAPanicBesideTheRequests(t *testing.T) {
 	b.wantSignedIn(b.signIn(), "alice")
 	broken.Store(true)
 	if got := b.post(a.URL+"/refresh", nil); got.status == http.StatusOK {
-		t.Error("a refresh that panics is answered 200")
+		t.Error("a refresh that panics is answered with 200")
 	}
 	if logged := a.log.String(); !strings.Contains(logged, "msg=\"work panicked\"") || !strings.Contains(logged, "work=refresh") || strings.Contains(logged, "may quote") {
 		t.Errorf("the log is:\n%s", logged)
 	}
 	broken.Store(false)
 	if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
-		t.Errorf("the next refresh is answered %d %s", got.status, got.text)
+		t.Errorf("the next refresh is answered with %d %s", got.status, got.text)
 	}
 }
 
-// knownByKey makes an app of which the provider knows the key.
+// knownByKey makes an app whose provider knows the client's key.
 func knownByKey(key scriptedop.Key, change func(*settings)) appOptions {
 	return appOptions{op: scriptedop.Config{ClientKey: key}, config: func(c *settings) {
 		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
@@ -243,8 +243,8 @@ func knownByKey(key scriptedop.Key, change func(*settings)) appOptions {
 	}}
 }
 
-// TestClientKeyReplaced replaces the key that the provider knows, where a sign-in is
-// under way and where somebody is signed in.
+// TestClientKeyReplaced replaces the key that the provider knows, during a sign-in and
+// while a person is signed in.
 func TestClientKeyReplaced(t *testing.T) {
 	t.Parallel()
 	known, another := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewKey("client-key", "ES256")

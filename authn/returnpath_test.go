@@ -14,7 +14,7 @@ func TestReturnPaths(t *testing.T) {
 	t.Parallel()
 	for _, c := range refusedPaths() {
 		if got, ok := authn.ParseReturnPath(c.raw); ok || !got.IsZero() || got.String() != "/" {
-			t.Errorf("HB-20 %q was taken for a local path; a browser goes to %q", c.raw, c.browser)
+			t.Errorf("HB-20 %q was accepted as a local path, but a browser goes to %q", c.raw, c.browser)
 		}
 		wantBrowser(t, c)
 	}
@@ -23,23 +23,23 @@ func TestReturnPaths(t *testing.T) {
 			t.Errorf("HB-20 %q became %q, accepted: %t", c.raw, got, ok)
 		}
 		if !strings.HasPrefix(c.browser, origin) {
-			t.Errorf("HB-20 %q leads to %q and must not be on this list", c.raw, c.browser)
+			t.Errorf("HB-20 %q leads to %q, so it does not belong on this list", c.raw, c.browser)
 		}
 		wantBrowser(t, c)
 	}
 }
 
-// wantBrowser checks our model of a browser, which the fuzz target relies on.
+// wantBrowser checks the model of a browser that the fuzz target relies on.
 func wantBrowser(t *testing.T, c returnPath) {
 	t.Helper()
 	if got, want := stays(c.raw), strings.HasPrefix(c.browser, origin) && !strings.HasPrefix(c.raw, "//"); got != want {
-		t.Errorf("the model of a browser says that %q stays here: %t, want %t", c.raw, got, want)
+		t.Errorf("by the model of a browser, %q stays on the origin: %t, want %t", c.raw, got, want)
 	}
 }
 
-// stays reports whether a browser that is redirected to a reference from a page of
-// this origin stays on it, by the parsing rules of the WHATWG URL standard. What
-// names an authority counts as going elsewhere, even where it is this one.
+// stays reports whether a browser that is redirected to a reference from a page of this
+// origin stays on the origin, by the parsing rules of the WHATWG URL standard. A reference
+// that names an authority counts as leaving, even if the authority is this one.
 func stays(reference string) bool {
 	reference = strings.TrimFunc(reference, func(r rune) bool { return r <= ' ' })
 	reference = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(reference)
@@ -76,7 +76,7 @@ func FuzzReturnPath(f *testing.F) {
 			t.Fatalf("%q became %q, accepted: %t", raw, got, ok)
 		}
 		if again, ok := authn.ParseReturnPath(got); !ok || again.String() != got {
-			t.Fatalf("%q became %q, and that %q, accepted: %t", raw, got, again, ok)
+			t.Fatalf("%q became %q, and that became %q, accepted: %t", raw, got, again, ok)
 		}
 		if len(got) > 1024 || !strings.HasPrefix(got, "/") || !stays(got) {
 			t.Fatalf("%q leads a browser elsewhere", got)

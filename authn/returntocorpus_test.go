@@ -2,12 +2,12 @@ package authn_test
 
 import "strings"
 
-// returnPath is a return path with the URL that the WHATWG URL standard makes of it
-// for a page of https://app.example, "" where it makes none.
+// returnPath is a return path and the URL that the WHATWG URL standard makes of it on a
+// page of https://app.example, or "" if it makes none.
 type returnPath struct{ raw, browser string }
 
-// refusedPaths lists what ParseReturnPath must not return. Many would stay on this origin
-// in a browser as they are, but not behind a proxy that decodes or cleans paths.
+// refusedPaths lists paths that ParseReturnPath must refuse. A browser would stay on this
+// origin for many of them, but not behind a proxy that decodes or cleans paths.
 func refusedPaths() []returnPath {
 	return []returnPath{
 		// Another host.
@@ -192,7 +192,7 @@ func refusedPaths() []returnPath {
 		{"/a/%2e%2e//evil.example", "https://app.example//evil.example"},
 		{"/%2e//evil.example", "https://app.example//evil.example"},
 		{"/a/..;/../b", "https://app.example/a/b"},
-		// What cannot be parsed.
+		// Paths that cannot be parsed.
 		{"/%", "https://app.example/%"},
 		{"/%2", "https://app.example/%2"},
 		{"/%zz", "https://app.example/%zz"},
@@ -210,7 +210,7 @@ func refusedPaths() []returnPath {
 	}
 }
 
-// localPaths lists what ParseReturnPath must return as it is.
+// localPaths lists paths that ParseReturnPath must return unchanged.
 func localPaths() []returnPath {
 	return []returnPath{
 		{"/", "https://app.example/"},

@@ -11,7 +11,7 @@ import (
 
 const roles = "https://app.example/roles"
 
-// identity is somebody of whom an ID token and userinfo say this.
+// identity returns a person with these claims in the ID token and in userinfo.
 func identity(idToken, userInfo string) openid.Identity {
 	return openid.Identity{IDToken: openid.Claims(idToken), UserInfo: openid.Claims(userInfo)}
 }
@@ -74,16 +74,16 @@ func TestRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := tt.rule.Met(identity(tt.claims, "").Claims()); got != tt.want {
-				t.Errorf("by the ID token it is met: %t", got)
+				t.Errorf("the ID token satisfies the rule: %t", got)
 			}
 			if got := tt.rule.Met(identity(`{}`, tt.claims).Claims()); got != tt.want {
-				t.Errorf("by userinfo it is met: %t", got)
+				t.Errorf("userinfo satisfies the rule: %t", got)
 			}
 		})
 	}
 }
 
-// TestRulesAndSources has an ID token and userinfo say different things.
+// TestRulesAndSources gives the ID token and userinfo different claims.
 func TestRulesAndSources(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -104,13 +104,13 @@ func TestRulesAndSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := tt.rule.Met(identity(tt.idToken, tt.userInfo).Claims()); got != tt.want {
-				t.Errorf("it is met: %t", got)
+				t.Errorf("the rule is satisfied: %t", got)
 			}
 		})
 	}
 }
 
-// TestEmailDomain (ID-22) has addresses that two readers read differently.
+// TestEmailDomain (ID-22) checks addresses that two parsers could read differently.
 func TestEmailDomain(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -158,14 +158,14 @@ func TestEmailDomain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := authn.EmailDomain("corp.example").Met(identity(string(document), "").Claims()); got != tt.want {
-				t.Errorf("%s meets it: %t", document, got)
+				t.Errorf("%s satisfies the rule: %t", document, got)
 			}
 		})
 	}
 	if authn.EmailDomain("").Met(identity(`{"email":"a@","email_verified":true}`, "").Claims()) {
-		t.Error("ID-22: no domain at all is met")
+		t.Error("ID-22: an empty domain is satisfied")
 	}
 	if !authn.EmailDomain("Corp.Example").Met(identity(`{"email":"a@corp.example","email_verified":true}`, "").Claims()) {
-		t.Error("ID-22: a domain that is configured in capitals is not met")
+		t.Error("ID-22: a domain configured in capitals is not satisfied")
 	}
 }

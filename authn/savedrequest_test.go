@@ -23,7 +23,7 @@ func saveRequest(t *testing.T, s *site, session *authn.Session, form string) str
 	return id
 }
 
-// savedForm returns the form that a cookie's session keeps under an ID, or "".
+// savedForm returns the form that a cookie's session keeps under an id, or "".
 func savedForm(t *testing.T, s *site, cookie, name, id string) string {
 	t.Helper()
 	h, _ := s.SavedRequest(s.wantPerson(t, cookie, name), id)
@@ -42,10 +42,10 @@ func TestSavedRequest(t *testing.T) {
 			h, ok := s.SavedRequest(s.wantPerson(t, first, "alice"), id)
 			if !ok || h.Method != http.MethodPost || h.Path.String() != "/transfers?to=bob" || h.Form != "amount=5" ||
 				h.Demand.MaxAge != time.Minute || len(h.Demand.ACR) != 1 || h.Demand.ACR[0] != "urn:mfa" {
-				t.Errorf("kept is %+v", h)
+				t.Errorf("the saved request is %+v", h)
 			}
 			if form := savedForm(t, s, first, "alice", "another"); form != "" {
-				t.Errorf("under another ID there is %q", form)
+				t.Errorf("another id has the form %q", form)
 			}
 
 			_, second := alice.signIn(t, s, signInOf("alice"))
@@ -54,7 +54,7 @@ func TestSavedRequest(t *testing.T) {
 			}
 			s.wantPerson(t, first, "")
 			if form := savedForm(t, s, second, "alice", id); form != "amount=5" {
-				t.Errorf("after signing in again there is %q", form)
+				t.Errorf("after signing in again, the form is %q", form)
 			}
 			if got := loadValues(t, s, alice); got["note"] != "a private note" {
 				t.Errorf("after signing in again the values are %v", got)
@@ -83,18 +83,18 @@ func TestSavedRequestsAreBounded(t *testing.T) {
 	one := saveRequest(t, s, session, large)
 	two := saveRequest(t, s, session, large)
 	if savedForm(t, s, cookie, "alice", one) != "" || savedForm(t, s, cookie, "alice", two) != large {
-		t.Error("a second large form does not take the place of the first")
+		t.Error("a second large form does not replace the first")
 	}
 	var last string
 	for range 10 {
 		last = saveRequest(t, s, session, "small")
 	}
 	if savedForm(t, s, cookie, "alice", two) != "" || savedForm(t, s, cookie, "alice", last) != "small" {
-		t.Error("old forms do not go for new ones")
+		t.Error("old forms do not make room for new ones")
 	}
 	s.after(30*time.Minute - time.Second)
 	if savedForm(t, s, cookie, "alice", last) != "small" {
-		t.Error("the form is forgotten too soon")
+		t.Error("the form is dropped too early")
 	}
 	s.after(30 * time.Minute)
 	if savedForm(t, s, cookie, "alice", last) != "" {
@@ -102,8 +102,8 @@ func TestSavedRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// TestValuesSurviveASignIn signs in again without signing out. With form_post the session's
-// own cookie does not come along with the response.
+// TestValuesSurviveASignIn signs in again without signing out. With form_post, the browser
+// does not send the session's own cookie with the response.
 func TestValuesSurviveASignIn(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"query", "form_post"} {
@@ -146,10 +146,10 @@ func TestValuesSurviveASignIn(t *testing.T) {
 				finish()
 				who := b.who()
 				if who.Subject != again || (who.Note == "a private note") != (again == "alice") {
-					t.Errorf("signed in is %q, with the note %v", who.Subject, who.Note)
+					t.Errorf("%q is signed in, with the note %v", who.Subject, who.Note)
 				}
 				if old := b.withCookies(before, a.URL+"/me"); old.status == http.StatusOK {
-					t.Error("SE-01: the first session lives on")
+					t.Error("SE-01: the first session did not end")
 				}
 			})
 		}

@@ -34,12 +34,13 @@ func TestNewKeys(t *testing.T) {
 		case c.says != "" && (err == nil || keys != nil || !strings.Contains(err.Error(), c.says)):
 			t.Errorf("%s: %v, want %q", c.name, err, c.says)
 		case err != nil && strings.Contains(err.Error(), "sss"):
-			t.Errorf("%s: the error tells the secret: %v", c.name, err)
+			t.Errorf("%s: the error reveals the secret: %v", c.name, err)
 		}
 	}
 }
 
-// TestSealIsBound (CK-09) opens a seal with another secret, purpose, salt or additional data.
+// TestSealIsBound (CK-09) opens a sealed text with another secret, purpose, salt or
+// additional data.
 func TestSealIsBound(t *testing.T) {
 	t.Parallel()
 	var (
@@ -100,10 +101,10 @@ func TestASealIsNeverTheSameTwice(t *testing.T) {
 	for range 1000 {
 		sealed, err := keys.Seal("session", nil, []byte("the same"), nil)
 		if err != nil || seen[string(sealed[:12])] {
-			t.Fatalf("a nonce came twice, or error %v", err)
+			t.Fatalf("repeated nonce, or error %v", err)
 		}
 		if bytes.Contains(sealed, []byte("the same")) {
-			t.Fatal("the text can be read")
+			t.Fatal("the sealed text contains the plain text")
 		}
 		seen[string(sealed[:12])] = true
 	}
@@ -116,15 +117,15 @@ func TestANewSecretSealsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := newKeys(t, oldSecret).Open("session", nil, sealed, nil); err == nil {
-		t.Error("the old secret opens it")
+		t.Error("the old secret opens the text")
 	}
 	if _, current, err := newKeys(t, appSecret).Open("session", nil, sealed, nil); err != nil || !current {
-		t.Errorf("the new secret does not open it: %v", err)
+		t.Errorf("the new secret does not open the text: %v", err)
 	}
 }
 
-// visible is a part of the secrets of these tests; no output may hold it, in clear
-// or as the hexadecimal or decimal bytes that fmt makes of it.
+// visible is a part of the secrets in these tests. No output may contain it, in clear or as
+// the hexadecimal or decimal bytes that fmt prints.
 const visible = "l34k"
 
 func wantHidden(t *testing.T, what, output string) {
@@ -136,7 +137,7 @@ func wantHidden(t *testing.T, what, output string) {
 	}
 }
 
-// fmt reads unexported fields without asking a Secret that lies there.
+// fmt prints unexported fields without calling the methods of a Secret in them.
 func TestWhatKeepsSecretsInsideIsNotPrintedWhole(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -12,8 +12,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// startCookie is the cookie that a sign-in sets, and clearCookie the one that
-// deletes it, each with the rest of the response's header.
+// startCookie returns the cookie that a sign-in sets, and clearCookie the cookie that
+// deletes it. Both return the other headers of the response too.
 func startCookie(t *testing.T, s *site, in *authn.SignIn) (*http.Cookie, http.Header) {
 	t.Helper()
 	return onlyCookie(t, func(w http.ResponseWriter) {
@@ -64,7 +64,7 @@ func TestCookieAttributes(t *testing.T) {
 			}
 			gone, _ := clearCookie(t, s)
 			if gone.Value != "" || gone.MaxAge >= 0 {
-				t.Errorf("CK-05: this deletes nothing: %s", gone)
+				t.Errorf("CK-05: this cookie deletes nothing: %s", gone)
 			}
 			attributes := func(c *http.Cookie) string {
 				copied := *c
@@ -139,7 +139,7 @@ func TestDuplicateCookiesAreRejected(t *testing.T) {
 	}
 	twin := withCookies(t, "other=1; "+pair(alice.Value)+"; session=x")
 	if session, err := s.Load(twin); session == nil || err != nil || s.Stale(twin, session) {
-		t.Errorf("the twin: %v, %v", session, err)
+		t.Errorf("control: %v, %v", session, err)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestCookieIsSetOnlyWhenNeeded(t *testing.T) {
 	s.Clear(w)
 	s.Clear(w)
 	if h := w.Header(); h.Get("Cache-Control") != "no-store" || !slices.Equal(h.Values("Vary"), []string{"Accept-Encoding", "Cookie"}) {
-		t.Errorf("beside other headers: %v", h)
+		t.Errorf("with other headers: %v", h)
 	}
 
 	alice.signIn(t, s, signInOf("alice"))
@@ -184,8 +184,8 @@ func TestCookieIsSetOnlyWhenNeeded(t *testing.T) {
 	wantNoCookie(t, header)
 }
 
-// TestSecretRotation (CK-08, CF-10) counts how often a record is sealed
-// again; TestKeyIsReplaced does the same with the whole program.
+// TestSecretRotation (CK-08, CF-10) counts how often a record is sealed again.
+// TestKeyIsReplaced does the same with the whole program.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
 	use := func(s *site, secrets ...openid.Secret) *site {

@@ -13,7 +13,7 @@ import (
 	"latchkey/authn"
 )
 
-// madeUp is a cookie's value of the right form that nobody gave out.
+// madeUp is a well-formed cookie value that was never issued.
 const madeUp = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
 
 // TestSignInCreatesANewID (SE-01) signs one person in repeatedly in one browser.
@@ -27,7 +27,7 @@ func TestSignInCreatesANewID(t *testing.T) {
 		_, after := alice.signIn(t, s, signInOf("alice"))
 		for part := range strings.SplitSeq(after, ".") {
 			if random, err := base64.RawURLEncoding.DecodeString(part); err != nil || len(random) != 32 || seen[part] {
-				t.Fatalf("a part of the cookie is %d bytes, known before: %t, error %v", len(random), seen[part], err)
+				t.Fatalf("a part of the cookie has %d bytes, seen before: %t, error %v", len(random), seen[part], err)
 			}
 			seen[part] = true
 		}
@@ -59,8 +59,8 @@ func TestPlantedCookieIsRejected(t *testing.T) {
 	}
 }
 
-// TestSessionOfAnotherIssuerIsRejected (DV-05) changes the provider and keeps the store and
-// the keys.
+// TestSessionOfAnotherIssuerIsRejected (DV-05) changes the provider, but keeps the store
+// and the keys.
 func TestSessionOfAnotherIssuerIsRejected(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -76,7 +76,7 @@ func TestSessionOfAnotherIssuerIsRejected(t *testing.T) {
 	}
 }
 
-// TestUnknownSessionIsNotAdopted (SE-02) sends cookies whose sessions the store does not hold.
+// TestUnknownSessionIsNotAdopted (SE-02) sends cookies whose sessions are not in the store.
 func TestUnknownSessionIsNotAdopted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -105,11 +105,11 @@ func TestUnknownSessionIsNotAdopted(t *testing.T) {
 	r := withCookies(t, "__Host-session="+alive)
 	values, err := s.Get(r, "session")
 	if err != nil || values.IsNew {
-		t.Errorf("the twin: IsNew %t, error %v", values.IsNew, err)
+		t.Errorf("control: IsNew %t, error %v", values.IsNew, err)
 	}
 	values.Values["colour"] = "red"
 	if err := values.Save(r, httptest.NewRecorder()); err != nil {
-		t.Errorf("the twin: Save: %v", err)
+		t.Errorf("control: Save: %v", err)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestVisitorHasNoRecord(t *testing.T) {
 	}
 	visitor.signIn(t, s, signInOf("alice"))
 	if n := s.records(t); n != 1 {
-		t.Errorf("the twin: %d records, want 1", n)
+		t.Errorf("control: %d records, want 1", n)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestInvalidCookieIsAnonymous(t *testing.T) {
 	s.wantPerson(t, good, "alice")
 }
 
-// mutate changes a text somewhere.
+// mutate changes a random part of a text.
 func mutate(random *rand.Rand, text string) string {
 	b, at := []byte(text), random.IntN(len(text))
 	switch random.IntN(4) {

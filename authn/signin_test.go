@@ -13,7 +13,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestAuthorizationEndpoint is about where the browser is sent at all.
+// TestAuthorizationEndpoint checks which authorization endpoints a browser may be sent to.
 func TestAuthorizationEndpoint(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -51,7 +51,7 @@ func TestAuthorizationEndpoint(t *testing.T) {
 			got := a.person(t).get(a.URL + "/login")
 			if tt.accepted {
 				if endpoint, _, _ := strings.Cut(tt.endpoint, "?"); !strings.HasPrefix(got.location, endpoint) {
-					t.Errorf("answered %d to %q: %s", got.status, got.location, got.text)
+					t.Errorf("answered with %d to %q: %s", got.status, got.location, got.text)
 				}
 				return
 			}
@@ -121,7 +121,7 @@ func TestLoginsSideBySide(t *testing.T) {
 			got := b.get(b.authorize(one.request))
 			b.wantSignedIn(got, one.subject)
 			if got.location != one.returnTo {
-				t.Errorf("sent on to %q, want %q", got.location, one.returnTo)
+				t.Errorf("redirected to %q, want %q", got.location, one.returnTo)
 			}
 		}
 	})
@@ -200,7 +200,7 @@ func TestPushedAuthorizationRequestFails(t *testing.T) {
 			got := b.get(a.URL + "/login?return_to=/orders")
 			b.wantRefused(got, openid.ReasonProviderUnreachable, 0, 0)
 			if got.location != "" || len(got.header["Set-Cookie"]) > 0 || got.header.Get("Return-To") != "/orders" {
-				t.Errorf("sent to %q with cookies %q, to come back to %q", got.location, got.header["Set-Cookie"], got.header.Get("Return-To"))
+				t.Errorf("redirected to %q with cookies %q and return path %q", got.location, got.header["Set-Cookie"], got.header.Get("Return-To"))
 			}
 			if n := a.op.Calls(scriptedop.PAR); n != 1 {
 				t.Errorf("pushed %d times", n)

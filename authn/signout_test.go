@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// people signs in alice twice, once on a phone, and two others, and returns the
-// values of their cookies.
+// people signs in Alice twice, once on a phone, and two others, and returns the values of
+// their cookies.
 func people(t *testing.T, s *site) map[string]string {
 	t.Helper()
 	phone := signInOf("alice")
@@ -100,7 +100,7 @@ func TestLogoutAndLaterSignIns(t *testing.T) {
 				wantEnded(t, s, &token, 0)
 				s.wantPerson(t, first, "")
 				if s.wantPerson(t, second, "alice") == nil {
-					t.Errorf("%s: the later sign-in is gone", store)
+					t.Errorf("%s: the later session has ended", store)
 				}
 			}
 		})
@@ -116,7 +116,7 @@ func TestLogoutAndLaterSignIns(t *testing.T) {
 				}
 				wantRefused(t, store, s, value)
 				if got := s.wantPerson(t, value, "bob"); got.LogID() != previous.LogID() {
-					t.Errorf("%s: another session", store)
+					t.Errorf("%s: Bob's previous session was replaced", store)
 				}
 				_, twin := newVisitor(t).signIn(t, s, signInOf("carol"))
 				s.wantPerson(t, twin, "carol")
@@ -132,8 +132,8 @@ func wantEnded(t *testing.T, s *site, token *openid.LogoutToken, want int) {
 	}
 }
 
-// wantRefused completes a sign-in of alice's that began before the logout, in a
-// browser that has a session.
+// wantRefused completes a sign-in of Alice's that began before the logout, in a browser
+// that has a session.
 func wantRefused(t *testing.T, store string, s *site, value string) {
 	t.Helper()
 	in := signInOf("alice")
@@ -149,9 +149,10 @@ func wantRefused(t *testing.T, store string, s *site, value string) {
 }
 
 // TestEndedSessionLeavesNoTokens (LB-18) looks for the tokens of a session that the
-// provider has ended: the store has none, and nobody gets to use them. They are dropped and
-// not revoked: only the person's cookie opens them, and the provider knows of the end. Where
-// the person ends it, they are revoked (LR-05, RT-12).
+// provider has ended. The store has none, and nobody can use them. The app drops them
+// without revoking them, because only the person's cookie opens them and the provider knows
+// that the session has ended. If the person ends the session, the app revokes them (LR-05,
+// RT-12).
 func TestEndedSessionLeavesNoTokens(t *testing.T) {
 	t.Parallel()
 	for store, s := range newSites(t) {
@@ -167,7 +168,7 @@ func TestEndedSessionLeavesNoTokens(t *testing.T) {
 		}
 		_, err = tokenSource(t, s).Token(authn.NewContext(t.Context(), session))
 		if err != nil {
-			t.Errorf("%s: a request that is under way has lost its access token: %v", store, err)
+			t.Errorf("%s: a request in progress has lost its access token: %v", store, err)
 		}
 		_, err = tokenSource(t, s).Lease(t.Context(), session)
 		wantReason(t, store+": using the refresh token", err, authn.ReasonSessionEnded)
@@ -190,7 +191,7 @@ func TestWhoAPersonIs(t *testing.T) {
 			t.Fatalf("refused: %s", got.text)
 		}
 		if alice.who().Subject != "alice" || bob.who().Subject != "" {
-			t.Errorf("signed in are %q and %q", alice.who().Subject, bob.who().Subject)
+			t.Errorf("%q and %q are signed in", alice.who().Subject, bob.who().Subject)
 		}
 	})
 	t.Run("ID-15 one person of two addresses", func(t *testing.T) {
@@ -204,7 +205,7 @@ func TestWhoAPersonIs(t *testing.T) {
 		delete(token.Claims, "sid")
 		second.signOutByProvider(token)
 		if first.who().Subject != "" || second.who().Subject != "" {
-			t.Errorf("signed in are %q and %q", first.who().Subject, second.who().Subject)
+			t.Errorf("%q and %q are signed in", first.who().Subject, second.who().Subject)
 		}
 	})
 	t.Run("ID-25 claims that live elsewhere are left there", func(t *testing.T) {
@@ -218,17 +219,17 @@ func TestWhoAPersonIs(t *testing.T) {
 		a.op.EditIDToken(func(token *scriptedop.JWT) { elsewhere(token.Claims) })
 		b := a.person(t)
 		b.wantSignedIn(b.signIn(), "alice")
-		b.wantCalls(1, 1) // and none to what was not published
+		b.wantCalls(1, 1) // and none to unpublished addresses
 	})
 }
 
-// TestWhomALogoutTokenSignsOut has Alice in two browsers and Bob in one.
+// TestWhomALogoutTokenSignsOut signs Alice in on two browsers and Bob on one.
 func TestWhomALogoutTokenSignsOut(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		claims func(firstSID, bobsSID string) map[string]any
 		status int
-		left   []bool // who is signed in after it
+		left   []bool // who is signed in afterwards
 	}{
 		"LB-08 by sid":                        {func(s, _ string) map[string]any { return map[string]any{"sid": s} }, 200, []bool{false, true, true}},
 		"LB-08 by sid and sub":                {func(s, _ string) map[string]any { return map[string]any{"sid": s, "sub": "alice"} }, 200, []bool{false, true, true}},
@@ -279,7 +280,7 @@ func TestLogoutTokenCountsOnce(t *testing.T) {
 		a.clock.Move(time.Second)
 		b.wantSignedIn(b.signIn(), "alice")
 		if got := b.signOutByProvider(raw); got.status != http.StatusOK || b.who().Subject != "alice" {
-			t.Errorf("answered %d %q, signed in is %q", got.status, got.reason, b.who().Subject)
+			t.Errorf("answered with %d %q, and %q is signed in", got.status, got.reason, b.who().Subject)
 		}
 	})
 	t.Run("LB-10 held back until after the next sign-in", func(t *testing.T) {
@@ -295,7 +296,7 @@ func TestLogoutTokenCountsOnce(t *testing.T) {
 			t.Fatalf("refused: %s", got.text)
 		}
 		if before.who().Subject != "" || after.who().Subject != "alice" {
-			t.Errorf("signed in are %q before and %q after", before.who().Subject, after.who().Subject)
+			t.Errorf("%q is signed in before, and %q after", before.who().Subject, after.who().Subject)
 		}
 	})
 	t.Run("LB-10 another token of the same", func(t *testing.T) {
@@ -326,7 +327,7 @@ func TestLogoutTokenCountsOnce(t *testing.T) {
 	})
 }
 
-// bySubject returns a logout token for all sessions of the one who signed in last.
+// bySubject returns a logout token for all sessions of the person who signed in last.
 func bySubject(a *app) *scriptedop.JWT {
 	token := a.op.LogoutToken()
 	delete(token.Claims, "sid")
@@ -351,15 +352,15 @@ func TestSignOut(t *testing.T) {
 	})
 }
 
-// signOut signs alice in, and returns where signing out sends her: to the zero URL if she stays
-// here.
+// signOut signs Alice in, and returns where signing out sends her. The zero URL means that
+// she stays in the app.
 func (a *app) signOut(t *testing.T) *url.URL {
 	t.Helper()
 	b := a.person(t)
 	b.wantSignedIn(b.signIn(), "alice")
 	got := b.post(a.URL+"/logout", nil)
 	if who := b.who(); who.Subject != "" {
-		t.Errorf("LR-01: %q is signed in", who.Subject)
+		t.Errorf("LR-01: %q is still signed in", who.Subject)
 	}
 	if got.status == http.StatusOK {
 		return &url.URL{}
@@ -371,8 +372,8 @@ func (a *app) signOut(t *testing.T) *url.URL {
 	return location
 }
 
-// wantSignOut checks where a sign-out leads: to a path of the provider's, with these
-// parameters and no others.
+// wantSignOut checks that a sign-out leads to a path at the provider, with exactly these
+// parameters.
 func wantSignOut(t *testing.T, a *app, location *url.URL, path string, parameters []string, returnTo string) {
 	t.Helper()
 	issuer, err := url.Parse(a.op.Issuer)

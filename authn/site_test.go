@@ -25,7 +25,7 @@ const (
 // noon is when every test begins.
 func noon() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) }
 
-// sessionsConfig is a configuration that is accepted, for sessions without a provider.
+// sessionsConfig returns a valid configuration for sessions without a provider.
 func sessionsConfig(t *testing.T, store authn.Store, c *clock) settings {
 	t.Helper()
 	return settings{openid.Config{
@@ -50,7 +50,7 @@ func newKeys(t *testing.T, secrets ...openid.Secret) *authn.Keys {
 	return keys
 }
 
-// site is an application's sessions with what they are made from.
+// site is an application's sessions and what they are made from.
 type site struct {
 	*authn.Sessions
 	config settings
@@ -65,7 +65,7 @@ func newSiteOn(t *testing.T, store authn.Store) *site {
 	return (&site{config: sessionsConfig(t, store, c), clock: c}).with(t, func(*settings) {})
 }
 
-// with is the same site started again with another configuration.
+// with returns the same site, restarted with another configuration.
 func (s *site) with(t *testing.T, edit func(*settings)) *site {
 	t.Helper()
 	config := s.config
@@ -78,10 +78,10 @@ func (s *site) with(t *testing.T, edit func(*settings)) *site {
 	return &site{Sessions: sessions, config: config, clock: s.clock}
 }
 
-// after moves the clock to a time since noon.
+// after sets the clock to d after noon.
 func (s *site) after(d time.Duration) { s.clock.set(noon().Add(d)) }
 
-// records says how many records the store holds. It empties the store.
+// records returns the number of records in the store. It empties the store.
 func (s *site) records(t *testing.T) int {
 	t.Helper()
 	n, err := s.config.Sessions.Store.Sweep(t.Context(), noon().AddDate(1, 0, 0))
@@ -91,7 +91,7 @@ func (s *site) records(t *testing.T) int {
 	return n
 }
 
-// visitor has a browser: it keeps the cookies that it is sent, and sends them.
+// visitor has a browser, which keeps the cookies that it receives and sends them.
 type visitor struct {
 	jar    *cookiejar.Jar
 	origin *url.URL
@@ -110,7 +110,7 @@ func newVisitor(t *testing.T) *visitor {
 	return &visitor{jar, address}
 }
 
-// request is one of this visitor's.
+// request returns a request from this visitor.
 func (b *visitor) request(t *testing.T) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, origin, nil)
@@ -130,7 +130,7 @@ func (b *visitor) visit(t *testing.T, handler func(w http.ResponseWriter, r *htt
 	return resp.Header
 }
 
-// cookie is the value of the session cookie, or "".
+// cookie returns the value of the session cookie, or "".
 func (b *visitor) cookie() string {
 	for _, c := range b.jar.Cookies(b.origin) {
 		if c.Name == "__Host-session" {
@@ -153,7 +153,7 @@ func (b *visitor) signIn(t *testing.T, s *site, in *authn.SignIn) (*authn.Sessio
 	return session, b.cookie()
 }
 
-// signInOf is a completed sign-in of a person, at noon.
+// signInOf returns a completed sign-in of a person, at noon.
 func signInOf(name string) *authn.SignIn {
 	return &authn.SignIn{SignIn: openid.SignIn{
 		Identity: openid.Identity{
@@ -169,7 +169,7 @@ func signInOf(name string) *authn.SignIn {
 	}}
 }
 
-// withCookies is a request with a Cookie header.
+// withCookies returns a request with a Cookie header.
 func withCookies(t *testing.T, header string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, origin, nil)
@@ -177,7 +177,7 @@ func withCookies(t *testing.T, header string) *http.Request {
 	return r
 }
 
-// wantPerson checks whose session a cookie's value opens; "" is nobody's.
+// wantPerson checks whose session a cookie's value opens. "" means that it opens none.
 func (s *site) wantPerson(t *testing.T, value, want string) *authn.Session {
 	t.Helper()
 	session, err := s.Load(withCookies(t, "__Host-session="+value))
@@ -194,7 +194,7 @@ func (s *site) wantPerson(t *testing.T, value, want string) *authn.Session {
 	return session
 }
 
-// keyOf is the key of the record that a cookie's value names.
+// keyOf returns the key of the record for a cookie's value.
 func keyOf(value string) authn.Key {
 	id, _, _ := strings.Cut(value, ".")
 	return authn.NewKey("session", id)

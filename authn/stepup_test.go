@@ -9,7 +9,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestDemand lets a provider do what was asked of it, and overlook it.
+// TestDemand checks providers that satisfy a demand and providers that ignore it.
 func TestDemand(t *testing.T) {
 	t.Parallel()
 	const (
@@ -69,7 +69,8 @@ func TestDemand(t *testing.T) {
 	}
 }
 
-// TestDemandIsTheRequests sends the demand, and nothing that a link asks for.
+// TestDemandIsTheRequests checks that the request contains the demand, and nothing that a
+// link asks for.
 func TestDemandIsTheRequests(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{demand: openid.Demand{MaxAge: 90 * time.Second, ACR: []string{"urn:a", "urn:b"}}})
@@ -78,24 +79,26 @@ func TestDemandIsTheRequests(t *testing.T) {
 	if got := query(t, request); got.Get("max_age") != "90" || got.Get("acr_values") != "urn:a urn:b" {
 		t.Errorf("AR-15 AR-07: asked for max_age %q and acr_values %q", got.Get("max_age"), got.Get("acr_values"))
 	}
-	// The browser that carries the request can take the demand out of it, but not out of the check.
+	// The browser can remove the demand from the request that it carries, but not from the
+	// check.
 	a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(-time.Hour).Unix() })
 	b.wantRefused(b.get(b.authorize(change(t, request, "max_age", "", "acr_values", ""))), openid.ReasonStepUpFailed, 1, 0)
 
 	plain := newApp(t, appOptions{})
 	if got := query(t, plain.person(t).begin("max_age=1&acr_values=urn:c&prompt=none")); got.Has("max_age") || got.Has("acr_values") || got.Has("prompt") {
-		t.Errorf("AR-07: a link made the request ask for %v", got)
+		t.Errorf("AR-07: a link changed the request to %v", got)
 	}
 }
 
-// TestDemandSurvivesFormPost sends the demand through the other kind of response.
+// TestDemandSurvivesFormPost receives the response by form_post.
 func TestDemandSurvivesFormPost(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{secure: true, demand: openid.Demand{MaxAge: time.Minute}, config: func(c *settings) { c.ResponseMode = "form_post" }})
 	a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["auth_time"] = a.clock.Now().Add(-time.Hour).Unix() })
 	b := a.person(t)
 	request := b.begin("")
-	// The scripted provider answers by redirect whatever is asked; a browser would post the same.
+	// The scripted provider always answers with a redirect. A browser would post the same
+	// response.
 	response := b.get(change(t, request, "response_mode", ""))
 	if response.status != http.StatusSeeOther {
 		t.Fatalf("authorization request: %d %s", response.status, response.text)

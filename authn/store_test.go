@@ -31,7 +31,7 @@ func openBolt(t *testing.T, path string) *boltstore.Store {
 	return store
 }
 
-// newSites are sites on each of the stores.
+// newSites returns a site for each store.
 func newSites(t *testing.T) map[string]*site {
 	t.Helper()
 	return map[string]*site{
@@ -40,8 +40,8 @@ func newSites(t *testing.T) map[string]*site {
 	}
 }
 
-// TestStolenFileRevealsNothing (SE-09) searches the file of the store for everything that
-// is private.
+// TestStolenFileRevealsNothing (SE-09) searches the store's file for everything that is
+// private.
 func TestStolenFileRevealsNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sessions.db")
@@ -60,7 +60,7 @@ func TestStolenFileRevealsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(file, key[:]) {
-		t.Fatal("the file does not hold the session: the rest would show nothing")
+		t.Fatal("the file does not contain the session, so the rest would prove nothing")
 	}
 	in := signInOf("alice")
 	id, secret, _ := strings.Cut(value, ".")
@@ -76,7 +76,7 @@ func TestStolenFileRevealsNothing(t *testing.T) {
 		}
 		for i, form := range forms {
 			if bytes.Contains(bytes.ToLower(file), bytes.ToLower([]byte(form))) {
-				t.Errorf("the file holds the %s (form %d)", name, i)
+				t.Errorf("the file contains the %s (form %d)", name, i)
 			}
 		}
 	}
@@ -101,11 +101,11 @@ func TestStoreOutageIsAnError(t *testing.T) {
 	s = s.with(t, func(c *settings) { c.Sessions.Store = openBolt(t, path) })
 	s.wantPerson(t, alice.cookie(), "alice")
 	if alice.cookie() != value {
-		t.Error("the cookie is another one after the outage")
+		t.Error("the cookie has changed after the outage")
 	}
 }
 
-// wantOutage checks that every method says that the store does not answer.
+// wantOutage checks that every method reports that the store does not answer.
 func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWriter, r *http.Request) {
 	t.Helper()
 	outage := func(what string, err error) {
@@ -160,7 +160,7 @@ func TestCanceledRequestIsAnError(t *testing.T) {
 		wantReason(t, store+": Update", err, authn.ReasonStoreUnavailable)
 		s.wantPerson(t, value, "alice")
 
-		// A sign-in and a sign-out go on when the browser is gone.
+		// A sign-in and a sign-out continue after the browser has left.
 		if _, err := s.Start(httptest.NewRecorder(), r, signInOf("alice")); err != nil {
 			t.Errorf("%s: Start: %v", store, err)
 		}
@@ -171,7 +171,7 @@ func TestCanceledRequestIsAnError(t *testing.T) {
 	}
 }
 
-// stuckStore hangs for as long as it may.
+// stuckStore hangs until its context ends.
 type stuckStore struct{ authn.Store }
 
 func (stuckStore) Load(ctx context.Context, _ authn.Key) (authn.Record, error) {
@@ -179,7 +179,7 @@ func (stuckStore) Load(ctx context.Context, _ authn.Key) (authn.Record, error) {
 	return authn.Record{}, ctx.Err()
 }
 
-// TestHangingStoreTimesOut (FM-12) has a store that never returns.
+// TestHangingStoreTimesOut (FM-12) uses a store that never returns.
 func TestHangingStoreTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestHangingStoreTimesOut(t *testing.T) {
 	})
 }
 
-// edited is the site with the sealed part of a record changed behind its back.
+// edited changes the sealed part of a record directly in the store.
 func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte) {
 	t.Helper()
 	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value))
@@ -206,7 +206,8 @@ func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte
 	}
 }
 
-// TestRecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) hands out one record for another.
+// TestRecordOpensUnderItsOwnKeyOnly (FM-15, FM-18) makes the store return one record in
+// place of another.
 func TestRecordOpensUnderItsOwnKeyOnly(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -283,8 +284,8 @@ func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 	s.wantPerson(t, value, "alice")
 }
 
-// TestAnOlderFormatIsRead opens a record that a program wrote which knew format 1 only, and
-// saves it as this one does.
+// TestAnOlderFormatIsRead opens a record in format 1, written by an older program, and
+// saves it in the current format.
 func TestAnOlderFormatIsRead(t *testing.T) {
 	t.Parallel()
 	file, err := os.ReadFile("testdata/session-format-1.json")
@@ -317,7 +318,7 @@ func TestAnOlderFormatIsRead(t *testing.T) {
 			}
 			saved, err := s.config.Sessions.Store.Load(t.Context(), record.Key)
 			if err != nil || saved.Sealed[0] != 2 {
-				t.Errorf("after a save the record is of format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
+				t.Errorf("after a save, the record has the format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
 			}
 		})
 	}

@@ -154,7 +154,7 @@ func TestEndedSessionStaysEnded(t *testing.T) {
 				r = r.WithContext(authn.NewContext(r.Context(), loaded))
 				end(t, s, session)
 
-				_, err = s.Update(t.Context(), loaded, func(*authn.Session) error { t.Error("the change of an ended session ran"); return nil })
+				_, err = s.Update(t.Context(), loaded, func(*authn.Session) error { t.Error("Update ran its function for an ended session"); return nil })
 				wantReason(t, store+": Update", err, authn.ReasonSessionEnded)
 				s.Touch(t.Context(), loaded)
 				values.Values["colour"] = "red"
@@ -163,7 +163,7 @@ func TestEndedSessionStaysEnded(t *testing.T) {
 				})
 				s.wantPerson(t, value, "")
 				if _, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value)); !errors.Is(err, authn.ErrNotFound) {
-					t.Errorf("%s: the record is there: %v", store, err)
+					t.Errorf("%s: the record still exists: %v", store, err)
 				}
 				if _, err := s.config.Sessions.Store.Sweep(t.Context(), s.clock.Now()); err != nil {
 					t.Fatal(err)
@@ -187,10 +187,10 @@ func TestSlowUpdateDoesNotReviveASession(t *testing.T) {
 
 		twin, value := newVisitor(t).signIn(t, s, signInOf("alice"))
 		if _, err := s.Update(t.Context(), twin, func(fresh *authn.Session) error { fresh.ProfileAt = noon().Add(time.Hour); return nil }); err != nil {
-			t.Errorf("%s: the twin: %v", store, err)
+			t.Errorf("%s: control: %v", store, err)
 		}
 		if got := s.wantPerson(t, value, "alice").ProfileAt; !got.Equal(noon().Add(time.Hour)) {
-			t.Errorf("%s: the twin's change is lost: %s", store, got)
+			t.Errorf("%s: control: the change is lost: %s", store, got)
 		}
 	}
 }
@@ -243,7 +243,7 @@ func TestSessionEndsWithTheProviders(t *testing.T) {
 			b.wantSignedIn(b.signIn(), "alice")
 			a.clock.Move(tt.after)
 			if got := b.who().Subject != ""; got != tt.alive {
-				t.Errorf("the session is alive: %t, want %t", got, tt.alive)
+				t.Errorf("the session is valid: %t, want %t", got, tt.alive)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// sessionOf returns a context with the person's session, as a middleware makes it for a
+// sessionOf returns a context with the person's session, as a middleware prepares it for a
 // handler.
 func (b *person) sessionOf() context.Context {
 	b.t.Helper()
@@ -30,7 +30,7 @@ func (b *person) sessionOf() context.Context {
 	return authn.NewContext(b.t.Context(), session)
 }
 
-// api is an API that says which token it was sent.
+// api starts an API that responds with the token that it received.
 func api(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,33 +58,33 @@ func call(t *testing.T, client *http.Client, address string) (status int, text s
 	return resp.StatusCode, string(body)
 }
 
-// TestClient calls an API as a handler does, with a client that it keeps.
+// TestClient calls an API as a handler does, and reuses its client.
 func TestClient(t *testing.T) {
 	t.Parallel()
 	a, server := newApp(t, appOptions{}), api(t)
-	a.clock.Move(20 * 365 * 24 * time.Hour) // what counts is this clock, and no other
+	a.clock.Move(20 * 365 * 24 * time.Hour) // only this clock counts
 	b := a.person(t)
 	b.wantSignedIn(b.signIn(), "alice")
 	client := a.tokens.Client(b.sessionOf())
 	a.op.Edit(scriptedop.Token, func(response map[string]any) {
 		response["access_token"] = "the second"
-		delete(response, "id_token") // its at_hash is of another
+		delete(response, "id_token") // its at_hash belongs to another access token
 	})
 
 	_, first := call(t, client, server.URL+"/orders")
 	if !strings.HasPrefix(first, "/orders Bearer access-") {
-		t.Errorf("the API was sent %q", first)
+		t.Errorf("the API received %q", first)
 	}
 	a.clock.Move(time.Hour - time.Minute)
 	if _, got := call(t, client, server.URL+"/orders"); got != first || a.op.Calls(scriptedop.Token) != 1 {
-		t.Errorf("a minute before its end the token is %q, not %q", got, first)
+		t.Errorf("a minute before its expiry, the token is %q, want %q", got, first)
 	}
 	a.clock.Move(time.Millisecond)
 	if _, got := call(t, client, server.URL+"/orders"); got != "/orders Bearer the second" || a.op.Calls(scriptedop.Token) != 2 {
-		t.Errorf("after that the API was sent %q", got)
+		t.Errorf("after that, the API received %q", got)
 	}
 	if status, got := call(t, client, server.URL+"/moved"); status != http.StatusTemporaryRedirect || strings.Contains(got, "Bearer") {
-		t.Errorf("a redirect is followed: %d %s", status, got)
+		t.Errorf("a redirect was followed: %d %s", status, got)
 	}
 }
 
@@ -93,10 +93,10 @@ func TestClientWithoutASession(t *testing.T) {
 	a, server := newApp(t, appOptions{}), api(t)
 	resp, err := a.tokens.Client(t.Context()).Get(server.URL)
 	if !errors.Is(err, authn.ErrAnonymous) {
-		t.Errorf("nobody's call: %v, %v", resp, err)
+		t.Errorf("a call without a session: %v, %v", resp, err)
 	}
 	if _, err := a.tokens.Token(authn.NewContext(t.Context(), nil)); !errors.Is(err, authn.ErrAnonymous) {
-		t.Errorf("nobody's token: %v", err)
+		t.Errorf("a token without a session: %v", err)
 	}
 
 	b := a.person(t)
@@ -111,8 +111,8 @@ func TestClientWithoutASession(t *testing.T) {
 	}
 }
 
-// TestTokenOfUnknownLifetime (CB-18) has a provider that does not say how long its access
-// tokens live.
+// TestTokenOfUnknownLifetime (CB-18) uses a provider that does not say how long its access
+// tokens are valid.
 func TestTokenOfUnknownLifetime(t *testing.T) {
 	t.Parallel()
 	for name, expiresIn := range map[string]any{"CB-18 missing": nil, "CB-18 zero": 0, "CB-18 negative": -1, "CB-18 words": "soon"} {
@@ -142,8 +142,7 @@ func TestTokenOfUnknownLifetime(t *testing.T) {
 	}
 }
 
-// TestRetryOfAWrongClock (FM-24) has a clock that was ahead when a refresh failed, and is put
-// right.
+// TestRetryOfAWrongClock (FM-24) corrects a clock that was ahead when a refresh failed.
 func TestRetryOfAWrongClock(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{})
@@ -158,7 +157,7 @@ func TestRetryOfAWrongClock(t *testing.T) {
 	b.wantToken(b.token())
 }
 
-// TestAccessTokenLifetime asks for the profile after a sign-in: a token that may have
+// TestAccessTokenLifetime refreshes the profile after a sign-in. A token that may have
 // expired is replaced first.
 func TestAccessTokenLifetime(t *testing.T) {
 	t.Parallel()

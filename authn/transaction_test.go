@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestForeignState is about callbacks that no transaction of this browser's is for.
+// TestForeignState sends callbacks that match no transaction in this browser.
 func TestForeignState(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -49,7 +49,7 @@ func TestForeignState(t *testing.T) {
 	})
 }
 
-// lastBits changes bits of the last character that no byte of the value takes up.
+// lastBits changes the unused bits of a value's last character.
 func lastBits(s string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	i := strings.IndexByte(alphabet, s[len(s)-1])
@@ -90,7 +90,7 @@ func TestCallbackOfAnotherBrowser(t *testing.T) {
 			t.Errorf("reason is %q", got.reason)
 		}
 		if after := b.who(); after.SID != before.SID || after.Subject != "victim" {
-			t.Errorf("signed in is %+v, was %+v", after, before)
+			t.Errorf("%+v is signed in, before it was %+v", after, before)
 		}
 	})
 }
@@ -143,7 +143,7 @@ func TestCallbackCountsOnce(t *testing.T) {
 		got := b.withCookies(cookie, callback)
 		b.wantRefused(got, authn.ReasonTransactionUsed, 1, 1)
 		if got.header.Get("Return-To") != "/orders" {
-			t.Errorf("CB-21 the way back is %q", got.header.Get("Return-To"))
+			t.Errorf("CB-21 the return path is %q", got.header.Get("Return-To"))
 		}
 	})
 	t.Run("CB-04 again after a failure", func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestCallbackCountsOnce(t *testing.T) {
 		}
 		b.wantCalls(1, 1)
 		if who := b.who(); who.Subject != "alice" {
-			t.Errorf("signed in is %q", who.Subject)
+			t.Errorf("%q is signed in", who.Subject)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestTransactionExpires(t *testing.T) {
 			}
 			b.wantRefused(got, authn.ReasonTransactionExpired, 0, 0)
 			if got.header.Get("Return-To") != "/orders" {
-				t.Errorf("CB-21 the way back is %q", got.header.Get("Return-To"))
+				t.Errorf("CB-21 the return path is %q", got.header.Get("Return-To"))
 			}
 		})
 	}
@@ -226,7 +226,7 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 		t.Helper()
 		got := b.withCookies(cookie, callback)
 		if got.reason != authn.ReasonTransactionMissing || a.op.Calls(scriptedop.Token) != 1 {
-			t.Errorf("answered %d %q, token endpoint called %d times", got.status, got.reason, a.op.Calls(scriptedop.Token))
+			t.Errorf("answered with %d %q, token endpoint called %d times", got.status, got.reason, a.op.Calls(scriptedop.Token))
 		}
 	}
 	t.Run("CB-06 each byte flipped", func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 		}
 	})
 	t.Run("CB-06 bits flipped that no byte takes up", func(t *testing.T) {
-		for _, path := range []string{"/", "/a", "/ab"} { // one of the three leaves such bits
+		for _, path := range []string{"/", "/a", "/ab"} { // one of these lengths leaves unused bits
 			b := a.person(t)
 			callback := b.authorize(b.begin("return_to=" + path))
 			refused(t, b, callback, lastBits(b.cookieHeader()))
@@ -264,8 +264,8 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 	t.Run("CB-06 as it was", func(t *testing.T) { b.wantSignedIn(b.get(callback), "alice") })
 }
 
-// TestConfigurationChanges finishes at one relying party what was begun at another
-// that has the same keys: one that was started again meanwhile.
+// TestConfigurationChanges completes sign-ins at a relying party that has the same keys as
+// the one where they began, but another configuration, as after a restart.
 func TestConfigurationChanges(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -296,7 +296,7 @@ func TestConfigurationChanges(t *testing.T) {
 			}
 			b.wantRefused(got, authn.ReasonConfigurationChanged, 0, 0)
 			if got.header.Get("Return-To") != "/orders" {
-				t.Errorf("the way back is %q", got.header.Get("Return-To"))
+				t.Errorf("the return path is %q", got.header.Get("Return-To"))
 			}
 		})
 	}
@@ -325,7 +325,7 @@ func FuzzTransactionCookie(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What can be opened is written again as it was read.
+		// A transaction that opens is encoded again as it was.
 		if again, err := a.rp.OpenTransaction(state, sealed.Value); err == nil && len(again) > len(plain) {
 			t.Fatalf("%x reads as %x", plain, again)
 		}

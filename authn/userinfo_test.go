@@ -49,7 +49,7 @@ func TestUserInfoSubject(t *testing.T) {
 			t.Fatalf("refused: %s", got.text)
 		}
 		if who := b.who(); who.Subject != "alice" || who.Profile.Name != "Alice Liddell" {
-			t.Errorf("signed in is %+v", who)
+			t.Errorf("%+v is signed in", who)
 		}
 	})
 }
@@ -78,18 +78,18 @@ func TestUserInfoSaysNothingOfTheSignIn(t *testing.T) {
 			t.Errorf("signed in is %+v", who)
 		}
 		if got := b.signOutByProvider(a.op.LogoutToken()); got.status != http.StatusOK || b.who().Subject != "" {
-			t.Errorf("the provider's own sid signs nobody out: %s", got.text)
+			t.Errorf("a logout token with the session's sid does not sign the person out: %s", got.text)
 		}
 	})
 }
 
-// claimOf is an edit of every ID token.
+// claimOf returns an edit that sets a claim in every ID token.
 func claimOf(name string, value any) func(*scriptedop.JWT) {
 	return func(t *scriptedop.JWT) { t.Claims[name] = value }
 }
 
-// TestUserInfoFails shows the policy: a sign-in does without userinfo, and says so in
-// the log; a refresh says so to the person, whose session stays.
+// TestUserInfoFails checks the default policy: a sign-in succeeds without userinfo, and the
+// log says so. A refresh reports the failure to the person, whose session continues.
 func TestUserInfoFails(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -125,7 +125,8 @@ func TestUserInfoFails(t *testing.T) {
 			b := a.person(t)
 			started := time.Now()
 			b.wantSignedIn(b.signIn(), "alice")
-			// The transport may send a GET again on a new connection, but no code.
+			// The transport may repeat a GET on a new connection, but never sends a code
+			// twice.
 			if token, userInfo := a.op.Calls(scriptedop.Token), a.op.Calls(scriptedop.UserInfo); token != 1 || userInfo > 2 {
 				t.Errorf("token and userinfo endpoint were called %d and %d times", token, userInfo)
 			}
@@ -143,7 +144,7 @@ func TestUserInfoFails(t *testing.T) {
 			}
 			got := b.post(a.URL+"/refresh", nil)
 			if got.reason != openid.ReasonUserInfoFailed || strings.Contains(got.text, "MARK") || b.who().Subject != "alice" {
-				t.Errorf("the refresh is answered %q: %s", got.reason, got.text)
+				t.Errorf("the refresh is answered with %q: %s", got.reason, got.text)
 			}
 		})
 	}
@@ -176,7 +177,7 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func(op *scriptedop.Provider) http.HandlerFunc
 		scopes []string
-		// undated leaves out how long tokens live, so that a refresh comes first.
+		// undated omits the lifetime of tokens, so that a token refresh comes first.
 		undated bool
 		want    openid.Reason
 		calls   []int
@@ -218,7 +219,7 @@ func TestUserInfoRefusesTheToken(t *testing.T) {
 			}
 			b.wantCalls(tt.calls...)
 			if who := b.who(); who.Subject != "alice" {
-				t.Errorf("signed in is %q", who.Subject)
+				t.Errorf("%q is signed in", who.Subject)
 			}
 		})
 	}
@@ -251,10 +252,10 @@ func TestProfileRefreshIsLimited(t *testing.T) {
 		}
 		wg.Wait()
 		if n := a.op.Calls(scriptedop.UserInfo); n < 2 || n > 4 {
-			t.Errorf("userinfo was asked %d times within a minute, want 2 to 4", n)
+			t.Errorf("userinfo was called %d times within a minute, want 2 to 4", n)
 		}
 		if who := b.who(); who.Subject != "alice" {
-			t.Errorf("signed in is %q", who.Subject)
+			t.Errorf("%q is signed in", who.Subject)
 		}
 		a.clock.Move(time.Minute)
 		if got := b.post(a.URL+"/refresh", nil); got.status != http.StatusOK {
@@ -263,7 +264,8 @@ func TestProfileRefreshIsLimited(t *testing.T) {
 	})
 }
 
-// TestUserInfoRequired (UI-05) is the other policy: without userinfo nobody is signed in.
+// TestUserInfoRequired (UI-05) checks the other policy: nobody is signed in without
+// userinfo.
 func TestUserInfoRequired(t *testing.T) {
 	t.Parallel()
 	required := appOptions{config: func(c *settings) { c.UserInfoRequired = true }}
@@ -300,9 +302,9 @@ func TestUserInfoRequired(t *testing.T) {
 			}
 			b.wantRefused(got, want, 1, 1)
 			if got.header.Get("Return-To") != "/orders" || strings.Contains(got.text+a.log.String(), "MARK") {
-				t.Errorf("the way back is %q, the error %s", got.header.Get("Return-To"), got.text)
+				t.Errorf("the return path is %q, the error %s", got.header.Get("Return-To"), got.text)
 			}
-			// It is no reason for the next one to fail.
+			// One failure does not affect the next sign-in.
 			a.op.Answer(scriptedop.UserInfo, nil)
 			b.wantSignedIn(b.signIn(), "alice")
 		})

@@ -26,8 +26,8 @@ func startAPI(t *testing.T) *apptest.Scripted {
 	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
-// wantProblem checks a refusal: its status, its challenge after the realm, and the header
-// that every answer of the API has.
+// wantProblem checks a refusal: its status, its challenge after the realm, and the headers
+// that every response of the API has.
 func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
 	s.T.Helper()
 	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
@@ -57,7 +57,7 @@ func wantMe(s *apptest.Scripted, got apptest.Answer, by, subject string) (me map
 	}
 	for name := range got.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
-			s.T.Errorf("other origins are let in: %s", name)
+			s.T.Errorf("the response has %s", name)
 		}
 	}
 	s.WantNoSecrets(got)
@@ -119,25 +119,25 @@ func TestBearerCredentials(t *testing.T) {
 		status    int
 		challenge string
 	}{
-		"none":                       {"/api/me", nil, 401, ""},
-		"none, of a browser":         {"/api/me", []string{"Accept", "text/html"}, 401, ""},
-		"none, of htmx":              {"/api/me", []string{"HX-Request", "true"}, 401, ""},
-		"another scheme":             {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
-		"another scheme with it":     {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
-		"no scheme":                  {"/api/me", []string{"Authorization", good}, 401, ""},
-		"an empty header":            {"/api/me", []string{"Authorization", ""}, 401, ""},
-		"no token":                   {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},
-		"an empty token":             {"/api/me", []string{"Authorization", "Bearer "}, 400, invalidRequest},
-		"padding alone":              {"/api/me", []string{"Authorization", "Bearer =="}, 400, invalidRequest},
-		"two tokens":                 {"/api/me", []string{"Authorization", "Bearer " + good + " " + good}, 400, invalidRequest},
-		"two in a list":              {"/api/me", []string{"Authorization", "Bearer " + good + ", Bearer " + good}, 400, invalidRequest},
-		"a quoted token":             {"/api/me", []string{"Authorization", `Bearer "` + good + `"`}, 400, invalidRequest},
-		"no token at all":            {"/api/me", []string{"Authorization", "Bearer x"}, 401, invalidToken},
-		"in the query":               {"/api/me?access_token=" + good, nil, 400, invalidRequest},
-		"in the query, empty":        {"/api/me?access_token=", nil, 400, invalidRequest},
-		"in the query too":           {"/api/me?access_token=" + good, []string{"Authorization", "Bearer " + good}, 400, invalidRequest},
-		"in a query nobody can read": {"/api/me?a=%zz&access_token=" + good, nil, 400, invalidRequest},
-		"a signature that is wrong":  {"/api/me", []string{"Authorization", "Bearer " + good[:len(good)-8] + "AAAAAAAA"}, 401, invalidToken},
+		"none":                      {"/api/me", nil, 401, ""},
+		"none, from a browser":      {"/api/me", []string{"Accept", "text/html"}, 401, ""},
+		"none, from htmx":           {"/api/me", []string{"HX-Request", "true"}, 401, ""},
+		"another scheme":            {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
+		"another scheme with it":    {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
+		"no scheme":                 {"/api/me", []string{"Authorization", good}, 401, ""},
+		"an empty header":           {"/api/me", []string{"Authorization", ""}, 401, ""},
+		"no token":                  {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},
+		"an empty token":            {"/api/me", []string{"Authorization", "Bearer "}, 400, invalidRequest},
+		"padding alone":             {"/api/me", []string{"Authorization", "Bearer =="}, 400, invalidRequest},
+		"two tokens":                {"/api/me", []string{"Authorization", "Bearer " + good + " " + good}, 400, invalidRequest},
+		"two in a list":             {"/api/me", []string{"Authorization", "Bearer " + good + ", Bearer " + good}, 400, invalidRequest},
+		"a quoted token":            {"/api/me", []string{"Authorization", `Bearer "` + good + `"`}, 400, invalidRequest},
+		"no token at all":           {"/api/me", []string{"Authorization", "Bearer x"}, 401, invalidToken},
+		"in the query":              {"/api/me?access_token=" + good, nil, 400, invalidRequest},
+		"in the query, empty":       {"/api/me?access_token=", nil, 400, invalidRequest},
+		"in the query too":          {"/api/me?access_token=" + good, []string{"Authorization", "Bearer " + good}, 400, invalidRequest},
+		"in a malformed query":      {"/api/me?a=%zz&access_token=" + good, nil, 400, invalidRequest},
+		"a signature that is wrong": {"/api/me", []string{"Authorization", "Bearer " + good[:len(good)-8] + "AAAAAAAA"}, 401, invalidToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range []*apptest.Visitor{s.Visitor(), s.Visitor()} {
@@ -179,7 +179,7 @@ func TestBearerAndSession(t *testing.T) {
 		edit(token)
 		raw := token.Compact()
 		if got := callAPI(v, "Authorization", "Bearer "+strings.TrimSuffix(raw, ".")); got.StatusCode == http.StatusOK {
-			t.Errorf("%s: the session stands in for the token: %s", name, got.Body)
+			t.Errorf("%s: the session replaces the token: %s", name, got.Body)
 		} else if name != "unsigned" {
 			wantProblem(s, got, 401, `, error="invalid_token"`)
 		}
@@ -190,13 +190,13 @@ func TestBearerAndSession(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		"a page of the app's":       {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, 200},
-		"the address bar":           {[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, 200},
-		"an old browser":            {nil, 200},
-		"another site's page":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
-		"another site's link":       {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, 403},
-		"a page of a sibling's":     {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
-		"what no browser would say": {[]string{"Sec-Fetch-Site", "x"}, 403},
+		"a page of the app":        {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, 200},
+		"the address bar":          {[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, 200},
+		"an old browser":           {nil, 200},
+		"another site's page":      {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"another site's link":      {[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, 403},
+		"a page of a sibling site": {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		"an unknown value":         {[]string{"Sec-Fetch-Site", "x"}, 403},
 	} {
 		got := callAPI(v, append(tt.headers, "Origin", "")...)
 		if got.StatusCode != tt.status {
@@ -252,7 +252,7 @@ func TestAPILeavesTheSessionAlone(t *testing.T) {
 			return
 		}
 	}
-	t.Error("the session goes on after a day without its person")
+	t.Error("calls to the API keep the session alive without its person")
 }
 
 // TestDevelopmentAccessToken gets a token from the built-in provider, as in the README.

@@ -79,7 +79,7 @@ func TestAPIRoutes(t *testing.T) {
 	a.echo.GET("/scope", report, append(slices.Clone(api), a.requireScope("reports:read"))...)
 	a.echo.GET("/scopes", report, append(slices.Clone(api), a.requireScope("reports:read", "reports:all"))...)
 	a.echo.GET("/claim", report, append(slices.Clone(api), a.requireClaim(authn.Includes(roles, "auditor")))...)
-	// Mistakes, which must not let anybody in.
+	// Mistakes in a route table, which must not open the route.
 	a.echo.GET("/no-api", report, a.requireScope("reports:read"))
 	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
 
@@ -116,7 +116,7 @@ func TestAPIRoutes(t *testing.T) {
 		"a form with the token in it":      {method: "POST", path: "/any", body: "access_token=TOKEN", status: 400, challenge: realm + `, error="invalid_request"`},
 		"a form with the token in it, too": {method: "POST", path: "/any", body: "access_token=TOKEN", scope: "x", status: 400, challenge: realm + `, error="invalid_request"`},
 		"a scope without an API":           {path: "/no-api", scope: "reports:read", status: 303},
-		"a claim without anybody":          {path: "/no-caller", status: 303},
+		"a claim without an API":           {path: "/no-caller", status: 303},
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := op.AccessToken(audience)

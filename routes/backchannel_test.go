@@ -24,27 +24,27 @@ func TestLogoutRequest(t *testing.T) {
 		request func(v *apptest.Visitor, token string) *http.Request
 		status  int
 	}{
-		"LB-01 as it should be":              {posted(apptest.FormType, "logout_token=TOKEN"), http.StatusOK},
-		"LB-01 beside what is ignored":       {posted(apptest.FormType, "ignored_parameter=1&logout_token=TOKEN&state=x"), http.StatusOK},
-		"LB-01 with a charset":               {posted(apptest.FormType+"; charset=utf-8", "logout_token=TOKEN"), http.StatusOK},
-		"LB-01 from a page":                  {posted(apptest.FormType, "logout_token=TOKEN", "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example"), http.StatusOK},
-		"LB-01 with a cookie":                {posted(apptest.FormType, "logout_token=TOKEN", "Cookie", "session=x.y; txn_x=y"), http.StatusOK},
-		"LB-01 JSON":                         {posted("application/json", `{"logout_token":"TOKEN"}`), refused},
-		"LB-01 multipart":                    {posted("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\nTOKEN\r\n--x--\r\n"), refused},
-		"LB-01 text":                         {posted("text/plain", "logout_token=TOKEN"), refused},
-		"LB-01 no type":                      {posted("", "logout_token=TOKEN"), refused},
-		"LB-01 the token itself":             {posted("application/logout+jwt", "TOKEN"), refused},
-		"LB-01 twice":                        {posted(apptest.FormType, "logout_token=TOKEN&logout_token=TOKEN"), refused},
-		"LB-01 missing":                      {posted(apptest.FormType, "token=TOKEN"), refused},
-		"LB-01 empty":                        {posted(apptest.FormType, "logout_token="), refused},
-		"LB-01 nothing":                      {posted(apptest.FormType, ""), refused},
-		"LB-01 in the query":                 {method(http.MethodPost, "?logout_token=TOKEN"), refused},
-		"LB-01 GET":                          {method(http.MethodGet, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 HEAD":                         {method(http.MethodHead, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 PUT":                          {method(http.MethodPut, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 DELETE":                       {method(http.MethodDelete, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 OPTIONS":                      {method(http.MethodOptions, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
-		"LB-01 more than anybody has to say": {posted(apptest.FormType, "logout_token=TOKEN&x="+strings.Repeat("x", 70<<10)), http.StatusRequestEntityTooLarge},
+		"LB-01 as specified":             {posted(apptest.FormType, "logout_token=TOKEN"), http.StatusOK},
+		"LB-01 with other parameters":    {posted(apptest.FormType, "ignored_parameter=1&logout_token=TOKEN&state=x"), http.StatusOK},
+		"LB-01 with a charset":           {posted(apptest.FormType+"; charset=utf-8", "logout_token=TOKEN"), http.StatusOK},
+		"LB-01 from a page":              {posted(apptest.FormType, "logout_token=TOKEN", "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example"), http.StatusOK},
+		"LB-01 with a cookie":            {posted(apptest.FormType, "logout_token=TOKEN", "Cookie", "session=x.y; txn_x=y"), http.StatusOK},
+		"LB-01 JSON":                     {posted("application/json", `{"logout_token":"TOKEN"}`), refused},
+		"LB-01 multipart":                {posted("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\nTOKEN\r\n--x--\r\n"), refused},
+		"LB-01 text":                     {posted("text/plain", "logout_token=TOKEN"), refused},
+		"LB-01 no type":                  {posted("", "logout_token=TOKEN"), refused},
+		"LB-01 the token itself":         {posted("application/logout+jwt", "TOKEN"), refused},
+		"LB-01 twice":                    {posted(apptest.FormType, "logout_token=TOKEN&logout_token=TOKEN"), refused},
+		"LB-01 missing":                  {posted(apptest.FormType, "token=TOKEN"), refused},
+		"LB-01 empty":                    {posted(apptest.FormType, "logout_token="), refused},
+		"LB-01 nothing":                  {posted(apptest.FormType, ""), refused},
+		"LB-01 in the query":             {method(http.MethodPost, "?logout_token=TOKEN"), refused},
+		"LB-01 GET":                      {method(http.MethodGet, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
+		"LB-01 HEAD":                     {method(http.MethodHead, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
+		"LB-01 PUT":                      {method(http.MethodPut, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
+		"LB-01 DELETE":                   {method(http.MethodDelete, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
+		"LB-01 OPTIONS":                  {method(http.MethodOptions, "?logout_token=TOKEN"), http.StatusMethodNotAllowed},
+		"LB-01 a body that is too large": {posted(apptest.FormType, "logout_token=TOKEN&x="+strings.Repeat("x", 70<<10)), http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +60,7 @@ func TestLogoutRequest(t *testing.T) {
 				t.Errorf("signed in: %t", person.SignedIn())
 			}
 			if strings.Contains(got.Body+s.Log.String(), token) {
-				t.Error("the token is quoted")
+				t.Error("the response or the log contains the token")
 			}
 		})
 	}
@@ -84,8 +84,8 @@ func method(method, query string) func(*apptest.Visitor, string) *http.Request {
 	}
 }
 
-// TestLogoutTokenRefused (LB-03 to LB-09) sends one invalid token of each kind, and one
-// that is as unusual as a valid token can be. The tests of authn have all variants.
+// TestLogoutTokenRefused (LB-03 to LB-09) sends one invalid token of each kind, and some that
+// are valid but unusual. The tests of authn have all variants.
 func TestLogoutTokenRefused(t *testing.T) {
 	t.Parallel()
 	evil := scriptedop.NewKey("key-1", "ES256")
@@ -103,28 +103,28 @@ func TestLogoutTokenRefused(t *testing.T) {
 		env    string
 		status int
 	}{
-		"LB-02 the usual one":             {func(*scriptedop.JWT) {}, "", 200},
-		"LB-03 not signed":                {func(token *scriptedop.JWT) { token.Key = scriptedop.Key{Algorithm: "none"} }, "", 400},
-		"LB-03 another key":               {func(token *scriptedop.JWT) { token.Key = evil }, "", 400},
-		"LB-04 another issuer":            {claim("iss", "https://evil.example"), "", 400},
-		"LB-04 another audience":          {claim("aud", "evil"), "", 400},
-		"LB-04 no exp":                    {without("exp"), "", 400},
-		"LB-04 old":                       {issued(-10 * time.Minute), "", 400},
-		"LB-04 by a clock that is ahead":  {issued(30 * time.Second), "", 200},
-		"LB-05 another event":             {claim("events", map[string]any{"http://example.com/event": map[string]any{}}), "", 400},
-		"LB-05 the event null":            {claim("events", map[string]any{"http://schemas.openid.net/event/backchannel-logout": nil}), "", 400},
-		"LB-06 a nonce":                   {claim("nonce", nil), "", 400},
-		"LB-07 an access token":           {func(token *scriptedop.JWT) { token.Header["typ"] = "at+jwt" }, "", 400},
-		"LB-07 no typ":                    {func(token *scriptedop.JWT) { token.Header = nil }, "", 200},
-		"LB-07 no typ, where it must be":  {func(token *scriptedop.JWT) { token.Header = nil }, "LOGOUT_TOKEN_TYP=strict", 400},
-		"LB-07 the typ, where it must be": {func(*scriptedop.JWT) {}, "LOGOUT_TOKEN_TYP=strict", 200},
-		"LB-08 nobody": {func(token *scriptedop.JWT) {
+		"LB-02 a valid token":              {func(*scriptedop.JWT) {}, "", 200},
+		"LB-03 not signed":                 {func(token *scriptedop.JWT) { token.Key = scriptedop.Key{Algorithm: "none"} }, "", 400},
+		"LB-03 another key":                {func(token *scriptedop.JWT) { token.Key = evil }, "", 400},
+		"LB-04 another issuer":             {claim("iss", "https://evil.example"), "", 400},
+		"LB-04 another audience":           {claim("aud", "evil"), "", 400},
+		"LB-04 no exp":                     {without("exp"), "", 400},
+		"LB-04 old":                        {issued(-10 * time.Minute), "", 400},
+		"LB-04 from a clock that is ahead": {issued(30 * time.Second), "", 200},
+		"LB-05 another event":              {claim("events", map[string]any{"http://example.com/event": map[string]any{}}), "", 400},
+		"LB-05 the event null":             {claim("events", map[string]any{"http://schemas.openid.net/event/backchannel-logout": nil}), "", 400},
+		"LB-06 a nonce":                    {claim("nonce", nil), "", 400},
+		"LB-07 an access token":            {func(token *scriptedop.JWT) { token.Header["typ"] = "at+jwt" }, "", 400},
+		"LB-07 no typ":                     {func(token *scriptedop.JWT) { token.Header = nil }, "", 200},
+		"LB-07 no typ, if required":        {func(token *scriptedop.JWT) { token.Header = nil }, "LOGOUT_TOKEN_TYP=strict", 400},
+		"LB-07 the typ, if required":       {func(*scriptedop.JWT) {}, "LOGOUT_TOKEN_TYP=strict", 200},
+		"LB-08 no sub, no sid": {func(token *scriptedop.JWT) {
 			delete(token.Claims, "sub")
 			delete(token.Claims, "sid")
 		}, "", 400},
 		"LB-08 the session alone":    {without("sub"), "", 200},
 		"LB-08 the person alone":     {without("sid"), "", 200},
-		"LB-08 of somebody else":     {claim("sub", "mallory"), "", 400},
+		"LB-08 another person":       {claim("sub", "mallory"), "", 400},
 		"LB-10 no jti":               {without("jti"), "", 400},
 		"LB-01 a claim nobody knows": {claim("https://example.com/x", true), "", 200},
 	} {
@@ -180,12 +180,12 @@ func TestLogoutTokenOfAnotherKind(t *testing.T) {
 	clock.Move(time.Second)
 	s.SignIn(v)
 	if got := v.Post("/backchannel-logout", form); !v.SignedIn() {
-		t.Errorf("LB-10: sent again it is answered with %d and ends the next session", got.StatusCode)
+		t.Errorf("LB-10: a replay is answered with %d and ends the next session", got.StatusCode)
 	}
-	token = s.OP.LogoutToken() // another one, of before
+	token = s.OP.LogoutToken() // another one, issued before the sign-in
 	token.Claims["iat"] = clock.Now().Add(-time.Second).Unix()
 	if got := v.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK || !v.SignedIn() {
-		t.Errorf("LB-10: one of before is answered with %d; signed in: %t", got.StatusCode, v.SignedIn())
+		t.Errorf("LB-10: an older token is answered with %d; signed in: %t", got.StatusCode, v.SignedIn())
 	}
 }
 
@@ -263,11 +263,11 @@ func TestBackchannelLogout(t *testing.T) {
 		t.Fatalf("after ending all of a person's: %t %t %t", one.SignedIn(), two.SignedIn(), other.SignedIn())
 	}
 	if err := p.BackchannelLogout(t.Context(), apptest.Ada, sid); err != nil {
-		t.Errorf("LB-14: ending what has ended: %v", err)
+		t.Errorf("LB-14: ending a session that has ended: %v", err)
 	}
 }
 
-// TestBackchannelLogoutRefused (LB-01, LB-02) sends what is not a logout token.
+// TestBackchannelLogoutRefused (LB-01, LB-02) sends forms without a valid logout token.
 func TestBackchannelLogoutRefused(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -297,6 +297,6 @@ func otherPerson(a *apptest.App) string {
 			return name
 		}
 	}
-	a.T.Fatal("there is nobody else")
+	a.T.Fatal("there is no other sample person")
 	return ""
 }

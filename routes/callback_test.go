@@ -28,7 +28,7 @@ func TestCallbackOnce(t *testing.T) {
 	cookies := v.CookieHeader()
 	for range 50 {
 		go func() {
-			bare := s.Visitor() // it has the transaction's cookie, and keeps none
+			bare := s.Visitor() // it sends the transaction's cookie, and stores none
 			answers <- bare.Direct(bare.Request(http.MethodGet, address, nil, "Cookie", cookies))
 		}()
 	}
@@ -36,12 +36,12 @@ func TestCallbackOnce(t *testing.T) {
 		got := <-answers
 		// The app starts a lost sign-in again once, and then shows a page.
 		if got.StatusCode != http.StatusBadRequest && got.Header.Get("Location") != "/login?again=1&return_to=%2Fprofile" {
-			t.Errorf("a repeated one is answered with %d to %q", got.StatusCode, got.Header.Get("Location"))
+			t.Errorf("a repeated response is answered with %d to %q", got.StatusCode, got.Header.Get("Location"))
 		}
 		s.WantNoSecrets(got)
 		for _, cookie := range got.Cookies() {
 			if cookie.Name == "session" && cookie.Value != "" {
-				t.Error("a repeated one sets a session cookie")
+				t.Error("a repeated response sets a session cookie")
 			}
 		}
 	}
@@ -165,7 +165,7 @@ func TestCallbackAnswers(t *testing.T) {
 	if good.StatusCode != http.StatusSeeOther || good.Header.Get("Location") != "/profile?q=a%20b" || good.Body != "" {
 		t.Errorf("CB-20: answered %d to %q with %q", good.StatusCode, good.Header.Get("Location"), good.Body)
 	}
-	apptest.CheckHeaders(t, "CB-19: the way on", good)
+	apptest.CheckHeaders(t, "CB-19: the redirect", good)
 	s.WantNoSecrets(good)
 
 	other := s.Visitor()
@@ -324,17 +324,17 @@ func TestProviderErrorIsNotQuoted(t *testing.T) {
 		code, description, uri string
 		status                 int
 	}{
-		"CB-09 a code that we know":       {"access_denied", "", "", cancelled},
-		"CB-09 a script":                  {"<script>MARK</script>", "<script>MARK</script>", "https://MARK.example", refused},
-		"CB-09 an address that is code":   {"access_denied", "", "javascript:MARK", cancelled},
-		"CB-09 7 KiB of description":      {"access_denied", strings.Repeat("MARK", 7<<8), "", cancelled},
-		"CB-09 7 KiB of code":             {strings.Repeat("MARK", 7<<8), "", "", refused},
-		"CB-09 line breaks":               {"MARK\r\n{\"msg\":\"signed in\"}", "\r\nSet-Cookie: MARK=1", "", refused},
-		"CB-09 writing backwards":         {"MARK\u202e", "\u2066MARK\u2069", "", refused},
-		"CB-09 colours for a terminal":    {"MARK\x1b[31m", "\x1b]0;MARK\x07", "", refused},
-		"CB-09 an attribute":              {`" onmouseover="MARK`, `'><img src=x onerror=MARK>`, "", refused},
-		"CB-09 a template":                {"{{MARK}}", "${MARK}", "", refused},
-		"CB-09 zero, and what is no text": {"MARK\x00", "\xff\xfeMARK", "", refused},
+		"CB-09 a code that we know":    {"access_denied", "", "", cancelled},
+		"CB-09 a script":               {"<script>MARK</script>", "<script>MARK</script>", "https://MARK.example", refused},
+		"CB-09 a javascript: URL":      {"access_denied", "", "javascript:MARK", cancelled},
+		"CB-09 7 KiB of description":   {"access_denied", strings.Repeat("MARK", 7<<8), "", cancelled},
+		"CB-09 7 KiB of code":          {strings.Repeat("MARK", 7<<8), "", "", refused},
+		"CB-09 line breaks":            {"MARK\r\n{\"msg\":\"signed in\"}", "\r\nSet-Cookie: MARK=1", "", refused},
+		"CB-09 right-to-left marks":    {"MARK\u202e", "\u2066MARK\u2069", "", refused},
+		"CB-09 colours for a terminal": {"MARK\x1b[31m", "\x1b]0;MARK\x07", "", refused},
+		"CB-09 an attribute":           {`" onmouseover="MARK`, `'><img src=x onerror=MARK>`, "", refused},
+		"CB-09 a template":             {"{{MARK}}", "${MARK}", "", refused},
+		"CB-09 NUL and invalid UTF-8":  {"MARK\x00", "\xff\xfeMARK", "", refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

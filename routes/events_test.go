@@ -30,9 +30,9 @@ func TestEventsAreForOpenPages(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		"a page of ours":               {v, http.MethodHead, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
+		"a page of the app":            {v, http.MethodHead, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
 		"an old browser":               {v, http.MethodHead, nil, http.StatusOK},
-		"one that says the origin":     {v, http.MethodHead, []string{"Origin", s.URL}, http.StatusOK},
+		"one that sends the origin":    {v, http.MethodHead, []string{"Origin", s.URL}, http.StatusOK},
 		"nobody signed in":             {s.Visitor(), http.MethodGet, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusNoContent},
 		"nobody signed in, asks why":   {s.Visitor(), http.MethodHead, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusNoContent},
 		"another site":                 {v, http.MethodGet, []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
@@ -63,7 +63,7 @@ func TestOpenPagesLeave(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		end     func(p *apptest.TwoDevices, logoutToken string)
-		because string // "-" where the stream ends without a word
+		because string // "-" if the stream ends without an event
 	}{
 		"signed out in another tab": {func(p *apptest.TwoDevices, _ string) { p.There.Post("/logout", nil) }, "tab"},
 		"ended on another device":   {func(p *apptest.TwoDevices, _ string) { p.EndOthers() }, "elsewhere"},
@@ -113,7 +113,7 @@ func TestOpenPagesLeave(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 			if tt.because != "expired" && !other.SignedIn() {
-				t.Error("somebody else was signed out too")
+				t.Error("another person was signed out too")
 			}
 			wantQuietLog(p.Scripted.App)
 		})
@@ -162,7 +162,7 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 			one, two := start(t)
 			v := one.Visitor()
 			v.Get("/login")
-			open := (&apptest.Visitor{T: t, App: two, Client: v.Client}).Listen() // cookies know no ports
+			open := (&apptest.Visitor{T: t, App: two, Client: v.Client}).Listen() // ports share cookies
 			open.Want("alive")
 			v.Post("/logout", nil)
 			ended := time.Now()
@@ -220,7 +220,7 @@ func TestWarning(t *testing.T) {
 			t.Errorf("after staying: %v", got)
 		}
 	}
-	for range 6 { // the absolute end comes nearer whatever one does
+	for range 6 { // activity does not move the absolute timeout
 		clock.Move(23 * time.Hour)
 		v.Get("/dashboard")
 	}
@@ -247,7 +247,7 @@ func TestExtend(t *testing.T) {
 			t.Errorf("HB-20: from %q it leads to %q", referrer, got.Header.Get("Location"))
 		}
 	}
-	clock.Move(30 * time.Second) // sooner than a page that is looked at would
+	clock.Move(30 * time.Second) // a request for a page would not extend the session yet
 	open := v.Listen()
 	if got := open.Want("alive"); got["left"] != 86370.0 {
 		t.Errorf("before: %v", got)
@@ -267,7 +267,7 @@ func TestExtend(t *testing.T) {
 }
 
 // TestStreamsAreNobodysDoing (SS-09, SE-06) keeps pages open while their person does
-// nothing: streams do not extend a session.
+// nothing.
 func TestStreamsAreNobodysDoing(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -302,18 +302,18 @@ func TestWithoutJavaScript(t *testing.T) {
 		t.Errorf("the page lacks %s\n%s", want, page.Body)
 	}
 	if !strings.Contains(page.Body, `data-return-to="/sessions?page=2"`) {
-		t.Error("the page's script is not told where it is")
+		t.Error("the page does not tell its script where to return to")
 	}
 	if page := p.Visitor().Get("/"); strings.Contains(page.Body, "http-equiv") {
-		t.Error("a page without a session leads on too")
+		t.Error("a page without a session moves on too")
 	}
 	p.EndOthers()
-	if end := p.There.Get(ended); end.Request.URL.Path != "/signed-out" || !strings.Contains(end.Body, "another one of yours") || !strings.Contains(end.Body, "return_to=%2Fsessions%3Fpage%3D2") {
+	if end := p.There.Get(ended); end.Request.URL.Path != "/signed-out" || !strings.Contains(end.Body, "another device or browser") || !strings.Contains(end.Body, "return_to=%2Fsessions%3Fpage%3D2") {
 		t.Errorf("ended elsewhere: %s\n%s", end.Request.URL, end.Body)
 	}
 	p.Clock.Move(24 * time.Hour)
-	if end := p.Here.Get(ended); end.Request.URL.Path != "/signed-out" || !strings.Contains(end.Body, "ended by itself") {
-		t.Errorf("ended by itself: %s\n%s", end.Request.URL, end.Body)
+	if end := p.Here.Get(ended); end.Request.URL.Path != "/signed-out" || !strings.Contains(end.Body, "Your session expired.") {
+		t.Errorf("expired: %s\n%s", end.Request.URL, end.Body)
 	}
 	if got := p.Visitor().Direct(p.Visitor().Request(http.MethodGet, "/session/ended?return_to=https%3A%2F%2Fevil.example", nil)); strings.Contains(got.Header.Get("Location"), "evil") {
 		t.Errorf("HB-20: it leads to %q", got.Header.Get("Location"))

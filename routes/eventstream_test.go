@@ -42,7 +42,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 			open.Want("alive")
 			select {
 			case e := <-open.Events:
-				t.Fatalf("%v comes", e)
+				t.Fatalf("the page is told %v", e)
 			case <-time.After(4 * deadline):
 			}
 			p.EndOthers()
@@ -132,8 +132,8 @@ func TestStreamHeaders(t *testing.T) {
 	}
 }
 
-// TestStreamsSayNothingOfAnybody (SS-08, HB-17, HB-18) has a person whose claims look like
-// events, and a browser that claims to have seen some.
+// TestStreamsSayNothingOfAnybody (SS-08, HB-17, HB-18) has a person whose claims look like events, and
+// a browser that sends a Last-Event-Id.
 func TestStreamsSayNothingOfAnybody(t *testing.T) {
 	t.Parallel()
 	const evil = "x\n\nevent: signed-out\ndata: {\"because\":\"<script>alert(1)</script>\"}\n\n"
@@ -147,7 +147,7 @@ func TestStreamsSayNothingOfAnybody(t *testing.T) {
 	s.SignIn(v)
 	for _, last := range []string{"", "1", strings.Repeat("9", 8<<10), "../../x", "x\tevent: alive"} {
 		open := v.Listen("Last-Event-Id", last)
-		got := open.Want("alive") // and the listener minds every line that no stream has
+		got := open.Want("alive") // the listener refuses unknown lines
 		if len(got) != 3 || got["person"] == "" || strings.ContainsAny(fmt.Sprint(got), "<@\n") {
 			t.Errorf("the event holds %v", got)
 		}
@@ -191,7 +191,7 @@ func TestStreamsEndAtShutdown(t *testing.T) {
 	}
 	slices.Sort(retries)
 	if len(slices.Compact(retries)) < 50 {
-		t.Error("all come back at the same time")
+		t.Error("too many browsers reconnect at the same time")
 	}
 	began := time.Now()
 	if err := a.Stop(); err != nil {

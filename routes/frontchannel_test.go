@@ -37,7 +37,7 @@ func TestFrontchannelLogout(t *testing.T) {
 		t.Errorf("an unknown sid is answered with %d", got.StatusCode)
 	}
 	if !one.SignedIn() || !two.SignedIn() {
-		t.Fatal("somebody was signed out")
+		t.Fatal("a refused request ended a session")
 	}
 	got := frame(url.Values{"iss": {a.Issuer}, "sid": {sid}})
 	policy := got.Header.Get("Content-Security-Policy")
@@ -49,6 +49,6 @@ func TestFrontchannelLogout(t *testing.T) {
 	}
 	off := apptest.Start(t).Visitor()
 	if got := off.Direct(off.Request(http.MethodGet, "/frontchannel-logout?iss=x&sid=x", nil)); got.StatusCode != http.StatusNotFound {
-		t.Errorf("LF-01: where it is off it is answered with %d", got.StatusCode)
+		t.Errorf("LF-01: when it is off, it is answered with %d", got.StatusCode)
 	}
 }

@@ -28,11 +28,11 @@ func TestGallery(t *testing.T) {
 			t.Errorf("HB-05: %s has %q", piece, found)
 		}
 		if strings.Contains(got.Body, "/static/session.") {
-			t.Errorf("%s asks after a session that is not there", piece)
+			t.Errorf("%s watches a session although it has none", piece)
 		}
 	}
 	if got := v.Get("/dev/gallery/home/nothing"); got.StatusCode != http.StatusNotFound {
-		t.Errorf("a piece that is not there is %d", got.StatusCode)
+		t.Errorf("an unknown piece is %d", got.StatusCode)
 	}
 	source := apptest.ReadFile(t, "authn/errors.go")
 	said := strings.Join(all, " ")
@@ -47,11 +47,11 @@ func TestGallery(t *testing.T) {
 	}
 }
 
-// TestNoGalleryBesideARealProvider checks that there is no gallery in production.
-func TestNoGalleryBesideARealProvider(t *testing.T) {
+// TestNoGalleryWithARealProvider checks that there is no gallery in production.
+func TestNoGalleryWithARealProvider(t *testing.T) {
 	t.Parallel()
 	v := apptest.StartScripted(t).Visitor()
-	for _, address := range []string{"/dev/gallery", "/dev/gallery/home/as%20ever"} {
+	for _, address := range []string{"/dev/gallery", "/dev/gallery/home/default"} {
 		if got := v.Get(address); got.StatusCode != http.StatusNotFound {
 			t.Errorf("%s is %d", address, got.StatusCode)
 		}

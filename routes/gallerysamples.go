@@ -19,7 +19,9 @@ import (
 // samples returns all pieces of the gallery, group by group.
 func (a *App) samples(c echo.Context) []sample {
 	return slices.Concat(a.visitorSamples(), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
-		a.otherSamples(c), a.failureSamples(c))
+		a.otherSamples(c), a.failureSamples(c),
+		// Your product: add its samples after this line.
+	)
 }
 
 func (a *App) visitorSamples() []sample {

@@ -47,8 +47,8 @@ func returnPaths(t *testing.T, list string) (paths []string) {
 	return paths
 }
 
-// TestOpenRedirects (HB-20, AR-08, HB-22) sends hundreds of addresses to everything that
-// takes one. A refused address leads to the dashboard, an address of the app to itself.
+// TestOpenRedirects (HB-20, AR-08, HB-22) sends hundreds of addresses to every request that
+// takes one. A refused address leads to the dashboard, and an address of the app to itself.
 func TestOpenRedirects(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t, "SESSION_LIMIT=1000")

@@ -44,7 +44,7 @@ func TestDevelopmentIsShown(t *testing.T) {
 	everyPage(a, person, append(a.Gallery(), "/dev/gallery"), func(name string, page apptest.Answer) {
 		aside := banner(page)
 		if aside == nil {
-			t.Errorf("%s (%d) does not say so", name, page.StatusCode)
+			t.Errorf("%s (%d) does not name the development provider", name, page.StatusCode)
 			return
 		}
 		if link := apptest.Find(aside, func(n *html.Node) bool { return n.Data == "a" }); link == nil || apptest.Attribute(link, "href") != a.Issuer {
@@ -60,11 +60,11 @@ func TestDevelopmentIsShown(t *testing.T) {
 	s.SignIn(someone)
 	everyPage(s.App, someone, nil, func(name string, page apptest.Answer) {
 		if !strings.Contains(page.Body, "<html") || banner(page) != nil || page.Header.Get("X-Dev-Idp") != "" {
-			t.Errorf("beside a real provider %s (%d) is none, or says that it is development", name, page.StatusCode)
+			t.Errorf("with a real provider, %s (%d) is not a page, or names the development provider", name, page.StatusCode)
 		}
 	})
 	if lines := s.Logged(warning, ""); len(lines) > 0 {
-		t.Errorf("beside a real provider the log says %v", lines)
+		t.Errorf("with a real provider, the log says %v", lines)
 	}
 }
 
@@ -96,13 +96,13 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 				}
 				picture := n.Data == "img" && strings.HasPrefix(at.Val, a.Issuer+"/picture/")
 				if loads && !asset && !picture || sends {
-					t.Errorf("%s: <%s %s=%q> is of somebody else", name, n.Data, at.Key, at.Val)
+					t.Errorf("%s: <%s %s=%q> belongs to another site", name, n.Data, at.Key, at.Val)
 				}
 			}
 		}
 	})
 	if loaded < 100 || htmx == 0 {
-		t.Errorf("only %d assets were seen, and htmx on %d pages", loaded, htmx)
+		t.Errorf("the pages load only %d assets, and htmx %d times", loaded, htmx)
 	}
 }
 

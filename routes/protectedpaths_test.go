@@ -81,7 +81,7 @@ func wantNothing(s *apptest.Scripted, v *apptest.Visitor, method, path string, h
 	req.URL = &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Opaque: opaque, RawQuery: query}
 	got := v.Direct(req)
 	for _, secret := range []string{"Session store", "alice@example.com", "qsLogoutBtn"} {
-		protected := secret != "Session store" && got.StatusCode >= 403 && got.StatusCode <= 405 // such a page says who asks
+		protected := secret != "Session store" && got.StatusCode >= 403 && got.StatusCode <= 405 // the header of such a page shows the person
 		if strings.Contains(got.Body, secret) && !protected {
 			s.T.Errorf("SE-15: %s %s with %v is answered %d with %q", method, path, headers, got.StatusCode, secret)
 		}

@@ -28,16 +28,16 @@ func TestAddressesAreBounded(t *testing.T) {
 		address string
 		want    int
 	}{
-		"8 KiB":                 {filled("/?x=", 8<<10), http.StatusOK},
-		"8 KiB and a byte":      {filled("/?x=", 8<<10+1), http.StatusRequestURITooLong},
-		"a path of 8 KiB":       {filled("/", 8<<10), http.StatusNotFound},
-		"a path of more":        {filled("/", 8<<10+1), http.StatusRequestURITooLong},
-		"100 parameters":        {"/?" + strings.Repeat("a&", 99) + "a", http.StatusOK},
-		"101 parameters":        {"/?" + strings.Repeat("a&", 100) + "a", http.StatusRequestURITooLong},
-		"parameters of nothing": {"/?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
-		"a callback":            {"/callback?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
-		"a sign-in":             {"/login?return_to=%2Fprofile" + strings.Repeat("&", 100), http.StatusRequestURITooLong},
-		"30,000 parameters":     {"/?" + strings.Repeat("&", 30_000), http.StatusRequestURITooLong},
+		"8 KiB":             {filled("/?x=", 8<<10), http.StatusOK},
+		"8 KiB and a byte":  {filled("/?x=", 8<<10+1), http.StatusRequestURITooLong},
+		"a path of 8 KiB":   {filled("/", 8<<10), http.StatusNotFound},
+		"a path of more":    {filled("/", 8<<10+1), http.StatusRequestURITooLong},
+		"100 parameters":    {"/?" + strings.Repeat("a&", 99) + "a", http.StatusOK},
+		"101 parameters":    {"/?" + strings.Repeat("a&", 100) + "a", http.StatusRequestURITooLong},
+		"empty parameters":  {"/?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
+		"a callback":        {"/callback?" + strings.Repeat("&", 8000), http.StatusRequestURITooLong},
+		"a sign-in":         {"/login?return_to=%2Fprofile" + strings.Repeat("&", 100), http.StatusRequestURITooLong},
+		"30,000 parameters": {"/?" + strings.Repeat("&", 30_000), http.StatusRequestURITooLong},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := v.Direct(v.Request(http.MethodGet, c.address, nil))
@@ -65,14 +65,14 @@ func TestAddressesAreBounded(t *testing.T) {
 		t.Errorf("the beginning of a million is answered %v, %v", resp, err)
 	}
 
-	// The twin is as long as an authorization response may be.
+	// A valid response as long as the limit allows still works.
 	callback := s.Visitor()
 	response := apptest.WithQuery(t, callback.AuthorizationResponse("/profile"), func(values url.Values) { values.Set("session_state", strings.Repeat("x", 7<<10)) })
 	s.WantSignedIn(callback, callback.Callback(response), "alice", "/profile")
 }
 
-// TestFloodOfCallbacks (DO-06) sends callbacks that nobody has begun, with no cookie and
-// with made-up ones. The app does not call the provider, and reads the store only once for
+// TestFloodOfCallbacks (DO-06) sends callbacks of sign-ins that were never started, with no
+// cookie and with made-up ones. The app does not call the provider, and reads the store only once for
 // a session's cookie. A sign-in that is under way succeeds.
 func TestFloodOfCallbacks(t *testing.T) {
 	t.Parallel()
@@ -103,7 +103,7 @@ func TestFloodOfCallbacks(t *testing.T) {
 		"no cookie":                {"", 0},
 		"a transaction's":          {"txn_%s=" + strings.Repeat("A", 200), 0},
 		"a session's":              {"session=" + madeUp + "." + madeUp, 1},
-		"a session's of no form":   {"session=x", 0},
+		"a malformed session's":    {"session=x", 0},
 		"a session's and the rest": {"session=" + madeUp + "." + madeUp + "; txn_%s=x; session_ended=x", 1},
 	} {
 		before := reads()
@@ -125,7 +125,7 @@ func TestFloodOfCallbacks(t *testing.T) {
 	before := reads()
 	s.WantSignedIn(v, v.Callback(response), "alice", "/profile")
 	if asked() == calls || reads() == before {
-		t.Error("neither is seen when somebody does sign in: the rest shows nothing")
+		t.Error("a successful sign-in shows in neither count, so the checks above prove nothing")
 	}
 }
 
@@ -191,7 +191,7 @@ func TestStrangeRequestsAreCheap(t *testing.T) {
 			}
 			half, whole := cost(3500), cost(7000)
 			if whole > 5*half/2+32<<10 {
-				t.Errorf("half of it takes %d bytes of memory, and the whole %d", half, whole)
+				t.Errorf("3500 bytes take %d bytes of memory, and 7000 take %d", half, whole)
 			}
 			t.Logf("%d and %d bytes", half, whole)
 		})
@@ -225,7 +225,7 @@ func TestSignInsAreLimited(t *testing.T) {
 					t.Errorf("refused with Retry-After %q and cookies %v", got.Header.Get("Retry-After"), got.Cookies())
 				}
 				if !strings.Contains(got.Body, `href="/profile">Try again<`) {
-					t.Errorf("the way on is lost:\n%s", got.Body)
+					t.Errorf("the page does not lead back:\n%s", got.Body)
 				}
 				return i
 			}
@@ -267,8 +267,8 @@ func TestSignInsAreLimited(t *testing.T) {
 	}
 }
 
-// TestSignInsOfAPassingProxyAreNot (DO-14) begins sign-ins from one loopback address, as a
-// proxy does that is not configured as trusted.
+// TestSignInsOfAPassingProxyAreNot (DO-14) begins sign-ins from one loopback address, like a
+// proxy that is not configured as trusted.
 func TestSignInsOfAPassingProxyAreNot(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)

@@ -44,7 +44,7 @@ func heard(t *testing.T, lines <-chan string, last string) (all string) {
 				return all
 			}
 		case <-time.After(apptest.Patience):
-			t.Fatalf("the stream says no more than:\n%s", all)
+			t.Fatalf("the stream stops after:\n%s", all)
 		}
 	}
 }
@@ -67,7 +67,7 @@ func TestReloadStream(t *testing.T) {
 		}
 		id := apptest.Attribute(script, "data-process")
 		if ids[id] || !strings.Contains(said, `data: "`+id+`"`) {
-			t.Errorf("the page is of %q, after %v, and the stream says:\n%s", id, ids, said)
+			t.Errorf("the page's process is %q, after %v, and the stream says:\n%s", id, ids, said)
 		}
 		ids[id] = true
 		if other, _ := reloadStream(a, "Sec-Fetch-Site", "cross-site"); other.StatusCode != http.StatusForbidden {
@@ -84,8 +84,8 @@ func TestReloadStream(t *testing.T) {
 	}
 }
 
-// TestNoReloadBesideARealProvider checks that there is no such stream in production.
-func TestNoReloadBesideARealProvider(t *testing.T) {
+// TestNoReloadWithARealProvider checks that there is no such stream in production.
+func TestNoReloadWithARealProvider(t *testing.T) {
 	t.Parallel()
 	v := apptest.StartScripted(t).Visitor()
 	if got := v.Get("/dev/reload"); got.StatusCode != http.StatusNotFound {

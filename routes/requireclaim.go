@@ -92,7 +92,7 @@ func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person v
 // inWords returns what a rule requires, to complete the sentence "This page needs ...". One of the
 // needs is enough.
 func inWords(needs []authn.Need) string {
-	// A list that every product has is called by the name of its items: "the admin role".
+	// The names for the entries of common lists (RFC 9068 section 2.2.3.1, and Auth0's permissions).
 	items := map[string]string{"roles": "role", "groups": "group", "permissions": "permission", "entitlements": "entitlement"}
 	var words []string
 	for _, need := range needs {

@@ -31,12 +31,12 @@ func TestCacheDeception(t *testing.T) {
 				t.Errorf("%s is %d, %q", page+ending, got.StatusCode, got.Header.Get("Cache-Control"))
 			}
 			if strings.Contains(got.Body, "Alice") || strings.Contains(got.Body, "qsLogoutBtn") {
-				t.Errorf("%s shows who asks", page+ending)
+				t.Errorf("%s shows the person", page+ending)
 			}
 		}
 	}
 	if got := v.Get("/nothing"); got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "qsLogoutBtn") {
-		t.Errorf("a page that is not there is %d, without the person's header", got.StatusCode)
+		t.Errorf("an unknown page is %d, or lacks the person's header", got.StatusCode)
 	}
 }
 
@@ -104,12 +104,12 @@ func TestForwardedHeaders(t *testing.T) {
 		headers [][2]string
 		want    string
 	}{
-		"no proxy":           {nil, [][2]string{{"X-Forwarded-For", "192.0.2.9"}, {"X-Real-Ip", "192.0.2.9"}, {"Forwarded", "for=192.0.2.9"}}, "loopback"},
-		"a proxy":            {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
-		"a proxy's own word": {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1, 192.0.2.9"}}, "192.0.2.9"},
-		"twice":              {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1"}, {"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
-		"an underscore":      {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X_Forwarded_For", "192.0.2.9"}}, "loopback"},
-		"another proxy":      {[]string{"TRUSTED_PROXIES=198.51.100.0/24"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "loopback"},
+		"no proxy":        {nil, [][2]string{{"X-Forwarded-For", "192.0.2.9"}, {"X-Real-Ip", "192.0.2.9"}, {"Forwarded", "for=192.0.2.9"}}, "loopback"},
+		"a proxy":         {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
+		"a proxy appends": {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1, 192.0.2.9"}}, "192.0.2.9"},
+		"twice":           {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X-Forwarded-For", "203.0.113.1"}, {"X-Forwarded-For", "192.0.2.9"}}, "192.0.2.9"},
+		"an underscore":   {[]string{"TRUSTED_PROXIES=127.0.0.0/8,::1/128"}, [][2]string{{"X_Forwarded_For", "192.0.2.9"}}, "loopback"},
+		"another proxy":   {[]string{"TRUSTED_PROXIES=198.51.100.0/24"}, [][2]string{{"X-Forwarded-For", "192.0.2.9"}}, "loopback"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +172,7 @@ func TestContentTypes(t *testing.T) {
 	}
 }
 
-// TestNothingElseIsServed (HB-29) requests what frameworks and servers often expose.
+// TestNothingElseIsServed (HB-29) requests paths that frameworks and servers often expose.
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
 	v := apptest.Start(t).Visitor()
@@ -187,7 +187,7 @@ func TestNothingElseIsServed(t *testing.T) {
 	version := regexp.MustCompile(`(?i)echo|go1\.|htmx/?\d|labstack`)
 	for _, path := range []string{"/", "/nothing", "/callback"} {
 		if got := v.Get(path); version.MatchString(got.Body) || version.MatchString(fmt.Sprint(got.Header)) {
-			t.Errorf("%s says what it is made of", path)
+			t.Errorf("%s names the software behind it", path)
 		}
 	}
 }
@@ -268,23 +268,23 @@ func TestHTTPHygiene(t *testing.T) {
 		request string
 		want    []int
 	}{
-		"a plain one":            {"GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{200}},
-		"two lengths":            {"POST /logout HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", []int{400}},
-		"no such encoding":       {"POST /logout HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n", []int{400, 501}},
-		"a space in a header":    {"GET / HTTP/1.1\r\nHost : " + host + "\r\n\r\n", []int{400}},
-		"two hosts":              {"GET / HTTP/1.1\r\nHost: " + host + "\r\nHost: evil.example\r\n\r\n", []int{400}},
-		"no host":                {"GET / HTTP/1.1\r\n\r\n", []int{400}},
-		"another's whole URI":    {"GET http://evil.example/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{421}},
-		"our whole URI":          {"GET " + a.URL + "/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", []int{200}},
-		"TRACE":                  {"TRACE / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{405}},
-		"CONNECT":                {"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n", []int{400, 404, 405, 421}},
-		"an upgrade to h2c":      {"GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", []int{200}},
-		"a method in the query":  {"POST /?_method=GET HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 0\r\n\r\n", []int{405}},
-		"a method in a header":   {"GET /logout HTTP/1.1\r\nHost: " + host + "\r\nX-HTTP-Method-Override: POST\r\n\r\n", []int{303}},
-		"a NUL in a header":      {"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-A: a\x00b\r\n\r\n", []int{400}},
-		"a bare CR in a header":  {"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-A: a\rb\r\n\r\n", []int{400}},
-		"a control in the path":  {"GET /\x01 HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{400}},
-		"a version that is none": {"GET / HTTP/9.9\r\nHost: " + host + "\r\n\r\n", []int{400, 505}},
+		"a plain one":           {"GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{200}},
+		"two lengths":           {"POST /logout HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", []int{400}},
+		"no such encoding":      {"POST /logout HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n", []int{400, 501}},
+		"a space in a header":   {"GET / HTTP/1.1\r\nHost : " + host + "\r\n\r\n", []int{400}},
+		"two hosts":             {"GET / HTTP/1.1\r\nHost: " + host + "\r\nHost: evil.example\r\n\r\n", []int{400}},
+		"no host":               {"GET / HTTP/1.1\r\n\r\n", []int{400}},
+		"another absolute URI":  {"GET http://evil.example/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{421}},
+		"our absolute URI":      {"GET " + a.URL + "/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", []int{200}},
+		"TRACE":                 {"TRACE / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{405}},
+		"CONNECT":               {"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n", []int{400, 404, 405, 421}},
+		"an upgrade to h2c":     {"GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", []int{200}},
+		"a method in the query": {"POST /?_method=GET HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 0\r\n\r\n", []int{405}},
+		"a method in a header":  {"GET /logout HTTP/1.1\r\nHost: " + host + "\r\nX-HTTP-Method-Override: POST\r\n\r\n", []int{303}},
+		"a NUL in a header":     {"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-A: a\x00b\r\n\r\n", []int{400}},
+		"a bare CR in a header": {"GET / HTTP/1.1\r\nHost: " + host + "\r\nX-A: a\rb\r\n\r\n", []int{400}},
+		"a control in the path": {"GET /\x01 HTTP/1.1\r\nHost: " + host + "\r\n\r\n", []int{400}},
+		"an unknown version":    {"GET / HTTP/9.9\r\nHost: " + host + "\r\n\r\n", []int{400, 505}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,21 +33,21 @@ func TestSessionList(t *testing.T) {
 
 	stolen := mallory.Direct(mallory.Request(http.MethodPost, address, nil, "Sec-Fetch-Site", "same-origin"))
 	if stolen.StatusCode != http.StatusSeeOther || !there.SignedIn() {
-		t.Errorf("another person's try: %d; signed in still: %t", stolen.StatusCode, there.SignedIn())
+		t.Errorf("another person's attempt: %d; still signed in: %t", stolen.StatusCode, there.SignedIn())
 	}
 	if got := here.Direct(here.Request(http.MethodPost, address, nil, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")); got.StatusCode != http.StatusForbidden || !there.SignedIn() {
-		t.Errorf("another site's try: %d; signed in still: %t", got.StatusCode, there.SignedIn())
+		t.Errorf("another site's attempt: %d; still signed in: %t", got.StatusCode, there.SignedIn())
 	}
-	for range 2 { // the second time there is nothing to end, which is as well
+	for range 2 { // the second time there is nothing left to end
 		got := here.Post(address, nil, "HX-Request", "true")
 		if got.StatusCode != http.StatusOK || strings.Count(got.Body, "Signed in ") != 1 || strings.Contains(got.Body, "<html") {
 			t.Errorf("ending it: %d %s", got.StatusCode, got.Body)
 		}
 	}
 	if there.SignedIn() || !here.SignedIn() || !mallory.SignedIn() {
-		t.Errorf("signed in there: %t, here: %t, somebody else: %t", there.SignedIn(), here.SignedIn(), mallory.SignedIn())
+		t.Errorf("signed in there: %t, here: %t, the other person: %t", there.SignedIn(), here.SignedIn(), mallory.SignedIn())
 	}
 	if list := here.Get("/sessions").Body; strings.Contains(list, "end-others") {
-		t.Error("there are no others, and a button to end them")
+		t.Error("the page has a button to end other sessions, but there are none")
 	}
 }

@@ -80,7 +80,7 @@ func TestSignOutWithoutASession(t *testing.T) {
 	s.SignIn(twice)
 	s.SignIn(late)
 	twice.Direct(twice.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
-	clock.Move(25 * time.Hour) // beyond the idle lifetime
+	clock.Move(25 * time.Hour) // beyond the idle timeout
 	made := strings.Repeat("A", 43) + "." + strings.Repeat("A", 43)
 	for name, request := range map[string]*http.Request{
 		"nobody":           s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
@@ -110,7 +110,7 @@ func TestNoCookieSurvivesSignOut(t *testing.T) {
 		seen = append(seen, v.CookieHeader())
 	}
 	if other := s.Visitor(); !opensWith(other, seen[2]) {
-		t.Fatal("the newest cookie opens nothing: the rest would show nothing")
+		t.Fatal("the newest cookie opens nothing, so the checks below would prove nothing")
 	}
 	v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 	v.Get("/signed-out")
@@ -170,7 +170,7 @@ func TestWhySignedOut(t *testing.T) {
 				t.Errorf("it ends at %s with\n%s", page.Request.URL, page.Body)
 			}
 			if got := p.There.Direct(p.There.Request(http.MethodGet, "/sessions", nil)); !strings.HasPrefix(got.Header.Get("Location"), "/login") {
-				t.Errorf("once it is said, the next click leads to %q", got.Header.Get("Location"))
+				t.Errorf("after the explanation, the next click leads to %q", got.Header.Get("Location"))
 			}
 			if !p.Here.SignedIn() {
 				t.Error("the other session has ended too")

@@ -22,6 +22,7 @@ const sensitiveAge = 10 * time.Minute
 func pendingAction(path string) string {
 	return map[string]string{
 		"/sessions/end-others": "Sign out all other devices",
+		// Your product: add its forms after this line.
 	}[path]
 }
 

@@ -26,7 +26,7 @@ func interrupted(p *apptest.TwoDevices) string {
 	return location
 }
 
-// wantBoth checks that nobody has been signed out.
+// wantBoth checks that both devices are still signed in.
 func wantBoth(p *apptest.TwoDevices) {
 	p.T.Helper()
 	if !p.Here.SignedIn() || !p.There.SignedIn() {
@@ -34,12 +34,12 @@ func wantBoth(p *apptest.TwoDevices) {
 	}
 }
 
-// TestRecentSignIn (AR-15) ends the other sessions after a recent sign-in, with no further
-// question.
+// TestRecentSignIn (AR-15) ends the other sessions after a recent sign-in, without another
+// sign-in.
 func TestRecentSignIn(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
-	p.Clock.Move(11 * time.Minute) // ten minutes, and what clocks may differ
+	p.Clock.Move(11 * time.Minute) // ten minutes, and the tolerated clock skew
 	if got := p.EndOthers(); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/sessions" {
 		t.Errorf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
 	}
@@ -127,8 +127,8 @@ func TestStepUpByAnother(t *testing.T) {
 	}
 }
 
-// TestStepUpIsKeptForAWhile comes back too late.
-func TestStepUpIsKeptForAWhile(t *testing.T) {
+// TestStepUpExpires comes back too late.
+func TestStepUpExpires(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
 	resume := interrupted(p)
@@ -175,7 +175,7 @@ func TestStepUpAnswers(t *testing.T) {
 			t.Errorf("answered %d, cookies %v", got.StatusCode, got.Cookies())
 		}
 	})
-	t.Run("what is no form", func(t *testing.T) {
+	t.Run("not a form", func(t *testing.T) {
 		t.Parallel()
 		p := apptest.NewTwoDevices(t)
 		p.Clock.Move(time.Hour)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// acceptsGzip reports whether an Accept-Encoding header allows gzip (RFC 9110,
-// section 12.5.3): gzip by name, else "*", with a weight above zero. A client
-// that names neither gets the plain form, which every client can read.
+// acceptsGzip reports whether an Accept-Encoding header allows gzip (RFC 9110 section 12.5.3): it
+// gives gzip a weight above zero or, if it does not name gzip, "*". A client that names neither gets
+// the plain encoding, which every client can read.
 func acceptsGzip(header []string) bool {
 	wildcard := false
 	for _, field := range header {
@@ -24,8 +24,8 @@ func acceptsGzip(header []string) bool {
 	return wildcard
 }
 
-// weight reads "q=0.5". No weight means 1, one that cannot be read means 0: the
-// plain form is always right.
+// weight parses a parameter such as "q=0.5". A missing weight is 1. A malformed weight is 0, because
+// the plain encoding is always right.
 func weight(parameters string) float64 {
 	parameters = strings.TrimSpace(parameters)
 	if parameters == "" {

@@ -1,8 +1,8 @@
-// What the pages add where JavaScript runs. Each of them works without this file.
+// Enhances the pages. Each page works without this file.
 "use strict";
 
-// Times come from the server in UTC. They are shown in the reader's zone and
-// language; lang tells a screen reader which language that is.
+// The server renders times in UTC. This shows them in the reader's time zone and language. lang
+// tells screen readers which language that is.
 function localiseTimes(root) {
   const format = new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" });
   const { locale, timeZone } = format.resolvedOptions();
@@ -16,8 +16,8 @@ function localiseTimes(root) {
   }
 }
 
-// How long is left is the server's word when the page comes; from there this clock counts,
-// which may be wrong about the time but not about how it passes.
+// The server says how many seconds are left when it renders the page. The page counts down from
+// there, so a browser's clock that is wrong does no harm.
 const arrived = Date.now();
 
 function inWords(seconds) {
@@ -35,7 +35,7 @@ function countDown() {
   }
 }
 
-// Buttons that only a script can serve are hidden until there is one.
+// Copy buttons need this script, so the server renders them hidden.
 function offerCopies(root) {
   for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
 }
@@ -44,20 +44,20 @@ document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-copy]");
   if (!button) return;
   const copied = await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(() => true, () => false);
-  const text = copied ? button.dataset.done : "Not copied";
+  const text = copied ? button.dataset.done : "Copy failed";
   announce(text);
   const label = button.textContent;
   if (label !== text) setTimeout(() => (button.textContent = label), 2000);
   button.textContent = text;
 });
 
-// A picture that cannot be shown makes way for the initials beneath it.
+// Removes pictures that do not load, which reveals the initials underneath.
 function dropBrokenPictures(root) {
   for (const picture of root.querySelectorAll(".avatar img")) picture.decode().catch(() => picture.remove());
 }
 
-// Says a sentence to screen readers. The region is emptied first, so that the
-// same sentence is said again.
+// Announces a sentence to screen readers. The region is emptied first, so that a repeated sentence
+// is announced again.
 function announce(text) {
   const region = document.getElementById("announcer");
   if (!region || !text) return;
@@ -65,14 +65,14 @@ function announce(text) {
   setTimeout(() => (region.textContent = text), 100);
 }
 
-// A page that the browser kept in memory may belong to a session that has ended.
-// Asking the server again is the only way to know.
+// A page from the back/forward cache may belong to a session that has ended. Only the server knows,
+// so load the page again.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-// One press, one request. The mark wears off, for the case that the browser never
-// gets to the next page. Forms that htmx sends have been taken by htmx already.
+// Sends one request per press. The mark expires in case the browser never gets to the next page. For
+// forms that htmx sends, the default is already prevented.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented) return;
@@ -81,13 +81,13 @@ document.addEventListener("submit", (event) => {
   setTimeout(() => (form.ariaBusy = null), 8000);
 });
 
-// A form that htmx sends is busy too. It may be gone when its answer has come; the
-// event then comes from the document.
+// A form that htmx sends is busy too. If the response replaces the form, the second event is fired
+// on the document.
 document.addEventListener("htmx:before:request", ({ target }) => (target.ariaBusy = "true"));
 document.addEventListener("htmx:finally:request", ({ target }) => (target.ariaBusy = null));
 
-// htmx gives the focus back to an element that has the same id after a swap. Where
-// the pressed button is gone, the focus goes to the first button of what replaced it.
+// After a swap, htmx restores the focus to an element with the same id. If the pressed button is
+// gone, focus the first button of the new content instead.
 function keepFocus(content) {
   if (document.activeElement === document.body) content.querySelector("button")?.focus({ preventScroll: true });
 }
@@ -101,8 +101,7 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   keepFocus(content);
 });
 
-// No answer came: the card says so, keeps what it shows and offers to try again.
-// The words are the server's, in a template inside the card.
+// The request got no response. The card keeps its content and shows the notice in its template.
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   const card = ctx?.sourceElement?.closest(".card");
   const template = card?.querySelector("template");
@@ -111,7 +110,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   keepFocus(card);
 });
 
-// A task each, so that a press is answered in between: the first format of a date alone
-// takes a slow telephone a tenth of a second.
+// Each runs as a task of its own, so that the page can handle a press in between: formatting the
+// first date takes a tenth of a second on a slow phone.
 for (const improve of [offerCopies, dropBrokenPictures, localiseTimes]) setTimeout(improve, 0, document);
 setInterval(countDown, 1000);

@@ -1,16 +1,15 @@
-// Loads the page anew when another process of the app answers, and shows what is wrong with
-// a change that does not build, or does not start. Only pages of a development build load
-// this file.
+// Reloads the page when another process of the app answers, and shows why a change does not build or
+// start. Only pages of a development build load this file.
 "use strict";
 
 {
   const page = document.currentScript.dataset.process;
-  const patience = 10000; // a restart takes less
+  const patience = 10000; // longer than a restart takes
   let source = null;
-  let silent = 0; // since when nobody answers
+  let silent = 0; // when the program stopped responding
   let shown = null;
 
-  // A browser opens six connections to a host: only the pages that can be seen take one.
+  // A browser opens at most six connections to a host, so only visible pages use one.
   function follow() {
     if (document.visibilityState === "hidden") {
       source?.close();
@@ -23,12 +22,12 @@
         location.reload();
       });
       source.addEventListener("failure", (event) => {
-        show("The last change does not build; this is the program from before it.\n\n" + JSON.parse(event.data));
+        show("The last change does not build. The previous build is still running.\n\n" + JSON.parse(event.data));
       });
       source.onopen = () => (silent = 0);
       source.onerror = () => {
         silent ||= Date.now();
-        if (Date.now() - silent > patience) show("The program does not answer. Unless you have stopped it, the terminal says why.");
+        if (Date.now() - silent > patience) show("The program is not responding. Unless you stopped it, the terminal says why.");
       };
     }
   }
@@ -41,7 +40,7 @@
     shown.setAttribute("role", "alert");
     shown.tabIndex = 0;
     shown.textContent = text;
-    // The style of one element, by its object: the policy lets no style attribute in.
+    // The content security policy forbids style attributes, but not the style object.
     Object.assign(shown.style, {
       position: "fixed", inset: "auto 0 0", maxHeight: "60vh", margin: "0", padding: "1rem", overflow: "auto", zIndex: "9",
       whiteSpace: "pre-wrap", font: "0.875rem/1.5 ui-monospace, monospace", color: "#fff", background: "#7d1712",

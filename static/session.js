@@ -1,6 +1,6 @@
-// Keeps open pages true to their session: they warn before it ends, and leave when it has.
-// The server tells one tab of a browser, which tells the others: a browser opens six
-// connections to a host, and a stream of events takes one for as long as it lasts.
+// Makes open pages follow their session: they warn before it ends, and leave when it has ended. Only
+// one tab has an event stream, and it passes events on to the others: a browser opens at most six
+// connections to a host, and a stream occupies one for as long as it lasts.
 "use strict";
 
 {
@@ -11,14 +11,14 @@
   const firstWait = 1000;
   const lastWait = 300000;
 
-  let source = null; // the stream, in the tab that holds it
-  let last = null; // what was last heard
+  let source = null; // the stream, in the tab that has it
+  let last = null; // the last message
   let wait = firstWait;
 
-  // What is heard, and what it makes a page do.
-  const doing = {
+  // What a page does for each kind of message.
+  const handlers = {
     alive(message) {
-      // Somebody else has signed in here since: this page is not theirs.
+      // Another person has signed in since, and must not see this page.
       if (message.person !== person) return location.reload();
       hideWarning();
       moveEnd(message.until);
@@ -36,7 +36,7 @@
 
   function hear(message) {
     last = message;
-    doing[message.event](message);
+    handlers[message.event](message);
   }
 
   function tell(message) {
@@ -53,20 +53,20 @@
     source?.close();
     source = new EventSource("/events");
     source.onopen = () => (wait = firstWait);
-    // A stream that breaks is opened again by the browser; one that is refused is not.
+    // The browser reopens a broken stream, but not one that the server refused.
     source.onerror = () => source.readyState === EventSource.CLOSED && askWhy();
-    for (const event of Object.keys(doing)) {
+    for (const event of Object.keys(handlers)) {
       source.addEventListener(event, ({ data }) => {
         const message = { event, ...JSON.parse(data) };
-        // The clocks of one browser's tabs agree; that of the server may not.
+        // All tabs share this clock. The server's may differ.
         if ("left" in message) message.until = Date.now() + message.left * 1000;
         tell(message);
       });
     }
   }
 
-  // A refusal says nothing to an EventSource. 204 means that there is no session any more,
-  // anything else that it is worth another try.
+  // An EventSource does not expose why it was refused, so ask again with fetch. 204 means that the
+  // session is gone. After any other status, try again later.
   async function askWhy() {
     const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
     if (answer?.status === 204) return tell({ event: "signed-out", because: "" });
@@ -74,20 +74,20 @@
     wait = Math.min(2 * wait, lastWait);
   }
 
-  // The tab that has the lock has the stream, until it is closed or goes elsewhere; then
-  // another has the lock.
+  // The tab that holds the lock has the stream. When the tab is closed or leaves, another tab gets
+  // the lock.
   if (shared) {
     navigator.locks.request("session", () => new Promise(listen));
     others.postMessage({ event: "hello" });
   } else {
-    // Without locks every tab that can be seen has a stream.
-    const listenWhileSeen = () => (document.visibilityState === "visible" ? listen() : source?.close());
-    document.addEventListener("visibilitychange", listenWhileSeen);
-    listenWhileSeen();
+    // Without locks, every visible tab has a stream.
+    const listenWhileVisible = () => (document.visibilityState === "visible" ? listen() : source?.close());
+    document.addEventListener("visibilitychange", listenWhileVisible);
+    listenWhileVisible();
   }
 
-  // A form that was sent is about to take this page elsewhere, and perhaps it is what ended
-  // the session: its answer, which can lead on to the provider, must not be cut off.
+  // A submitted form is about to replace this page, and may be what ended the session. Do not
+  // interrupt it: its response may redirect to the provider.
   let leavingAlready = false;
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented) return;
@@ -101,7 +101,7 @@
     location.replace("/signed-out?" + query);
   }
 
-  // Another tab has moved the end that the card of this one shows.
+  // Updates the idle timeout that the page shows, after another tab has extended it.
   function moveEnd(until) {
     const end = document.querySelector("[data-idle-end]");
     const time = end?.querySelector("time");
@@ -116,7 +116,7 @@
   let warning = null;
   let until = 0;
   let countdown = 0;
-  let before = null; // what had the focus before the warning got it
+  let before = null; // the element that had the focus before the warning
 
   function showWarning(message) {
     if (warning && until === message.until) return;
@@ -133,8 +133,8 @@
     announce(warning.innerText);
   }
 
-  // The seconds are for the eyes; to screen readers the time is said when the warning comes
-  // and once more when there is little left.
+  // The countdown is visual. Screen readers announce the time when the warning appears and once more
+  // shortly before the end.
   function count() {
     const left = Math.max(0, Math.round((until - Date.now()) / 1000));
     warning.querySelector("[data-left]").textContent = inWords(left);

@@ -1,9 +1,7 @@
-// Package static holds the app's assets and serves them. A name carries the hash
-// of its content, so that a browser may keep what it has for ever and a change is
-// seen at once.
+// Package static embeds the app's assets and serves them. Each name contains the hash of the
+// content, so that browsers can cache an asset for ever and still see a change at once.
 //
-// htmx.min.js is htmx 4.0.1, unchanged, under the licence in htmx.LICENSE.txt; a
-// test pins its hash.
+// htmx.min.js is htmx 4.0.1, unchanged, under the licence in htmx.LICENSE.txt. A test pins its hash.
 package static
 
 import (
@@ -20,13 +18,13 @@ import (
 	"time"
 )
 
-// Prefix is the path under which the assets are served.
+// Prefix is the path prefix of the assets.
 const Prefix = "/static/"
 
 //go:embed app.css app.js reload.js session.js htmx.min.js icon.svg robots.txt
 var files embed.FS
 
-// contentTypes says what each kind of file is. A kind that is not here is not served.
+// contentTypes maps file extensions to media types. New refuses any other extension.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
@@ -44,17 +42,17 @@ type asset struct {
 	path        string
 	contentType string
 	plain       encoding
-	gzip        encoding // its body is nil where gzip saves nothing
+	gzip        encoding // the body is nil if gzip saves nothing
 }
 
-// encoding is one form of a content, with the entity tag of that form.
+// encoding is an asset's content in one encoding, with its entity tag.
 type encoding struct {
 	body []byte
 	etag string
 }
 
-// New reads the embedded files, names them by their hash and compresses them. It
-// fails only where a file is embedded whose kind is unknown.
+// New reads the embedded files, hashes and compresses them. It fails only if a file has an extension
+// that is not in contentTypes.
 func New() (*Assets, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {
@@ -117,8 +115,8 @@ func compress(body []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// URL returns the path of an asset, /static/app.3f2a9c….css for "app.css". A name
-// that is not embedded is a mistake in the program, and URL panics.
+// URL returns the path of an asset: /static/app.3f2a9c….css for "app.css". It panics if the name is
+// not embedded.
 func (a *Assets) URL(name string) string {
 	f, ok := a.byName[name]
 	if !ok {
@@ -127,11 +125,11 @@ func (a *Assets) URL(name string) string {
 	return f.path
 }
 
-// ServeHTTP serves the hashed names under Prefix, to be kept for a year, and
-// answers 404 to every other path.
+// ServeHTTP serves the hashed names under Prefix, which may be cached for a year. It answers 404 to
+// any other path.
 //
-// The path is compared as it was sent: an encoded dot or slash, a second slash or
-// a dot segment never equals a name, and so needs no cleaning.
+// It compares the path as it was sent. A path with an encoded dot or slash, a double slash or a dot
+// segment matches no name, so no cleaning is needed.
 func (a *Assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, ok := a.byPath[r.URL.EscapedPath()]
 	if !ok {
@@ -142,9 +140,9 @@ func (a *Assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.serve(w, r, "public, max-age=31536000, immutable")
 }
 
-// Unhashed serves one asset at whatever path it is mounted, for the names that
-// browsers and crawlers ask for unprompted: icon.svg at /favicon.ico, robots.txt
-// at /robots.txt. A copy is kept for a day. It panics as URL does.
+// Unhashed returns a handler that serves one asset at any path. It is for paths that browsers and
+// crawlers request by convention, such as /favicon.ico and /robots.txt. The response may be cached
+// for a day. Unhashed panics if the name is not embedded.
 func (a *Assets) Unhashed(name string) http.Handler {
 	f := a.byPath[a.URL(name)]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -152,9 +150,8 @@ func (a *Assets) Unhashed(name string) http.Handler {
 	})
 }
 
-// serve leaves If-None-Match, HEAD and ranges to http.ServeContent. The name and
-// the time that it is given are empty: the type is known, and the entity tag is
-// the better validator.
+// serve answers with an asset. http.ServeContent handles If-None-Match, HEAD and ranges. It gets no
+// name and no time, because the media type is set and the entity tag is the better validator.
 func (f *asset) serve(w http.ResponseWriter, r *http.Request, cacheControl string) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -24,7 +24,7 @@ func newAssets(t *testing.T) *static.Assets {
 	return a
 }
 
-// ask sends a request whose target is taken as it is written, and returns the answer.
+// ask sends a request with the target exactly as written, and returns the response.
 func ask(h http.Handler, method, target string, header ...string) *http.Response {
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i+1 < len(header); i += 2 {
@@ -44,7 +44,7 @@ func body(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-func TestServesEveryAssetUnderItsHashedName(t *testing.T) {
+func TestServesAssetsUnderHashedNames(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	for name, contentType := range map[string]string{
@@ -108,7 +108,7 @@ func TestServesNothingElse_HB28(t *testing.T) {
 	}
 }
 
-func TestAnswersOnlyGetAndHead(t *testing.T) {
+func TestServesOnlyGetAndHead(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "TRACE"} {
@@ -119,7 +119,7 @@ func TestAnswersOnlyGetAndHead(t *testing.T) {
 	}
 }
 
-func TestCompressesWhereTheClientAllowsIt(t *testing.T) {
+func TestCompressesIfTheClientAllowsIt(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	plain := body(t, ask(a, "GET", a.URL("app.css")))
@@ -217,7 +217,7 @@ func TestAnswersNotModified(t *testing.T) {
 	}
 }
 
-func TestUnhashedNamesAreKeptForADay(t *testing.T) {
+func TestUnhashedIsCachedForADay(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	got := ask(a.Unhashed("icon.svg"), "GET", "/favicon.ico")
@@ -229,7 +229,7 @@ func TestUnhashedNamesAreKeptForADay(t *testing.T) {
 	}
 }
 
-func TestURLPanicsOnANameThatIsNotThere(t *testing.T) {
+func TestURLPanicsOnUnknownName(t *testing.T) {
 	t.Parallel()
 	defer func() {
 		if recover() == nil {
@@ -239,8 +239,8 @@ func TestURLPanicsOnANameThatIsNotThere(t *testing.T) {
 	newAssets(t).URL("missing.css")
 }
 
-// TestHtmxIsTheReleaseThatWeChose_HB06 (HB-06) is why nobody can slip us another.
-func TestHtmxIsTheReleaseThatWeChose_HB06(t *testing.T) {
+// TestHtmxIsPinned_HB06 (HB-06) compares htmx.min.js with the hash of the official release.
+func TestHtmxIsPinned_HB06(t *testing.T) {
 	t.Parallel()
 	const pinned = "Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
 	a := newAssets(t)
@@ -250,9 +250,9 @@ func TestHtmxIsTheReleaseThatWeChose_HB06(t *testing.T) {
 	}
 }
 
-// TestOurAssetsCallNobodyElse_HB06 (HB-06) reads what we wrote ourselves; what pages load
-// is read in TestPagesLoadNothingFromElsewhere.
-func TestOurAssetsCallNobodyElse_HB06(t *testing.T) {
+// TestAssetsCallNoThirdParty_HB06 (HB-06) searches our own assets. TestPagesLoadNothingFromElsewhere
+// checks what the pages load.
+func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	elsewhere := regexp.MustCompile(`(?i)https?://|url\(|@import|\beval\(|innerHTML|document\.write|localStorage|sessionStorage`)
@@ -263,7 +263,7 @@ func TestOurAssetsCallNobodyElse_HB06(t *testing.T) {
 	}
 }
 
-func TestOurOwnAssetsAreServedWithoutTheirComments(t *testing.T) {
+func TestAssetsAreServedWithoutComments(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	for _, name := range []string{"app.css", "app.js", "reload.js", "session.js"} {
@@ -272,7 +272,7 @@ func TestOurOwnAssetsAreServedWithoutTheirComments(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(string(source), "`") {
-			t.Errorf("%s has a text in backquotes: its lines would be trimmed", name)
+			t.Errorf("%s has a template literal, whose lines would be trimmed", name)
 		}
 		served := body(t, ask(a, "GET", a.URL(name)))
 		for line := range strings.Lines(served) {
@@ -281,7 +281,7 @@ func TestOurOwnAssetsAreServedWithoutTheirComments(t *testing.T) {
 			}
 		}
 		if len(served) < len(source)/2 {
-			t.Errorf("of the %d bytes of %s, %d are served", len(source), name, len(served))
+			t.Errorf("%s has %d bytes, but only %d are served", name, len(source), len(served))
 		}
 	}
 }

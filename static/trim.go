@@ -10,8 +10,8 @@ var (
 	jsComment  = regexp.MustCompile(`(?m)^\s*//.*$`)
 )
 
-// trimmed drops what only those read who write a file: comments that stand on lines of
-// their own, and indentation. No string of ours goes over several lines.
+// trimmed removes indentation, and comments on lines of their own. It does not parse, so the sources
+// must have no string that spans lines.
 func trimmed(ext string, body []byte) []byte {
 	switch ext {
 	case ".css":

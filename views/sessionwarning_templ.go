@@ -137,7 +137,7 @@ func SessionWarning(extendable bool, left string) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>This session can't be extended. Sign in again in a new tab, then come back: this page stays as it is.</p><a class=\"button button-primary\" href=\"/login\" target=\"_blank\" rel=\"noopener\">Sign in again <span class=\"visually-hidden\">in a new tab</span></a>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<p>This session can't be extended. To continue, sign in again in a new tab. This page stays open.</p><a class=\"button button-primary\" href=\"/login\" target=\"_blank\" rel=\"noopener\">Sign in again <span class=\"visually-hidden\">in a new tab</span></a>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

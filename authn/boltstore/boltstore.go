@@ -1,9 +1,8 @@
-// Package boltstore keeps sessions in one file, in bbolt's format, so that they
-// outlive the process. One process holds the file at a time: an app on many nodes
-// uses another store.
+// Package boltstore keeps sessions in one file, in bbolt's format, so that they outlive the
+// process. Only one process can hold the file. An app on several nodes needs another store.
 //
-// Every write is on the disk when its method returns. Writes that come together
-// share one transaction, and with it one wait for the disk.
+// Every write is on disk when its method returns. Concurrent writes share a transaction,
+// and so one wait for the disk.
 package boltstore
 
 import (
@@ -23,12 +22,19 @@ import (
 )
 
 const (
-	// lockWait is how long Open waits for the process before it, which is ending
-	// its requests while the new one starts.
+	// lockWait is how long Open waits for the previous process, which finishes its requests
+	// while the new one starts.
 	lockWait = 5 * time.Second
-	// batchDelay is how long a write waits for others to share its transaction:
-	// about what the disk takes for one.
+	// batchDelay is how long a write waits for others to share its transaction. A disk
+	// takes about as long for one.
 	batchDelay = 500 * time.Microsecond
+	// reserve is how many pages of the file are free when a session begins. Without free
+	// pages, people could not sign out on a full disk: to drop an entry, bbolt writes its
+	// page elsewhere. A page with records of tens of kilobytes needs many consecutive
+	// pages, which a full file may not have. Such a sign-out fails with an error.
+	reserve = 256
+	// ballast is the bucket that occupies the pages for a moment.
+	ballast = "ballast"
 )
 
 // The buckets of the file.
@@ -43,19 +49,19 @@ const (
 // Store is an authn.Store in one file.
 type Store struct {
 	path string
-	// mu lets nobody at db while compact replaces it.
+	// mu keeps others away from db while compact replaces it.
 	mu        sync.RWMutex
 	db        *bbolt.DB
-	file      os.FileInfo // that of db
-	providing sync.Mutex  // held by who sees to the reserve
+	file      os.FileInfo // describes db's file
+	providing sync.Mutex  // held while the reserve is provided
 }
 
 var _ authn.Store = (*Store)(nil)
 
-// Open opens the file at path, and makes it and its directory where they are
-// missing, for this user alone. It refuses a path that others could change or that
-// leads elsewhere. Where another process holds the file, it waits about 5 seconds
-// for it. Each error names the path and what to do.
+// Open opens the file at path. It creates the file and its directory if they are missing,
+// accessible to this user alone. It refuses a path that others could change, or that leads
+// elsewhere. If another process holds the file, Open waits about 5 seconds for it. Each
+// error names the path and the remedy.
 func Open(path string) (*Store, error) { return open(path, lockWait) }
 
 func open(path string, wait time.Duration) (s *Store, err error) {
@@ -63,7 +69,8 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// A file that was cut short faults when its missing end is read.
+	// Reading beyond the end of a truncated file faults. Make that a panic, which
+	// recoverDamage handles.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(path, &err)
 
@@ -73,7 +80,7 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 		return nil, fmt.Errorf("boltstore: %w %s, and still did after %v: stop it, or give each process a file of its own, or a store that they can share: %w", ErrHeld, path, wait, err)
 	case errors.As(err, new(syscall.Errno)):
 		return nil, fmt.Errorf("boltstore: opening %s: %w", path, err)
-	case err != nil: // not the system's error, so the file's
+	case err != nil: // not a system error, so the file is at fault
 		return nil, damaged(path, err)
 	}
 	db.MaxBatchDelay = batchDelay
@@ -91,9 +98,9 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	return &Store{db: db, path: path, file: info}, nil
 }
 
-// openFile opens the file and waits for its lock. The process that held it may have
-// replaced it meanwhile (see compact): then the one that was waited for is nobody's any
-// more, and the new one is the one to open.
+// openFile opens the file and waits for its lock. The process that held the lock may have
+// replaced the file in the meantime (see compact). Then openFile drops the old file, which
+// no longer has a name, and opens the new one.
 func openFile(path string, wait time.Duration) (*bbolt.DB, error) {
 	for {
 		before, err := os.Stat(path)
@@ -114,8 +121,8 @@ func openFile(path string, wait time.Duration) (*bbolt.DB, error) {
 	}
 }
 
-// checkLength refuses a file that is shorter than it says: bbolt opens one, and the
-// process would die at the first read beyond its end.
+// checkLength refuses a file that is shorter than its header says. bbolt opens such a file,
+// and the process would die at the first read beyond its end.
 func checkLength(db *bbolt.DB, info os.FileInfo, path string) error {
 	return db.View(func(tx *bbolt.Tx) error {
 		if info.Size() < tx.Size() {
@@ -125,7 +132,7 @@ func checkLength(db *bbolt.DB, info os.FileInfo, path string) error {
 	})
 }
 
-// setUp makes the buckets, and the file's own name, durable.
+// setUp creates the buckets and makes the file's name durable.
 func setUp(db *bbolt.DB, path string) error {
 	err := db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range []string{records, byIndex, ended, revoked, once} {
@@ -144,8 +151,8 @@ func setUp(db *bbolt.DB, path string) error {
 	return nil
 }
 
-// Ping implements authn.Store: it writes a transaction without a change, to a file that is
-// still where it was.
+// Ping implements authn.Store. It writes a transaction without changes, and checks that the
+// file is still in place.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.inPlace(); err != nil {
 		return err
@@ -153,8 +160,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.write(ctx, func(*bbolt.Tx) error { return nil })
 }
 
-// inPlace refuses a file that was deleted, or that another has taken the place of: it serves
-// on while it is open, and everything in it is lost when the program ends.
+// inPlace returns an error if the file was deleted or replaced. The store keeps working on
+// the open file, but everything in it is lost when the program ends.
 func (s *Store) inPlace() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -164,7 +171,7 @@ func (s *Store) inPlace() error {
 	return nil
 }
 
-// Close implements authn.Store. It waits for the transactions under way.
+// Close implements authn.Store. It waits for transactions in progress.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,8 +181,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// read runs fn in a transaction that sees one state of the file. Bytes that fn
-// gets from it are gone afterwards: it copies what it keeps.
+// read runs fn in a transaction that sees one state of the file. Bytes from the transaction
+// are invalid after fn returns, so fn copies what it keeps.
 func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -186,19 +193,19 @@ func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err erro
 	return s.failure("reading", s.db.View(fn))
 }
 
-// write runs fn in a transaction that it may share with other writers, and returns
-// when that is on the disk. fn can run several times, each time on a clean
-// transaction, so it sets anew whatever it hands out. It can also still run when
-// write has given up for ctx: it must not use what belongs to the caller, and the
-// caller must read nothing of it then.
+// write runs fn in a transaction that it may share with other writers, and returns when the
+// transaction is on disk. fn can run several times, each time in a clean transaction, so it
+// must reset its results at the start. If ctx ends, write returns while fn may still run:
+// fn must not use data that belongs to the caller, and the caller must not read fn's
+// results.
 //
-// One of authn's three answers is an answer, not a failure, which would roll back
-// the writes of everybody in the transaction: fn decides on it before it writes.
+// fn may return ErrNotFound, ErrConflict or ErrEnded, but only before it writes: these
+// errors do not roll back the transaction, which others share.
 func (s *Store) write(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	return within(ctx, func() error { return s.batch(ctx, fn) })
 }
 
-// add is write for what makes the file grow.
+// add is write for operations that make the file grow.
 func (s *Store) add(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	return within(ctx, func() error {
 		if err := s.provide(); err != nil {
@@ -208,7 +215,31 @@ func (s *Store) add(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	})
 }
 
-// within waits for fn no longer than ctx lasts.
+// provide makes sure that the reserve exists. It writes the pages once, so that the file
+// has them and the disk has space for them. If they are missing, one caller provides them
+// for all.
+func (s *Store) provide() (err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	defer recoverDamage(s.path, &err)
+	if stats := s.db.Stats(); stats.FreePageN+stats.PendingPageN >= reserve || !s.providing.TryLock() {
+		return nil
+	}
+	defer s.providing.Unlock()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		bucket, err := tx.CreateBucketIfNotExists([]byte(ballast))
+		if err != nil {
+			return err
+		}
+		return bucket.Put([]byte(ballast), make([]byte, reserve*s.db.Info().PageSize))
+	})
+	if err == nil {
+		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(ballast)) })
+	}
+	return s.failure("writing", err)
+}
+
+// within runs fn and waits for it until ctx ends.
 func within(ctx context.Context, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -248,7 +279,8 @@ func isAnswer(err error) bool {
 	return errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrConflict) || errors.Is(err, authn.ErrEnded)
 }
 
-// failure says which file it was, but leaves an answer alone.
+// failure adds the file's path to an error, but leaves ErrNotFound, ErrConflict and
+// ErrEnded unchanged.
 func (s *Store) failure(doing string, err error) error {
 	if err == nil || isAnswer(err) {
 		return err
@@ -256,8 +288,8 @@ func (s *Store) failure(doing string, err error) error {
 	return fmt.Errorf("boltstore: %s %s: %w", doing, s.path, err)
 }
 
-// recoverDamage, deferred, turns a panic into an error: bbolt panics where it
-// meets a broken page, and one such page must not end the process.
+// recoverDamage, when deferred, turns a panic into an error. bbolt panics on a damaged
+// page, and one such page must not end the process.
 func recoverDamage(path string, err *error) {
 	if p := recover(); p != nil {
 		*err = damaged(path, fmt.Errorf("%v", p))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrHeld says that another process holds the file.
+// ErrHeld means that another process holds the file.
 var ErrHeld = errors.New("another process holds")
 
 // Error is an error with a remedy.
@@ -26,13 +26,13 @@ func (e *Error) Error() string { return "boltstore: " + e.Problem + ": " + e.Rem
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// checkWait is how long Check waits for a process that is just ending.
+// checkWait is how long Check waits for a process that is about to exit.
 const checkWait = 200 * time.Millisecond
 
-// Check tells whether Open would succeed and the file can be written, and leaves nothing
-// behind: where there is no file yet, it tries the directory that it would be made in.
-// found reports whether there is one. The error is an ErrHeld where another process has
-// it open, as a running app does, and an *Error where the file or its directory is to blame.
+// Check reports whether Open would succeed and the file is writable, and changes nothing. If
+// there is no file, it checks the directory in which Open would create it. found reports
+// whether there is a file. The error wraps ErrHeld if another process has the file open, as a
+// running app does, and an *Error if the file or its directory is at fault.
 func Check(ctx context.Context, path string) (found bool, err error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return false, checkNew(path)
@@ -47,7 +47,7 @@ func Check(ctx context.Context, path string) (found bool, err error) {
 func checkNew(path string) error {
 	dir := filepath.Dir(filepath.Clean(path))
 	if _, err := os.Lstat(dir); err == nil {
-		if _, err := prepare(path); err != nil { // it makes nothing: the directory is there
+		if _, err := prepare(path); err != nil { // creates nothing, because the directory exists
 			return err
 		}
 	}

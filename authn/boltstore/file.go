@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// prepare makes the directory of the store's file and refuses what somebody else
-// could have put there: links, special files, and whatever others may write to.
-// It returns the path in its shortest form.
+// prepare creates the directory of the store's file and returns the cleaned path. It refuses
+// what someone else could have put there: links, special files, and anything that others can
+// write to.
 func prepare(path string) (string, error) {
 	path = filepath.Clean(path)
 	dir := filepath.Dir(path)

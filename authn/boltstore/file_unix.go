@@ -24,7 +24,8 @@ func checkFile(path string, info fs.FileInfo) error {
 	return checkOwner(path, info)
 }
 
-// checkOwner lets root own what this process uses: root can change it anyway.
+// checkOwner returns an error unless this process or root owns the file. Root can change any
+// file anyway.
 func checkOwner(path string, info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || stat.Uid == 0 || int(stat.Uid) == os.Geteuid() {
@@ -36,7 +37,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 	}
 }
 
-// syncDirectory makes the name of a new file outlive a loss of power.
+// syncDirectory makes the name of a new file survive a power failure.
 func syncDirectory(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

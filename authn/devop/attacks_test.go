@@ -182,15 +182,15 @@ func TestAttacks(t *testing.T) {
 		},
 	} {
 		t.Run("DV-07 "+name, func(t *testing.T) {
-			somebody := func() *idp {
+			fresh := func() *idp {
 				one := *p
 				one.t, one.browser = t, newBrowser(t)
 				return &one
 			}
-			if !try(somebody(), false) {
+			if !try(fresh(), false) {
 				t.Error("the control is refused too, so this case proves nothing")
 			}
-			if try(somebody(), true) {
+			if try(fresh(), true) {
 				t.Error("the attack succeeds")
 			}
 		})

@@ -9,14 +9,14 @@ import (
 type frame struct {
 	Issuer, Base             string
 	Stylesheet, Script, Icon string
-	Trouble                  []string
+	Faults                   []string
 }
 
 func (p *Provider) frame() frame {
 	return frame{
 		Issuer: p.cfg.Issuer, Base: p.base,
 		Stylesheet: p.base + "/" + p.assets.css, Script: p.base + "/" + p.assets.script, Icon: p.base + "/" + p.assets.icon,
-		Trouble: p.trouble.being(),
+		Faults: p.workbench.active(),
 	}
 }
 

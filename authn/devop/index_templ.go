@@ -257,7 +257,7 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = troubleButtons(atSignIn()).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = faultButtons(atSignIn()).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -265,7 +265,7 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = troubleButtons(whileSignedIn()).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = faultButtons(whileSignedIn()).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -273,7 +273,7 @@ func workbenchCard(props indexProps) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = troubleButtons(forEverybody()).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = faultButtons(forEveryone()).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -298,7 +298,7 @@ func workbenchCard(props indexProps) templ.Component {
 	})
 }
 
-func troubleButtons(list []trouble) templ.Component {
+func faultButtons(list []fault) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -68,17 +68,17 @@ const (
 
 // Provider is an OpenID provider and an http.Handler. It is safe for concurrent use.
 type Provider struct {
-	cfg     Config
-	origin  string // scheme and host of the issuer
-	base    string // path of the issuer, without a slash at its end
-	host    string // the only Host that is accepted
-	csp     string // without script-src
-	records *records
-	trouble *workbench
-	assets  *assets
-	handler http.Handler
-	calls   *http.Client
-	pending sync.WaitGroup // back-channel calls in flight
+	cfg       Config
+	origin    string // scheme and host of the issuer
+	base      string // path of the issuer, without a slash at its end
+	host      string // the only Host that is accepted
+	csp       string // without script-src
+	records   *records
+	workbench *workbench
+	assets    *assets
+	handler   http.Handler
+	calls     *http.Client
+	pending   sync.WaitGroup // back-channel calls in flight
 }
 
 // New checks cfg, loads the state that an earlier provider left in cfg.DataDir, and makes a
@@ -107,12 +107,12 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Provider{
-		cfg:     cfg,
-		origin:  issuer.Scheme + "://" + issuer.Host,
-		base:    strings.TrimSuffix(issuer.Path, "/"),
-		host:    bareHost(issuer.Host),
-		trouble: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
-		assets:  newAssets(),
+		cfg:       cfg,
+		origin:    issuer.Scheme + "://" + issuer.Host,
+		base:      strings.TrimSuffix(issuer.Path, "/"),
+		host:      bareHost(issuer.Host),
+		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
+		assets:    newAssets(),
 		calls: &http.Client{
 			Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
 			Timeout:       callTimeout,
@@ -163,7 +163,7 @@ func (p *Provider) routes() http.Handler {
 	handle("GET", "/v2/logout", p.auth0Logout)
 	handle("GET", "/{$}", p.index)
 	form("/sign-out", p.signOut)
-	form("/trouble", p.makeTrouble)
+	form("/trouble", p.injectFault)
 	handle("GET", "/picture/{sub}", p.picture)
 	for name := range p.assets.files {
 		handle("GET", "/"+name, p.asset)
@@ -180,7 +180,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", p.csp)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if p.trouble.is(troubleClock) {
+	if p.workbench.is(faultClock) {
 		h.Set("Date", p.now().UTC().Format(http.TimeFormat))
 	}
 	if !strings.EqualFold(bareHost(r.Host), p.host) {

@@ -94,7 +94,7 @@ func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (m
 			return nil, err
 		}
 	}
-	if p.trouble.happens(troubleSlow) {
+	if p.workbench.happens(faultSlow) {
 		p.dawdle(r)
 	}
 	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, at: p.now()}))
@@ -128,7 +128,7 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
 	}
-	if p.trouble.happens(troubleRefresh) {
+	if p.workbench.happens(faultRefresh) {
 		return nil, errGrant
 	}
 	scope := strings.Fields(v.Get("scope"))
@@ -184,10 +184,10 @@ type tokens struct {
 
 // spoiled applies the active faults to t.
 func (p *Provider) spoiled(t tokens) tokens {
-	if p.trouble.happens(troubleNonce) {
+	if p.workbench.happens(faultNonce) {
 		t.nonce = rand.Text()
 	}
-	if p.trouble.happens(troubleExpired) {
+	if p.workbench.happens(faultExpired) {
 		t.at = t.at.Add(-p.cfg.IDTokenTTL - time.Hour)
 	}
 	return t

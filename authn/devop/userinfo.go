@@ -25,7 +25,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, oauthError{"invalid_token", description})
 		return
 	}
-	if p.trouble.happens(troubleUserinfo) {
+	if p.workbench.happens(faultUserinfo) {
 		http.Error(w, "failed on purpose", http.StatusInternalServerError)
 		return
 	}

@@ -12,7 +12,7 @@ import (
 
 const audience = "https://api.example"
 
-// accessCase is an access token that is not quite the usual one.
+// accessCase is an access token that differs from the usual one.
 type accessCase struct {
 	edit     func(p *party, t *scriptedop.JWT)
 	accepted bool
@@ -24,7 +24,7 @@ func runAccessCases(t *testing.T, cases map[string]accessCase) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newParty(t, options{config: func(c *openid.Config) { c.Audience = audience }})
-			p.wantSignedIn(p.signIn(), "alice") // so that the key set is there
+			p.wantSignedIn(p.signIn(), "alice") // fetches the key set
 			fetched := p.op.Calls(scriptedop.JWKS)
 			token := p.op.AccessToken(audience)
 			tt.edit(p, token)
@@ -32,7 +32,7 @@ func runAccessCases(t *testing.T, cases map[string]accessCase) {
 			got, err := p.VerifyAccessToken(t.Context(), raw)
 			if tt.accepted {
 				if err != nil || got.Subject != "alice" || got.Issuer != p.op.Issuer {
-					t.Errorf("refused: %v, or of %+v", err, got)
+					t.Errorf("refused: %v, or accepted as %+v", err, got)
 				}
 				return
 			}
@@ -163,13 +163,14 @@ func TestAccessTokenClaims(t *testing.T) {
 	})
 }
 
-// TestAccessTokenType has the profiles of access tokens, and good tokens of another kind.
+// TestAccessTokenType checks the profiles of access tokens, and valid tokens of other
+// kinds.
 func TestAccessTokenType(t *testing.T) {
 	t.Parallel()
 	untyped := func(_ *party, t *scriptedop.JWT) { delete(t.Header, "typ") }
 	lax := header("typ", "JWT")
 	auth0 := both(lax, claim("client_id", nil), claim("azp", "another client"), claim("jti", nil))
-	// An ID token of a client that is named as the audience is.
+	// This is an ID token of a client whose id is the audience.
 	foreign := both(lax, claim("client_id", nil), claim("scope", nil), claim("azp", audience), claim("jti", nil))
 	runAccessCases(t, map[string]accessCase{
 		"at+jwt":                             {edit: header("typ", "at+jwt"), accepted: true},
@@ -197,8 +198,8 @@ func TestAccessTokenType(t *testing.T) {
 // TestTokensOfAnotherKindAtAnAPI sends real tokens that the provider issued for something else.
 func TestTokensOfAnotherKindAtAnAPI(t *testing.T) {
 	t.Parallel()
-	// The client's id is the audience too: nothing but their kind tells these from an
-	// access token.
+	// The client's id is also the audience, so only their kind distinguishes these tokens
+	// from an access token.
 	for name, configured := range map[string]string{"the audience is an API": audience, "the audience is the client": "client"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +224,7 @@ func TestTokensOfAnotherKindAtAnAPI(t *testing.T) {
 	}
 }
 
-// TestAccessTokenWithoutAudience has nobody say which tokens are for this application.
+// TestAccessTokenWithoutAudience does not configure which tokens are for this application.
 func TestAccessTokenWithoutAudience(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{})
@@ -239,8 +240,8 @@ func TestAccessTokenWithoutAudience(t *testing.T) {
 	}
 }
 
-// TestAccessTokensSpareTheProvider sends tokens of unknown keys without end. A sign-in after a change of keys
-// gets the fetch that it needs.
+// TestAccessTokensSpareTheProvider sends endless tokens with unknown keys. A sign-in after
+// a key rotation still gets the fetch that it needs.
 func TestAccessTokensSpareTheProvider(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{config: func(c *openid.Config) { c.Audience = audience }})
@@ -250,7 +251,7 @@ func TestAccessTokensSpareTheProvider(t *testing.T) {
 		token := p.op.AccessToken(audience)
 		token.Key.ID = "unknown"
 		if _, err := p.VerifyAccessToken(t.Context(), token.Compact()); err == nil {
-			t.Fatal("a token of an unknown key is accepted")
+			t.Fatal("a token with an unknown key is accepted")
 		}
 	}
 	if n := p.op.Calls(scriptedop.JWKS) - before; n > 1 {
@@ -260,7 +261,7 @@ func TestAccessTokensSpareTheProvider(t *testing.T) {
 	p.wantSignedIn(p.signIn(), "alice")
 }
 
-// TestAccessTokenWithoutKeys cannot tell whether a token is good, and says so.
+// TestAccessTokenWithoutKeys checks the error of a verifier that cannot fetch the keys.
 func TestAccessTokenWithoutKeys(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{config: func(c *openid.Config) { c.Audience = audience }})

@@ -62,12 +62,12 @@ func TestPushedAuthorizationRequestAuthenticates(t *testing.T) {
 			a := p.begin(openid.AuthorizationRequest{})
 			last := p.op.Last(scriptedop.PAR)
 			if got := []bool{last.Header.Get("Authorization") != "", last.Form.Has("client_secret")}; slices.Equal(got, []bool{true, true}) || slices.Equal(got, []bool{false, false}) {
-				t.Errorf("in the header and in the body: %v", got)
+				t.Errorf("the client authenticates in the header and in the body: %v", got)
 			}
 			p.wantSignedIn(p.finish(t.Context(), p.authorize(a)), "alice")
 		})
 	}
 }
 
-// awkwardSecret shows whether it was encoded on its way (RFC 6749 section 2.3.1).
+// awkwardSecret reveals whether the secret was encoded correctly (RFC 6749 section 2.3.1).
 const awkwardSecret = "a:b c+/%&é=?#%2B"

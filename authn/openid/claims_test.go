@@ -30,10 +30,10 @@ func TestClaimsAreOneObjectThatNobodyReadsTwoWays(t *testing.T) {
 	} {
 		_, err := openid.ParseStrict([]byte(document))
 		if (err == nil) != accepted {
-			t.Errorf("%s: error %v, accepted should be %t", document, err, accepted)
+			t.Errorf("%s: error %v, want accepted %t", document, err, accepted)
 		}
 		if list := openid.Claims(document).List(); !accepted && list != nil {
-			t.Errorf("%s: lists %v", document, list)
+			t.Errorf("%s: List returns %v", document, list)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func TestClaimsKeepTheirOrder(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if list := openid.Claims(nil).List(); len(list) != 0 {
-		t.Errorf("no claims list %v", list)
+		t.Errorf("without claims, List returns %v", list)
 	}
 }
 
@@ -172,7 +172,8 @@ func FuzzClaims(f *testing.F) {
 				t.Fatalf("List reads %q as %s, encoding/json as %s", claim.Name, claim.Value, value)
 			}
 		}
-		// A reader that decodes into a struct, which ignores case, must read the same.
+		// Another reader, which decodes into a struct and ignores case, must read the same
+		// values.
 		var folded struct {
 			Sub json.RawMessage `json:"sub"`
 			Exp json.RawMessage `json:"exp"`

@@ -17,15 +17,15 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestPrivateKeyJWT authenticates with assertions wherever the client authenticates:
-// the provider verifies each of them, and takes no jti twice.
+// TestPrivateKeyJWT authenticates with assertions wherever the client authenticates. The
+// provider verifies each assertion, and accepts no jti twice.
 func TestPrivateKeyJWT(t *testing.T) {
 	t.Parallel()
 	rsaKey := scriptedop.NewKey("", "RS256").Private
 	for name, tt := range map[string]struct {
-		key       scriptedop.Key // its Algorithm is the one that the provider wants
-		algorithm string         // the configured one
-		kid       string         // the configured one
+		key       scriptedop.Key // its Algorithm is the one that the provider requires
+		algorithm string         // configured
+		kid       string         // configured
 	}{
 		"RSA alone means RS256":         {key: scriptedop.Key{Algorithm: "RS256", Private: rsaKey}},
 		"RS256":                         {scriptedop.Key{Algorithm: "RS256", Private: rsaKey}, "RS256", ""},
@@ -70,8 +70,8 @@ func TestPrivateKeyJWT(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyJWTRefused makes the client another one than the provider knows: the
-// twins above get through because the provider takes what they say.
+// TestPrivateKeyJWTRefused makes the client differ from what the provider knows. The cases
+// of TestPrivateKeyJWT are the control.
 func TestPrivateKeyJWTRefused(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*openid.Config){
@@ -92,7 +92,7 @@ func TestPrivateKeyJWTRefused(t *testing.T) {
 	}
 }
 
-// knownByKey makes a party of which the provider knows the key.
+// knownByKey makes a party whose provider knows the client's key.
 func knownByKey(key scriptedop.Key, change func(*openid.Config)) options {
 	return options{op: scriptedop.Config{ClientKey: key}, config: func(c *openid.Config) {
 		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
@@ -104,7 +104,8 @@ func behind(now func() time.Time) func() time.Time {
 	return func() time.Time { return now().Add(-10 * time.Minute) }
 }
 
-// TestSigningKeyRefused names keys that can sign no assertion, or not as it is asked.
+// TestSigningKeyRefused configures keys that cannot sign an assertion, or not with the
+// requested algorithm.
 func TestSigningKeyRefused(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{})
@@ -142,8 +143,8 @@ func TestSigningKeyRefused(t *testing.T) {
 	}
 }
 
-// thumbprint is RFC 7638 section 3: SHA-256 of the required members, in order, without
-// spaces.
+// thumbprint computes the thumbprint of RFC 7638 section 3: SHA-256 of the required
+// members, in order, without spaces.
 func thumbprint(t *testing.T, key scriptedop.Key) string {
 	t.Helper()
 	required := key.JWK()

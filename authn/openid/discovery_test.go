@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestDiscoveryFails tells what passes by itself from what does not.
+// TestDiscoveryFails distinguishes temporary failures from permanent ones.
 func TestDiscoveryFails(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -53,12 +53,12 @@ func TestDiscoveryFails(t *testing.T) {
 			if loud := strings.Contains(logged, "level=ERROR"); loud != (tt.want == openid.ReasonProviderMisconfigured) {
 				t.Errorf("logged as an error: %t\n%s", loud, logged)
 			}
-			// It recovers alone, once it may be asked again.
+			// It recovers by itself, once it may try again.
 			p.op.Answer(scriptedop.Discovery, nil)
 			before := p.op.Calls(scriptedop.Discovery)
 			p.wantNoRequest(tt.want)
 			if n := p.op.Calls(scriptedop.Discovery); n != before {
-				t.Error("asked again at once")
+				t.Error("called again immediately")
 			}
 			p.clock.Move(2 * time.Second)
 			p.wantSignedIn(p.signIn(), "alice")
@@ -88,7 +88,7 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 			close(ended)
 		}()
 		await(t, failed)
-		await(t, keys) // both are there, and nobody has signed in
+		await(t, keys) // the metadata and the keys are fetched before any sign-in
 		if err := p.Ready(); err != nil {
 			t.Errorf("readiness is %v", err)
 		}
@@ -151,7 +151,7 @@ func TestProviderWithUntrustedCertificate(t *testing.T) {
 		p := newParty(t, options{op: scriptedop.Config{TLS: true}})
 		p.wantNoRequest(openid.ReasonProviderUnreachable)
 		if n := p.op.Calls(scriptedop.Discovery); n > 0 {
-			t.Errorf("the provider was asked %d times", n)
+			t.Errorf("the provider was called %d times", n)
 		}
 	})
 }

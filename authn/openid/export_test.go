@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// StrictClaims are the claims of a token that is being verified.
+// StrictClaims exports the claims of a token during verification.
 type StrictClaims struct{ claims strictClaims }
 
-// ParseStrict reads the claims of a token.
+// ParseStrict parses the claims of a token.
 func ParseStrict(document []byte) (StrictClaims, error) {
 	c, err := parseStrict(document)
 	return StrictClaims{c}, err
@@ -26,7 +26,8 @@ func (c StrictClaims) String(name string) (string, error)  { return c.claims.str
 func (c StrictClaims) Time(name string) (time.Time, error) { return c.claims.time(name) }
 func (c StrictClaims) Audience() ([]string, error)         { return c.claims.audience() }
 
-// ActAs makes the provider behave like the one of another issuer, which no test can be.
+// ActAs makes the provider behave as the provider of another issuer, which a test cannot
+// use.
 func (p *Provider) ActAs(issuer string) { p.preset = presetOf(issuer) }
 
 // PresetName returns the name of an issuer's provider, or "" if it has no preset.
@@ -35,18 +36,18 @@ func PresetName(issuer string) string { return presetOf(issuer).Name }
 // IsAuth0 reports whether an issuer is that of an Auth0 tenant under its own domain.
 func IsAuth0(issuer string) bool { return presetOf(issuer).Name == auth0 }
 
-// Misspelt says what to write instead of an issuer with which nobody can ever sign in.
+// Misspelt returns the remedy for an issuer that can never work.
 func Misspelt(issuer string) string { return misspelt(issuer) }
 
-// Mismatch returns the remedy for an issuer whose provider calls itself otherwise.
+// Mismatch returns the remedy for an issuer whose provider reports another one.
 func Mismatch(provider, configured string) string {
 	var e *IssuerError
 	_ = errors.As((&Metadata{Issuer: provider}).checkIssuer(Config{Issuer: configured}), &e)
 	return e.Remedy()
 }
 
-// VerifyIDToken returns the subject of an accepted ID token. It lets the fuzz target reach the
-// verifier without a network in between.
+// VerifyIDToken returns the subject of an accepted ID token. It lets the fuzz target reach
+// the verifier without a network.
 func (p *Provider) VerifyIDToken(ctx context.Context, raw, nonce string) (string, error) {
 	t, err := p.verifyIDToken(ctx, Tokens{IDToken: Secret(raw), Access: "access"}, Expected{Nonce: nonce})
 	if err != nil {
@@ -55,13 +56,13 @@ func (p *Provider) VerifyIDToken(ctx context.Context, raw, nonce string) (string
 	return t.Subject, nil
 }
 
-// ParseKeys returns how many keys of a key set are used.
+// ParseKeys returns how many keys of a key set are usable.
 func ParseKeys(document []byte) (int, error) {
 	keys, err := parseKeys(document)
 	return len(keys), err
 }
 
-// ParseMetadata reads a discovery document as discovery does.
+// ParseMetadata parses a discovery document.
 func ParseMetadata(document []byte, issuer string) (*Metadata, error) {
 	m := new(Metadata)
 	if err := json.Unmarshal(document, m); err != nil {

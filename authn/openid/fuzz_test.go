@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// readyParty returns a party whose provider is discovered and whose keys are fetched: no
-// input of a fuzz target makes it ask again and again.
+// readyParty returns a party whose provider is discovered and whose keys are fetched, so
+// that no input of a fuzz target makes it call the provider repeatedly.
 func readyParty(f *testing.F) *party {
 	f.Helper()
 	p := newParty(f, options{})
@@ -27,8 +27,8 @@ func readyParty(f *testing.F) *party {
 	return p
 }
 
-// signed signs a header and claims that may be anything; it returns "" for a header
-// that is not an object.
+// signed signs an arbitrary header and claims. It returns "" for a header that is not an
+// object.
 func signed(p *party, header, claims string) string {
 	token := &scriptedop.JWT{Key: p.op.LogoutToken().Key, Payload: []byte(claims)}
 	if json.Unmarshal([]byte(header), &token.Header) != nil {
@@ -37,7 +37,7 @@ func signed(p *party, header, claims string) string {
 	return token.Compact()
 }
 
-// fill puts what differs from run to run into a seed.
+// fill replaces the placeholders of a seed with the values of this run.
 func fill(p *party, seed string) string {
 	now := p.clock.Now().Unix()
 	number := func(n int64) string { b, _ := json.Marshal(n); return string(b) }

@@ -8,7 +8,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestClaimsOfTheWrongType are left out, and are no reason to refuse a person.
+// TestClaimsOfTheWrongType checks that claims of the wrong type are left out, and do not
+// refuse the person.
 func TestClaimsOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -51,7 +52,7 @@ func TestClaimsOfTheWrongType(t *testing.T) {
 				p.wantSignedIn(in, "alice")
 				got := in.Identity.Profile
 				if tt.want.Email == "" {
-					got.EmailVerified = tt.want.EmailVerified // of no address it says nothing
+					got.EmailVerified = tt.want.EmailVerified // meaningless without an address
 				}
 				if got != tt.want {
 					t.Errorf("the profile is %+v, want %+v", got, tt.want)

@@ -11,14 +11,14 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// idTokenCase is a sign-in whose ID token is not quite the usual one.
+// idTokenCase is a sign-in whose ID token differs from the usual one.
 type idTokenCase struct {
-	// edit changes the token before it is signed. There is no other difference
-	// between the cases that are accepted and those that are refused.
+	// edit changes the token before it is signed. Accepted and refused cases differ in
+	// nothing else.
 	edit     func(p *party, t *scriptedop.JWT)
 	options  options
 	accepted bool
-	// reason is ReasonIDTokenInvalid unless it says otherwise.
+	// reason is the reason of the refusal. It defaults to ReasonIDTokenInvalid.
 	reason openid.Reason
 }
 
@@ -126,8 +126,8 @@ func rawEnd(more string) func(*party, *scriptedop.JWT) {
 	}
 }
 
-// TestHugeIDTokenIsCheap sends what costs the sender little. It runs alone: it counts
-// what is allocated.
+// TestHugeIDTokenIsCheap sends tokens that cost the sender little. It does not run in
+// parallel, because it measures allocations.
 func TestHugeIDTokenIsCheap(t *testing.T) {
 	p := newParty(t, options{})
 	for name, payload := range map[string]string{
@@ -228,7 +228,7 @@ func TestIDTokenParties(t *testing.T) {
 	})
 }
 
-// rawSub replaces the subject by bytes that no JSON encoder would write.
+// rawSub replaces the subject with bytes that no JSON encoder would write.
 func rawSub(sub string) func(*party, *scriptedop.JWT) {
 	return func(p *party, t *scriptedop.JWT) {
 		delete(t.Claims, "sub")
@@ -276,7 +276,7 @@ func TestIDTokenTimes(t *testing.T) {
 	})
 }
 
-// TestLongSubject has subjects that are odd and good.
+// TestLongSubject has unusual but valid subjects.
 func TestLongSubject(t *testing.T) {
 	t.Parallel()
 	for name, sub := range map[string]string{

@@ -18,12 +18,12 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// publish lets the key set hold these keys.
+// publish sets the keys in the published key set.
 func publish(op *scriptedop.Provider, keys ...any) {
 	op.Edit(scriptedop.JWKS, func(set map[string]any) { set["keys"] = keys })
 }
 
-// with returns a key with other members; nil removes one.
+// with returns a key with other members. A nil value removes one.
 func with(jwk map[string]any, members ...any) map[string]any {
 	jwk = maps.Clone(jwk)
 	for i := 0; i+1 < len(members); i += 2 {
@@ -89,7 +89,7 @@ func TestKeysThatFit(t *testing.T) {
 				p.wantSignedIn(got, "alice")
 				return
 			}
-			if got.reason() != openid.ReasonProviderMisconfigured { // no key that could ever fit
+			if got.reason() != openid.ReasonProviderMisconfigured { // the set has no usable key at all
 				p.wantRefused(got, openid.ReasonIDTokenInvalid, 1, 0)
 				return
 			}
@@ -98,7 +98,7 @@ func TestKeysThatFit(t *testing.T) {
 	}
 }
 
-// strangeKeys are malformed, of the future, or no keys.
+// strangeKeys are malformed, from the future, or not keys.
 func strangeKeys() []any {
 	return []any{
 		map[string]any{"kty": "RSA", "kid": "k", "n": "!!", "e": "AQAB"},
@@ -117,8 +117,8 @@ func strangeKeys() []any {
 	}
 }
 
-// TestPoisonedKeySet signs a person in, makes the client fetch a key set that is useless, and
-// signs another person in with a key that it knows.
+// TestPoisonedKeySet signs a person in, makes the client fetch a useless key set, and signs
+// another person in with a known key.
 func TestPoisonedKeySet(t *testing.T) {
 	t.Parallel()
 	tooMany := make([]any, 10_000)
@@ -161,13 +161,13 @@ func TestPoisonedKeySet(t *testing.T) {
 			stranger := p.op.LogoutToken()
 			stranger.Key = scriptedop.NewKey("stranger", "ES256")
 			if _, err := p.VerifyLogoutToken(t.Context(), stranger.Compact()); err == nil {
-				t.Error("a stranger's logout token was accepted")
+				t.Error("a logout token with an unknown key was accepted")
 			}
 			if n := p.op.Calls(scriptedop.JWKS); n < 2 {
 				t.Errorf("the key set was fetched %d times", n)
 			}
 			p.wantSignedIn(p.signIn(), "alice")
-			// FM-31: and the provider is still heard.
+			// FM-31: the app still accepts the provider's logout tokens.
 			if _, err := p.VerifyLogoutToken(t.Context(), p.op.LogoutToken().Compact()); err != nil {
 				t.Errorf("a logout token with a known key is refused: %v", err)
 			}
@@ -193,7 +193,7 @@ func TestPoisonedKeySet(t *testing.T) {
 	})
 }
 
-// typed labels an answer otherwise.
+// typed returns an answer with another media type.
 type typed struct {
 	http.ResponseWriter
 	mediaType string
@@ -278,7 +278,7 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
-// withdraw publishes one key and goes on signing with another.
+// withdraw publishes one key and continues to sign with another.
 func withdraw(published, signer scriptedop.Key) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) {
 		op.SetKeys(published)
@@ -300,7 +300,7 @@ func TestKeySetIsFetchedSeldom(t *testing.T) {
 			t.Parallel()
 			p := newParty(t, options{})
 			p.wantSignedIn(p.signIn(), "alice")
-			for range 3 { // and again, a moment of refetching later
+			for range 3 { // again each time refetching is allowed
 				before := p.op.Calls(scriptedop.JWKS)
 				for i := range 300 {
 					token := p.op.LogoutToken()
@@ -346,12 +346,12 @@ func TestKeySetHangs(t *testing.T) {
 		p.wantSignedIn(p.signIn(), "alice")
 		select {
 		case err := <-waiting:
-			t.Errorf("the other one did not wait: %v", err)
+			t.Errorf("the other sign-in did not wait: %v", err)
 		default:
 		}
 		close(release)
 		if err := <-waiting; openid.ReasonOf(err) != openid.ReasonLogoutTokenInvalid {
-			t.Errorf("the other one: %v", err)
+			t.Errorf("the other sign-in: %v", err)
 		}
 	})
 	t.Run("DO-09 at the first sign-in", func(t *testing.T) {

@@ -11,12 +11,12 @@ import (
 
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// logoutCase is a logout token that is not quite the usual one. It is sent when its
-// person has been signed in for a minute.
+// logoutCase is a logout token that differs from the usual one. It is sent when the person
+// has been signed in for a minute.
 type logoutCase struct {
 	edit     func(p *party, t *scriptedop.JWT)
 	accepted bool
-	strict   bool // ask for typ logout+jwt
+	strict   bool // require typ logout+jwt
 }
 
 func runLogoutCases(t *testing.T, cases map[string]logoutCase) {
@@ -39,7 +39,7 @@ func runLogoutCases(t *testing.T, cases map[string]logoutCase) {
 				sub, _ := token.Claims["sub"].(string)
 				sid, _ := token.Claims["sid"].(string)
 				if got.Issuer != p.op.Issuer || got.Subject != sub || got.SID != sid || got.IssuedAt.Unix() != token.Claims["iat"] {
-					t.Errorf("accepted as %+v, the claims are %v", got, token.Claims)
+					t.Errorf("accepted as %+v, but the claims are %v", got, token.Claims)
 				}
 				return
 			}
@@ -51,7 +51,7 @@ func runLogoutCases(t *testing.T, cases map[string]logoutCase) {
 			}
 			p.wantNoSecrets(err)
 			p.wantCalls(1, 1)
-			// LB-17: what is not for us costs the provider nothing.
+			// LB-17: a token that is not for this app costs the provider nothing.
 			if n := p.op.Calls(scriptedop.JWKS) - fetched; n > 1 {
 				t.Errorf("the key set was fetched %d times", n)
 			}
@@ -165,7 +165,7 @@ func TestLogoutTokenClaims(t *testing.T) {
 	})
 }
 
-// TestTokensOfAnotherKind are good tokens in the wrong place.
+// TestTokensOfAnotherKind sends valid tokens to the wrong endpoint.
 func TestTokensOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	runLogoutCases(t, map[string]logoutCase{
@@ -191,14 +191,15 @@ func TestTokensOfAnotherKind(t *testing.T) {
 	})
 }
 
-// asIDToken makes a logout token an ID token of the same sign-in.
+// asIDToken turns a logout token into an ID token of the same sign-in.
 func asIDToken(_ *party, t *scriptedop.JWT) {
 	delete(t.Claims, "events")
 	delete(t.Claims, "jti")
 	t.Claims["nonce"], t.Header["typ"] = strings.Repeat("n", 43), "JWT"
 }
 
-// TestLogoutTokenOfAStranger sends what anybody can make: nothing is fetched for it.
+// TestLogoutTokenOfAStranger sends tokens that anyone can make. The app fetches nothing for
+// them.
 func TestLogoutTokenOfAStranger(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{})

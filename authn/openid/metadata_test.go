@@ -35,7 +35,7 @@ func TestIssuerOfMetadata(t *testing.T) {
 				t.Errorf("FM-02: the error does not name both issuers: %s", got)
 			}
 			if strings.Contains(got, "slash") != tt.hint {
-				t.Errorf("the error speaks of a slash: %t, want %t", !tt.hint, tt.hint)
+				t.Errorf("the error mentions a slash: %t, want %t", !tt.hint, tt.hint)
 			}
 		})
 	}
@@ -77,7 +77,7 @@ func TestMetadataEndpoints(t *testing.T) {
 			if slices.Contains(required, endpoint) {
 				got := p.wantNoRequest(openid.ReasonProviderMisconfigured)
 				if !strings.Contains(got, endpoint) {
-					t.Errorf("the error does not name it: %s", got)
+					t.Errorf("the error does not name the endpoint: %s", got)
 				}
 				return
 			}

@@ -19,8 +19,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// party is a relying party without cookies or sessions, beside a provider that does what the
-// test tells it to.
+// party is a relying party without cookies or sessions, and a provider that the test
+// controls.
 type party struct {
 	*openid.Provider
 	t      testing.TB
@@ -30,8 +30,8 @@ type party struct {
 	log    *logBuffer
 }
 
-// options say what is special about a party. The zero options make one whose provider signs
-// with ES256: making an RSA key takes a test longer than all the rest.
+// options configure a party. The zero options make one whose provider signs with ES256,
+// because making an RSA key takes longer than the rest of a test.
 type options struct {
 	op     scriptedop.Config
 	config func(*openid.Config)
@@ -72,7 +72,7 @@ type attempt struct {
 	response url.Values
 }
 
-// outcome is that of a sign-in. SignIn is nil if it was refused.
+// outcome is the outcome of a sign-in. SignIn is nil if it was refused.
 type outcome struct {
 	*openid.SignIn
 	err error
@@ -88,7 +88,7 @@ func (o outcome) code() string {
 	return e.Code
 }
 
-// request makes an authorization request with a state, nonce and verifier of its own.
+// request makes an authorization request with a new state, nonce and verifier.
 func (p *party) request(request openid.AuthorizationRequest) (*attempt, error) {
 	request.State, request.Nonce, request.Verifier = openid.RandomToken(), openid.RandomToken(), oauth2.GenerateVerifier()
 	location, err := p.AuthorizationURL(p.t.Context(), request)
@@ -111,7 +111,8 @@ func (p *party) begin(request openid.AuthorizationRequest) *attempt {
 	return a
 }
 
-// authorize sends the authorization request by way of a browser that follows no redirect.
+// authorize sends the authorization request through a browser that does not follow
+// redirects.
 func (p *party) authorize(a *attempt) *attempt {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, a.request, nil)
@@ -129,12 +130,12 @@ func (p *party) authorize(a *attempt) *attempt {
 	}
 	a.response = location.Query()
 	if got := a.response.Get("state"); got != a.state {
-		p.t.Fatalf("the state is %q, not %q", got, a.state)
+		p.t.Fatalf("the state is %q, want %q", got, a.state)
 	}
 	return a
 }
 
-// finish redeems the code of the response. Any goroutine may call it.
+// finish redeems the code in the response. It may be called from any goroutine.
 func (p *party) finish(ctx context.Context, a *attempt) outcome {
 	response, err := openid.ParseAuthorizationResponse(a.response)
 	if err != nil {
@@ -148,7 +149,7 @@ func (p *party) finish(ctx context.Context, a *attempt) outcome {
 	return outcome{in, err}
 }
 
-// signIn goes all the way.
+// signIn completes a sign-in.
 func (p *party) signIn() outcome {
 	p.t.Helper()
 	a, err := p.request(openid.AuthorizationRequest{})
@@ -165,13 +166,14 @@ func (p *party) wantSignedIn(got outcome, subject string) {
 		p.t.Fatalf("refused: %v", got.err)
 	}
 	if got.Identity.Subject != subject || got.Identity.Issuer != p.op.Issuer {
-		p.t.Errorf("signed in is %q of %q, want %q", got.Identity.Subject, got.Identity.Issuer, subject)
+		p.t.Errorf("%q of %q is signed in, want %q", got.Identity.Subject, got.Identity.Issuer, subject)
 	}
 	p.wantNoSecrets(nil)
 }
 
-// wantRefused checks that a sign-in was refused, with no secret in what was said and logged.
-// calls are those that the token and the userinfo endpoint may have received until now.
+// wantRefused checks that a sign-in was refused, and that the error and the log quote no
+// secret. calls are the total numbers of requests that the token and userinfo endpoints may
+// have received.
 func (p *party) wantRefused(got outcome, reason openid.Reason, calls ...int) {
 	p.t.Helper()
 	if got.err == nil || got.reason() != reason {
@@ -184,14 +186,14 @@ func (p *party) wantRefused(got outcome, reason openid.Reason, calls ...int) {
 	p.wantNoSecrets(got.err)
 }
 
-// wantNoRequest checks that there is no authorization request, and why. It returns the error's
-// text.
+// wantNoRequest checks that there is no authorization request, and why. It returns the text
+// of the error.
 func (p *party) wantNoRequest(reason openid.Reason) string {
 	p.t.Helper()
 	a, err := p.request(openid.AuthorizationRequest{})
 	p.wantRefused(outcome{err: err}, reason, 0, 0)
 	if a != nil {
-		p.t.Errorf("sent to %q", a.request)
+		p.t.Errorf("redirected to %q", a.request)
 	}
 	if err := p.Ready(); openid.ReasonOf(err) != reason {
 		p.t.Errorf("readiness is %v, want %q", err, reason)
@@ -202,7 +204,7 @@ func (p *party) wantNoRequest(reason openid.Reason) string {
 	return err.Error()
 }
 
-// wantCalls checks how often the token and the userinfo endpoint were called.
+// wantCalls checks how often the token and userinfo endpoints were called.
 func (p *party) wantCalls(calls ...int) {
 	p.t.Helper()
 	got := []int{p.op.Calls(scriptedop.Token), p.op.Calls(scriptedop.UserInfo)}
@@ -210,11 +212,11 @@ func (p *party) wantCalls(calls ...int) {
 		p.t.Errorf("token and userinfo endpoint were called %v times, want %v", got, calls)
 	}
 	if n := p.op.Calls(scriptedop.Other); n > 0 {
-		p.t.Errorf("the provider was asked %d times for what it does not offer", n)
+		p.t.Errorf("the provider received %d requests for paths that it does not have", n)
 	}
 }
 
-// wantNoSecrets checks that neither an error nor the log quotes what the provider issued.
+// wantNoSecrets checks that neither an error nor the log quotes a secret from the provider.
 func (p *party) wantNoSecrets(err error) {
 	p.t.Helper()
 	said := p.log.String()
@@ -238,13 +240,13 @@ func query(t testing.TB, address string) url.Values {
 	return u.Query()
 }
 
-// await waits for a channel to be closed, and not for ever.
+// await waits for a channel to be closed, and fails the test if it takes too long.
 func await(t *testing.T, closed <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-closed:
 	case <-time.After(15 * time.Second):
-		t.Fatal("what was to happen did not happen")
+		t.Fatal("timed out waiting for the channel to be closed")
 	}
 }
 
@@ -284,7 +286,7 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// null marshals as null, where nil means that a member is not there.
+// null marshals as null. A nil value means that a member is missing.
 type null struct{}
 
 func (null) MarshalJSON() ([]byte, error) { return []byte("null"), nil }

@@ -40,7 +40,7 @@ func TestKnownProviders(t *testing.T) {
 		t.Run(issuer, func(t *testing.T) {
 			t.Parallel()
 			if got := openid.PresetName(issuer); got != want {
-				t.Errorf("taken for %q, want %q", got, want)
+				t.Errorf("recognized as %q, want %q", got, want)
 			}
 			if got := openid.IsAuth0(issuer); got != (want == "Auth0") {
 				t.Errorf("is Auth0: %t", got)
@@ -49,8 +49,7 @@ func TestKnownProviders(t *testing.T) {
 	}
 }
 
-// TestMisspeltIssuers (CF-04) names what to write instead of an issuer that can only
-// fail.
+// TestMisspeltIssuers (CF-04) checks the advice for issuers that can only fail.
 func TestMisspeltIssuers(t *testing.T) {
 	t.Parallel()
 	const entra = "https://login.microsoftonline.com/"
@@ -88,7 +87,7 @@ func TestMisspeltIssuers(t *testing.T) {
 			cfg := newParty(t, options{}).config
 			cfg.Issuer = issuer
 			if _, err := openid.New(cfg); (err == nil) != (want == "") {
-				t.Errorf("the provider is refused with %v", err)
+				t.Errorf("New fails with %v", err)
 			}
 		})
 	}
@@ -113,8 +112,9 @@ func TestHintForTheIssuer(t *testing.T) {
 	}
 }
 
-// signOutOf signs alice in with the scripted provider, which acts as the one of another
-// issuer, and returns where signing out sends her: to the zero URL if she stays here.
+// signOutOf signs Alice in with the scripted provider, which acts as the provider of
+// another issuer. It returns where signing out sends her; the zero URL means that she stays
+// in the app.
 func (p *party) signOutOf(t *testing.T, issuer string) *url.URL {
 	t.Helper()
 	if issuer != "" {
@@ -130,7 +130,7 @@ func (p *party) signOutOf(t *testing.T, issuer string) *url.URL {
 		t.Fatal(err)
 	}
 	if got := location.Query().Get("state"); got != state {
-		t.Errorf("the state is %q, not %q", got, state)
+		t.Errorf("the state is %q, want %q", got, state)
 	}
 	return location
 }
@@ -147,7 +147,7 @@ func TestSignOutOfKnownProviders(t *testing.T) {
 	for name, tt := range map[string]struct {
 		issuer   string
 		metadata func(map[string]any)
-		path     string // "" where the person stays here
+		path     string // "" if the person stays in the app
 		query    []string
 		returnTo string
 	}{
@@ -170,8 +170,8 @@ func TestSignOutOfKnownProviders(t *testing.T) {
 	}
 }
 
-// wantSignOut checks where a sign-out leads: to a path of the provider's, with these
-// parameters and no others.
+// wantSignOut checks that a sign-out leads to a path at the provider, with exactly these
+// parameters.
 func wantSignOut(t *testing.T, p *party, location *url.URL, path string, parameters []string, returnTo string) {
 	t.Helper()
 	if path == "" {
@@ -236,8 +236,8 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 	}
 }
 
-// TestSwitchPromptOfKnownProviders asks who signs in, of those whose metadata does not say
-// how to.
+// TestSwitchPromptOfKnownProviders lets another person sign in, at providers whose metadata
+// does not say how.
 func TestSwitchPromptOfKnownProviders(t *testing.T) {
 	t.Parallel()
 	for issuer, want := range map[string]string{
@@ -263,7 +263,7 @@ func TestSwitchPromptOfKnownProviders(t *testing.T) {
 	}
 }
 
-// TestRegistrationIsLogged tells the operator of a known provider what to register.
+// TestRegistrationIsLogged checks that the log says what to register with a known provider.
 func TestRegistrationIsLogged(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{config: func(c *openid.Config) { c.Auth0 = true }})

@@ -13,8 +13,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// visible is a part of the secrets of these tests; no output may hold it, in clear
-// or as the hexadecimal or decimal bytes that fmt makes of it.
+// visible is a part of the secrets in these tests. No output may contain it, in clear or as
+// the hexadecimal or decimal bytes that fmt prints.
 const visible = "l34k"
 
 func wantHidden(t *testing.T, what, output string) {
@@ -40,7 +40,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	held := holder{"n", secret, []openid.Secret{secret}, map[string]openid.Secret{"k": secret}, map[openid.Secret]int{secret: 1}, secret}
 	tokens := openid.Tokens{Access: secret, Refresh: secret, IDToken: secret}
 	config := openid.Config{ClientSecret: secret}
-	// go vet refuses %p and %w for a string: fmt would ask no method.
+	// go vet refuses %p and %w for a string, because fmt would call no method.
 	for _, verb := range "vsqxXdtbcoOeEfFgGU!z" {
 		for _, flags := range []string{"", "+", "#", "-", " ", "0", "20", ".3", "+20.2"} {
 			format := "%" + flags + string(verb)
@@ -55,7 +55,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	wantHidden(t, "Sprint", fmt.Sprint(secret, held))
 	wantHidden(t, "Errorf", fmt.Errorf("failed: %v: %w", secret, errors.New("x")).Error())
 	if string(secret) != visible {
-		t.Error("the twin: a conversion returns the value")
+		t.Error("control: a conversion does not return the value")
 	}
 }
 
@@ -69,7 +69,7 @@ func TestASecretIsNeverLoggedOrMarshalled(t *testing.T) {
 			"list", []openid.Secret{secret}, slog.Group("group", "secret", secret))
 	}
 	if n := strings.Count(buf.String(), "[hidden]"); n < 10 {
-		t.Errorf("hidden %d times only: %s", n, buf.String())
+		t.Errorf("hidden only %d times: %s", n, buf.String())
 	}
 	wantHidden(t, "slog", buf.String())
 

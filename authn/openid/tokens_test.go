@@ -10,7 +10,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestTokenResponse changes one member of a good token response.
+// TestTokenResponse changes one member of a valid token response.
 func TestTokenResponse(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -7,7 +7,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// TestTraceparent reads what W3C Trace Context section 3.2.2 allows, and nothing else.
+// TestTraceparent parses what W3C Trace Context section 3.2.2 allows, and nothing else.
 func TestTraceparent(t *testing.T) {
 	t.Parallel()
 	const traceID, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -15,7 +15,7 @@ func TestTraceparent(t *testing.T) {
 	for header, want := range map[string]string{
 		good:                                        traceID,
 		"00-" + traceID + "-" + caller + "-00":      traceID,
-		"01-" + traceID + "-" + caller + "-ff":      traceID, // of a later version
+		"01-" + traceID + "-" + caller + "-ff":      traceID, // a later version
 		"01-" + traceID + "-" + caller + "-01-more": traceID,
 		"":                                     "",
 		"ff-" + traceID + "-" + caller + "-01": "",

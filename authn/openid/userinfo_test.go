@@ -20,13 +20,14 @@ func TestUserInfoRequest(t *testing.T) {
 		p.wantSignedIn(p.signIn(), "alice")
 		last := p.op.Last(scriptedop.UserInfo)
 		if last.Method != http.MethodGet || last.Header.Get("Authorization") != "Bearer "+access || len(last.Query)+len(last.Form) > 0 {
-			t.Errorf("asked with %s, Authorization %q, query %v, form %v", last.Method, last.Header.Get("Authorization"), last.Query, last.Form)
+			t.Errorf("called with %s, Authorization %q, query %v, form %v", last.Method, last.Header.Get("Authorization"), last.Query, last.Form)
 		}
 	})
 }
 
-// TestSignedUserInfo (UI-04) answers userinfo with a JWT. One that is refused leaves the
-// sign-in with what the ID token says; one about somebody else ends it.
+// TestSignedUserInfo (UI-04) answers userinfo with a JWT. If the JWT is refused, the
+// sign-in has only the claims of the ID token. If it is about another person, the sign-in
+// fails.
 func TestSignedUserInfo(t *testing.T) {
 	t.Parallel()
 	claim := func(name string, value any) func(*party, *scriptedop.JWT) {
@@ -78,7 +79,7 @@ func TestSignedUserInfo(t *testing.T) {
 			p.wantSignedIn(in, "alice")
 			logged := strings.Contains(p.log.String(), "reason=userinfo_failed")
 			if got := in.Identity.Profile.Name == "Signed by the provider"; got != tt.accepted || logged == tt.accepted {
-				t.Errorf("its claims were taken: %t, the log names the failure: %t\n%s", got, logged, p.log.String())
+				t.Errorf("its claims were used: %t, the log names the failure: %t\n%s", got, logged, p.log.String())
 			}
 		})
 	}
@@ -96,5 +97,5 @@ func TestSignedUserInfo(t *testing.T) {
 	}
 }
 
-// withoutSignature is a compact JWS whose third part is empty.
+// withoutSignature returns a compact JWS with an empty third part.
 func withoutSignature(compact string) string { return compact[:strings.LastIndex(compact, ".")+1] }

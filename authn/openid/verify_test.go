@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// listing has metadata list algorithms; nil leaves the list out.
+// listing sets the algorithms in the metadata. Nil omits the list.
 func (p *party) listing(algorithms any) {
 	p.op.Edit(scriptedop.Discovery, func(m map[string]any) {
 		if m["id_token_signing_alg_values_supported"] = algorithms; algorithms == nil {
@@ -23,8 +23,8 @@ func (p *party) listing(algorithms any) {
 	})
 }
 
-// TestAlgorithmsOfMetadata (ID-02): the configured list, less what the provider does not
-// list; never more.
+// TestAlgorithmsOfMetadata (ID-02) checks that the accepted algorithms are those that are
+// both configured and listed by the provider.
 func TestAlgorithmsOfMetadata(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -56,14 +56,14 @@ func TestAlgorithmsOfMetadata(t *testing.T) {
 				t.Errorf("the error is %v", got.err)
 			}
 			if n := p.op.Calls(scriptedop.JWKS); n > 0 {
-				t.Errorf("a key was looked up for it: %d times", n)
+				t.Errorf("the key set was fetched for it %d times", n)
 			}
 		})
 	}
 }
 
-// TestNoAlgorithmInCommon (ID-02, CF-08) refuses a provider of whose tokens none could be
-// accepted before anybody is sent there.
+// TestNoAlgorithmInCommon (ID-02, CF-08) refuses a provider whose tokens could never be
+// accepted, before it sends anyone there.
 func TestNoAlgorithmInCommon(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, algorithms("RS256", "PS256"))
@@ -75,11 +75,11 @@ func TestNoAlgorithmInCommon(t *testing.T) {
 		}
 	}
 	if !strings.Contains(p.log.String(), "level=ERROR") {
-		t.Errorf("CF-08: it is not loud:\n%s", p.log.String())
+		t.Errorf("CF-08: the log has no error:\n%s", p.log.String())
 	}
 }
 
-// TestAlgorithmOfALogoutToken (LB-03): the same holds for logout tokens.
+// TestAlgorithmOfALogoutToken (LB-03) checks the same for logout tokens.
 func TestAlgorithmOfALogoutToken(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -170,7 +170,8 @@ func TestIDTokenSignature(t *testing.T) {
 	runIDTokenCases(t, cases)
 }
 
-// TestUnsafeAlgorithmsCannotBeConfigured keeps ID-03 out of reach of a configuration.
+// TestUnsafeAlgorithmsCannotBeConfigured checks that no configuration can allow what ID-03
+// forbids.
 func TestUnsafeAlgorithmsCannotBeConfigured(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"none", "HS256", "HS384", "HS512", "", "rs256"} {
@@ -202,7 +203,7 @@ func hmacWith(secret []byte) func(*party, *scriptedop.JWT) {
 	}
 }
 
-// claim sets one claim, or removes it if the value is nil.
+// claim sets a claim, or removes it if the value is nil.
 func claim(name string, value any) func(*party, *scriptedop.JWT) {
 	return func(_ *party, t *scriptedop.JWT) {
 		if t.Claims[name] = value; value == nil {
@@ -211,7 +212,7 @@ func claim(name string, value any) func(*party, *scriptedop.JWT) {
 	}
 }
 
-// claimAt sets a claim to a time from now on.
+// claimAt sets a claim to a time relative to now.
 func claimAt(name string, d time.Duration) func(*party, *scriptedop.JWT) {
 	return func(p *party, t *scriptedop.JWT) { t.Claims[name] = p.clock.Now().Add(d).Unix() }
 }
@@ -220,7 +221,7 @@ func header(name string, value any) func(*party, *scriptedop.JWT) {
 	return func(_ *party, t *scriptedop.JWT) { t.Header[name] = value }
 }
 
-// rawClaims adds members to the payload that no map can hold.
+// rawClaims adds members to the payload that a map cannot hold.
 func rawClaims(members string) func(*party, *scriptedop.JWT) {
 	return func(_ *party, t *scriptedop.JWT) {
 		encoded, err := json.Marshal(t.Claims)
@@ -231,7 +232,7 @@ func rawClaims(members string) func(*party, *scriptedop.JWT) {
 	}
 }
 
-// compact changes the signed token as text.
+// compact edits the signed token as text.
 func compact(change func(token string) string) func(*party, *scriptedop.JWT) {
 	return func(_ *party, t *scriptedop.JWT) { t.Raw = change(t.Compact()) }
 }
@@ -244,7 +245,7 @@ func part(n int, change func(part string) string) func(*party, *scriptedop.JWT) 
 	})
 }
 
-// lastBits changes bits of the last character that no byte of the signature takes up.
+// lastBits changes the unused bits of the signature's last character.
 func lastBits(s string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	i := strings.IndexByte(alphabet, s[len(s)-1])

@@ -52,19 +52,19 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestREADMENamesCommands checks that the README names every command, and every check of
+// TestDocumentedCommands checks that docs/doctor.md names every command, and every check of
 // the doctor.
-func TestREADMENamesCommands(t *testing.T) {
+func TestDocumentedCommands(t *testing.T) {
 	t.Parallel()
-	readme := apptest.ReadFile(t, "README.md")
+	page := apptest.ReadFile(t, "docs/doctor.md")
 	for _, name := range app.CommandNames() {
-		if !strings.Contains(string(readme), "`"+name) {
-			t.Errorf("README.md does not name the command %s", name)
+		if !strings.Contains(string(page), "`"+name) {
+			t.Errorf("docs/doctor.md does not name the command %s", name)
 		}
 	}
 	for _, f := range apptest.Diagnose(t).Findings {
-		if !strings.Contains(string(readme), "`"+f.Check+"`") {
-			t.Errorf("README.md does not name the check %s", f.Check)
+		if !strings.Contains(string(page), "`"+f.Check+"`") {
+			t.Errorf("docs/doctor.md does not name the check %s", f.Check)
 		}
 	}
 }

@@ -23,44 +23,46 @@ type Config struct {
 	Auth0Domain string `env:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
 	OIDCIssuer  string `env:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
 
-	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the application's client id at the provider"`
-	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the application's client secret at the provider"`
+	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the client ID of the application at the provider"`
+	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`
 	CallbackURL  string        `env:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
-	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of an API that access tokens are for; sent only when set. This app's own API takes access tokens for it"`
-	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"what to ask for; offline_access only where the provider offers it"`
+	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of the API that access tokens are for; sent only if set. This app's own API accepts access tokens for it"`
+	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"the scopes to request, separated by spaces; offline_access is sent only if the provider offers it"`
 
-	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, as from openssl rand -hex 32; new,old replaces a key without signing anybody out (made and kept in DATA_DIR on loopback, required elsewhere)"`
+	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, such as from openssl rand -hex 32; new,old replaces a key without signing anyone out (default on loopback: made and kept in DATA_DIR; required elsewhere)"`
 
-	Port            int    `env:"PORT, default=3000" desc:"where the app listens"`
-	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that it listens on, without a port (default localhost on a loopback base URL, else all interfaces)"`
-	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM certificate, to serve HTTPS itself; together with TLS_KEY_FILE"`
-	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM key of the certificate"`
+	Port            int    `env:"PORT, default=3000" desc:"the port that the app listens on; 0 is any free port"`
+	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port (default localhost if the base URL is on loopback, else all interfaces)"`
+	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM file with the certificate, if the app serves HTTPS itself; set TLS_KEY_FILE too"`
+	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
-	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener, for /metrics, /healthz and /readyz alone, such as 127.0.0.1:9090; operators only"`
+	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz"`
 
-	ShutdownGrace *time.Duration `env:"SHUTDOWN_GRACE, noinit" desc:"how long the app goes on after SIGTERM, not ready, until no load balancer sends it requests (default 0s on a loopback base URL, else 2s)"`
+	ShutdownGrace *time.Duration `env:"SHUTDOWN_GRACE, noinit" desc:"how long the app keeps serving after SIGTERM while /readyz answers 503, so that load balancers take it out first (default 0s if the base URL is on loopback, else 2s)"`
 
-	SessionStore      openid.Secret `env:"SESSION_STORE, default=file" desc:"file, memory, or the URL of a Redis or Valkey server that nodes share, such as rediss://user:password@host:6379"`
+	SessionStore      openid.Secret `env:"SESSION_STORE, default=file" desc:"file, memory, or the URL of a Redis or Valkey server that several nodes share, such as rediss://user:password@host:6379"`
 	DataDir           string        `env:"DATA_DIR, default=data" desc:"the directory of the session file and of the development keys"`
 	Idle              time.Duration `env:"SESSION_IDLE, default=24h" desc:"idle timeout: a session that is not used for this long ends"`
 	Absolute          time.Duration `env:"SESSION_ABSOLUTE, default=168h" desc:"absolute timeout: a session ends after this long in any case"`
-	SessionsPerPerson int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; beyond it the one not used for longest ends"`
+	SessionsPerPerson int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; one more ends the session that was unused for the longest time"`
 
 	ClientAuth                  string     `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
 	SigningKey                  string     `env:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
-	SigningAlgorithm            string     `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that it signs with (default what the key implies, RS256 for RSA)"`
-	SigningKeyID                string     `env:"CLIENT_SIGNING_KID" desc:"the key's id at the provider (default its RFC 7638 thumbprint)"`
-	IDTokenAlgorithms           []string   `env:"ID_TOKEN_ALG, default=RS256" desc:"signing algorithms that an ID token may have, a comma list"`
+	SigningAlgorithm            string     `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that the key signs with (default the one of the key's type, RS256 for RSA)"`
+	SigningKeyID                string     `env:"CLIENT_SIGNING_KID" desc:"the ID of the key at the provider (default its RFC 7638 thumbprint)"`
+	IDTokenAlgorithms           []string   `env:"ID_TOKEN_ALG, default=RS256" desc:"the signing algorithms that are accepted for ID tokens, separated by commas"`
 	ResponseMode                string     `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https"`
-	PushedAuthorizationRequests string     `env:"PUSHED_AUTHORIZATION_REQUESTS, default=auto" desc:"auto (where the provider requires them), always or never"`
-	LogoutTokenType             string     `env:"LOGOUT_TOKEN_TYP, default=compatible" desc:"compatible, or strict to ask for typ logout+jwt"`
-	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"on serves /frontchannel-logout, which the provider loads in a frame to end a session"`
-	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"on has Auth0 also sign people out at the identity provider that they came from"`
-	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in when the userinfo endpoint fails"`
-	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"CIDRs whose X-Forwarded-For counts, a comma list"`
-	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"origins beside the provider's that pictures of people are shown from, a comma list such as https://s.gravatar.com"`
+	PushedAuthorizationRequests string     `env:"PUSHED_AUTHORIZATION_REQUESTS, default=auto" desc:"auto (only if the provider requires them), always or never"`
+	LogoutTokenType             string     `env:"LOGOUT_TOKEN_TYP, default=compatible" desc:"compatible, or strict to require the typ logout+jwt of logout tokens"`
+	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"off, or on to serve /frontchannel-logout, which the provider loads in a frame to end a session"`
+	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
+	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in if the userinfo endpoint fails"`
+	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8, separated by commas"`
+	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://s.gravatar.com, separated by commas; the provider's origin is always allowed"`
 	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
 	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`
+
+	// Your product: add its variables after this line.
 
 	set                map[string]bool // the variables that are set
 	parsedSigningKey   crypto.Signer

@@ -171,7 +171,7 @@ var (
 func (n names) in(name string, text []byte) []byte {
 	text = removed.ReplaceAll(text, nil)
 	switch path.Ext(name) {
-	case ".go", ".templ":
+	case ".go", ".templ", ".md":
 		text = imports.ReplaceAllLiteral(text, []byte(`"`+n.module+"/"))
 	case ".mod":
 		text = modLine.ReplaceAllLiteral(text, []byte("module "+n.module))

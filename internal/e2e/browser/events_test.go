@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// wantLeft checks that the tab has left by itself for the page that says why, with a link
-// back to where it was.
+// wantLeft checks that the tab leaves by itself for a page that gives the reason and links
+// back to the page it was on.
 func wantLeft(b *apptest.Browser, because, from, says string) {
 	b.T.Helper()
 	b.Wait("#qsLoginBtn")
@@ -25,8 +25,8 @@ func wantLeft(b *apptest.Browser, because, from, says string) {
 	}
 }
 
-// TestBrowserTabsLeave (LR-06) has three tabs on one device and one on another. Each device
-// holds one stream, and the tabs leave in time when their session is ended.
+// TestBrowserTabsLeave (LR-06) opens three tabs on one device and one on another. Each
+// device holds one stream, and the tabs leave in time when their session ends.
 func TestBrowserTabsLeave(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -41,7 +41,7 @@ func TestBrowserTabsLeave(t *testing.T) {
 	there[2].Open("/sessions")
 	s.WantStreams(2)
 
-	// The tab that holds the stream leaves the page; another tab takes over.
+	// When the tab that holds the stream leaves the page, another tab takes over.
 	there[0].Open("/sessions")
 	there[0].Wait("#sessions-card")
 	s.WantStreams(2)
@@ -50,7 +50,7 @@ func TestBrowserTabsLeave(t *testing.T) {
 	here.Click("#end-others")
 	pressed := time.Now()
 	for i, from := range []string{"/sessions", "/profile", "/sessions"} {
-		wantLeft(there[i], "elsewhere", from, "another one of yours")
+		wantLeft(there[i], "elsewhere", from, "another device or browser")
 	}
 	if took := time.Since(pressed); took > 2*time.Second {
 		t.Errorf("it took %s", took)
@@ -61,8 +61,8 @@ func TestBrowserTabsLeave(t *testing.T) {
 	s.WantStreams(1)
 }
 
-// TestBrowserSignOutInAnotherTab signs out in one tab, which goes to the provider and back
-// as always, while the other tab says what happened.
+// TestBrowserSignOutInAnotherTab signs out in one tab, which goes through the provider as
+// usual. The other tab shows what happened.
 func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -106,7 +106,7 @@ func TestBrowserWarning(t *testing.T) {
 	}
 	b.Until(cardSays("in 2 minutes"))
 	if got := apptest.Evaluate[string](b, `document.activeElement.localName`); got != "summary" {
-		t.Errorf("the warning takes the focus away: it is on %q", got)
+		t.Errorf("the warning moves the focus to %q", got)
 	}
 	apptest.Evaluate[bool](b, `document.querySelector("#session-warning button").focus(), true`)
 	b.Click("#session-warning button")
@@ -121,18 +121,18 @@ func TestBrowserWarning(t *testing.T) {
 		t.Errorf("the page is at %s", got)
 	}
 	if got := apptest.Evaluate[int](b, `sessionStorage.length + localStorage.length`); got != 0 {
-		t.Errorf("HB-04: %d things are kept in the browser", got)
+		t.Errorf("HB-04: the browser stores %d items", got)
 	}
 
 	clock.Move(24*time.Hour - time.Second)
 	b.Wait("#session-warning")
 	clock.Move(time.Second)
-	wantLeft(b, "expired", "/dashboard", "ended by itself")
-	wantLeft(other, "expired", "/profile", "ended by itself")
+	wantLeft(b, "expired", "/dashboard", "Your session expired.")
+	wantLeft(other, "expired", "/profile", "Your session expired.")
 }
 
-// TestBrowserLastWarning signs in again before the absolute timeout, in a tab of its own.
-// The page stays unchanged, and its warning disappears.
+// TestBrowserLastWarning signs in again in a new tab, before the absolute timeout. The page
+// stays unchanged, and its warning disappears.
 func TestBrowserLastWarning(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t, "SESSION_IDLE=24h", "SESSION_ABSOLUTE=24h")
@@ -162,7 +162,8 @@ func TestBrowserLastWarning(t *testing.T) {
 	}
 }
 
-// TestBrowserStreamComesBack interrupts the stream of a page, and then removes its cookie.
+// TestBrowserStreamComesBack interrupts the stream of a page, and then removes the page's
+// cookie.
 func TestBrowserStreamComesBack(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -171,14 +172,15 @@ func TestBrowserStreamComesBack(t *testing.T) {
 	b.Wait("#profile-card")
 	s.WantStreams(1)
 	b.Expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
-	// Without a cookie the server cannot answer, and the page finds out by itself.
+	// Without a cookie the server cannot identify the session, so the page must notice by
+	// itself.
 	apptest.Call(b, network.ClearBrowserCookies, cdp.Empty{})
 	s.Server.CloseClientConnections()
 	wantLeft(b, "", "/dashboard", "You are signed out")
 }
 
-// TestBrowserWithoutLocks has a browser without Web Locks: every visible tab holds a stream
-// of its own.
+// TestBrowserWithoutLocks uses a browser without Web Locks. Every visible tab holds its own
+// stream.
 func TestBrowserWithoutLocks(t *testing.T) {
 	t.Parallel()
 	p := apptest.NewTwoDevices(t)
@@ -188,7 +190,7 @@ func TestBrowserWithoutLocks(t *testing.T) {
 	b.Wait("#profile-card")
 	p.WantStreams(1)
 	p.EndOthers()
-	wantLeft(b, "elsewhere", "/dashboard", "another one of yours")
+	wantLeft(b, "elsewhere", "/dashboard", "another device or browser")
 	p.WantStreams(0)
 }
 
@@ -201,8 +203,8 @@ func TestBrowserLeavesWithoutJavaScript(t *testing.T) {
 	b.Open("/profile")
 	b.Click(`button[id="person-` + apptest.Ada + `"]`)
 	b.Wait("#profile-card")
-	wantLeft(b, "expired", "/profile", "ended by itself")
+	wantLeft(b, "expired", "/profile", "Your session expired.")
 	if a.Log.Count(`"path":"/events"`) > 0 {
-		t.Error("a page without JavaScript listens")
+		t.Error("a page without JavaScript holds a stream")
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// axeHash pins testdata/axe/axe.min.js: axe-core 4.14.1 as its makers published it, under
-// the licence beside it.
+// axeHash pins testdata/axe/axe.min.js: axe-core 4.14.1 as published, under the licence
+// next to it.
 const axeHash = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
 
 // axe returns the source of axe-core.
@@ -35,8 +35,8 @@ func axe(t *testing.T) string {
 	return string(source) + ";null"
 }
 
-// Every rule of WCAG 2.2 AA and of good practice; for the dark colours only those about
-// colour.
+// The light colours are checked against all rules of WCAG 2.2 AA and best practice, the
+// dark ones only against those about colour.
 const (
 	everyRule   = `{type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}`
 	colourRules = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
@@ -77,11 +77,11 @@ func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFea
 	})
 }
 
-// still switches transitions off, in which contrasts are temporarily lower.
+// still turns off transitions, during which contrast is temporarily lower.
 var still = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}
 
 // TestBrowserGallery (HB-02) opens every piece of the gallery in one tab. axe finds nothing
-// in light or dark, the browser does not complain, and nothing is wider than the narrowest
+// in light or dark, the browser reports no error, and nothing is wider than the narrowest
 // screen.
 func TestBrowserGallery(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,8 @@ func TestBrowserGallery(t *testing.T) {
 	seen := map[string]bool{}
 	for _, piece := range append(a.Gallery(), "/dev/gallery") {
 		narrow(b, piece)
-		// Pieces with the same elements differ in words alone, and axe does not read words.
+		// Pieces with the same elements differ only in their words, which axe does not
+		// read.
 		elements := apptest.Evaluate[string](b, `[...document.querySelectorAll("*")].map(e => e.localName + "." + e.className + "#" + e.id).join(" ")`)
 		if !seen[elements] {
 			seen[elements] = true
@@ -99,9 +100,9 @@ func TestBrowserGallery(t *testing.T) {
 		}
 	}
 	if len(seen) < 20 {
-		t.Errorf("axe has looked at %d pieces only", len(seen))
+		t.Errorf("axe has checked only %d pieces", len(seen))
 	}
-	t.Logf("axe has looked at %d pieces", len(seen))
+	t.Logf("axe has checked %d pieces", len(seen))
 }
 
 // TestBrowserLivePages runs axe on pages in use, including those of the development
@@ -129,7 +130,7 @@ func TestBrowserLivePages(t *testing.T) {
 	b.Expect("422")
 	b.Click("#someone-else")
 	b.Wait("#email-error")
-	look("the provider's sign-in, filled in wrongly")
+	look("the provider's sign-in, with an invalid form")
 	b.SignIn("/login", apptest.Ada)
 	b.Open("/dashboard")
 	b.Until(`!document.querySelector("time:not([data-local])")`)
@@ -155,7 +156,7 @@ func wantNoShift(b *apptest.Browser) {
 		requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => done(sum))));
 	})`, chromedp.EvalAwaitPromise))
 	if shift > 0 {
-		b.T.Errorf("%s has shifted by %v", b.Path(), shift)
+		b.T.Errorf("the layout of %s has shifted by %v", b.Path(), shift)
 	}
 }
 
@@ -175,8 +176,9 @@ func fits(b *apptest.Browser, where string) {
 	}
 }
 
-// handy checks that a thumb can hit every control: 44 px each way, except for links within
-// a sentence, and boxes, whose labels tick them too (WCAG 2.2, 2.5.5).
+// handy checks that every control is large enough for a thumb: 44 px in each direction.
+// Links within a sentence are exempt, and so are boxes, because their labels tick them too
+// (WCAG 2.2, 2.5.5).
 func handy(b *apptest.Browser, where string) {
 	b.T.Helper()
 	for _, small := range apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll("a, button, summary, input:not([type=hidden], [type=checkbox]), textarea"))
@@ -212,17 +214,17 @@ func TestBrowserWorkbench(t *testing.T) {
 	fits(b, "the workbench")
 	inBothColours(b, source, "the workbench")
 	narrow(b, "/login")
-	inBothColours(b, source, "the sign-in page, with trouble")
+	inBothColours(b, source, "the sign-in page, with a fault")
 	b.Click("#stop-trouble")
 	b.Wait("#make-nonce")
 	if there := apptest.Evaluate[bool](b, `document.getElementById("trouble") !== null`); there {
-		t.Error("there is trouble still")
+		t.Error("the fault is still shown")
 	}
 }
 
-// TestScreenshot photographs every piece of the gallery, in light and dark, at three widths,
-// where SCREENSHOTS names a directory to write to. With PIECE it takes only the pieces that
-// have that text in their address.
+// TestScreenshot photographs every piece of the gallery, in light and dark, at three
+// widths, into the directory that SCREENSHOTS names. PIECE limits it to the pieces whose
+// address contains that text.
 //
 //	SCREENSHOTS=DIRECTORY go test -timeout 30m -run TestScreenshot ./internal/e2e/browser
 func TestScreenshot(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestBrowserJourney is the whole journey in a browser, with JavaScript and without.
+// TestBrowserJourney runs through the whole journey in a browser, with JavaScript and
+// without.
 func TestBrowserJourney(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
@@ -54,14 +55,14 @@ func TestBrowserJourney(t *testing.T) {
 			b.Do(chromedp.NavigateBack())
 			b.Do(chromedp.WaitReady(chromedp.CSS("body")))
 			if got := b.Text("body"); strings.Contains(got, "Ada") && strings.Contains(got, "Raw JSON") {
-				t.Errorf("the back button shows the dashboard at %s", b.Path())
+				t.Errorf("going back shows the dashboard at %s", b.Path())
 			}
 		})
 	}
 }
 
-// refreshes presses Refresh. With JavaScript only the card is replaced, without it the page
-// is.
+// refreshes presses Refresh. With JavaScript only the card is replaced, without it the
+// whole page.
 func refreshes(b *apptest.Browser, script bool) {
 	b.T.Helper()
 	if !script {
@@ -76,16 +77,16 @@ func refreshes(b *apptest.Browser, script bool) {
 	b.Click("#profile-refresh-button")
 	b.Do(chromedp.WaitVisible(chromedp.CSS("#profile-card .changes")))
 	if got := b.Text("#profile-card .changes"); !strings.Contains(got, "nothing has changed") {
-		b.T.Errorf("after refreshing the card says: %s", got)
+		b.T.Errorf("after refreshing, the card says: %s", got)
 	}
 	if got := apptest.Evaluate[string](b, `document.querySelector("h1").dataset.mark || ""`); got != "kept" {
 		b.T.Error("refreshing replaced more than the card")
 	}
 	if got := apptest.Evaluate[string](b, `document.activeElement.id`); got != "profile-refresh-button" {
-		b.T.Errorf("after refreshing the focus is on %q", got)
+		b.T.Errorf("after refreshing, the focus is on %q", got)
 	}
 	if got := apptest.Evaluate[int](b, `sessionStorage.length + localStorage.length`); got != 0 {
-		b.T.Errorf("HB-04: %d things are kept in the browser", got)
+		b.T.Errorf("HB-04: the browser stores %d items", got)
 	}
 }
 
@@ -111,7 +112,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 	b.Click("#profile-refresh-button")
 	b.Wait("#qsLoginBtn")
 	if got := b.Path(); !strings.HasPrefix(got, "/signed-out?because=provider") {
-		t.Errorf("the person is told at %s", got)
+		t.Errorf("the reason is shown at %s", got)
 	}
 	b.Click("#qsLoginBtn")
 	// The provider still knows the person, and sends them straight back.
@@ -124,8 +125,8 @@ func TestBrowserSessionEnded(t *testing.T) {
 	}
 }
 
-// TestBrowserPeople opens the dashboard of every sample person. The browser does not
-// complain, and no page is wider than the screen.
+// TestBrowserPeople opens the dashboard of every sample person. The browser reports no
+// error, and no page is wider than the screen.
 func TestBrowserPeople(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -137,7 +138,7 @@ func TestBrowserPeople(t *testing.T) {
 	}
 	for _, subject := range people {
 		b.Open("/login?screen_hint=login")
-		if strings.HasPrefix(b.Path(), "/") { // the provider knew who it was
+		if strings.HasPrefix(b.Path(), "/") { // the provider recognized the person
 			b.Click("#qsLogoutBtn")
 			b.Wait("#qsLoginBtn")
 			b.Open("/login")
@@ -146,7 +147,7 @@ func TestBrowserPeople(t *testing.T) {
 		b.Wait("#qsLogoutBtn")
 		for _, width := range []int64{320, 768, 1440} {
 			b.Do(chromedp.EmulateViewport(width, 900))
-			// The page needs a moment to take the new width.
+			// The page needs a moment to adopt the new width.
 			fits := chromedp.Poll[bool](`innerWidth === `+strconv.FormatInt(width, 10)+` && document.documentElement.scrollWidth <= document.documentElement.clientWidth`,
 				chromedp.WithPollingTimeout(5*time.Second))
 			if _, err := chromedp.Run(b.Context, fits); err != nil {
@@ -158,7 +159,7 @@ func TestBrowserPeople(t *testing.T) {
 }
 
 // TestBrowserForbidden opens a page that Ada may not see, and then signs in as a person who
-// may.
+// may see it.
 func TestBrowserForbidden(t *testing.T) {
 	t.Parallel()
 	b := apptest.OpenBrowser(t, apptest.Start(t))
@@ -174,11 +175,11 @@ func TestBrowserForbidden(t *testing.T) {
 		b.Do(chromedp.EmulateViewport(width, 900))
 		b.Do(chromedp.Poll[chromedp.Void](`innerWidth === ` + strconv.FormatInt(width, 10)))
 		if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
-			t.Errorf("at %d px it is %d px too wide", width, over)
+			t.Errorf("at %d px the page is %d px too wide", width, over)
 		}
 	}
 	b.Click(`main a[href*="switch=1"]`)
-	// The provider still knows Ada, and asks nevertheless.
+	// The provider still knows Ada, but asks anyway.
 	b.Click(`button[id="person-dev|roles"]`)
 	b.Wait("#state-heading")
 	if got := b.Path(); got != "/admin" {

@@ -31,7 +31,7 @@ func TestBrowserKeyboard(t *testing.T) {
 
 	pressKey(b, tabKey)
 	if got := apptest.Evaluate[string](b, `document.activeElement.className`); got != "skip" {
-		t.Errorf("the first stop is %q, not the link that skips the header", got)
+		t.Errorf("the first stop is %q, want the link that skips the header", got)
 	}
 	pressKey(b, enterKey)
 	b.Until(`document.activeElement.id === "main"`)

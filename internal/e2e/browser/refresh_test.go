@@ -9,15 +9,15 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestBrowserRefreshChanges changes a person at the provider under an open dashboard. The
-// card and the claims show it in place, and sections that were open stay open.
+// TestBrowserRefreshChanges changes a person at the provider while the dashboard is open.
+// The card and the claims show the change in place, and open sections stay open.
 func TestBrowserRefreshChanges(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
 	b := apptest.OpenBrowser(t, p.App)
 	b.SignIn("/login", apptest.Ada)
 	p.SetPerson(devop.Person{Subject: apptest.Ada, Name: "Ada King", Email: "ada@example.test", EmailVerified: true, Claims: map[string]any{"locale": "fr"}})
-	// Two presses are one request.
+	// Two presses send one request.
 	apptest.Evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
 	b.Wait("#claims-card .claim-change")
 	claims := b.Text("#claims-card")
@@ -34,7 +34,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	if apptest.Evaluate[bool](b, `document.querySelector("[data-copy]").hidden`) {
 		t.Error("the new claims cannot be copied")
 	}
-	// A sign-out is not sent twice either.
+	// A sign-out is also sent only once.
 	apptest.Evaluate[bool](b, `(form => { form.requestSubmit(); form.requestSubmit(); return true })(document.querySelector(".account form"))`)
 	b.Wait("#qsLoginBtn")
 	if n := len(p.App.Logged("signed out", "")); n != 1 {
@@ -42,7 +42,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	}
 }
 
-// TestBrowserNoAnswer stops the app under an open page. The card keeps what it shows, says
+// TestBrowserNoAnswer stops the app while a page is open. The card keeps its content, says
 // so, and offers to try again.
 func TestBrowserNoAnswer(t *testing.T) {
 	t.Parallel()
@@ -50,7 +50,7 @@ func TestBrowserNoAnswer(t *testing.T) {
 	b := apptest.OpenBrowser(t, a)
 	b.SignIn("/profile", apptest.Ada)
 	b.Expect("ERR_")
-	b.Expect("console.error") // htmx says so too
+	b.Expect("console.error") // htmx reports it too
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +60,12 @@ func TestBrowserNoAnswer(t *testing.T) {
 		t.Errorf("the card says: %s", got)
 	}
 	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
-		t.Error("the form is busy still")
+		t.Error("the form is still busy")
 	}
 }
 
-// TestTokensAreNotShown (SL-01) checks that the card of the access token says what it is
-// for, and shows nothing of it.
+// TestTokensAreNotShown (SL-01) checks that the access token's card says what the token is
+// for, and shows no part of it.
 func TestTokensAreNotShown(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "AUTH0_AUDIENCE=https://api.example.test/")

@@ -9,10 +9,10 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestBrowserReloads restarts the app under an open page. The page reloads by itself, its
-// person is still signed in, and it shows the error of a change that does not build.
+// TestBrowserReloads restarts the app while a page is open. The page reloads by itself, the
+// person is still signed in, and the page shows the error of a change that does not build.
 func TestBrowserReloads(t *testing.T) {
-	t.Chdir(t.TempDir()) // where the compiler's words are looked for
+	t.Chdir(t.TempDir()) // the app looks for the compiler's output here
 	env := []string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:" + apptest.FreePort(t), "DATA_DIR=" + t.TempDir()}
 	a := apptest.Start(t, env...)
 	b := apptest.OpenBrowser(t, a)
@@ -32,18 +32,18 @@ func TestBrowserReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := apptest.Start(t, env...)
-	b.Wait("#build-failure") // which the page from before does not show
+	b.Wait("#build-failure") // the old page does not show it
 	if after := apptest.Evaluate[string](b, process); after == before {
-		t.Error("the page is still that of the process that has gone")
+		t.Error("the page is still from the old process")
 	}
 	if got := b.Text("#build-failure"); !strings.Contains(got, failure) {
-		t.Errorf("the page says of the build: %s", got)
+		t.Errorf("the page says about the build: %s", got)
 	}
 	if got := b.Path(); got != "/dashboard" {
 		t.Errorf("the page is %s", got)
 	}
 
-	// If a change builds but does not start, no app can say so.
+	// If a change builds but does not start, no app can report it.
 	if err := again.Stop(); err != nil {
 		t.Fatal(err)
 	}

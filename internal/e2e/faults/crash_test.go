@@ -15,7 +15,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// crashes returns how many times the program is killed. This takes a few minutes:
+// crashes returns how many times to kill the program. More take a few minutes:
 //
 //	CRASHES=200 go test -run TestKilledUnderLoad ./internal/e2e/faults
 func crashes(t *testing.T) int {
@@ -32,7 +32,7 @@ func crashes(t *testing.T) int {
 }
 
 // TestKilledUnderLoad (FM-19) kills the program repeatedly while people sign in. Everyone
-// who was told that they are signed in still is, and nobody sees an internal error.
+// who saw their sign-in succeed is still signed in, and nobody sees an internal error.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -42,24 +42,24 @@ func TestKilledUnderLoad(t *testing.T) {
 	checked := 0
 	for range crashes(t) {
 		p := apptest.StartProcess(t, dataDir, env...)
-		// Everyone of the last round, and some of those before.
+		// Check everyone from the last round, and some from earlier rounds.
 		for i := len(signedIn) - 1; i >= max(0, len(signedIn)-60); i-- {
 			v := &apptest.Visitor{T: t, App: p.App, Client: &http.Client{Jar: signedIn[i], Timeout: apptest.Patience}}
 			got := v.Direct(v.Request(http.MethodGet, "/dashboard", nil))
 			if checked++; got.StatusCode != http.StatusOK {
-				t.Fatalf("after a crash the dashboard of one who was signed in answers %d\n%s", got.StatusCode, p.Log)
+				t.Fatalf("after a crash, the dashboard of a signed-in person answers %d\n%s", got.StatusCode, p.Log)
 			}
 		}
 		signedIn = append(signedIn, signInUntilKilled(t, p, op, 4+rand.IntN(12))...)
 	}
-	t.Logf("%d sign-ins, %d looks after %d crashes", len(signedIn), checked, crashes(t))
+	t.Logf("%d sign-ins, %d checks after %d crashes", len(signedIn), checked, crashes(t))
 	if checked == 0 {
-		t.Error("nobody was looked for")
+		t.Error("nobody was checked")
 	}
 }
 
-// signInUntilKilled has several people at a time sign in, kills the program once enough of
-// them have, and returns the browsers of everyone who was told so.
+// signInUntilKilled signs several people in at a time, and kills the program once enough of
+// them are signed in. It returns the cookies of everyone who saw their sign-in succeed.
 func signInUntilKilled(t *testing.T, p *apptest.Process, op *scriptedop.Provider, enough int) []*cookiejar.Jar {
 	t.Helper()
 	var mu sync.Mutex
@@ -85,7 +85,7 @@ func signInUntilKilled(t *testing.T, p *apptest.Process, op *scriptedop.Provider
 	return told
 }
 
-// signInOnce signs a person in, and reports whether the program said so.
+// signInOnce signs a person in, and reports whether the program confirmed it.
 func signInOnce(address, issuer string) (*cookiejar.Jar, bool) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

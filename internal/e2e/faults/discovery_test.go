@@ -14,8 +14,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// wantNoLogin checks that nobody is sent to a provider that cannot be used, and that
-// everything else works.
+// wantNoLogin checks that nobody is sent to an unusable provider, and that everything else
+// works.
 func wantNoLogin(s *apptest.Scripted, reason openid.Reason, retryAfter bool) {
 	s.T.Helper()
 	v := s.Visitor()
@@ -25,14 +25,14 @@ func wantNoLogin(s *apptest.Scripted, reason openid.Reason, retryAfter bool) {
 		s.T.Errorf("sent to %q with cookies %v, Retry-After %q", got.Header.Get("Location"), got.Cookies(), got.Header.Get("Retry-After"))
 	}
 	if !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile"`) {
-		s.T.Errorf("the way back is lost:\n%s", got.Body)
+		s.T.Errorf("the return path is lost:\n%s", got.Body)
 	}
 	ready := v.Get("/readyz")
 	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.Body, `"provider":"`+string(reason)+`"`) || !strings.Contains(ready.Body, `"store":"ok"`) {
 		s.T.Errorf("CF-06: /readyz is %d %s", ready.StatusCode, ready.Body)
 	}
 	if strings.Contains(ready.Body, s.OP.ClientID) || strings.Contains(ready.Body, s.OP.Issuer) {
-		s.T.Errorf("CF-06: /readyz tells too much: %s", ready.Body)
+		s.T.Errorf("CF-06: /readyz reveals too much: %s", ready.Body)
 	}
 	for _, path := range []string{"/healthz", "/", "/robots.txt"} {
 		if got := v.Get(path); got.StatusCode != http.StatusOK {
@@ -41,30 +41,30 @@ func wantNoLogin(s *apptest.Scripted, reason openid.Reason, retryAfter bool) {
 	}
 }
 
-// TestMetadataRefused (CF-04, CF-05) has discovery documents that the app must not use.
+// TestMetadataRefused (CF-04, CF-05) serves discovery documents that the app must refuse.
 func TestMetadataRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		changed map[string]any
-		// told must be in the operator's line.
+		// told must be in the log line for the operator.
 		told     string
 		accepted bool
 	}{
-		"CF-04 the issuer":                     {accepted: true},
-		"CF-04 the issuer without its slash":   {changed: map[string]any{"issuer": "NOSLASH"}, told: "slash"},
-		"CF-04 another issuer":                 {changed: map[string]any{"issuer": "https://evil.example/"}, told: "https://evil.example/"},
-		"CF-04 no issuer":                      {changed: map[string]any{"issuer": nil}, told: `calls itself ""`},
-		"CF-05 no authorization endpoint":      {changed: map[string]any{"authorization_endpoint": nil}, told: "authorization_endpoint"},
-		"CF-05 AR-10 a script":                 {changed: map[string]any{"authorization_endpoint": "javascript:alert(1)"}, told: "authorization_endpoint"},
-		"CF-05 AR-10 plain http":               {changed: map[string]any{"authorization_endpoint": "http://op.example/a"}, told: "authorization_endpoint"},
-		"CF-05 AR-10 somebody else's client":   {changed: map[string]any{"authorization_endpoint": "https://op.example/a?client_id=evil#x"}, told: "authorization_endpoint"},
-		"CF-05 credentials":                    {changed: map[string]any{"token_endpoint": "https://a:b@op.example/t"}, told: "token_endpoint"},
-		"CF-05 the cloud's metadata":           {changed: map[string]any{"jwks_uri": "http://169.254.169.254/latest"}, told: "jwks_uri"},
-		"CF-05 no key set":                     {changed: map[string]any{"jwks_uri": nil}, told: "jwks_uri"},
-		"CF-05 SL-07 revocation in plain http": {changed: map[string]any{"revocation_endpoint": "http://evil.example/"}, told: "revocation_endpoint"},
-		"CF-05 AR-14 pushing, but nowhere":     {changed: map[string]any{"require_pushed_authorization_requests": true, "pushed_authorization_request_endpoint": nil}, told: "pushed"},
-		"CF-05 an endpoint that nobody knows":  {changed: map[string]any{"x_endpoint": "javascript:alert(1)"}, accepted: true},
-		"CF-05 no userinfo, no sign-out":       {changed: map[string]any{"userinfo_endpoint": nil, "end_session_endpoint": nil}, accepted: true},
+		"CF-04 the issuer":                              {accepted: true},
+		"CF-04 the issuer without its slash":            {changed: map[string]any{"issuer": "NOSLASH"}, told: "slash"},
+		"CF-04 another issuer":                          {changed: map[string]any{"issuer": "https://evil.example/"}, told: "https://evil.example/"},
+		"CF-04 no issuer":                               {changed: map[string]any{"issuer": nil}, told: `calls itself ""`},
+		"CF-05 no authorization endpoint":               {changed: map[string]any{"authorization_endpoint": nil}, told: "authorization_endpoint"},
+		"CF-05 AR-10 a script":                          {changed: map[string]any{"authorization_endpoint": "javascript:alert(1)"}, told: "authorization_endpoint"},
+		"CF-05 AR-10 plain http":                        {changed: map[string]any{"authorization_endpoint": "http://op.example/a"}, told: "authorization_endpoint"},
+		"CF-05 AR-10 another party's client":            {changed: map[string]any{"authorization_endpoint": "https://op.example/a?client_id=evil#x"}, told: "authorization_endpoint"},
+		"CF-05 credentials":                             {changed: map[string]any{"token_endpoint": "https://a:b@op.example/t"}, told: "token_endpoint"},
+		"CF-05 the cloud's metadata":                    {changed: map[string]any{"jwks_uri": "http://169.254.169.254/latest"}, told: "jwks_uri"},
+		"CF-05 no key set":                              {changed: map[string]any{"jwks_uri": nil}, told: "jwks_uri"},
+		"CF-05 SL-07 revocation in plain http":          {changed: map[string]any{"revocation_endpoint": "http://evil.example/"}, told: "revocation_endpoint"},
+		"CF-05 AR-14 pushing required, but no endpoint": {changed: map[string]any{"require_pushed_authorization_requests": true, "pushed_authorization_request_endpoint": nil}, told: "pushed"},
+		"CF-05 an unknown endpoint":                     {changed: map[string]any{"x_endpoint": "javascript:alert(1)"}, accepted: true},
+		"CF-05 no userinfo, no sign-out":                {changed: map[string]any{"userinfo_endpoint": nil, "end_session_endpoint": nil}, accepted: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,14 +84,14 @@ func TestMetadataRefused(t *testing.T) {
 			wantNoLogin(s, openid.ReasonProviderMisconfigured, false)
 			lines := s.Logged("provider not usable, trying again", "")
 			if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.Contains(fmt.Sprint(lines[0]["error"]), tt.told) {
-				t.Errorf("the log says %v, want once what is wrong with %s", lines, tt.told)
+				t.Errorf("the log says %v, want one line about %s", lines, tt.told)
 			}
 		})
 	}
 }
 
 // TestTransientAndPermanent (CF-07, CF-08) distinguishes a provider that will recover from
-// one that somebody must repair: in the answer, in the log, and in what the page says.
+// one that someone must repair: in the response, in the log and on the page.
 func TestTransientAndPermanent(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -100,13 +100,13 @@ func TestTransientAndPermanent(t *testing.T) {
 		level  string
 		told   string
 	}{
-		"CF-08 404":            {http.NotFound, openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
-		"CF-08 401":            {scriptedop.Status(401), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
-		"CF-08 a page":         {scriptedop.Body(200, "text/html", "<p>"), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
-		"CF-07 503":            {scriptedop.Status(503), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 429":            {scriptedop.Status(429), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 a broken line":  {scriptedop.Reset, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
-		"CF-07 half an answer": {scriptedop.Cut, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-08 404":                 {http.NotFound, openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
+		"CF-08 401":                 {scriptedop.Status(401), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
+		"CF-08 an HTML page":        {scriptedop.Body(200, "text/html", "<p>"), openid.ReasonProviderMisconfigured, "ERROR", "configured correctly"},
+		"CF-07 503":                 {scriptedop.Status(503), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 429":                 {scriptedop.Status(429), openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 a broken connection": {scriptedop.Reset, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
+		"CF-07 half a response":     {scriptedop.Cut, openid.ReasonProviderUnreachable, "WARN", "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +121,7 @@ func TestTransientAndPermanent(t *testing.T) {
 			if len(lines) == 0 || lines[0]["level"] != tt.level || lines[0]["reason"] != string(tt.reason) {
 				t.Errorf("the log says %v", lines)
 			}
-			// CF-07: it recovers by itself from each fault.
+			// CF-07: the app recovers by itself from each fault.
 			op.Answer(scriptedop.Discovery, nil)
 			s.Await("/readyz", http.StatusOK)
 			s.SignIn(s.Visitor())
@@ -130,7 +130,7 @@ func TestTransientAndPermanent(t *testing.T) {
 			}
 		})
 	}
-	t.Run("CF-08 the client is not the provider's", func(t *testing.T) {
+	t.Run("CF-08 the provider does not know the client", func(t *testing.T) {
 		t.Parallel()
 		s := apptest.StartScripted(t, "AUTH0_CLIENT_SECRET=another secret of the client")
 		v := s.Visitor()
@@ -146,8 +146,8 @@ func TestTransientAndPermanent(t *testing.T) {
 	})
 }
 
-// TestKnownProviderGoesAway (CF-07, FM-03) stops a provider that the app has discovered.
-// Nobody is signed out, and Refresh says what is wrong.
+// TestKnownProviderGoesAway (CF-07, FM-03) stops a provider after the app has discovered
+// it. Nobody is signed out, and Refresh reports the problem.
 func TestKnownProviderGoesAway(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -166,12 +166,12 @@ func TestKnownProviderGoesAway(t *testing.T) {
 	got := other.Callback(other.AuthorizationResponse("/login"))
 	s.WantRefused(other, got, http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, 2, s.OP.Calls(scriptedop.UserInfo))
 	if ready := other.Get("/readyz"); ready.StatusCode != http.StatusOK {
-		t.Errorf("CF-06: seen once is enough, but /readyz is %d %s", ready.StatusCode, ready.Body)
+		t.Errorf("CF-06: /readyz is %d %s, although the provider was discovered", ready.StatusCode, ready.Body)
 	}
 }
 
 // TestKeySetIsSpared (DO-08, DO-09, DO-10) floods the app with tokens of unknown keys, and
-// takes the key set away. A sign-in with a known key still succeeds.
+// then breaks the key set. A sign-in with a known key still succeeds.
 func TestKeySetIsSpared(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -193,7 +193,7 @@ func TestKeySetIsSpared(t *testing.T) {
 		}
 	}
 	if n := s.OP.Calls(scriptedop.JWKS) - before; n > 1 {
-		t.Errorf("DO-08: 200 strange tokens fetch the key set %d times", n)
+		t.Errorf("DO-08: 200 tokens with unknown keys fetch the key set %d times", n)
 	}
 	signInAgain("DO-08: during a flood")
 	for name, answer := range map[string]http.HandlerFunc{
@@ -214,8 +214,8 @@ func TestKeySetIsSpared(t *testing.T) {
 	clock.Move(16 * time.Minute)
 	other := s.Visitor()
 	if got := other.Callback(other.AuthorizationResponse("/profile")); got.StatusCode != http.StatusBadGateway {
-		t.Errorf("DO-10: a key that was removed is answered with %d", got.StatusCode)
+		t.Errorf("DO-10: a sign-in with a removed key is answered with %d", got.StatusCode)
 	}
 	s.OP.SetKeys(scriptedop.NewKey("key-3", "ES256"))
-	signInAgain("DO-10: the key that is published")
+	signInAgain("DO-10: the published key")
 }

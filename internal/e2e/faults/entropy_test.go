@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// entropyEnds names a file. Once it exists, a process gets no more random numbers.
+// entropyEnds names a file. Once the file exists, a process gets no more random numbers.
 const entropyEnds = "LATCHKEY_TESTS_ENTROPY_ENDS"
 
 // failingEntropy is a source of random numbers that can fail.
@@ -28,8 +28,8 @@ func (e *failingEntropy) Read(p []byte) (int, error) {
 	return e.next.Read(p)
 }
 
-// TestNoRandomNumbers (FM-32) takes the random numbers from a running program. It ends at
-// once, and never answers with a value that can be guessed. TestArrows checks that it uses
+// TestNoRandomNumbers (FM-32) makes a running program's random numbers fail. The program
+// ends immediately and never answers with a guessable value. TestArrows checks that it uses
 // no other source.
 func TestNoRandomNumbers(t *testing.T) {
 	t.Parallel()
@@ -44,10 +44,10 @@ func TestNoRandomNumbers(t *testing.T) {
 	}
 	if resp, err := v.Client.Do(v.Request(http.MethodGet, "/login", nil)); err == nil {
 		resp.Body.Close()
-		t.Errorf("a sign-in is answered %d", resp.StatusCode)
+		t.Errorf("a sign-in is answered with %d", resp.StatusCode)
 	}
 	err := p.WaitEnd(apptest.Patience)
 	if err == nil || !strings.Contains(p.Log.String(), "fatal error: crypto/rand: failed to read random data") {
-		t.Errorf("it ends with %v\n%s", err, p.Log)
+		t.Errorf("the program ends with %v\n%s", err, p.Log)
 	}
 }

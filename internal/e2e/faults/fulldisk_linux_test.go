@@ -13,7 +13,7 @@ import (
 )
 
 // limitFiles limits the size of the files that a process can write, as a full disk or a
-// quota does. This takes no rights over a process of one's own.
+// quota does. Limiting one's own process needs no special rights.
 func limitFiles(p *apptest.Process, size uint64) {
 	p.T.Helper()
 	limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
@@ -24,10 +24,10 @@ func limitFiles(p *apptest.Process, size uint64) {
 }
 
 // TestFullDisk (FM-17) fills the disk. Nobody can sign in, and the page says to try again.
-// Everyone who is signed in stays so, and can sign out. With space again, all is as before.
-// The test uses a file that cannot grow; the tests of boltstore show that many sign-outs
-// fit on a disk that is completely full, and that a write that is cut short leaves the file
-// intact.
+// Everyone who is signed in stays signed in and can sign out. Once there is space again,
+// everything works as before. The test uses a file that cannot grow. The tests of boltstore
+// show that many sign-outs fit on a full disk, and that an interrupted write leaves the
+// file intact.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -57,31 +57,31 @@ func TestFullDisk(t *testing.T) {
 		got = signIn()
 	}
 	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "Try again") {
-		t.Errorf("with %d people signed in the next is answered %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.Body)
+		t.Errorf("with %d people signed in, the next sign-in is answered with %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.Body)
 	}
 	for _, cookie := range got.Cookies() {
 		if cookie.Name == "session" && cookie.Value != "" {
-			t.Error("they have half a session")
+			t.Error("the failed sign-in leaves half a session")
 		}
 	}
 	for i, v := range people {
 		if !v.SignedIn() {
-			t.Fatalf("person %d of %d is not signed in any more\n%s", i, len(people), p.Log)
+			t.Fatalf("person %d of %d is no longer signed in\n%s", i, len(people), p.Log)
 		}
 	}
 	for i, v := range people[1:] {
 		got := v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 		if got.StatusCode != http.StatusSeeOther || v.SignedIn() {
-			t.Fatalf("person %d of %d does not get out: answered %d\n%s", i+1, len(people), got.StatusCode, p.Log)
+			t.Fatalf("person %d of %d cannot sign out: answered with %d\n%s", i+1, len(people), got.StatusCode, p.Log)
 		}
 	}
 	limitFiles(p, ^uint64(0))
 	s.SignIn(s.Visitor())
 	s.SignIn(s.Visitor())
 	if !people[0].SignedIn() {
-		t.Error("who was signed in all the while is not any more")
+		t.Error("the person who was signed in all the time is signed out")
 	}
-	apptest.Eventually(t, "the log tells it", func() bool { return p.Log.Count(`"msg":"refused"`) > 0 })
+	apptest.Eventually(t, "the log reports it", func() bool { return p.Log.Count(`"msg":"refused"`) > 0 })
 	if lines := p.Logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "store_unavailable" || lines[0]["level"] != "ERROR" {
 		t.Errorf("the log says %v", lines)
 	}

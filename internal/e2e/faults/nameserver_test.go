@@ -20,7 +20,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// nameServer names the name server that a process uses.
+// nameServer is the variable with the address of a process's name server.
 const nameServer = "LATCHKEY_TESTS_NAME_SERVER"
 
 func askNameServer(address string) {
@@ -29,7 +29,7 @@ func askNameServer(address string) {
 	}}
 }
 
-// names is a name server with the same answer for every name, or none.
+// names is a name server that gives the same answer for every name, or none.
 type names struct {
 	conn net.PacketConn
 
@@ -51,7 +51,7 @@ func startNames(t *testing.T) *names {
 	return n
 }
 
-// are sets the addresses of every name, or why it has none.
+// are sets the response code and the addresses for every name.
 func (n *names) are(code dnsmessage.RCode, at ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -105,12 +105,12 @@ func (n *names) answer(m dnsmessage.Message) ([]byte, error) {
 	return m.Pack()
 }
 
-// TestProvidersName (FM-07) makes the provider's name unknown, known again, answered with a
-// failure, not answered, lead to an IPv6 address where nobody listens, and finally lead to
-// another address. Each time the provider counts as temporarily unreachable, everyone stays
-// signed in, and no restart is needed. Without a route for IPv6 the address fails at once,
-// so the wait for it is not shown. Private addresses are allowed, because many providers
-// have one.
+// TestProvidersName (FM-07) makes the provider's name unknown, known again, fail, time out,
+// lead to an IPv6 address where nobody listens, and finally lead to another address. Each
+// time the provider counts as temporarily unreachable, everyone stays signed in, and no
+// restart is needed. Without an IPv6 route the address fails immediately, so the test then
+// does not cover waiting for it. Private addresses are allowed, because many providers have
+// one.
 func TestProvidersName(t *testing.T) {
 	t.Parallel()
 	dns := startNames(t)
@@ -123,11 +123,11 @@ func TestProvidersName(t *testing.T) {
 	p := apptest.StartProcess(t, t.TempDir(), append(apptest.Env(op), nameServer+"="+dns.conn.LocalAddr().String(), "SSL_CERT_FILE="+trusted)...)
 	s := &apptest.Scripted{App: p.App, OP: op}
 	address := op.Server.Listener.Addr().String()
-	// The browser of somebody always finds the provider.
-	somebody := func() *apptest.Visitor {
+	// A browser always finds the provider.
+	visitor := func() *apptest.Visitor {
 		v := s.Visitor()
 		v.Client.Transport = &http.Transport{
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the certificate is this test's own
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test made the certificate
 			DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
 				if strings.HasPrefix(to, "example.com:") {
 					to = address
@@ -137,17 +137,17 @@ func TestProvidersName(t *testing.T) {
 		}
 		return v
 	}
-	// The log of another process may be late, so this looks at the answers alone.
+	// Another process's log may be late, so this checks only the responses.
 	unreachable := func(name string, got apptest.Answer) {
 		t.Helper()
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "<h1>The sign-in service cannot be reached</h1>") {
-			t.Errorf("%s: answered %d, Retry-After %q\n%s", name, got.StatusCode, got.Header.Get("Retry-After"), got.Body)
+			t.Errorf("%s: answered with %d, Retry-After %q\n%s", name, got.StatusCode, got.Header.Get("Retry-After"), got.Body)
 		}
 	}
-	unreachable("an unknown name at the start", s.Visitor().Get("/login"))
+	unreachable("an unknown name at startup", s.Visitor().Get("/login"))
 	dns.are(dnsmessage.RCodeSuccess, "127.0.0.1")
 	s.Await("/readyz", http.StatusOK)
-	person := somebody()
+	person := visitor()
 	s.SignIn(person)
 
 	for name, fault := range map[string]func(){
@@ -155,7 +155,7 @@ func TestProvidersName(t *testing.T) {
 		"a failure":       func() { dns.are(dnsmessage.RCodeServerFailure) },
 		"no answer":       dns.hush,
 	} {
-		v := somebody()
+		v := visitor()
 		response := v.AuthorizationResponse("/profile")
 		fault()
 		op.Server.CloseClientConnections()
@@ -164,15 +164,15 @@ func TestProvidersName(t *testing.T) {
 		unreachable(name, got)
 		s.WantNoSession(v, got)
 		if !person.SignedIn() || op.Calls(scriptedop.Token) != calls {
-			t.Errorf("%s: the other is still signed in: %t; %d calls", name, person.SignedIn(), op.Calls(scriptedop.Token)-calls)
+			t.Errorf("%s: the other person is still signed in: %t; %d token requests", name, person.SignedIn(), op.Calls(scriptedop.Token)-calls)
 		}
 		dns.are(dnsmessage.RCodeSuccess, "127.0.0.1")
 		s.SignIn(v)
 	}
 
-	dns.are(dnsmessage.RCodeSuccess, "100::1", "127.0.0.1") // RFC 6666: what is sent there is discarded
+	dns.are(dnsmessage.RCodeSuccess, "100::1", "127.0.0.1") // RFC 6666: packets to this address are discarded
 	op.Server.CloseClientConnections()
-	s.SignIn(somebody())
+	s.SignIn(visitor())
 
 	moved := httptest.NewUnstartedServer(op)
 	moved.Listener.Close()
@@ -181,7 +181,7 @@ func TestProvidersName(t *testing.T) {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
-		t.Skipf("this machine has one loopback address only, so the provider cannot move: %v", err)
+		t.Skipf("this machine has only one loopback address, so the provider cannot move: %v", err)
 	}
 	moved.Listener = listener
 	moved.StartTLS()
@@ -190,9 +190,9 @@ func TestProvidersName(t *testing.T) {
 	address = listener.Addr().String()
 	op.Server.Listener.Close()
 	op.Server.CloseClientConnections()
-	v := somebody()
+	v := visitor()
 	s.SignIn(v)
 	if !v.SignedIn() || !person.SignedIn() {
-		t.Error("after the provider has moved nobody is signed in")
+		t.Error("nobody can sign in after the provider has moved")
 	}
 }

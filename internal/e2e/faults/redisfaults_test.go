@@ -21,8 +21,8 @@ import (
 
 const secretKey = "0123456789abcdef0123456789abcdef"
 
-// redisCommand sends a command to the Redis of a store, as an operator would, and returns
-// the first line of its reply, or the text that the line announces.
+// redisCommand sends a command to a store's Redis, as an operator would. It returns the
+// first line of the reply, or the text that the line announces.
 func redisCommand(t *testing.T, store string, words ...string) string {
 	t.Helper()
 	conn, err := net.Dial("unix", strings.TrimPrefix(store, "unix://"))
@@ -50,7 +50,7 @@ func redisCommand(t *testing.T, store string, words ...string) string {
 	return strings.TrimSpace(line)
 }
 
-// refuseAll listens in place of a Redis, and answers every command with an error.
+// refuseAll listens in place of a Redis server, and answers every command with an error.
 func refuseAll(t *testing.T, dir, answer string) (stop func()) {
 	t.Helper()
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
@@ -77,8 +77,8 @@ func refuseAll(t *testing.T, dir, answer string) (stop func()) {
 	return func() { listener.Close() }
 }
 
-// wantNoStore checks an app whose store is down: what needs no store works, nobody signs
-// in, and nobody is redirected in a loop.
+// wantNoStore checks an app whose store is down. Pages that need no store work, nobody can
+// sign in, and nobody is redirected in a loop.
 func wantNoStore(s *apptest.Scripted) {
 	s.T.Helper()
 	v := s.Visitor()
@@ -89,32 +89,33 @@ func wantNoStore(s *apptest.Scripted) {
 	}
 	got := v.Callback(v.AuthorizationResponse("/profile"))
 	if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
-		s.T.Errorf("a sign-in is answered %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
+		s.T.Errorf("a sign-in is answered with %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
 	}
 	for _, cookie := range got.Cookies() {
 		if cookie.Name == "session" {
-			s.T.Errorf("half a session is made: %v", cookie)
+			s.T.Errorf("a failed sign-in sets the cookie %v", cookie)
 		}
 	}
 	madeUp := strings.Repeat("A", 43)
 	known := v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", "session="+madeUp+"."+madeUp))
 	if known.StatusCode != http.StatusServiceUnavailable || len(known.Cookies()) > 0 {
-		s.T.Errorf("FM-11: who may be signed in is answered %d with cookies %v", known.StatusCode, known.Cookies())
+		s.T.Errorf("FM-11: a visitor with a session cookie is answered with %d and cookies %v", known.StatusCode, known.Cookies())
 	}
 }
 
-// TestRedisComesLater (FM-10, FM-14) starts the app before its Redis, or beside one that
-// refuses every command for a temporary reason. A permanent reason ends the start.
+// TestRedisComesLater (FM-10, FM-14) starts the app before its Redis, or with one that
+// refuses every command for a temporary reason. A permanent reason makes the app fail to
+// start.
 func TestRedisComesLater(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
-		"FM-10 nobody is there":              "",
-		"FM-14 it loads its data":            "LOADING Redis is loading the dataset in memory",
-		"FM-14 it has lost its primary":      "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-		"FM-14 its cluster is not whole":     "CLUSTERDOWN The cluster is down",
-		"FM-14 it sends us to nobody":        "MOVED 3999 127.0.0.1:1",
-		"FM-14 it has no such database":      "ERR DB index is out of range",
-		"FM-14 a script of its own is going": "BUSY Redis is busy running a script.",
+		"FM-10 nothing listens":           "",
+		"FM-14 loading its data":          "LOADING Redis is loading the dataset in memory",
+		"FM-14 without its primary":       "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+		"FM-14 an incomplete cluster":     "CLUSTERDOWN The cluster is down",
+		"FM-14 a redirect to a dead node": "MOVED 3999 127.0.0.1:1",
+		"FM-14 a missing database":        "ERR DB index is out of range",
+		"FM-14 busy with a script":        "BUSY Redis is busy running a script.",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +137,7 @@ func TestRedisComesLater(t *testing.T) {
 	}
 	for _, answer := range []string{"WRONGPASS invalid username-password pair or user is disabled.", "NOAUTH Authentication required.", "NOPERM User default has no permissions"} {
 		code, _, _ := strings.Cut(answer, " ")
-		t.Run("FM-10 FM-14 "+code+" ends the start", func(t *testing.T) {
+		t.Run("FM-10 FM-14 "+code+" fails the start", func(t *testing.T) {
 			t.Parallel()
 			dir := apptest.RedisDir(t)
 			refuseAll(t, dir, answer)
@@ -147,16 +148,16 @@ func TestRedisComesLater(t *testing.T) {
 			defer cancel()
 			err := app.Run(ctx, nil, env, log)
 			if err == nil || !strings.Contains(err.Error(), code) || !strings.Contains(err.Error(), "SESSION_STORE") {
-				t.Errorf("it ends with %v", err)
+				t.Errorf("the program ends with %v", err)
 			}
 		})
 	}
 }
 
-// TestRedisRefusesWrites (FM-14) has a Redis that is full, has become a replica, or lets
-// the app write nothing. Nobody can sign in, and everyone who is signed in stays so at a
-// node that has to ask Redis. A full Redis lets people sign out. Afterwards all is as
-// before.
+// TestRedisRefusesWrites (FM-14) uses a Redis that is full, has become a replica, or does
+// not let the app write. Nobody can sign in. Everyone who is signed in stays signed in,
+// even on a node that has to ask Redis. A full Redis lets people sign out. Once Redis
+// accepts writes again, everything works as before.
 func TestRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -182,33 +183,33 @@ func TestRedisRefusesWrites(t *testing.T) {
 			}
 			got := next.Callback(response)
 			if got.StatusCode != http.StatusServiceUnavailable || next.SignedIn() {
-				t.Errorf("a sign-in is answered %d", got.StatusCode)
+				t.Errorf("a sign-in is answered with %d", got.StatusCode)
 			}
 			one.WantNoSession(next, got)
 			if !stays.At(two.App).SignedIn() {
-				t.Errorf("who is signed in is not any more\n%s", two.Log)
+				t.Errorf("the person is no longer signed in\n%s", two.Log)
 			}
 			out := leaves.Direct(leaves.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 			if c.signsOut && (out.StatusCode != http.StatusSeeOther || leaves.At(two.App).SignedIn()) {
-				t.Errorf("signing out is answered %d", out.StatusCode)
+				t.Errorf("signing out is answered with %d", out.StatusCode)
 			}
 			if !c.signsOut && out.StatusCode != http.StatusServiceUnavailable {
-				t.Errorf("signing out is answered %d, as if they were out", out.StatusCode)
+				t.Errorf("signing out is answered with %d, as if it had succeeded", out.StatusCode)
 			}
 			for _, words := range c.end {
 				redisCommand(t, store, words...)
 			}
-			apptest.Eventually(t, "people sign in again", func() bool { return next.Get("/login").StatusCode == http.StatusOK && next.SignedIn() })
+			apptest.Eventually(t, "people can sign in again", func() bool { return next.Get("/login").StatusCode == http.StatusOK && next.SignedIn() })
 			if !stays.At(two.App).SignedIn() {
-				t.Error("who was signed in before is not any more")
+				t.Error("the person who was signed in before is signed out")
 			}
 		})
 	}
 }
 
-// TestRedisMixesUp (FM-15) exchanges the records of two people, as a Redis or a client that
-// mixes up replies would. Neither sees the other's page, and with the right records both
-// see their own.
+// TestRedisMixesUp (FM-15) swaps the records of two people, as a Redis server or client
+// that mixes up replies would. Neither person sees the other's page. With the right
+// records, both see their own.
 func TestRedisMixesUp(t *testing.T) {
 	t.Parallel()
 	store := apptest.StartRedis(t).URL
@@ -231,7 +232,7 @@ func TestRedisMixesUp(t *testing.T) {
 		}
 	}
 	swap()
-	wrong := apptest.StartBeside(t, one.OP, env...) // which has no session cached
+	wrong := apptest.StartBeside(t, one.OP, env...) // this node has no cached session
 	for name, v := range people {
 		for _, path := range []string{"/dashboard", "/profile", "/api/me", "/sessions"} {
 			got := v.At(wrong.App).Direct(v.At(wrong.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty"))
@@ -251,9 +252,9 @@ func TestRedisMixesUp(t *testing.T) {
 
 // TestRedisLosesASession (FM-13) loses the last writes, as a failover to a lagging replica
 // does. The person who has just signed in is a visitor again, and can sign in without an
-// error or a loop. The tests of redisstore, TestSentinel among them, show that the app
-// finds the new primary and that an ended session stays ended. A sign-out that the replica
-// has not received is lost, as the README says.
+// error or a loop. The tests of redisstore, such as TestSentinel, show that the app finds
+// the new primary and that an ended session stays ended. A sign-out that the replica has
+// not received is lost, as the documentation says.
 func TestRedisLosesASession(t *testing.T) {
 	t.Parallel()
 	dir := apptest.RedisDir(t)
@@ -265,7 +266,7 @@ func TestRedisLosesASession(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.StatusCode != http.StatusSeeOther {
-		t.Fatalf("signing in is answered %d", got.StatusCode)
+		t.Fatalf("signing in is answered with %d", got.StatusCode)
 	}
 	apptest.Eventually(t, "Redis is gone", func() bool { _, err := net.Dial("unix", filepath.Join(dir, "s")); return err != nil })
 	if err := os.Remove(filepath.Join(dir, "s")); err != nil {
@@ -275,10 +276,10 @@ func TestRedisLosesASession(t *testing.T) {
 	s.Await("/readyz", http.StatusOK)
 	lost := v.Direct(v.Request(http.MethodGet, "/profile", nil))
 	if lost.StatusCode != http.StatusSeeOther || !strings.HasPrefix(lost.Header.Get("Location"), "/login") {
-		t.Errorf("who is lost is answered %d to %q", lost.StatusCode, lost.Header.Get("Location"))
+		t.Errorf("a person whose session is lost is answered with %d to %q", lost.StatusCode, lost.Header.Get("Location"))
 	}
 	if end := v.Get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" || !v.SignedIn() {
-		t.Errorf("signing in once more ends at %s with %d", end.Request.URL.Path, end.StatusCode)
+		t.Errorf("signing in again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
 	}
 	if lines := s.Logged("handler panicked", ""); len(lines) > 0 {
 		t.Errorf("the log says %v", lines)

@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestCallbackTakesTenSeconds (CB-23) has a provider whose every answer is nearly too late,
-// and whose last answer never comes.
+// TestCallbackTakesTenSeconds (CB-23) uses a provider whose answers are all nearly too
+// late, and whose last answer never comes.
 func TestCallbackTakesTenSeconds(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -31,7 +31,7 @@ func TestCallbackTakesTenSeconds(t *testing.T) {
 			scriptedop.After(due, s.OP.Correct(e))(w, r)
 		}
 	}
-	s.OP.SetKeys(scriptedop.NewKey("key-2", "ES256")) // so that the key set is asked for
+	s.OP.SetKeys(scriptedop.NewKey("key-2", "ES256")) // so that the app requests the key set
 	s.OP.Answer(scriptedop.Token, late(scriptedop.Token))
 	s.OP.Answer(scriptedop.JWKS, late(scriptedop.JWKS))
 	s.OP.Answer(scriptedop.UserInfo, scriptedop.Hang)
@@ -44,9 +44,9 @@ func TestCallbackTakesTenSeconds(t *testing.T) {
 	s.WantCalls(1, 1)
 }
 
-// TestManyAtAHangingProvider (CB-23, DO-16, FM-04) has two hundred people come back at once
-// while the token endpoint does not answer. Requests that do not need the provider are not
-// delayed.
+// TestManyAtAHangingProvider (CB-23, DO-16, FM-04) has two hundred people return to the
+// callback at once while the token endpoint does not answer. Requests that do not need the
+// provider are not delayed.
 func TestManyAtAHangingProvider(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -84,7 +84,7 @@ func TestManyAtAHangingProvider(t *testing.T) {
 	for address, v := range map[string]*apptest.Visitor{"/healthz": s.Visitor(), asset: s.Visitor(), "/": s.Visitor(), "/dashboard": signedIn} {
 		started := time.Now()
 		got := v.Direct(v.Request(http.MethodGet, address, nil))
-		// The aim is 100 ms; this allows for the race detector on a busy machine.
+		// The goal is 100 ms. The limit allows for the race detector on a busy machine.
 		if wait := time.Since(started); got.StatusCode != http.StatusOK || wait > 2*time.Second {
 			t.Errorf("%s answers %d after %s", address, got.StatusCode, wait)
 		}
@@ -92,7 +92,7 @@ func TestManyAtAHangingProvider(t *testing.T) {
 	wg.Wait()
 	for i, got := range answers {
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || took[i] > 10*time.Second {
-			t.Errorf("one is answered with %d after %s", got.StatusCode, took[i])
+			t.Errorf("one callback is answered with %d after %s", got.StatusCode, took[i])
 		}
 	}
 	s.WantRefused(visitors[0], answers[0], http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, s.OP.Calls(scriptedop.Token), 1)
@@ -105,16 +105,16 @@ func TestManyAtAHangingProvider(t *testing.T) {
 	}
 }
 
-// TestPersonGoesAway (CB-23, FM-33) closes the connection while the provider has the code.
-// The sign-in is complete or has not happened.
+// TestPersonGoesAway (CB-23, FM-33) closes the connection while the provider processes the
+// code. The sign-in is either complete or did not happen.
 func TestPersonGoesAway(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		refuse bool
 		want   float64
 	}{
-		"CB-23 the session is there, whole":     {false, 1},
-		"CB-23 the session is not there at all": {true, 0},
+		"CB-23 the session is complete": {false, 1},
+		"CB-23 there is no session":     {true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,7 +141,7 @@ func TestPersonGoesAway(t *testing.T) {
 			<-asked
 			leave()
 			wg.Wait()
-			for range 50 { // by then the app has noticed
+			for range 50 { // enough time for the app to notice
 				s.Visitor().Get("/healthz")
 			}
 			close(release)
@@ -149,7 +149,7 @@ func TestPersonGoesAway(t *testing.T) {
 				return len(s.Logged("signed in", ""))+len(s.Logged("refused", "")) > 0
 			})
 			token := s.OP.LogoutToken()
-			delete(token.Claims, "sub") // the one session, and no others
+			delete(token.Claims, "sub") // ends only this session
 			if got := v.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
 				t.Fatalf("answered %d", got.StatusCode)
 			}
@@ -157,7 +157,7 @@ func TestPersonGoesAway(t *testing.T) {
 				t.Errorf("the log says %v, want %v sessions", lines, tt.want)
 			}
 			if v.SignedIn() {
-				t.Error("the person is signed in, and has no cookie")
+				t.Error("the person is signed in without a cookie")
 			}
 			s.OP.Answer(scriptedop.Token, nil)
 			if end := v.Get("/profile"); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {

@@ -31,7 +31,7 @@ func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
 }
 
 // TestStopUnderLoad (FM-22) stops the program while people sign in, as a supervisor and a
-// load balancer do. No callback fails, and the program ends in time with status 0.
+// load balancer do. No callback fails, and the program exits in time with status 0.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
@@ -63,8 +63,8 @@ func TestStopUnderLoad(t *testing.T) {
 	if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	// The load balancer notices, and sends no more requests.
-	apptest.Eventually(t, "it is not ready", func() bool { return operators.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
+	// The load balancer notices, and stops sending requests.
+	apptest.Eventually(t, "the program is not ready", func() bool { return operators.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
 	if got := p.Visitor().Get("/readyz"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Body, `"status":"draining"`) {
 		t.Errorf("/readyz is %d %s", got.StatusCode, got.Body)
 	}
@@ -72,16 +72,16 @@ func TestStopUnderLoad(t *testing.T) {
 		t.Errorf("/healthz is %d", got.StatusCode)
 	}
 	if operators.Metrics()["latchkey_draining"] != 1 {
-		t.Error("the metrics do not say that it is draining")
+		t.Error("the metrics do not show that the program is draining")
 	}
 	draining.Store(true)
 	people.Wait()
 	if n := failed.Load(); n > 0 {
-		t.Errorf("%d sign-ins failed, %d did not\n%s", n, signedIn.Load(), p.Log)
+		t.Errorf("%d sign-ins failed, %d succeeded\n%s", n, signedIn.Load(), p.Log)
 	}
 
 	address := strings.TrimPrefix(p.URL, "http://")
-	apptest.Eventually(t, "it takes no new connections", func() bool {
+	apptest.Eventually(t, "the program accepts no new connections", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
@@ -90,13 +90,13 @@ func TestStopUnderLoad(t *testing.T) {
 	})
 	barrier.Open()
 	if got := <-answered; got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/profile" {
-		t.Errorf("the callback that was under way answers %d %s", got.StatusCode, got.Body)
+		t.Errorf("the callback in progress answers %d %s", got.StatusCode, got.Body)
 	}
 	if err := p.WaitEnd(10 * time.Second); err != nil {
-		t.Errorf("the program ends with %v\n%s", err, p.Log)
+		t.Errorf("the program exits with %v\n%s", err, p.Log)
 	}
 	if took := time.Since(stopped); took > 10*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("stopping took %v", took)
 	}
 	t.Logf("%d sign-ins", signedIn.Load())
 
@@ -105,8 +105,8 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// TestStop (FM-22) stops an idle program on loopback, which has no load balancer to wait
-// for.
+// TestStop (FM-22) stops an idle program on loopback, which need not wait for a load
+// balancer.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	program := apptest.Build(t)
@@ -116,7 +116,7 @@ func TestStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := p.WaitEnd(apptest.Patience); err != nil {
-			t.Errorf("after %v it ends with %v", signal, err)
+			t.Errorf("after %v the program exits with %v", signal, err)
 		}
 		if lines := p.Logged("stopping", ""); len(lines) != 1 || lines[0]["grace_s"] != 0.0 {
 			t.Errorf("after %v the log says %v", signal, lines)
@@ -124,8 +124,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestSecondSignal (FM-22) sends a second signal to a program that waits, which ends it at
-// once.
+// TestSecondSignal (FM-22) sends a second signal to a program that is draining. It exits
+// immediately.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartCommand(t, exec.Command(apptest.Build(t)), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")
@@ -137,11 +137,11 @@ func TestSecondSignal(t *testing.T) {
 	signal()
 	p.Await("/readyz", http.StatusServiceUnavailable)
 	if got := p.Visitor().Get("/"); got.StatusCode != http.StatusOK {
-		t.Errorf("meanwhile the home page is %d", got.StatusCode)
+		t.Errorf("while the program drains, the home page is %d", got.StatusCode)
 	}
 	signal()
 	exit, ok := errors.AsType[*exec.ExitError](p.WaitEnd(apptest.Patience))
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
-		t.Errorf("it ends with %v", exit)
+		t.Errorf("the program exits with %v", exit)
 	}
 }

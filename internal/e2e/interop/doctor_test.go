@@ -10,7 +10,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// providerCase is what a provider knows about the app that the doctor examines.
+// providerCase is what the provider has registered for the app that the doctor examines.
 type providerCase struct {
 	secret              string
 	callback, signedOut string
@@ -20,10 +20,10 @@ type providerCase struct {
 
 func providerCases() map[string]providerCase {
 	return map[string]providerCase{
-		"all as it should be": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, nil},
-		"pushed":              {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, nil},
-		"in the form":         {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"CLIENT_AUTH=client_secret_post"}, nil},
-		"another secret": {"of somebody else's " + apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, map[string]string{
+		"all correct":            {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, nil},
+		"pushed":                 {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, nil},
+		"the secret in the form": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"CLIENT_AUTH=client_secret_post"}, nil},
+		"another secret": {"of another client's " + apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, nil, map[string]string{
 			"client": "failed configuration",
 		}},
 		"another client": {apptest.ClientSecret, apptest.CallbackURL, apptest.SignedOutURL, []string{"AUTH0_CLIENT_ID=another"}, map[string]string{
@@ -39,8 +39,8 @@ func providerCases() map[string]providerCase {
 	}
 }
 
-// TestDoctorBesideDevop examines apps that a development provider knows exactly, or not
-// quite.
+// TestDoctorBesideDevop examines apps that a development provider has registered correctly,
+// or with one difference.
 func TestDoctorBesideDevop(t *testing.T) {
 	t.Parallel()
 	for name, tt := range providerCases() {
@@ -69,7 +69,7 @@ func TestDoctorBesideDevop(t *testing.T) {
 }
 
 // TestDoctorBesideCertified does the same with the certified provider, and also with keys
-// in place of secrets.
+// instead of secrets.
 func TestDoctorBesideCertified(t *testing.T) {
 	t.Parallel()
 	providers := startCertifiedProviders(t)
@@ -94,7 +94,7 @@ func TestDoctorBesideCertified(t *testing.T) {
 			apptest.Diagnose(t, env...).WantProblems(t, tt.problems)
 		})
 	}
-	// The report names exactly what has to be registered.
+	// The report names exactly what must be registered.
 	env := []string{"AUTH0_CLIENT_ID=app", "CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
 	registered := publicKey(t, apptest.Diagnose(t, append(env, "OIDC_ISSUER=http://127.0.0.1:1")...))
 	for name, tt := range map[string]struct {
@@ -115,8 +115,7 @@ func TestDoctorBesideCertified(t *testing.T) {
 	}
 }
 
-// publicKey returns the key that is to be registered, and checks that nothing private is
-// shown.
+// publicKey returns the key to register, and checks that the report shows nothing private.
 func publicKey(t *testing.T, d *apptest.Diagnosis) (jwk map[string]any) {
 	t.Helper()
 	values := make(map[string]string)
@@ -127,7 +126,7 @@ func publicKey(t *testing.T, d *apptest.Diagnosis) (jwk map[string]any) {
 		t.Fatalf("%v: %v", err, values)
 	}
 	if jwk["d"] != nil || jwk["kid"] != values["key id (kid)"] || jwk["alg"] != "ES256" || values["token_endpoint_auth_signing_alg"] != "ES256" {
-		t.Errorf("to be registered are %v", values)
+		t.Errorf("the report says to register %v", values)
 	}
 	return jwk
 }

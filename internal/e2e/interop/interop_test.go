@@ -42,17 +42,17 @@ func TestInteroperation(t *testing.T) {
 	}
 }
 
-// interopCase is how an app and its provider differ from the usual ones.
+// interopCase says how an app and its provider differ from the usual ones.
 type interopCase struct {
 	wanted wantedProvider
 	env    []string
-	// refused is the reason why the sign-in must fail, or "".
+	// refused is the reason for which the sign-in must fail, or "".
 	refused openid.Reason
-	// call is a call that the provider must have answered once.
+	// call is a call that the provider must have answered exactly once.
 	call string
 }
 
-// signInEach runs one sign-in per case, to the dashboard or to a refusal.
+// signInEach runs one sign-in for each case, to the dashboard or to a refusal.
 func (p *certifiedProviders) signInEach(t *testing.T, cases map[string]interopCase) {
 	t.Helper()
 	for name, tt := range cases {
@@ -82,7 +82,7 @@ func testCodeAndPKCE(t *testing.T, providers *certifiedProviders) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// This provider refuses a request without the challenge.
+	// This provider refuses a request without a code challenge.
 	for _, name := range []string{"state", "nonce", "code_challenge"} {
 		if request.Query().Get(name) == "" {
 			t.Errorf("the authorization request has no %s", name)
@@ -104,9 +104,9 @@ func testPushedRequests(t *testing.T, providers *certifiedProviders) {
 	const setting, pushed = "PUSHED_AUTHORIZATION_REQUESTS=", "pushed_authorization_request 201"
 	required := wantedProvider{RequirePushed: true}
 	providers.signInEach(t, map[string]interopCase{
-		"always":                                {env: []string{setting + "always"}, call: pushed},
-		"auto, where the provider requires it":  {env: []string{setting + "auto"}, wanted: required, call: pushed},
-		"never, where the provider requires it": {env: []string{setting + "never"}, wanted: required, refused: openid.ReasonDeclined},
+		"always":                                  {env: []string{setting + "always"}, call: pushed},
+		"auto, with a provider that requires it":  {env: []string{setting + "auto"}, wanted: required, call: pushed},
+		"never, with a provider that requires it": {env: []string{setting + "never"}, wanted: required, refused: openid.ReasonDeclined},
 	})
 }
 
@@ -115,7 +115,7 @@ func testFormPost(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{}, "RESPONSE_MODE=form_post", "TLS_CERT_FILE="+certificate, "TLS_KEY_FILE="+key)
 	page := i.SignIn("/login", "ada")
 	if !strings.HasPrefix(page.Request.URL.String(), i.issuer) || page.Request.URL.RawQuery != "" {
-		t.Fatalf("the provider sends the response by way of %s", page.Request.URL)
+		t.Fatalf("the provider sends the response through %s", page.Request.URL)
 	}
 	i.wantDashboard(i.SubmitForm(page))
 }
@@ -144,7 +144,7 @@ func testPrivateKeyJWT(t *testing.T, providers *certifiedProviders) {
 		"PS256": {key: scriptedop.Key{Algorithm: "PS256", Private: rsaKey}, env: []string{"CLIENT_SIGNING_ALG=PS256"}},
 		"ES256": {key: scriptedop.Key{Algorithm: "ES256", Private: apptest.NewKey(t, "P-256")}},
 		"EdDSA": {key: scriptedop.Key{Algorithm: "EdDSA", Private: apptest.NewKey(t, "Ed25519")}},
-		"a key that the provider named": {
+		"a key with an id from the provider": {
 			key: scriptedop.Key{Algorithm: "ES256", Private: apptest.NewKey(t, "P-256"), ID: "first of two"},
 			env: []string{"CLIENT_SIGNING_KID=first of two"},
 		},
@@ -200,9 +200,9 @@ func testIDTokenAlgorithms(t *testing.T, providers *certifiedProviders) {
 // testResponseIssuer (RFC 9207) changes the issuer that the response names.
 func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 	for name, change := range map[string]func(query url.Values){
-		"as it comes": nil,
-		"another":     func(query url.Values) { query.Set("iss", "https://id.example.com") },
-		"none":        func(query url.Values) { query.Del("iss") },
+		"unchanged": nil,
+		"another":   func(query url.Values) { query.Set("iss", "https://id.example.com") },
+		"none":      func(query url.Values) { query.Del("iss") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -234,7 +234,7 @@ func testResponseIssuer(t *testing.T, providers *certifiedProviders) {
 	}
 }
 
-// thumbprint returns the id of a key that nobody has named (RFC 7638).
+// thumbprint returns the id of a key without a configured id (RFC 7638).
 func thumbprint(t *testing.T, key crypto.Signer) string {
 	t.Helper()
 	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)

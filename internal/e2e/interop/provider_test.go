@@ -33,17 +33,17 @@ type certifiedProviders struct {
 // wantedProvider is the configuration of a provider.
 type wantedProvider struct {
 	// Client adds to the client's metadata (OpenID Connect Dynamic Client Registration 1.0
-	// section 2), which otherwise describe the app with a secret.
+	// section 2). The default metadata describe the app with a secret.
 	Client map[string]any `json:"client"`
-	// RequirePushed refuses authorization requests that were not pushed.
+	// RequirePushed makes the provider refuse authorization requests that were not pushed.
 	RequirePushed bool `json:"requirePushed"`
-	// AccessTokensOnce makes an access token worthless once it has been used.
+	// AccessTokensOnce makes an access token invalid after one use.
 	AccessTokensOnce bool `json:"accessTokensOnce"`
 }
 
 const nodeMissing = "there is no Node.js 20, or the certified provider is not installed; run: npm ci --prefix internal/e2e/interop/testdata/oidcprovider"
 
-// startCertifiedProviders starts the process, which ends with the test.
+// startCertifiedProviders starts the process, and stops it when the test ends.
 func startCertifiedProviders(t *testing.T) *certifiedProviders {
 	t.Helper()
 	dir := filepath.Join("testdata", "oidcprovider")
@@ -70,7 +70,7 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// It ends at the end of its input. This is for a process that hangs.
+		// The process exits at the end of its input. Kill it if it hangs.
 		killer := time.AfterFunc(apptest.Patience, func() { _ = cmd.Process.Kill() })
 		defer killer.Stop()
 		if err := in.Close(); err != nil {
@@ -86,8 +86,8 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 	return p
 }
 
-// findNode returns a Node.js that is recent enough: the one that was installed with the
-// provider, or the machine's own. It returns "" if there is none.
+// findNode returns a recent enough Node.js: the one installed with the provider, or the
+// machine's. It returns "" if there is none.
 func findNode(t *testing.T, dir string) string {
 	t.Helper()
 	beside, err := filepath.Glob(filepath.Join(dir, "node_modules", "node-*", "bin", "node"))
@@ -197,21 +197,20 @@ func (i *interop) wantCalls(call string, want int) {
 	}
 }
 
-// wantDashboard checks that a sign-in ended on the dashboard, which shows what the provider
-// says about the person.
+// wantDashboard checks that a sign-in ends on the dashboard, which shows the provider's
+// data about the person.
 func (i *interop) wantDashboard(page apptest.Answer) {
 	i.T.Helper()
 	shown := apptest.Text(apptest.Parse(i.T, page.Body))
 	if page.StatusCode != http.StatusOK || page.Request.URL.Path != "/dashboard" || !strings.Contains(shown, "Ada of the certified provider") {
-		i.T.Fatalf("it ends at %s with %d:\n%s\n%s", page.Request.URL, page.StatusCode, shown, i.App.Log)
+		i.T.Fatalf("the sign-in ends at %s with %d:\n%s\n%s", page.Request.URL, page.StatusCode, shown, i.App.Log)
 	}
 }
 
-// wantRefused checks that a sign-in was refused with a page of the app, for a reason that
-// the log gives.
+// wantRefused checks that the app refuses a sign-in with a page, and logs the reason.
 func (i *interop) wantRefused(page apptest.Answer, reason openid.Reason) {
 	i.T.Helper()
 	if page.StatusCode < 400 || i.SignedIn() || i.App.Log.Count(`"reason":"`+string(reason)+`"`) != 1 {
-		i.T.Errorf("it ends at %s with %d, not refused for %s:\n%s", page.Request.URL, page.StatusCode, reason, i.App.Log)
+		i.T.Errorf("the sign-in ends at %s with %d, want a refusal for %s:\n%s", page.Request.URL, page.StatusCode, reason, i.App.Log)
 	}
 }

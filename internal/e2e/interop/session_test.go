@@ -8,10 +8,10 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// These tests are about what follows a sign-in. interop_test.go runs them.
+// These tests cover what follows a sign-in. interop_test.go runs them.
 
-// testSignedUserInfo has userinfo signed. That it is shows where its algorithm is not
-// allowed: the person is then signed in without it.
+// testSignedUserInfo has the provider sign userinfo. If the app does not allow the
+// algorithm, the person is signed in without userinfo.
 func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
 	for algorithms, accepted := range map[string]bool{"RS256,ES256": true, "RS256": false} {
 		t.Run("ES256 for "+algorithms, func(t *testing.T) {
@@ -25,15 +25,15 @@ func testSignedUserInfo(t *testing.T, providers *certifiedProviders) {
 				return
 			}
 			if shown := apptest.Text(apptest.Parse(t, dashboard.Body)); !i.SignedIn() || strings.Contains(shown, "certified") {
-				t.Errorf("it ends at %s:\n%s", dashboard.Request.URL, shown)
+				t.Errorf("the sign-in ends at %s:\n%s", dashboard.Request.URL, shown)
 			}
 		})
 	}
 }
 
-// testRefreshWithRotation refreshes with an access token that is no longer valid. Each time
-// the provider issues a new refresh token and revokes the old one. If the old one is used
-// again, the provider revokes all tokens that came from it.
+// testRefreshWithRotation refreshes with an access token that is no longer valid. Each
+// time, the provider issues a new refresh token and revokes the old one. If the old one is
+// used again, the provider revokes all tokens that descend from it.
 func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{AccessTokensOnce: true})
 	page := i.SignIn("/login", "ada")
@@ -48,8 +48,8 @@ func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
 	}
 }
 
-// testStepUp asks for a recent sign-in. This provider states the time of the sign-in only
-// if max_age asks for it, and its session is recent enough to show no page.
+// testStepUp requires a recent sign-in. This provider reports the time of the sign-in only
+// if max_age asks for it. Its session is recent enough to show no page.
 func testStepUp(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{})
 	i.wantDashboard(i.SignIn("/login", "ada"))
@@ -59,10 +59,10 @@ func testStepUp(t *testing.T, providers *certifiedProviders) {
 	held := i.Press(i.Get("/sessions"), "end-others")
 	i.wantCalls("token authorization_code 200", 3)
 	if !other.SignedIn() {
-		t.Error("the other session ended before the person said so again")
+		t.Error("the other session ended before the person confirmed it")
 	}
 	if done := i.Press(held, "resume-button"); done.StatusCode != http.StatusOK || !i.SignedIn() || other.SignedIn() {
-		t.Errorf("it ends at %s with %d: here %t, there %t", done.Request.URL, done.StatusCode, i.SignedIn(), other.SignedIn())
+		t.Errorf("confirming ends at %s with %d; signed in here: %t, there: %t", done.Request.URL, done.StatusCode, i.SignedIn(), other.SignedIn())
 	}
 }
 
@@ -72,7 +72,7 @@ func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
 	dashboard := i.SignIn("/login", "ada")
 	i.wantDashboard(dashboard)
 
-	// While the provider has a session, it signs people in without a page.
+	// While the provider has a session, it signs the person in without a page.
 	i.Get("/login")
 	if !i.SignedIn() {
 		t.Error("the provider's session does not sign in again")
@@ -80,10 +80,10 @@ func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
 
 	asked := i.Press(i.Get("/dashboard"), "qsLogoutBtn")
 	if hint := asked.Request.URL.Query(); hint.Get("id_token_hint") == "" || hint.Get("state") == "" {
-		t.Errorf("the provider is asked with %d parameters", len(hint))
+		t.Errorf("the logout request has %d parameters", len(hint))
 	}
 	if i.SignedIn() {
-		t.Error("signed out at the provider first")
+		t.Error("the person was signed out at the provider first")
 	}
 	signedOut := i.Press(asked, "sign-out")
 	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.Body, "here and at the sign-in service") {
@@ -91,11 +91,11 @@ func testRPInitiatedLogout(t *testing.T, providers *certifiedProviders) {
 	}
 	i.wantCalls("revocation 200", 1)
 	if again := i.Get("/login"); apptest.ByID(apptest.Parse(t, again.Body), "person-ada") == nil {
-		t.Errorf("the provider's session is not over: signing in leads to %s", again.Request.URL)
+		t.Errorf("the provider's session has not ended: signing in leads to %s", again.Request.URL)
 	}
 }
 
-// testBackchannelLogout signs out at the provider, which tells the app.
+// testBackchannelLogout signs out at the provider, which notifies the app.
 func testBackchannelLogout(t *testing.T, providers *certifiedProviders) {
 	i := providers.startInterop(t, wantedProvider{}, "LOGOUT_TOKEN_TYP=strict")
 	i.wantDashboard(i.SignIn("/login", "ada"))
@@ -103,12 +103,12 @@ func testBackchannelLogout(t *testing.T, providers *certifiedProviders) {
 	other.wantDashboard(other.SignIn("/login", "ada"))
 	i.Press(i.Get(i.issuer+"/session/end"), "sign-out")
 	if i.SignedIn() {
-		t.Errorf("the app's session goes on:\n%s", i.App.Log)
+		t.Errorf("the app's session continues:\n%s", i.App.Log)
 	}
 	if !other.SignedIn() {
 		t.Error("the same person was signed out in another browser")
 	}
 	if i.App.Log.Count("signed out by the provider") != 1 {
-		t.Errorf("the log does not say so:\n%s", i.App.Log)
+		t.Errorf("the log does not report the sign-out:\n%s", i.App.Log)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestRequestsAreFresh begins a few thousand sign-ins. Of 3,000 fair bits between 1,280 and
-// 1,720 are set, except once in 10^15 times.
+// TestRequestsAreFresh starts a few thousand sign-ins. Each bit of their values is set in
+// 1,280 to 1,720 of 3,000 cases: a fair bit misses that range once in 10^15 times.
 func TestRequestsAreFresh(t *testing.T) {
 	t.Parallel()
 	const logins, workers = 3000, 4
@@ -28,7 +28,7 @@ func TestRequestsAreFresh(t *testing.T) {
 	for worker := range workers {
 		wg.Go(func() {
 			v := s.Visitor()
-			v.Client.Jar = nil // each of them is a browser of its own
+			v.Client.Jar = nil // each request is from a new browser
 			for i := worker; i < logins; i += workers {
 				got := v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Forders%2F4711", nil))
 				requests[i] = apptest.Query(t, got.Header.Get("Location"))
@@ -36,7 +36,7 @@ func TestRequestsAreFresh(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	seen := make(map[string]bool) // of all three: they have nothing in common either
+	seen := make(map[string]bool) // shared by all three, which must differ from each other too
 	for name, parameter := range map[string]string{"AR-04 state": "state", "AR-05 nonce": "nonce", "AR-02 challenge": "code_challenge"} {
 		t.Run(name, func(t *testing.T) {
 			var ones [256]int
@@ -47,7 +47,7 @@ func TestRequestsAreFresh(t *testing.T) {
 					t.Fatalf("%q is not 256 bits", value)
 				}
 				if seen[value] || strings.Contains(string(raw), "orders") {
-					t.Fatalf("%q came before, or says where the person is going", value)
+					t.Fatalf("%q is a repeat, or reveals the return path", value)
 				}
 				seen[value] = true
 				for i := range ones {
@@ -62,12 +62,12 @@ func TestRequestsAreFresh(t *testing.T) {
 		})
 	}
 	if n := s.OP.Calls(scriptedop.Discovery); n > 1 {
-		t.Errorf("DO-05: the provider was asked %d times", n)
+		t.Errorf("DO-05: the provider was called %d times", n)
 	}
 }
 
-// TestLinksChangeNothing (AR-06, AR-07, AR-16) sends the login parameters and headers that
-// would change the authorization request.
+// TestLinksChangeNothing (AR-06, AR-07, AR-16) sends login parameters and headers that try
+// to change the authorization request.
 func TestLinksChangeNothing(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -92,13 +92,13 @@ func TestLinksChangeNothing(t *testing.T) {
 		"AR-06 X-Forwarded-Host": {headers: []string{"X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "X-Forwarded-Port", "1"}},
 		"AR-06 Forwarded":        {headers: []string{"Forwarded", "host=evil.example;proto=https"}},
 		"AR-06 X-Original-Host":  {headers: []string{"X-Original-Host", "evil.example", "X-Host", "evil.example", "X-Rewrite-Url", "/x"}},
-		"AR-07 what is ours to say": {query: "scope=admin&redirect_uri=https://evil.example&client_id=evil&response_type=token&response_mode=fragment" +
+		"AR-07 what only the app decides": {query: "scope=admin&redirect_uri=https://evil.example&client_id=evil&response_type=token&response_mode=fragment" +
 			"&audience=evil&acr_values=0&max_age=0&state=evil&nonce=evil&code_challenge=evil&code_challenge_method=plain" +
 			"&request=evil&request_uri=https://evil.example&id_token_hint=evil&claims=evil&resource=evil"},
-		"AR-07 AR-16 silence":         {query: "prompt=none"},
-		"AR-07 by the return path":    {query: "return_to=%2Fa%26scope%3Dadmin%26prompt%3Dnone"},
-		"AR-07 by a hint":             {query: "login_hint=x%26scope%3Dadmin", added: url.Values{"login_hint": {"x&scope=admin"}}},
-		"AR-07 the hints that it may": {query: "screen_hint=signup&ui_locales=de", added: url.Values{"screen_hint": {"signup"}, "ui_locales": {"de"}}},
+		"AR-07 AR-16 silence":      {query: "prompt=none"},
+		"AR-07 in the return path": {query: "return_to=%2Fa%26scope%3Dadmin%26prompt%3Dnone"},
+		"AR-07 in a hint":          {query: "login_hint=x%26scope%3Dadmin", added: url.Values{"login_hint": {"x&scope=admin"}}},
+		"AR-07 the allowed hints":  {query: "screen_hint=signup&ui_locales=de", added: url.Values{"screen_hint": {"signup"}, "ui_locales": {"de"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,7 +107,7 @@ func TestLinksChangeNothing(t *testing.T) {
 			maps.Copy(want, tt.added)
 			for _, fresh := range []string{"state", "nonce", "code_challenge"} {
 				if got.Get(fresh) == "evil" {
-					t.Errorf("%s is the link's", fresh)
+					t.Errorf("%s comes from the link", fresh)
 				}
 				want[fresh] = got[fresh]
 			}
@@ -116,7 +116,7 @@ func TestLinksChangeNothing(t *testing.T) {
 			}
 		})
 	}
-	t.Run("AR-07 the return path is a path all the same", func(t *testing.T) {
+	t.Run("AR-07 the return path is still a path", func(t *testing.T) {
 		t.Parallel()
 		v := s.Visitor()
 		got := v.Callback(v.AuthorizationResponse("/login?return_to=%2Fa%26scope%3Dx"))
@@ -133,8 +133,8 @@ func TestLinksChangeNothing(t *testing.T) {
 	})
 }
 
-// TestScopes (AR-09) checks that the app asks for the scopes that are configured and
-// offered, and for no others.
+// TestScopes (AR-09) checks that the app requests exactly the scopes that are both
+// configured and offered.
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -161,19 +161,19 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestPartsOfPagesStartNoSignIn (AR-11) sends what browsers send when nobody navigates. A
-// pushed request would show at the provider.
+// TestPartsOfPagesStartNoSignIn (AR-11) sends the requests that browsers make without
+// navigation. The provider would notice a pushed request.
 func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "PUSHED_AUTHORIZATION_REQUESTS=always")
 	refused := map[string][]string{
-		"a prefetch":     {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
-		"a prerender":    {"Sec-Purpose", "prefetch;prerender", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
-		"an old hint":    {"Purpose", "prefetch"},
-		"an old Firefox": {"X-Moz", "prefetch"},
-		"htmx":           {"HX-Request", "true"},
-		"htmx, boosted":  {"HX-Request", "true", "HX-Boosted", "true"},
-		"a fetch":        {"Sec-Fetch-Mode", "cors"},
+		"a prefetch":      {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
+		"a prerender":     {"Sec-Purpose", "prefetch;prerender", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
+		"an old prefetch": {"Purpose", "prefetch"},
+		"an old Firefox":  {"X-Moz", "prefetch"},
+		"htmx":            {"HX-Request", "true"},
+		"htmx, boosted":   {"HX-Request", "true", "HX-Boosted", "true"},
+		"a fetch":         {"Sec-Fetch-Mode", "cors"},
 	}
 	for part := range strings.FieldsSeq("audio audioworklet embed empty fencedframe font frame iframe image manifest object paintworklet report script serviceworker sharedworker style track video webidentity worker xslt") {
 		refused[part] = []string{"Sec-Fetch-Dest", part, "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Site", "cross-site"}
@@ -194,9 +194,9 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 		t.Errorf("AR-11: the provider was asked %d times", n)
 	}
 	for name, headers := range map[string][]string{
-		"a link":                   {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin"},
-		"a link of another site":   {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"},
-		"a browser that says none": nil,
+		"a link":                           {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin"},
+		"a link on another site":           {"Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"},
+		"a browser without Fetch Metadata": nil,
 	} {
 		v := s.Visitor()
 		before := s.OP.Calls(scriptedop.PAR)
@@ -205,12 +205,12 @@ func TestPartsOfPagesStartNoSignIn(t *testing.T) {
 			t.Errorf("AR-18: %s gets %d, Cache-Control %q, cookies %v", name, got.StatusCode, got.Header.Get("Cache-Control"), got.Cookies())
 		}
 		if n := s.OP.Calls(scriptedop.PAR) - before; n != 1 {
-			t.Errorf("AR-14: for %s the request is pushed %d times", name, n)
+			t.Errorf("AR-14: the request of %s is pushed %d times", name, n)
 		}
 	}
 }
 
-// TestGivenUpSignIn (AR-12) begins a sign-in in a browser that is signed in, and abandons
+// TestGivenUpSignIn (AR-12) starts a sign-in in a browser that is signed in, and abandons
 // it.
 func TestGivenUpSignIn(t *testing.T) {
 	t.Parallel()
@@ -218,8 +218,8 @@ func TestGivenUpSignIn(t *testing.T) {
 		page  string
 		alive bool
 	}{
-		"AR-12 it keeps nobody signed in": {"/login", false},
-		"AR-12 a page of theirs does":     {"/dashboard", true},
+		"AR-12 it does not extend the session": {"/login", false},
+		"AR-12 a visit to a page does":         {"/dashboard", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +264,7 @@ func TestSignInsSideBySide(t *testing.T) {
 	}
 }
 
-// TestSilenceIsNotAskedFor (AR-16) has a provider that signs nobody in without asking.
+// TestSilenceIsNotAskedFor (AR-16) uses a provider that signs nobody in without asking.
 func TestSilenceIsNotAskedFor(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -273,7 +273,7 @@ func TestSilenceIsNotAskedFor(t *testing.T) {
 		response["error"] = "login_required"
 	})
 	v := s.Visitor()
-	end := v.Get("/profile") // and on, wherever it leads
+	end := v.Get("/profile") // follows all redirects
 	s.WantRefused(v, end, http.StatusBadRequest, openid.ReasonDeclined, 0, 0)
 	if n := s.OP.Calls(scriptedop.Authorize); n != 1 {
 		t.Errorf("AR-16: the browser was sent to the provider %d times", n)
@@ -287,7 +287,7 @@ func TestSilenceIsNotAskedFor(t *testing.T) {
 	}
 }
 
-// TestThirdPartyInitiatedLogin (AR-17) begins sign-ins from another site.
+// TestThirdPartyInitiatedLogin (AR-17) starts sign-ins from another site.
 func TestThirdPartyInitiatedLogin(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -296,13 +296,13 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 		query  url.Values
 		status int
 	}{
-		"ours":              {url.Values{"iss": {a.Issuer}}, http.StatusSeeOther},
-		"ours, to a page":   {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + "/profile"}, "login_hint": {"ada@example.test"}}, http.StatusSeeOther},
-		"another provider":  {url.Values{"iss": {"https://evil.example"}}, http.StatusBadRequest},
-		"two providers":     {url.Values{"iss": {a.Issuer, "https://evil.example"}}, http.StatusBadRequest},
-		"another site":      {url.Values{"iss": {a.Issuer}, "target_link_uri": {"https://evil.example/"}}, http.StatusBadRequest},
-		"a look-alike site": {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + ".evil.example/"}}, http.StatusBadRequest},
-		"a hidden site":     {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + "//evil.example/"}}, http.StatusBadRequest},
+		"ours":               {url.Values{"iss": {a.Issuer}}, http.StatusSeeOther},
+		"ours, to a page":    {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + "/profile"}, "login_hint": {"ada@example.test"}}, http.StatusSeeOther},
+		"another provider":   {url.Values{"iss": {"https://evil.example"}}, http.StatusBadRequest},
+		"two providers":      {url.Values{"iss": {a.Issuer, "https://evil.example"}}, http.StatusBadRequest},
+		"another site":       {url.Values{"iss": {a.Issuer}, "target_link_uri": {"https://evil.example/"}}, http.StatusBadRequest},
+		"a look-alike site":  {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + ".evil.example/"}}, http.StatusBadRequest},
+		"a site in the path": {url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + "//evil.example/"}}, http.StatusBadRequest},
 	} {
 		got := v.Direct(v.Request(http.MethodGet, "/login?"+test.query.Encode(), nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"))
 		if got.StatusCode != test.status || (len(got.Cookies()) > 0) != (test.status == http.StatusSeeOther) {
@@ -311,23 +311,23 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 	}
 	from := "/login?" + url.Values{"iss": {a.Issuer}, "target_link_uri": {a.URL + "/profile"}}.Encode()
 	if end := v.SignIn(from, apptest.Ada); end.Request.URL.Path != "/profile" {
-		t.Errorf("it ends at %s", end.Request.URL)
+		t.Errorf("the sign-in ends at %s", end.Request.URL)
 	}
 }
 
-// TestWhatStartsNoSignIn (AR-11) sends what browsers send for parts of pages.
+// TestWhatStartsNoSignIn (AR-11) sends the requests that browsers make for parts of pages.
 func TestWhatStartsNoSignIn(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
 	v := a.Visitor()
 	for name, headers := range map[string][]string{
-		"an image":    {"Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"},
-		"a frame":     {"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"},
-		"a script":    {"Sec-Fetch-Dest", "empty", "Sec-Fetch-Mode", "cors"},
-		"a prefetch":  {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
-		"a prerender": {"Sec-Purpose", "prefetch;prerender"},
-		"an old hint": {"Purpose", "prefetch"},
-		"htmx":        {"HX-Request", "true"},
+		"an image":        {"Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"},
+		"a frame":         {"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"},
+		"a script":        {"Sec-Fetch-Dest", "empty", "Sec-Fetch-Mode", "cors"},
+		"a prefetch":      {"Sec-Purpose", "prefetch", "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate"},
+		"a prerender":     {"Sec-Purpose", "prefetch;prerender"},
+		"an old prefetch": {"Purpose", "prefetch"},
+		"htmx":            {"HX-Request", "true"},
 	} {
 		got := v.Direct(v.Request(http.MethodGet, "/login", nil, headers...))
 		if got.StatusCode < 400 || len(got.Header.Values("Set-Cookie")) > 0 {

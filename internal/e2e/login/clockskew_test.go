@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestClockSkewIsTold (FM-24) has a provider whose clock is wrong. The log says once by how
-// much, and says when the clock is right again.
+// TestClockSkewIsTold (FM-24) uses a provider whose clock is wrong. The log reports the
+// difference once, and reports when the clock is right again.
 func TestClockSkewIsTold(t *testing.T) {
 	t.Parallel()
 	const noticed, gone = "clock skew noticed: the provider's clock and this one are too far apart for tokens to be accepted", "clock skew gone"
@@ -41,9 +41,9 @@ func TestClockSkewIsTold(t *testing.T) {
 				})
 				s.SignIn(s.Visitor())
 			}
-			ask(-time.Hour, "Age", strconv.Itoa(3600)) // what a cache answers is old, and no clock is wrong
+			ask(-time.Hour, "Age", strconv.Itoa(3600)) // a cached response is old, but no clock is wrong
 			if lines := s.Logged(noticed, ""); len(lines) > 0 {
-				t.Errorf("the log says %v of a cache", lines)
+				t.Errorf("for a cached response the log says %v", lines)
 			}
 			ask(tt.ahead)
 			ask(tt.ahead)
@@ -59,7 +59,7 @@ func TestClockSkewIsTold(t *testing.T) {
 			}
 		})
 	}
-	t.Run("it is told once", func(t *testing.T) {
+	t.Run("it is logged once", func(t *testing.T) {
 		t.Parallel()
 		s, clock := apptest.Assemble(t)
 		var ahead atomic.Int64
@@ -74,12 +74,12 @@ func TestClockSkewIsTold(t *testing.T) {
 			s.SignIn(s.Visitor())
 		}
 		if a, b := len(s.Logged(noticed, "")), len(s.Logged(gone, "")); a != 1 || b != 0 {
-			t.Errorf("it is told %d times, and gone %d times", a, b)
+			t.Errorf("it is logged %d times as noticed, and %d times as gone", a, b)
 		}
 		ahead.Store(0)
 		s.SignIn(s.Visitor())
 		if n := len(s.Logged(gone, "")); n != 1 {
-			t.Errorf("it is gone %d times", n)
+			t.Errorf("it is logged %d times as gone", n)
 		}
 	})
 }

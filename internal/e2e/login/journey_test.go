@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestJourney does what people come for, without JavaScript: sign in, see the dashboard,
+// TestJourney does what people come to do, without JavaScript: sign in, see the dashboard,
 // refresh the profile, sign out.
 func TestJourney(t *testing.T) {
 	t.Parallel()
@@ -51,7 +51,7 @@ func TestJourney(t *testing.T) {
 	}
 }
 
-// TestSignInComesBack checks that a deep link survives the sign-in, with its query.
+// TestSignInComesBack checks that a deep link and its query survive the sign-in.
 func TestSignInComesBack(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -69,8 +69,8 @@ func TestSignInComesBack(t *testing.T) {
 	}
 }
 
-// TestTwoTabs (AR-13) signs in twice at once in one browser, and completes the second
-// sign-in first.
+// TestTwoTabs (AR-13) starts two sign-ins in one browser, and completes the second one
+// first.
 func TestTwoTabs(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -84,7 +84,7 @@ func TestTwoTabs(t *testing.T) {
 	}
 }
 
-// TestSamplePeople signs in as every sample person. Each of them is difficult in another
+// TestSamplePeople signs in as every sample person. Each one is difficult in a different
 // way.
 func TestSamplePeople(t *testing.T) {
 	t.Parallel()
@@ -119,8 +119,8 @@ func TestSamplePeople(t *testing.T) {
 	}
 }
 
-// TestDenied refuses a sign-in at the provider. The page leads back to where the person was
-// going.
+// TestDenied denies a sign-in at the provider. The page leads back to the page that the
+// person wanted.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -140,8 +140,8 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-// TestHTMX checks what htmx gets: the card alone, and after the session has ended a
-// redirect to the sign-in, never a sign-in page inside a card.
+// TestHTMX checks what htmx receives: only the card, and, after the session has ended, a
+// redirect to the sign-in. It never receives a sign-in page inside a card.
 func TestHTMX(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -157,7 +157,7 @@ func TestHTMX(t *testing.T) {
 		t.Errorf("HB-10: Vary is %q", got)
 	}
 	if page := v.Get("/profile"); !strings.Contains(page.Body, "<!doctype html>") || !strings.Contains(page.Body, `id="profile-card"`) {
-		t.Error("HB-10: going to /profile does not show a page")
+		t.Error("HB-10: navigating to /profile does not show a whole page")
 	}
 
 	a.Visitor().Get("/")
@@ -168,12 +168,12 @@ func TestHTMX(t *testing.T) {
 		t.Errorf("HB-21: %d, HX-Redirect %q, body %q", gone.StatusCode, gone.Header.Get("HX-Redirect"), gone.Body)
 	}
 	if len(gone.Cookies()) > 0 && strings.Contains(gone.Header.Get("Set-Cookie"), "txn_") {
-		t.Error("HB-21: htmx has started a sign-in")
+		t.Error("HB-21: htmx started a sign-in")
 	}
 }
 
-// TestRateLimitedRefresh (UI-07) presses Refresh until the app spares the provider. The
-// card then says so, and keeps what it shows.
+// TestRateLimitedRefresh (UI-07) presses Refresh until the app limits its calls to the
+// provider. The card then says so, and keeps its content.
 func TestRateLimitedRefresh(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
@@ -181,7 +181,7 @@ func TestRateLimitedRefresh(t *testing.T) {
 	s.SignIn(v)
 	dashboard := v.Get("/dashboard")
 	for range 3 {
-		clock.Move(2 * time.Second) // together they would share one answer
+		clock.Move(2 * time.Second) // concurrent refreshes would share an answer
 		if again := v.Press(dashboard, "profile-refresh-button"); again.StatusCode != http.StatusOK {
 			t.Fatalf("refreshing answers %d", again.StatusCode)
 		}
@@ -197,7 +197,7 @@ func TestRateLimitedRefresh(t *testing.T) {
 	}
 }
 
-// TestSignOutAsks (LR-02) checks that only the app's own form signs anyone out.
+// TestSignOutAsks (LR-02) checks that only the app's own form signs people out.
 func TestSignOutAsks(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -249,7 +249,7 @@ func TestRestart(t *testing.T) {
 	}
 	b := apptest.Start(t, "PORT="+base.Port(), "DEV_PROVIDER_ADDR="+issuer.Host, "DATA_DIR="+a.DataDir)
 	if b.URL != a.URL || b.Issuer != a.Issuer {
-		t.Fatalf("it now listens at %s and %s", b.URL, b.Issuer)
+		t.Fatalf("the app now listens at %s and %s", b.URL, b.Issuer)
 	}
 	if dashboard := signedIn.Get("/dashboard"); dashboard.Request.URL.Path != "/dashboard" {
 		t.Errorf("the person was signed out: %s", dashboard.Request.URL)
@@ -258,7 +258,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("refreshing ends at %s with %d", card.Request.URL, card.StatusCode)
 	}
 	if end := signingIn.Press(page, "person-"+apptest.Ada); end.Request.URL.Path != "/profile" {
-		t.Errorf("the sign-in that was under way ends at %s with %d", end.Request.URL, end.StatusCode)
+		t.Errorf("the sign-in in progress ends at %s with %d", end.Request.URL, end.StatusCode)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestAdminPage shows how a team tests a page of its own, and is the example of the README:
-// people of the test's choosing sign in and open the page.
+// TestAdminPage shows how a team tests its own page, and is the example in the
+// documentation: people chosen by the test sign in and open the page.
 func TestAdminPage(t *testing.T) {
 	t.Parallel()
 	port := apptest.FreePort(t)
@@ -36,6 +36,6 @@ func TestAdminPage(t *testing.T) {
 	}
 	dashboard.Body.Close()
 	if dashboard.StatusCode != http.StatusOK {
-		t.Errorf("and the dashboard with %s", dashboard.Status)
+		t.Errorf("the reader's dashboard is %s", dashboard.Status)
 	}
 }

@@ -15,7 +15,7 @@ func TestProviderDownAtStart(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, true)
 	v := p.App.Visitor()
-	if home := v.Get("/"); home.StatusCode != http.StatusOK || !strings.Contains(home.Body, "does not answer") {
+	if home := v.Get("/"); home.StatusCode != http.StatusOK || !strings.Contains(home.Body, "is not responding") {
 		t.Errorf("the home page is %d", home.StatusCode)
 	}
 	login := v.Get("/profile")
@@ -64,9 +64,9 @@ func TestProviderDownLater(t *testing.T) {
 	}
 }
 
-// TestRefreshShowsChanges changes a person at the provider and refreshes the profile.
-// (UI-01, a refresh that returns another subject, is in the tests of authn: the development
-// provider always tells the truth.)
+// TestRefreshShowsChanges changes a person at the provider and refreshes the profile. The
+// tests of authn cover a refresh that returns another subject (UI-01), which the
+// development provider never does.
 func TestRefreshShowsChanges(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
@@ -85,8 +85,8 @@ func TestRefreshShowsChanges(t *testing.T) {
 	}
 }
 
-// TestPushedAuthorizationRequest (AR-14) pushes the authorization request, so that the
-// browser carries two parameters.
+// TestPushedAuthorizationRequest (AR-14) pushes the authorization request, so the browser
+// carries only two parameters.
 func TestPushedAuthorizationRequest(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false, "PUSHED_AUTHORIZATION_REQUESTS=always")

@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// startTenant serves the app with a provider that it takes for an Auth0 tenant. A real
+// startTenant serves the app with a provider that the app treats as an Auth0 tenant. A real
 // tenant has https and a trusted certificate, so no test can run the program with
 // AUTH0_DOMAIN.
 func startTenant(t *testing.T, federated bool) *apptest.Scripted {
@@ -34,10 +34,10 @@ func TestTenantSignOut(t *testing.T) {
 		t.Errorf("signing out is answered %d, %s, want %s", out.StatusCode, got, want)
 	}
 	if v.SignedIn() {
-		t.Error("the session is alive")
+		t.Error("the session is still valid")
 	}
-	// Auth0 returns no state, so coming back is all that shows the sign-out, and it counts
-	// once.
+	// Auth0 returns no state. The return to the app is the only sign of the sign-out, and
+	// it counts once.
 	if page := v.Get("/signed-out"); !strings.Contains(page.Body, "ended here and at the sign-in service") {
 		t.Error("the page does not say that the provider's session has ended")
 	}
@@ -66,7 +66,7 @@ func TestUserInfoPolicy(t *testing.T) {
 				t.Errorf("the sign-in ends with %d: %s", page.StatusCode, apptest.Text(apptest.Parse(t, page.Body)))
 			}
 			if !strings.Contains(page.Body, `href="/login?return_to=%2Fprofile"`) || v.SignedIn() {
-				t.Errorf("there is no way to try again, or somebody is signed in")
+				t.Errorf("the page does not offer to try again, or someone is signed in")
 			}
 			if a.Log.Count(`"reason":"userinfo_required"`) != 1 {
 				t.Errorf("the log is:\n%s", a.Log)
@@ -90,8 +90,8 @@ func TestUserInfoPolicy(t *testing.T) {
 	}
 }
 
-// TestTenantClaims (ID-21, ID-24) shows claims under the kind of URL that Auth0 requires,
-// and ends the session when the tenant says so.
+// TestTenantClaims (ID-21, ID-24) shows claims whose names are URLs, as Auth0 requires, and
+// ends the session when the tenant says so.
 func TestTenantClaims(t *testing.T) {
 	t.Parallel()
 	a, clock := apptest.Assemble(t)
@@ -106,16 +106,16 @@ func TestTenantClaims(t *testing.T) {
 	}
 	clock.Move(10*time.Minute - time.Second)
 	if !v.SignedIn() {
-		t.Error("the session has ended before its end")
+		t.Error("the session ended too early")
 	}
 	clock.Move(time.Second)
 	if v.SignedIn() {
-		t.Error("the session goes on after its end")
+		t.Error("the session did not end")
 	}
 }
 
 // TestDevelopmentOrganization follows a link to an organization. The development provider
-// confirms any organization that is asked for.
+// confirms any organization.
 func TestDevelopmentOrganization(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)

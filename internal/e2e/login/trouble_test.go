@@ -11,12 +11,12 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestTrouble presses each button of the development provider's workbench, and finds in the
-// app what the button says. A sign-in after it succeeds.
+// TestTrouble presses each button of the development provider's workbench and checks that
+// the app does what the button says. The next sign-in succeeds.
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 	signIn := func(v *apptest.Visitor) apptest.Answer { return v.SignIn("/login", apptest.Ada) }
-	denied := func(v *apptest.Visitor) apptest.Answer { return v.Get("/login") } // the provider asks nobody
+	denied := func(v *apptest.Visitor) apptest.Answer { return v.Get("/login") } // the provider does not show the sign-in page
 	refresh := func(v *apptest.Visitor) apptest.Answer { return v.Post("/profile/refresh", nil) }
 	const (
 		unverified  = "The sign-in could not be verified"
@@ -24,12 +24,12 @@ func TestTrouble(t *testing.T) {
 		notVouched  = "Your provider ended this session"
 	)
 	for button, tt := range map[string]struct {
-		signedIn bool // when the button is pressed
+		signedIn bool // before the button is pressed
 		do       func(*apptest.Visitor) apptest.Answer
 		status   int
 		said     string
-		lasting  bool // until somebody stops it
-		atOnce   bool // and over
+		lasting  bool // active until cleared
+		atOnce   bool // takes effect at once, and is not shown as active
 		slow     bool
 	}{
 		"make-deny":     {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
@@ -61,7 +61,7 @@ func TestTrouble(t *testing.T) {
 			}
 			after := v.Press(bench, button)
 			if shown := trouble(t, after) != ""; shown == tt.atOnce {
-				t.Errorf("the workbench shows the trouble %q", trouble(t, after))
+				t.Errorf("the workbench shows the fault %q", trouble(t, after))
 			}
 			got := tt.do(v)
 			if got.StatusCode != tt.status || !strings.Contains(apptest.Text(apptest.Parse(t, got.Body)), tt.said) {
@@ -69,11 +69,11 @@ func TestTrouble(t *testing.T) {
 			}
 			bench = v.Get(a.Issuer + "/")
 			if shown := trouble(t, bench) != ""; shown != tt.lasting {
-				t.Errorf("the workbench shows the trouble %q afterwards", trouble(t, bench))
+				t.Errorf("the workbench shows the fault %q afterwards", trouble(t, bench))
 			}
 			if tt.lasting {
 				if stopped := v.Press(bench, "stop-trouble"); trouble(t, stopped) != "" {
-					t.Errorf("it does not stop: %s", trouble(t, stopped))
+					t.Errorf("the fault is not cleared: %s", trouble(t, stopped))
 				}
 			}
 			someone := a.Visitor()
@@ -81,7 +81,7 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("the next sign-in ends at %s with %d", good.Request.URL.Path, good.StatusCode)
 			}
 			if good := refresh(someone); good.StatusCode != http.StatusOK {
-				t.Errorf("and the next refresh with %d", good.StatusCode)
+				t.Errorf("the next refresh ends with %d", good.StatusCode)
 			}
 		})
 	}
@@ -105,15 +105,15 @@ func TestTroubleThatNobodyNotices(t *testing.T) {
 		t.Error("the keys have not been rotated")
 	}
 	if got := v.Get("/dashboard"); got.StatusCode != http.StatusOK {
-		t.Errorf("who was signed in gets %d", got.StatusCode)
+		t.Errorf("the person who was signed in gets %d", got.StatusCode)
 	}
 	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
 		t.Errorf("the workbench still shows %q", shown)
 	}
 }
 
-// TestTroubleStopped causes every kind of trouble, sees it on each page of the provider,
-// and stops it before a sign-in.
+// TestTroubleStopped injects every fault, finds them on each page of the provider, and
+// clears them before a sign-in.
 func TestTroubleStopped(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -131,10 +131,10 @@ func TestTroubleStopped(t *testing.T) {
 		}
 	}
 	if shown != 9 {
-		t.Errorf("%d of 9 kinds of trouble are shown", shown)
+		t.Errorf("%d of 9 faults are shown", shown)
 	}
 	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
-		t.Error("the other pages show no trouble")
+		t.Error("the other pages do not show the faults")
 	}
 	v.Press(v.Get(a.Issuer+"/"), "stop-trouble")
 	if got := v.SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
@@ -142,7 +142,7 @@ func TestTroubleStopped(t *testing.T) {
 	}
 }
 
-// TestTroubleOfAnotherSite presses the buttons from a page of another site.
+// TestTroubleOfAnotherSite sends the workbench's forms from a page of another site.
 func TestTroubleOfAnotherSite(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -162,10 +162,10 @@ func TestTroubleOfAnotherSite(t *testing.T) {
 		t.Errorf("a link is answered with %d", got.StatusCode)
 	}
 	if got := v.Direct(v.Request(http.MethodPost, a.Issuer+"/trouble", url.Values{"make": {"coffee"}}, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusBadRequest {
-		t.Errorf("unknown trouble is answered with %d", got.StatusCode)
+		t.Errorf("an unknown fault is answered with %d", got.StatusCode)
 	}
 	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
-		t.Errorf("there is trouble: %s", shown)
+		t.Errorf("a fault is active: %s", shown)
 	}
 }
 
@@ -179,7 +179,7 @@ func TestSignInFromTheWorkbench(t *testing.T) {
 		t.Fatal("the workbench has no link to sign in")
 	}
 	if got := v.SignIn(apptest.Attribute(link, "href"), apptest.Ada); got.Request.URL.Path != "/dashboard" {
-		t.Errorf("it ends at %s with %d", got.Request.URL.Path, got.StatusCode)
+		t.Errorf("the sign-in ends at %s with %d", got.Request.URL.Path, got.StatusCode)
 	}
 }
 
@@ -194,7 +194,7 @@ func effectOf(t *testing.T, bench apptest.Answer, button string) string {
 	return apptest.Text(apptest.ByID(root, apptest.Attribute(n, "aria-describedby")))
 }
 
-// trouble returns the trouble that a page of the provider announces, or "".
+// trouble returns the active faults that a page of the provider shows, or "".
 func trouble(t *testing.T, page apptest.Answer) string {
 	t.Helper()
 	if n := apptest.ByID(apptest.Parse(t, page.Body), "trouble"); n != nil {

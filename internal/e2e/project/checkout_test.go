@@ -10,11 +10,13 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// in runs a command in a folder and returns what it prints.
+// in runs a command in a directory and returns its output.
 func in(t *testing.T, dir string, command ...string) (string, error) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	c.Dir = dir
+	// Copies of the checkout share what has been compiled if its path is not part of it.
+	c.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"))
 	output, err := c.CombinedOutput()
 	return string(output), err
 }
@@ -28,7 +30,7 @@ func mustIn(t *testing.T, dir string, command ...string) string {
 	return output
 }
 
-// copyOfCheckout copies every file that git would commit into a repository of its own.
+// copyOfCheckout copies every file that git would commit into a new repository.
 func copyOfCheckout(t *testing.T) string {
 	t.Helper()
 	here := apptest.Root(t)
@@ -36,13 +38,13 @@ func copyOfCheckout(t *testing.T) string {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
-		t.Skip("this is no git checkout")
+		t.Skip("this is not a git checkout")
 	}
 	dir := t.TempDir()
 	for name := range strings.SplitSeq(strings.TrimRight(mustIn(t, here, "git", "ls-files", "-zco", "--exclude-standard"), "\x00"), "\x00") {
 		info, err := os.Stat(filepath.Join(here, name))
 		if err != nil {
-			continue // deleted, and not yet committed
+			continue // deleted, but not yet committed
 		}
 		to := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {

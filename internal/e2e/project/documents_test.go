@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestOperationsPage checks docs/operations.md against the code: the app logs each event
-// that it lists, and it explains every reason.
+// TestOperationsPage compares docs/operations.md with the code: the app logs each event
+// that the page lists, and the page explains every reason.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	page := apptest.ReadFile(t, "docs/operations.md")
@@ -43,7 +43,7 @@ func TestOperationsPage(t *testing.T) {
 		}
 	}
 	reasons, _, _ := strings.Cut(rest, "## Metrics")
-	rows, codes, _ := strings.Cut(source.String(), "\nvar declined = ") // the provider's codes are no reasons
+	rows, codes, _ := strings.Cut(source.String(), "\nvar declined = ") // codes from the provider are not reasons
 	_, after, _ := strings.Cut(codes, "\n}\n")
 	given := regexp.MustCompile(`(?m)Reason += +"([a-z_]+)"|^\t"([a-z_]+)": +(?:\{status|\w+,$)`).FindAllStringSubmatch(rows+after, -1)
 	for _, match := range given {
@@ -57,7 +57,7 @@ func TestOperationsPage(t *testing.T) {
 }
 
 // TestWatchedMetricsExist checks that every metric exists that the Grafana dashboard, the
-// alert rules and the documents name.
+// alert rules or the documents name.
 func TestWatchedMetricsExist(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
@@ -73,7 +73,7 @@ func TestWatchedMetricsExist(t *testing.T) {
 		return false
 	}
 	if known("latchkey_nothing_total") {
-		t.Fatal("any name is known")
+		t.Fatal("every name counts as known, so this test proves nothing")
 	}
 	names := regexp.MustCompile(`\b(?:latchkey|process|go)_[a-z_]+\b`)
 	for _, file := range []string{"deploy/grafana-dashboard.json", "deploy/alerts.yaml", "docs/operations.md"} {

@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// testReleaseInItsImage runs the program as the Containerfile does: as a user without
-// rights, alone in a file system in which it can write to DATA_DIR only.
+// testReleaseInItsImage runs the program as the Containerfile does: as an unprivileged
+// user, alone in a file system where only DATA_DIR is writable.
 func testReleaseInItsImage(t *testing.T, release string) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can change a process's root directory")
@@ -53,6 +53,6 @@ func testReleaseInItsImage(t *testing.T, release string) {
 	entries, err := os.ReadDir(root)
 	must(err)
 	if len(entries) != 2 {
-		t.Errorf("it has written beside DATA_DIR: %v", entries)
+		t.Errorf("the program has written outside DATA_DIR: %v", entries)
 	}
 }

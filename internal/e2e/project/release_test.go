@@ -19,29 +19,28 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// TestRelease tests the program as it is published, built by the command in the
-// Containerfile.
+// TestRelease tests the program as published, built with the command in the Containerfile.
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	release := buildAsPublished(t, apptest.Root(t))
-	t.Run("DV-01 it holds nothing of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
+	t.Run("DV-01 it contains no part of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
-	t.Run("DV-02 no path of a provider answers", func(t *testing.T) { testReleasePaths(t, release) })
+	t.Run("DV-02 no path of a provider exists", func(t *testing.T) { testReleasePaths(t, release) })
 	t.Run("DV-05 a session of the development build opens nothing", func(t *testing.T) { testDevelopmentSession(t, release) })
 	t.Run("CF-13 it runs as in its image", func(t *testing.T) { testReleaseInItsImage(t, release) })
-	t.Run("SL-09 a build from another folder is the same", func(t *testing.T) { testReproducible(t, release) })
-	t.Run("SL-09 what it is made of is pinned", func(t *testing.T) { testPinned(t, release) })
+	t.Run("SL-09 a build in another directory is identical", func(t *testing.T) { testReproducible(t, release) })
+	t.Run("SL-09 its modules are pinned", func(t *testing.T) { testPinned(t, release) })
 	t.Run("SL-09 a scanner can tell what it calls", func(t *testing.T) { testSymbols(t, release) })
 }
 
-// buildAsPublished builds the program of a folder with the flags in the Containerfile
-// (DV-08), but without the name of the commit, in which folders differ.
+// buildAsPublished builds the program in a directory with the flags in the Containerfile
+// (DV-08), but without the name of the commit, which differs between directories.
 func buildAsPublished(t *testing.T, folder string) string {
 	t.Helper()
 	containerfile := apptest.ReadFile(t, "Containerfile")
 	command := regexp.MustCompile(`(?m)^RUN CGO_ENABLED=0 go (build .*) -o \S+ \.$`).FindSubmatch(containerfile)
 	if command == nil {
-		t.Fatal("the Containerfile builds no program")
+		t.Fatal("the Containerfile has no build command")
 	}
 	program := filepath.Join(t.TempDir(), "latchkey")
 	build := exec.CommandContext(t.Context(), "go", append(strings.Fields(string(command[1])), "-o", program, ".")...)
@@ -54,8 +53,8 @@ func buildAsPublished(t *testing.T, folder string) string {
 }
 
 // testReleaseHoldsNoProvider searches the program for the development provider: for the
-// names of its functions, which tracebacks need, and for texts of its pages. This test
-// binary is a development build.
+// names of its functions, which tracebacks need, and for texts on its pages. This test
+// binary is a development build, so it must contain them.
 func testReleaseHoldsNoProvider(t *testing.T, release string) {
 	info, err := buildinfo.ReadFile(release)
 	if err != nil {
@@ -63,20 +62,20 @@ func testReleaseHoldsNoProvider(t *testing.T, release string) {
 	}
 	for key, want := range map[string]string{"-tags": "release", "-trimpath": "true", "CGO_ENABLED": "0"} {
 		if !slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == key && s.Value == want }) {
-			t.Errorf("it was not built with %s=%s: %v", key, want, info.Settings)
+			t.Errorf("the release was not built with %s=%s: %v", key, want, info.Settings)
 		}
 	}
 	published, development := apptest.ReadFile(t, release), apptest.ReadFile(t, os.Args[0])
 	for _, trace := range []string{"authn/devop", "X-Dev-IdP", "latchkey-development", "latchkey-terminal", "Rosa Ruiz"} {
 		if bytes.Contains(published, []byte(trace)) {
-			t.Errorf("it holds %q", trace)
+			t.Errorf("the release contains %q", trace)
 		}
 		if !bytes.Contains(development, []byte(trace)) {
-			t.Errorf("a development build does not hold %q, which so shows nothing", trace)
+			t.Errorf("a development build does not contain %q either, so this check proves nothing", trace)
 		}
 	}
 	if bytes.Contains(published, []byte(apptest.Root(t))) {
-		t.Error("it holds the path that it was built at")
+		t.Error("the release contains the path of its build directory")
 	}
 }
 
@@ -87,13 +86,13 @@ func testReleaseRefuses(t *testing.T, release string) {
 		args, env []string
 		want      string
 	}{
-		"no configuration":               {want: "AUTH0_DOMAIN: is missing"},
-		"its address":                    {env: []string{"DEV_PROVIDER_ADDR=127.0.0.1:0"}, want: "DEV_PROVIDER_ADDR: is set"},
-		"its address beside a provider":  {env: append(provider, "DEV_PROVIDER_ADDR=127.0.0.1:0"), want: "DEV_PROVIDER_ADDR: is set"},
-		"a loopback base URL":            {env: []string{"AUTH0_CALLBACK_URL=http://localhost:3000/callback"}, want: "AUTH0_DOMAIN: is missing"},
-		"a command":                      {args: []string{"dev"}, want: "no command"},
-		"a flag":                         {args: []string{"--dev"}, want: "no command"},
-		"variables that others have had": {env: []string{"DEV=1", "APP_ENV=development", "DEBUG=1", "DEV_LOGIN=1"}, want: "AUTH0_DOMAIN: is missing"},
+		"no configuration":                  {want: "AUTH0_DOMAIN: is missing"},
+		"its address":                       {env: []string{"DEV_PROVIDER_ADDR=127.0.0.1:0"}, want: "DEV_PROVIDER_ADDR: is set"},
+		"its address and a provider":        {env: append(provider, "DEV_PROVIDER_ADDR=127.0.0.1:0"), want: "DEV_PROVIDER_ADDR: is set"},
+		"a loopback base URL":               {env: []string{"AUTH0_CALLBACK_URL=http://localhost:3000/callback"}, want: "AUTH0_DOMAIN: is missing"},
+		"a command":                         {args: []string{"dev"}, want: "no command"},
+		"a flag":                            {args: []string{"--dev"}, want: "no command"},
+		"variables that other programs use": {env: []string{"DEV=1", "APP_ENV=development", "DEBUG=1", "DEV_LOGIN=1"}, want: "AUTH0_DOMAIN: is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,16 +101,16 @@ func testReleaseRefuses(t *testing.T, release string) {
 			command.Dir = t.TempDir()
 			output, _ := command.CombinedOutput()
 			if command.ProcessState.ExitCode() != 2 || !strings.Contains(string(output), tt.want) {
-				t.Errorf("it ends with %d, want 2 and %q:\n%s", command.ProcessState.ExitCode(), tt.want, output)
+				t.Errorf("the release exits with %d, want 2 and %q:\n%s", command.ProcessState.ExitCode(), tt.want, output)
 			}
 			if entries, err := os.ReadDir(command.Dir); err != nil || len(entries) > 0 {
-				t.Errorf("it leaves %v behind (%v)", entries, err)
+				t.Errorf("the release leaves %v behind (%v)", entries, err)
 			}
 		})
 	}
 }
 
-// testReleasePaths requests the paths of providers from the app.
+// testReleasePaths requests a provider's paths from the app.
 func testReleasePaths(t *testing.T, release string) {
 	op := apptest.NewOP(t)
 	p := apptest.StartCommand(t, exec.Command(release), t.TempDir(), apptest.Env(op)...)
@@ -123,7 +122,7 @@ func testReleasePaths(t *testing.T, release string) {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 			want := http.StatusNotFound
 			if method == http.MethodOptions {
-				want = http.StatusMethodNotAllowed // as on every path
+				want = http.StatusMethodNotAllowed // as for every path
 			}
 			if got := v.Direct(v.Request(method, path, nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != want {
 				t.Errorf("%s %s answers %d, want %d", method, path, got.StatusCode, want)
@@ -131,11 +130,11 @@ func testReleasePaths(t *testing.T, release string) {
 		}
 	}
 	if home := v.Get("/"); home.StatusCode != http.StatusOK || home.Header.Get("X-Dev-IdP") != "" || strings.Contains(home.Body, "Development provider") {
-		t.Errorf("the home page answers %d, or is that of a development build", home.StatusCode)
+		t.Errorf("the home page answers %d, or is from a development build", home.StatusCode)
 	}
 }
 
-// testDevelopmentSession takes the store, the key and the cookie of a development build to
+// testDevelopmentSession moves the store, the key and the cookie of a development build to
 // a release, and back.
 func testDevelopmentSession(t *testing.T, release string) {
 	const key = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
@@ -156,7 +155,7 @@ func testDevelopmentSession(t *testing.T, release string) {
 	}
 	published.Kill()
 	if got := dashboard(apptest.StartProcess(t, dataDir, key, providerAt)); got != http.StatusOK {
-		t.Errorf("the development build answers %d, want the dashboard: the session was not alive", got)
+		t.Errorf("the development build answers %d, want the dashboard: the session was not valid", got)
 	}
 }
 
@@ -166,14 +165,15 @@ func testReproducible(t *testing.T, release string) {
 	}
 }
 
-// testPinned checks the modules in the program, and that neither go.mod file replaces any.
+// testPinned checks that the program's modules have sums, and that neither go.mod file
+// replaces a module.
 func testPinned(t *testing.T, release string) {
 	info, err := buildinfo.ReadFile(release)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(info.Deps) < 20 {
-		t.Errorf("it names only %d modules", len(info.Deps))
+		t.Errorf("the program lists only %d modules", len(info.Deps))
 	}
 	for _, module := range info.Deps {
 		if module.Replace != nil || !strings.HasPrefix(module.Sum, "h1:") {
@@ -191,7 +191,7 @@ func testPinned(t *testing.T, release string) {
 		if len(mod.Replace) > 0 {
 			t.Errorf("%s replaces %v", file, mod.Replace)
 		}
-		// Without a patch version the image has the newest patch.
+		// Without a patch version, the image has the newest patch.
 		image := "FROM docker.io/library/golang:" + strings.TrimSuffix(mod.Go, ".0") + " AS build\n"
 		if !bytes.Contains(apptest.ReadFile(t, "Containerfile"), []byte(image)) {
 			t.Errorf("%s says go %s, and the Containerfile lacks %q", file, mod.Go, image)
@@ -199,10 +199,10 @@ func testPinned(t *testing.T, release string) {
 	}
 }
 
-// testSymbols checks for the symbol table, without which scanners report every
-// vulnerability of a module.
+// testSymbols checks that the symbol table is present. Without it, scanners report every
+// vulnerability of every module.
 func testSymbols(t *testing.T, release string) {
 	if symbols := mustIn(t, apptest.Root(t), "go", "tool", "nm", release); !strings.Contains(symbols, " T net/http.(*Server).Serve\n") {
-		t.Error("its table of symbols is stripped")
+		t.Error("the symbol table is stripped")
 	}
 }

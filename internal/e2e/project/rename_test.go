@@ -1,3 +1,5 @@
+// These tests are about a clone that has not been renamed: tools/rename removes this file.
+
 package project
 
 import (
@@ -9,7 +11,8 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestRename renames a copy of this checkout, and runs the most important checks on it.
+// TestRename renames a copy of this checkout. The last step of .ci/run runs the whole suite
+// in such a copy.
 func TestRename(t *testing.T) {
 	t.Parallel()
 	dir := copyOfCheckout(t)
@@ -24,18 +27,18 @@ func TestRename(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "notes.txt")); err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range [][]string{{"Acme Works", "Acme"}, {"example.com/acme", `A"cme`}, {"example.com/acme/", "Acme"}, {"example.com/acme"}} {
+	for _, bad := range [][]string{{"Acme Works", "Acme"}, {"example.com/acme", `A"cme`}, {"example.com/acme/", "Acme"}, {"example.com/acme"}, {"-merge", "HEAD"}} {
 		if output, err := in(t, dir, append(rename[:5:5], bad...)...); err == nil {
 			t.Fatalf("it takes %q:\n%s", bad, output)
 		}
 	}
 
 	mustIn(t, dir, rename...)
-	if output := mustIn(t, dir, rename...); !strings.Contains(output, "Nothing was changed") {
+	if output := mustIn(t, dir, rename...); !strings.Contains(output, "Nothing has changed") {
 		t.Errorf("a second time it says %q", output)
 	}
 	mustIn(t, dir, "go", "vet", "./...")
-	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestHelp|Variable|TestDeployed|TestConfiguration", "./internal/app", "./internal/e2e/project", "./views", "./static")
+	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestHelp|Variable|TestDeployed|TestConfiguration|TestWatchedMetrics", "./internal/app", "./internal/e2e/project", "./views", "./static")
 	if listed := mustIn(t, dir, "gofmt", "-l", "."); listed != "" {
 		t.Errorf("not formatted: %s", listed)
 	}
@@ -44,10 +47,28 @@ func TestRename(t *testing.T) {
 			t.Errorf("README.md lacks %q", want)
 		}
 	}
-	// What is stored keeps its names, and so do the licence and the sample claim.
-	left, _ := in(t, dir, "git", "grep", "-iIn", "latchkey", "--", ".", ":!authn", ":!LICENSE", ":!tools/rename", ":!*/testdata/*")
+	for name, want := range map[string]string{
+		"authn/metrics.go":            "acme_sign_ins_begun_total",
+		"authn/seal.go":               `"latchkey 1 "`,
+		"authn/redisstore/options.go": `"latchkey:"`,
+		"deploy/alerts.yaml":          "AcmeWorksNotReady",
+	} {
+		if text := string(apptest.ReadFile(t, filepath.Join(dir, name))); !strings.Contains(text, want) {
+			t.Errorf("%s lacks %s", name, want)
+		}
+	}
+	if ci := string(apptest.ReadFile(t, filepath.Join(dir, ".ci/run"))); strings.Contains(ci, "rename") {
+		t.Error(".ci/run of a renamed clone still renames")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "internal/e2e/project/rename_test.go")); err == nil {
+		t.Error("this test is left")
+	}
+	// What is stored keeps its names, and so do the licence, the pages about upstream and
+	// the sample claim.
+	left, _ := in(t, dir, "git", "grep", "-iIn", "latchkey", "--", ".", ":!LICENSE", ":!CHANGELOG.md", ":!docs/upgrading.md", ":!tools/rename", ":!*/testdata/*")
 	for line := range strings.Lines(left) {
-		if !strings.Contains(line, "latchkey.example") && !strings.Contains(line, "`latchkey:`") && !strings.Contains(line, "LATCHKEY_") {
+		line = strings.NewReplacer("latchkey.example", "", "latchkey:", "", `"latchkey 1 `, "", "LATCHKEY_", "").Replace(line)
+		if strings.Contains(strings.ToLower(line), "latchkey") {
 			t.Errorf("the old name is left: %s", line)
 		}
 	}

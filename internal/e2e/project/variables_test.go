@@ -1,6 +1,8 @@
 package project
 
 import (
+	"flag"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,7 +19,7 @@ import (
 // program.
 var notOurs = []string{
 	"GOMEMLIMIT", "CGO_ENABLED", // Go's
-	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", // of deploy/compose.yaml
+	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", // from deploy/compose.yaml
 	"NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE", "AF_INET", "AF_INET6", "AF_UNIX", // Linux's
 	"NO_COLOR",
 }
@@ -37,7 +39,7 @@ func TestDocumentedVariables(t *testing.T) {
 		slices.Sort(names)
 		for _, n := range slices.Compact(names) {
 			if !slices.Contains(variableNames(), n) && !slices.Contains(notOurs, n) && n != "TOKEN" {
-				t.Errorf("%s names %s, and there is no such variable", file, n)
+				t.Errorf("%s names %s, which is not a variable of the program", file, n)
 			}
 		}
 	}
@@ -65,35 +67,59 @@ func documents(t *testing.T) []string {
 	return slices.DeleteFunc(files, func(name string) bool { return filepath.Base(name) == ".env" })
 }
 
-// TestVariableTable checks the table in README.md against Config: each variable has a row
-// with its default.
-func TestVariableTable(t *testing.T) {
+var update = flag.Bool("update", false, "write the tables of variables into docs/configuration.md")
+
+// The tables of docs/configuration.md are between these lines.
+const tablesBegin, tablesEnd = "<!-- The tables come from internal/app/config.go. -->\n", "<!-- End of the tables. -->\n"
+
+// TestConfigurationPage checks that docs/configuration.md has the tables of variables that
+// follow from [app.Config]. With -update it writes them there.
+func TestConfigurationPage(t *testing.T) {
 	t.Parallel()
-	rows := make(map[string]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z][^|]*) \\| ([^|]*) \\|").FindAllStringSubmatch(string(apptest.ReadFile(t, "README.md")), -1) {
-		for variable := range strings.SplitSeq(row[1], ", ") {
-			rows[strings.Trim(variable, "`")] = row[2]
-		}
+	page := string(apptest.ReadFile(t, "docs/configuration.md"))
+	before, rest, begun := strings.Cut(page, tablesBegin)
+	_, after, ended := strings.Cut(rest, tablesEnd)
+	if !begun || !ended {
+		t.Fatalf("docs/configuration.md lacks the line %q or %q", tablesBegin, tablesEnd)
 	}
+	want := before + tablesBegin + variableTables() + tablesEnd + after
+	if *update {
+		if err := os.WriteFile(filepath.Join(apptest.Root(t), "docs/configuration.md"), []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if page != want {
+		t.Errorf("docs/configuration.md does not describe the variables of internal/app/config.go; run:\n"+
+			"\tgo test ./internal/e2e/project -run TestConfigurationPage -update\nwant\n%s", want)
+	}
+}
+
+// variableTables returns a table of variables for each group of them.
+func variableTables() string {
+	headings := map[string]string{ // by the first variable of a group
+		"AUTH0_DOMAIN": "Provider", "APP_SECRET_KEY": "The app", "SESSION_STORE": "Sessions",
+		"CLIENT_AUTH": "Protocol", "TRUSTED_PROXIES": "Proxies, pictures and the log",
+	}
+	var b strings.Builder
 	for _, v := range app.Variables() {
-		variable, value := v.Name, v.Default
-		written, ok := rows[variable]
-		delete(rows, variable)
-		described := strings.Contains(v.Description, "(default") || strings.Contains(v.Description, "(made")
-		switch {
-		case !ok:
-			t.Errorf("%s has no row in README.md", variable)
-		case value != "" && !strings.Contains(written, "`"+value+"`"):
-			t.Errorf("%s: README.md says that the default is %s, and it is %q", variable, written, value)
-		case value == "" && !described && written != "none":
-			t.Errorf("%s: README.md says that the default is %s, and there is none", variable, written)
-		case value == "" && described && written == "none":
-			t.Errorf("%s: README.md says that there is no default, and there is one", variable)
+		if heading := headings[v.Name]; heading != "" {
+			b.WriteString("\n### " + heading + "\n\n| variable | default | meaning |\n|---|---|---|\n")
 		}
+		meaning, value := v.Description, v.Default
+		if text, inWords, ok := strings.Cut(meaning, " (default "); ok {
+			meaning, value = text, code(strings.TrimSuffix(inWords, ")"))
+		} else if value != "" {
+			value = "`" + value + "`"
+		}
+		b.WriteString("| `" + v.Name + "` | " + value + " | " + code(meaning) + " |\n")
 	}
-	for variable := range rows {
-		t.Errorf("README.md has a row for %s, and there is no such variable", variable)
-	}
+	return b.String() + "\n"
+}
+
+// code marks the code in a description: variables, addresses, paths, networks and words with
+// underscores.
+func code(description string) string {
+	return regexp.MustCompile(`[a-z0-9+]*:?//[^ ,;)]+[^ .,;)]|/[a-z-]+\b|\b[\w.]+(?::\w+|/\d+)(?:[+]1)?|\b\w+_\w+|\b\w+(?:\.\w+){2,}|\bhelp\b|\bPORT\b`).
+		ReplaceAllString(description, "`${0}`")
 }
 
 // TestDeployedConfiguration checks that the program accepts the configuration in deploy/,

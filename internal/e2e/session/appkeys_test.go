@@ -28,7 +28,7 @@ const (
 
 // TestKeyIsReplaced (CF-10, CK-08) puts a new secret before the old one, as docs/deploy.md
 // says, and later removes the old one. Nobody who visits in between is signed out, and no
-// sign-in under way is lost.
+// sign-in in progress is lost.
 func TestKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
@@ -41,20 +41,20 @@ func TestKeyIsReplaced(t *testing.T) {
 	late := s.Visitor()
 	s.SignIn(late)
 	if !comes.At(s.App).SignedIn() {
-		t.Error("with both secrets, who is signed in is signed out")
+		t.Error("with both secrets, a signed-in person is signed out")
 	}
 	s.WantSignedIn(signingIn.At(s.App), signingIn.At(s.App).Callback(response), "alice", "/profile")
 
 	s = restart(s, "APP_SECRET_KEY="+secondKey)
-	for name, v := range map[string]*apptest.Visitor{"who came by": comes, "who signed in then": late, "who was signing in": signingIn} {
+	for name, v := range map[string]*apptest.Visitor{"the person who visited": comes, "the person who signed in then": late, "the person who was signing in": signingIn} {
 		if !v.At(s.App).SignedIn() {
 			t.Errorf("with the new secret alone, %s is signed out", name)
 		}
 	}
 	if staysAway.At(s.App).SignedIn() {
-		t.Error("who never came by is still signed in: the old secret is still in use")
+		t.Error("the person who never visited is still signed in: the old secret is still in use")
 	}
-	for document, want := range map[string]string{"README.md": "replaces a key without signing anybody out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
+	for document, want := range map[string]string{"docs/configuration.md": "replaces a key without signing anyone out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
 		if !strings.Contains(string(apptest.ReadFile(t, document)), want) {
 			t.Errorf("%s does not say %q", document, want)
 		}
@@ -62,7 +62,7 @@ func TestKeyIsReplaced(t *testing.T) {
 }
 
 // TestKeyIsLost (FM-27) starts the program with an unrelated secret. Everyone is a visitor,
-// the log says so once, and signing in works. With the old secret behind the new one, all
+// the log says so once, and signing in works. With the old secret after the new one, all
 // sessions are back.
 func TestKeyIsLost(t *testing.T) {
 	t.Parallel()
@@ -76,7 +76,7 @@ func TestKeyIsLost(t *testing.T) {
 	for range 2 {
 		for _, v := range people {
 			for path, want := range map[string]int{"/": http.StatusOK, "/dashboard": http.StatusSeeOther, "/api/me": http.StatusUnauthorized} {
-				got := v.At(s.App).Direct(v.At(s.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty")) // which leaves the cookie
+				got := v.At(s.App).Direct(v.At(s.App).Request(http.MethodGet, path, nil, "Sec-Fetch-Dest", "empty")) // such a request does not remove the cookie
 				if got.StatusCode != want {
 					t.Errorf("%s is answered %d, want %d", path, got.StatusCode, want)
 				}
@@ -84,7 +84,7 @@ func TestKeyIsLost(t *testing.T) {
 		}
 	}
 	if got := signingIn.At(s.App).Callback(response); got.StatusCode >= 500 {
-		t.Errorf("a sign-in that was under way is answered %d", got.StatusCode)
+		t.Errorf("a sign-in in progress is answered with %d", got.StatusCode)
 	}
 	said := map[any]int{}
 	for _, line := range s.Logged("session not opened", "") {
@@ -95,21 +95,21 @@ func TestKeyIsLost(t *testing.T) {
 	}
 	page := people[0].At(s.App)
 	if got := page.Direct(page.Request(http.MethodGet, "/", nil)); len(got.Cookies()) != 1 || got.Cookies()[0].MaxAge >= 0 {
-		t.Errorf("the dead cookie is not taken back: %v", got.Cookies())
+		t.Errorf("the invalid cookie is not removed: %v", got.Cookies())
 	}
 	s.SignIn(page)
 
 	s = restart(s, "APP_SECRET_KEY="+secondKey+","+firstKey)
 	for i, v := range people {
 		if !v.At(s.App).SignedIn() {
-			t.Errorf("with the old secret behind it, person %d is not back", i)
+			t.Errorf("with the old secret as the second one, person %d is still signed out", i)
 		}
 	}
 }
 
-// TestClientIsReplaced (FM-29) has the provider reject the client's secret, or the client.
-// The page says that it is not the person's fault, the log alarms the operator, and nobody
-// is signed out.
+// TestClientIsReplaced (FM-29) makes the provider reject the client's secret, or the
+// client. The page says that the person is not at fault, the log alerts the operator, and
+// nobody is signed out.
 func TestClientIsReplaced(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[string]int{"invalid_client": http.StatusUnauthorized, "unauthorized_client": http.StatusBadRequest} {
@@ -140,7 +140,7 @@ func TestClientIsReplaced(t *testing.T) {
 			s.SignIn(next)
 		})
 	}
-	t.Run("FM-29 another refusal is no fault of the set-up", func(t *testing.T) {
+	t.Run("FM-29 another refusal is not a configuration error", func(t *testing.T) {
 		t.Parallel()
 		s := apptest.StartScripted(t)
 		s.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))

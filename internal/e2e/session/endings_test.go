@@ -15,9 +15,8 @@ import (
 )
 
 // TestProviderDropsAPerson (FM-30) deletes a signed-in person at the provider. The session
-// ends when the provider refuses the refresh token, when it sends a logout token, and
-// otherwise at the absolute timeout, however active the person is. Another person stays
-// signed in.
+// ends when the provider refuses the refresh token, when it sends a logout token, or else
+// at the absolute timeout, however active the person is. Another person stays signed in.
 func TestProviderDropsAPerson(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -29,18 +28,18 @@ func TestProviderDropsAPerson(t *testing.T) {
 			v.RefreshProfile()
 			s.OP.Answer(scriptedop.Token, nil)
 		}},
-		"FM-30 it says so": {func(s *apptest.Scripted, _ *apptest.Clock, _ *apptest.Visitor) {
+		"FM-30 it sends a logout token": {func(s *apptest.Scripted, _ *apptest.Clock, _ *apptest.Visitor) {
 			token := s.OP.LogoutToken()
 			got := s.Visitor().Send("/backchannel-logout", "application/x-www-form-urlencoded", url.Values{"logout_token": {token.Compact()}}.Encode())
 			if got.StatusCode != http.StatusOK {
 				s.T.Errorf("the logout token is answered %d", got.StatusCode)
 			}
 		}},
-		"FM-30 it says nothing": {func(s *apptest.Scripted, c *apptest.Clock, v *apptest.Visitor) {
+		"FM-30 it does not notify the app": {func(s *apptest.Scripted, c *apptest.Clock, v *apptest.Visitor) {
 			for range 27 {
 				c.Move(6 * time.Hour)
 				if !v.SignedIn() {
-					s.T.Fatal("the session ends before its time")
+					s.T.Fatal("the session ended too early")
 				}
 			}
 			c.Move(6 * time.Hour)
@@ -57,20 +56,21 @@ func TestProviderDropsAPerson(t *testing.T) {
 			began := c.Now()
 			tt.drop(s, c, v)
 			if v.SignedIn() {
-				t.Error("they are still signed in")
+				t.Error("the deleted person is still signed in")
 			}
 			if got := v.Direct(v.Request(http.MethodGet, "/api/me", nil)); got.StatusCode != http.StatusUnauthorized || strings.Contains(got.Body, "alice") {
 				t.Errorf("the API answers %d %s", got.StatusCode, got.Body)
 			}
 			if c.Now().Sub(began) < 24*time.Hour && !other.SignedIn() {
-				t.Error("somebody else is signed out")
+				t.Error("another person is signed out")
 			}
 		})
 	}
 }
 
 // TestTwoProcessesOnOneDirectory (FM-26, CF-12) starts the program on a data directory that
-// another process uses. The second says so and ends, and the first is not disturbed.
+// another process uses. The second process reports the conflict and exits, and the first
+// one is not disturbed.
 func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -83,17 +83,17 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	output, err := second.CombinedOutput()
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.ExitCode() != 2 {
-		t.Errorf("the second ends with %v", err)
+		t.Errorf("the second process exits with %v", err)
 	}
 	for _, want := range []string{"DATA_DIR", filepath.Join(dir, "sessions.db"), "another process holds", "stop it"} {
 		if !strings.Contains(string(output), want) {
-			t.Errorf("it does not say %q: %s", want, output)
+			t.Errorf("the second process does not say %q: %s", want, output)
 		}
 	}
 	if strings.Contains(string(output), "listening") {
-		t.Errorf("it has listened: %s", output)
+		t.Errorf("the second process has listened: %s", output)
 	}
 	if !v.SignedIn() {
-		t.Error("the first has suffered")
+		t.Error("the first process is disturbed")
 	}
 }

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// TestNodesShareSessions (LB-15) signs in at one node and out at the other.
+// TestNodesShareSessions (LB-15) signs in on one node and out on another.
 func TestNodesShareSessions(t *testing.T) {
 	t.Parallel()
 	one, two, _ := apptest.StartNodes(t)
@@ -43,8 +43,8 @@ func TestNodesShareSessions(t *testing.T) {
 	apptest.Eventually(t, "the other node refuses the session", func() bool { return !v.At(one.App).SignedIn() })
 }
 
-// TestRedisStopsAnswering (FM-11, FM-12) stops Redis. The app answers 503 in bounded time,
-// changes no cookie and sends nobody to sign in. It recovers with Redis.
+// TestRedisStopsAnswering (FM-11, FM-12) stops Redis. The app answers 503 within a time
+// limit, changes no cookie and sends nobody to sign in. It recovers when Redis does.
 func TestRedisStopsAnswering(t *testing.T) {
 	t.Parallel()
 	one, two, redis := apptest.StartNodes(t)
@@ -53,7 +53,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 	if err := redis.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/dashboard", "/"} { // node two has no session cached
+	for _, path := range []string{"/dashboard", "/"} { // node two has no cached session
 		start := time.Now()
 		got := v.Direct(v.At(two.App).Request(http.MethodGet, path, nil))
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || len(got.Cookies()) > 0 {
@@ -71,12 +71,12 @@ func TestRedisStopsAnswering(t *testing.T) {
 	}
 	apptest.Eventually(t, "the session opens again", func() bool { return v.At(two.App).SignedIn() && v.At(one.App).SignedIn() })
 	if strings.Contains(two.Log.String(), "0123456789abcdef") {
-		t.Error("the log holds the secret")
+		t.Error("the log contains the secret")
 	}
 }
 
 // TestNodesAreOne (LB-15) runs three processes on one Redis. One person uses all three, and
-// the provider signs another one out.
+// the provider signs out another person.
 func TestNodesAreOne(t *testing.T) {
 	t.Parallel()
 	store := apptest.StartRedis(t).URL
@@ -89,7 +89,7 @@ func TestNodesAreOne(t *testing.T) {
 	v := nodes[0].Visitor()
 	nodes[0].SignIn(v)
 	if got := v.At(nodes[1].App).RefreshProfile(); got.StatusCode != http.StatusOK {
-		t.Errorf("refreshing at the second answers %d\n%s", got.StatusCode, nodes[1].Log)
+		t.Errorf("refreshing on the second node answers %d\n%s", got.StatusCode, nodes[1].Log)
 	}
 	v.At(nodes[2].App).Direct(v.At(nodes[2].App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 	for i, node := range nodes {
@@ -170,13 +170,13 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	}
 	t.Logf("answers by status: %v", statuses)
 	if statuses[http.StatusServiceUnavailable] == 0 {
-		t.Error("nobody noticed that Redis stood still")
+		t.Error("no request was affected by the pause of Redis")
 	}
 }
 
-// TestNodesRefreshOnce (RT-01, FM-25) has twenty people press Refresh ten times at each of
-// two nodes, all at once, after their access tokens have expired. The provider revokes
-// everything of a person whose refresh token is used twice.
+// TestNodesRefreshOnce (RT-01, FM-25) has twenty people press Refresh ten times on each of
+// two nodes, all at once, after their access tokens have expired. If a refresh token is
+// used twice, the provider revokes all tokens of that person.
 func TestNodesRefreshOnce(t *testing.T) {
 	t.Parallel()
 	one, two, _ := apptest.StartNodes(t)
@@ -204,7 +204,7 @@ func TestNodesRefreshOnce(t *testing.T) {
 					refreshed.Add(1)
 				case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 					// The machine is busy: Redis answers late, or so late that the press
-					// counts as another one.
+					// counts as a new one.
 				default:
 					t.Errorf("answered %d", got.StatusCode)
 				}
@@ -218,12 +218,12 @@ func TestNodesRefreshOnce(t *testing.T) {
 	}
 	for _, v := range people {
 		if !v.At(one.App).SignedIn() || !v.At(two.App).SignedIn() {
-			t.Error("somebody was signed out")
+			t.Error("a person was signed out")
 		}
 	}
 }
 
-// TestRedisHoldsNothingReadable (SE-09) searches the data that Redis writes to its disk for
+// TestRedisHoldsNothingReadable (SE-09) searches the data that Redis writes to disk for
 // anything about a person.
 func TestRedisHoldsNothingReadable(t *testing.T) {
 	t.Parallel()
@@ -252,12 +252,12 @@ func TestRedisHoldsNothingReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(written, []byte("latchkey:session:")) {
-		t.Fatal("no session is there: the rest would show nothing")
+		t.Fatal("there is no session, so the rest would prove nothing")
 	}
 	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
 	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef") {
 		if private == "" || bytes.Contains(written, []byte(private)) {
-			t.Errorf("Redis holds %q", private)
+			t.Errorf("Redis stores %q", private)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// inNoOrder returns a function that delays its callers and releases them out of order, as
-// long as several wait.
+// inNoOrder returns a function that delays its callers and releases them out of order, if
+// several wait.
 func inNoOrder(t *testing.T) func() {
 	came := make(chan chan struct{}, 1000)
 	go func() {
@@ -57,7 +57,7 @@ func TestEverybodySeesThemselves(t *testing.T) {
 		people = 50
 	}
 	s, c := apptest.Assemble(t)
-	anybody := regexp.MustCompile(`(?i)person-\d{3}`)
+	person := regexp.MustCompile(`(?i)person-\d{3}`)
 	name := func(n int) string { return fmt.Sprintf("person-%03d", n) }
 	visitors := make([]*apptest.Visitor, people)
 	for n := range visitors {
@@ -78,13 +78,13 @@ func TestEverybodySeesThemselves(t *testing.T) {
 			wg.Go(func() {
 				for _, got := range []apptest.Answer{v.RefreshProfile(), v.Get("/dashboard"), v.Get("/profile", "HX-Request", "true")} {
 					if got.StatusCode == http.StatusServiceUnavailable {
-						busy.Add(1) // a machine that has too much to do
+						busy.Add(1) // the machine is overloaded
 						continue
 					}
 					if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, name(n)+"@example.com") {
-						t.Errorf("%s is answered %d without their own address", name(n), got.StatusCode)
+						t.Errorf("%s is answered with %d without their own address", name(n), got.StatusCode)
 					}
-					for _, seen := range anybody.FindAllString(got.Body, -1) {
+					for _, seen := range person.FindAllString(got.Body, -1) {
 						if !strings.EqualFold(seen, name(n)) {
 							t.Errorf("%s sees %s", name(n), seen)
 						}
@@ -95,6 +95,6 @@ func TestEverybodySeesThemselves(t *testing.T) {
 		wg.Wait()
 	}
 	if looks := int64(3 * people * rounds); busy.Load() > looks/20 {
-		t.Errorf("%d of %d looks were answered 503", busy.Load(), looks)
+		t.Errorf("%d of %d requests were answered with 503", busy.Load(), looks)
 	}
 }

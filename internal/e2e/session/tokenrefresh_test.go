@@ -11,8 +11,8 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestRefreshRotates (RT-04, RT-14) refreshes at a provider that never says when an access
-// token expires, and accepts a refresh token once.
+// TestRefreshRotates (RT-04, RT-14) uses a provider that never says when an access token
+// expires, and accepts each refresh token once.
 func TestRefreshRotates(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
@@ -26,7 +26,7 @@ func TestRefreshRotates(t *testing.T) {
 		}
 		form := s.OP.Last(scriptedop.Token).Form
 		if token := form.Get("refresh_token"); form.Get("grant_type") != "refresh_token" || used[token] {
-			t.Errorf("refresh %d asks with %s, used before: %t", n, form.Get("grant_type"), used[token])
+			t.Errorf("refresh %d has the grant type %s, token used before: %t", n, form.Get("grant_type"), used[token])
 		} else {
 			used[token] = true
 		}
@@ -35,21 +35,22 @@ func TestRefreshRotates(t *testing.T) {
 	s.WantNoSecrets(v.Get("/dashboard"))
 }
 
-// TestRefreshedIDToken (RT-10) refreshes with an ID token that is, or is not, the person's.
+// TestRefreshedIDToken (RT-10) refreshes with ID tokens that belong to the session, and
+// with others.
 func TestRefreshedIDToken(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		claims map[string]any
 		alive  bool
 	}{
-		"RT-10 of the same sign-in":  {map[string]any{}, true},
-		"RT-10 of another issuer":    {map[string]any{"iss": "https://evil.example/"}, false},
-		"RT-10 of another person":    {map[string]any{"sub": "mallory"}, false},
-		"RT-10 for another client":   {map[string]any{"aud": "evil"}, false},
-		"RT-10 with another nonce":   {map[string]any{"nonce": "evil"}, false},
-		"RT-10 of another sign-in":   {map[string]any{"auth_time": 1}, false},
-		"RT-10 without a subject":    {map[string]any{"sub": ""}, false},
-		"RT-10 with a claim changed": {map[string]any{"name": "Alice the Second"}, true},
+		"RT-10 from the same sign-in": {map[string]any{}, true},
+		"RT-10 from another issuer":   {map[string]any{"iss": "https://evil.example/"}, false},
+		"RT-10 of another person":     {map[string]any{"sub": "mallory"}, false},
+		"RT-10 for another client":    {map[string]any{"aud": "evil"}, false},
+		"RT-10 with another nonce":    {map[string]any{"nonce": "evil"}, false},
+		"RT-10 from another sign-in":  {map[string]any{"auth_time": 1}, false},
+		"RT-10 without a subject":     {map[string]any{"sub": ""}, false},
+		"RT-10 with a changed claim":  {map[string]any{"name": "Alice the Second"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +67,7 @@ func TestRefreshedIDToken(t *testing.T) {
 				s.WantCalls(2, 2)
 				return
 			}
-			// The new access token is not used.
+			// The new access token must not be used.
 			s.WantCalls(2, 1)
 			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("HX-Redirect"), "/signed-out?because=refresh") {
 				t.Errorf("answered %d, HX-Redirect %q", got.StatusCode, got.Header.Get("HX-Redirect"))
@@ -79,8 +80,8 @@ func TestRefreshedIDToken(t *testing.T) {
 	}
 }
 
-// TestRefreshRefused (RT-06, RT-08) distinguishes a grant that has ended from a client that
-// is misconfigured. Only the first ends the session.
+// TestRefreshRefused (RT-06, RT-08) distinguishes a grant that has ended from a
+// misconfigured client. Only the first ends the session.
 func TestRefreshRefused(t *testing.T) {
 	t.Parallel()
 	for code, alive := range map[string]bool{"invalid_grant": false, "invalid_client": true, "temporarily_unavailable": true} {
@@ -102,7 +103,7 @@ func TestRefreshRefused(t *testing.T) {
 	}
 }
 
-// TestSignOutDuringRefresh (RT-12, SE-07) signs out while new tokens are on their way.
+// TestSignOutDuringRefresh (RT-12, SE-07) signs out while a refresh waits for new tokens.
 func TestSignOutDuringRefresh(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []scriptedop.Endpoint{scriptedop.Token, scriptedop.UserInfo} {
@@ -135,8 +136,8 @@ func TestSignOutDuringRefresh(t *testing.T) {
 	}
 }
 
-// TestNothingToRefreshWith (RT-16) has a provider that issues no refresh token. The pages
-// work without.
+// TestNothingToRefreshWith (RT-16) uses a provider that issues no refresh token. The pages
+// work without one.
 func TestNothingToRefreshWith(t *testing.T) {
 	t.Parallel()
 	s, c := apptest.Assemble(t)
@@ -145,7 +146,7 @@ func TestNothingToRefreshWith(t *testing.T) {
 	s.SignIn(v)
 	c.Move(10*time.Minute - time.Second)
 	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
-		t.Errorf("with a token that lives the refresh is answered %d", got.StatusCode)
+		t.Errorf("with a valid access token, the refresh is answered with %d", got.StatusCode)
 	}
 	c.Move(time.Hour)
 	for range 3 {

@@ -15,7 +15,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestUserInfoRequest (UI-03) checks the userinfo request, at the sign-in and after a
+// TestUserInfoRequest (UI-03) checks the userinfo request at the sign-in and after a
 // refresh.
 func TestUserInfoRequest(t *testing.T) {
 	t.Parallel()
@@ -30,7 +30,7 @@ func TestUserInfoRequest(t *testing.T) {
 		t.Helper()
 		last := s.OP.Last(scriptedop.UserInfo)
 		if last.Header.Get("Authorization") != "Bearer "+access.Load().(string) || len(last.Query)+len(last.Form) > 0 || last.Header.Get("Cookie") != "" {
-			t.Errorf("UI-03: %s it is asked with Authorization %q, query %v, form %v", when, last.Header.Get("Authorization"), last.Query, last.Form)
+			t.Errorf("UI-03: %s the request has Authorization %q, query %v, form %v", when, last.Header.Get("Authorization"), last.Query, last.Form)
 		}
 	}
 	s.SignIn(v)
@@ -45,8 +45,8 @@ func TestUserInfoRequest(t *testing.T) {
 	}
 }
 
-// TestUserInfoUnauthorized (UI-06) has a provider that accepts no access token. Each press
-// of Refresh makes one token refresh and one more attempt, and never a loop.
+// TestUserInfoUnauthorized (UI-06) uses a provider that accepts no access token. Each press
+// of Refresh makes one token refresh and one more attempt, and never loops.
 func TestUserInfoUnauthorized(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
@@ -65,7 +65,7 @@ func TestUserInfoUnauthorized(t *testing.T) {
 	s.OP.Answer(scriptedop.UserInfo, nil)
 	s.OP.RevokeAccessTokens()
 	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
-		t.Errorf("UI-06: with a provider that takes the new one, answered %d", got.StatusCode)
+		t.Errorf("UI-06: with a provider that accepts the new token, answered with %d", got.StatusCode)
 	}
 	s.WantCalls(3, 5)
 }
@@ -76,9 +76,9 @@ func TestManyRefreshes(t *testing.T) {
 	s, clock := apptest.Assemble(t)
 	v := s.Visitor()
 	s.SignIn(v)
-	s.OP.SignInAs("mallory") // whoever is at the provider now is not who signed in
+	s.OP.SignInAs("mallory") // the person at the provider now is not the one who signed in
 	var answers [200]apptest.Answer
-	for wave := range 5 { // those of one wave share an answer
+	for wave := range 5 { // requests of one wave share an answer
 		var wg sync.WaitGroup
 		for i := range 40 {
 			wg.Go(func() { answers[40*wave+i] = v.RefreshProfile() })
@@ -92,11 +92,11 @@ func TestManyRefreshes(t *testing.T) {
 			refreshed++
 		case got.StatusCode == http.StatusTooManyRequests && got.Header.Get("Retry-After") != "":
 		default:
-			t.Errorf("UI-07: one is answered with %d %s", got.StatusCode, got.Body)
+			t.Errorf("UI-07: a refresh is answered with %d %s", got.StatusCode, got.Body)
 		}
 	}
 	if n := s.OP.Calls(scriptedop.UserInfo); n < 2 || n > 4 || refreshed < 1 {
-		t.Errorf("UI-07: userinfo was asked %d times within a minute, and %d were refreshed", n, refreshed)
+		t.Errorf("UI-07: userinfo was called %d times within a minute, and %d refreshes succeeded", n, refreshed)
 	}
 	clock.Move(time.Minute)
 	if got := v.RefreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Alice Example") {
@@ -112,12 +112,12 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
 	t.Cleanup(evil.Close)
 	for name, response := range map[string]http.HandlerFunc{
-		"UI-08 403":               scriptedop.Body(403, "text/plain", "SECRETBODY"),
-		"UI-08 500":               scriptedop.Body(500, "application/json", `{"sub":"alice","name":"SECRETBODY"}`),
-		"UI-08 a page":            scriptedop.Body(200, "text/html", "<p>SECRETBODY"),
-		"UI-08 half a document":   scriptedop.Body(200, "application/json", `{"sub":"alice","name":"SECRETBODY`),
-		"UI-08 a redirect":        scriptedop.Redirect(307, evil.URL+"/SECRETBODY"),
-		"UI-08 a little too much": scriptedop.Body(200, "application/json", `{"sub":"alice","name":"`+strings.Repeat("SECRETBODY", 26<<10)+`"}`),
+		"UI-08 403":                scriptedop.Body(403, "text/plain", "SECRETBODY"),
+		"UI-08 500":                scriptedop.Body(500, "application/json", `{"sub":"alice","name":"SECRETBODY"}`),
+		"UI-08 a page":             scriptedop.Body(200, "text/html", "<p>SECRETBODY"),
+		"UI-08 half a document":    scriptedop.Body(200, "application/json", `{"sub":"alice","name":"SECRETBODY`),
+		"UI-08 a redirect":         scriptedop.Redirect(307, evil.URL+"/SECRETBODY"),
+		"UI-08 slightly too large": scriptedop.Body(200, "application/json", `{"sub":"alice","name":"`+strings.Repeat("SECRETBODY", 26<<10)+`"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,7 +130,7 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 				t.Errorf("answered %d %s", refreshed.StatusCode, refreshed.Body)
 			}
 			if strings.Contains(dashboard.Body+refreshed.Body+s.Log.String(), "SECRETBODY") {
-				t.Errorf("the answer is quoted:\n%s\n%s", refreshed.Body, s.Log)
+				t.Errorf("the response is quoted:\n%s\n%s", refreshed.Body, s.Log)
 			}
 			if n := followed.Load(); n > 0 {
 				t.Errorf("UI-08: %d redirects were followed", n)
@@ -140,13 +140,13 @@ func TestUserInfoFailureIsNotQuoted(t *testing.T) {
 			}
 			s.OP.Answer(scriptedop.UserInfo, nil)
 			if got := v.RefreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "alice@example.com") {
-				t.Errorf("once it answers well: %d %s", got.StatusCode, got.Body)
+				t.Errorf("once it answers correctly: %d %s", got.StatusCode, got.Body)
 			}
 		})
 	}
 }
 
-// TestWhoIsWho (ID-15) has two people with one e-mail address, and one whose address
+// TestWhoIsWho (ID-15) has two people with the same e-mail address, and one whose address
 // changes.
 func TestWhoIsWho(t *testing.T) {
 	t.Parallel()
@@ -167,7 +167,7 @@ func TestWhoIsWho(t *testing.T) {
 		t.Errorf("refreshing answers %d", got.StatusCode)
 	}
 	token := s.OP.LogoutToken()
-	delete(token.Claims, "sid") // all sessions of bob's
+	delete(token.Claims, "sid") // all of bob's sessions
 	if got := alice.Post("/backchannel-logout", url.Values{"logout_token": {token.Compact()}}); got.StatusCode != http.StatusOK {
 		t.Fatalf("answered %d", got.StatusCode)
 	}
@@ -196,6 +196,6 @@ func TestDistributedClaims(t *testing.T) {
 	s.SignIn(v)
 	v.RefreshProfile()
 	if n := asked.Load(); n > 0 {
-		t.Errorf("ID-25: the server asked elsewhere %d times", n)
+		t.Errorf("ID-25: the app made %d requests to the other server", n)
 	}
 }

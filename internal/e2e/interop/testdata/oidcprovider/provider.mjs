@@ -1,14 +1,14 @@
-// The certified OpenID provider oidc-provider, as interop_test.go wants it. Each line on
-// standard input is JSON and asks for one more provider; the answer is a line with its
-// issuer. The process ends when standard input does, and so with the test.
+// Starts certified OpenID providers (oidc-provider) for interop_test.go. Each line on standard
+// input is a JSON request for a new provider. The answer is a line with its issuer. The process
+// exits at the end of its input, and so with the test.
 //
-// Nothing is stored, and whoever presses the button is signed in: it is for loopback.
+// It stores nothing and signs in anyone who presses the button, so it is for loopback only.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import Provider from 'oidc-provider';
 
-// Standard output is for the answers, and a notice is none the second time.
+// Standard output is reserved for the answers. Each notice is printed only once.
 const said = new Set();
 console.info = console.log = console.warn = (notice) => {
   if (!said.has(notice)) {
@@ -30,8 +30,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 process.exit();
 
-// start starts a provider on a port of its own and returns its issuer. wanted has the
-// client's metadata and what is special about the provider.
+// start starts a provider on its own port and returns its issuer. client is the client's
+// metadata. The other parameters say how the provider differs from the usual one.
 async function start({ client, requirePushed, accessTokensOnce }) {
   const server = createServer();
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
@@ -63,7 +63,7 @@ async function start({ client, requirePushed, accessTokensOnce }) {
         },
       },
     },
-    // It reaches loopback only without the dispatcher that keeps it from there.
+    // Drop the dispatcher, which forbids requests to loopback addresses.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     issueRefreshToken: (_, { grantTypes }) => grantTypes.includes('refresh_token'),
@@ -92,7 +92,7 @@ async function start({ client, requirePushed, accessTokensOnce }) {
   return issuer;
 }
 
-// interact is the page on which people sign in: it shows that there is no session yet.
+// interact serves the sign-in page. Its appearance shows that there is no session yet.
 async function interact(provider, req, res) {
   if (req.method === 'GET') {
     res.setHeader('Content-Type', 'text/html');
@@ -102,7 +102,7 @@ async function interact(provider, req, res) {
   await provider.interactionFinished(req, res, { login: { accountId: 'ada' } });
 }
 
-// loadExistingGrant grants what is asked for: nobody is asked for consent.
+// loadExistingGrant grants every requested scope without asking for consent.
 async function loadExistingGrant({ oidc: { provider, client, session, params } }) {
   const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   grant.addOIDCScope(params.scope);

@@ -17,20 +17,20 @@ const (
 
 // The ids of the faults, as their buttons send them.
 const (
-	troubleDeny     = "deny"
-	troubleBusy     = "busy"
-	troubleSlow     = "slow"
-	troubleNonce    = "nonce"
-	troubleExpired  = "expired"
-	troubleUserinfo = "userinfo"
-	troubleRefresh  = "refresh"
-	troubleKeys     = "keys"
-	troubleClock    = "clock"
-	troubleDown     = "down"
+	faultDeny     = "deny"
+	faultBusy     = "busy"
+	faultSlow     = "slow"
+	faultNonce    = "nonce"
+	faultExpired  = "expired"
+	faultUserinfo = "userinfo"
+	faultRefresh  = "refresh"
+	faultKeys     = "keys"
+	faultClock    = "clock"
+	faultDown     = "down"
 )
 
-// trouble is a fault that the workbench injects, to show how an application handles it.
-type trouble struct {
+// fault is something that goes wrong on purpose, to show how an application handles it.
+type fault struct {
 	id, label string
 	// what is the sentence that pages show while the fault is active. It is "" for a fault
 	// that takes effect at once.
@@ -45,76 +45,76 @@ type trouble struct {
 }
 
 // atSignIn returns the faults that affect the next sign-in.
-func atSignIn() []trouble {
-	return []trouble{
+func atSignIn() []fault {
+	return []fault{
 		{
-			id: troubleDeny, label: "Deny", what: "The next sign-in is denied.",
+			id: faultDeny, label: "Deny", what: "The next sign-in is denied.",
 			effect: "The application shows “You were not signed in” and offers another try.",
 		},
 		{
-			id: troubleBusy, label: "Too busy", what: "The next sign-in fails with temporarily_unavailable.",
+			id: faultBusy, label: "Too busy", what: "The next sign-in fails with temporarily_unavailable.",
 			effect: "The application shows “The sign-in service has a problem”.",
 		},
 		{
-			id: troubleSlow, label: "Slow answer", what: "The next token response takes 20 seconds.",
+			id: faultSlow, label: "Slow answer", what: "The next token response takes 20 seconds.",
 			effect: "The application waits 5 seconds, then shows “The sign-in service cannot be reached”.",
 		},
 		{
-			id: troubleNonce, label: "Wrong nonce", what: "The next sign-in gets a wrong nonce.",
+			id: faultNonce, label: "Wrong nonce", what: "The next sign-in gets a wrong nonce.",
 			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
 		},
 		{
-			id: troubleExpired, label: "Expired token", what: "The next sign-in gets an ID token that expired an hour ago.",
+			id: faultExpired, label: "Expired token", what: "The next sign-in gets an ID token that expired an hour ago.",
 			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
 		},
 	}
 }
 
 // whileSignedIn returns the faults that affect people who are already signed in.
-func whileSignedIn() []trouble {
-	return []trouble{
+func whileSignedIn() []fault {
+	return []fault{
 		{
-			id: troubleUserinfo, label: "Userinfo fails", what: "The next call to userinfo fails.",
-			effect: "“Refresh” says “The profile could not be refreshed” and keeps the old profile. A sign-in succeeds with the claims of the ID token.",
+			id: faultUserinfo, label: "Userinfo fails", what: "The next call to userinfo fails.",
+			effect: "“Refresh” says “The profile could not be refreshed” and keeps the old profile. A new sign-in still succeeds, with the claims of the ID token.",
 		},
 		{
-			id: troubleRefresh, label: "Refresh refused", what: "All access tokens are revoked, and the next token refresh is refused.",
+			id: faultRefresh, label: "Refresh refused", what: "All access tokens are revoked, and the next token refresh is refused.",
 			effect: "“Refresh” ends the session, and the application says “Your provider ended this session”.",
 			act:    func(p *Provider) error { p.records.withdrawAccess(); return nil },
 		},
 	}
 }
 
-// forEverybody returns the faults that affect everyone immediately.
-func forEverybody() []trouble {
-	return []trouble{
+// forEveryone returns the faults that affect everyone immediately.
+func forEveryone() []fault {
+	return []fault{
 		{
-			id: troubleKeys, label: "Rotate keys",
+			id: faultKeys, label: "Rotate keys",
 			effect: "Nothing visible: at the next sign-in, the application fetches the new key. The old key stays published until the next rotation.",
 			act:    (*Provider).RotateKey,
 		},
 		{
-			id: troubleClock, label: "Clock off by two minutes", what: "The provider's clock is two minutes ahead.", lasts: -1,
+			id: faultClock, label: "Clock off by two minutes", what: "The provider's clock is two minutes ahead.", lasts: -1,
 			effect: "A sign-in shows “The sign-in could not be verified”, and the log compares the clocks.",
 		},
 		{
-			id: troubleDown, label: "Down for 30 seconds", what: "The provider does not answer the application for 30 seconds.", lasts: outage,
-			effect: "A sign-in shows “The sign-in service cannot be reached”. People who are signed in stay signed in. The provider's own pages keep working, so that a sign-in gets that far.",
+			id: faultDown, label: "Down for 30 seconds", what: "The provider does not answer the application for 30 seconds.", lasts: outage,
+			effect: "A sign-in shows “The sign-in service cannot be reached”. People who are signed in stay signed in. The provider's own pages keep working.",
 		},
 	}
 }
 
-func everyTrouble() []trouble { return slices.Concat(atSignIn(), whileSignedIn(), forEverybody()) }
+func allFaults() []fault { return slices.Concat(atSignIn(), whileSignedIn(), forEveryone()) }
 
 // workbench knows the active faults. They do not survive a restart.
 type workbench struct {
-	now func() time.Time // unaffected by troubleClock
+	now func() time.Time // unaffected by faultClock
 
 	mu sync.Mutex
 	on map[string]time.Time // by id, the end; zero if there is none
 }
 
-func (b *workbench) begin(t trouble) {
+func (b *workbench) begin(t fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var until time.Time
@@ -151,9 +151,9 @@ func (b *workbench) happens(id string) bool {
 	return ok
 }
 
-// being returns the sentences of the active faults.
-func (b *workbench) being() (sentences []string) {
-	for _, t := range everyTrouble() {
+// active returns the sentences of the active faults.
+func (b *workbench) active() (sentences []string) {
+	for _, t := range allFaults() {
 		if b.is(t.id) {
 			sentences = append(sentences, t.what)
 		}
@@ -161,22 +161,22 @@ func (b *workbench) being() (sentences []string) {
 	return sentences
 }
 
-// makeTrouble handles the buttons of the workbench.
-func (p *Provider) makeTrouble(w http.ResponseWriter, r *http.Request) {
+// injectFault handles the buttons of the workbench.
+func (p *Provider) injectFault(w http.ResponseWriter, r *http.Request) {
 	values, err := readForm(r)
 	if err != nil {
 		p.refuseForm(w, r, err)
 		return
 	}
-	i := slices.IndexFunc(everyTrouble(), func(t trouble) bool { return t.id == values.Get("make") })
+	i := slices.IndexFunc(allFaults(), func(t fault) bool { return t.id == values.Get("make") })
 	switch {
 	case values.Has("stop"):
-		p.trouble.stop()
+		p.workbench.stop()
 	case i < 0:
 		p.refuse(w, r, "Unknown fault.")
 		return
 	default:
-		if err := p.begin(everyTrouble()[i]); err != nil {
+		if err := p.begin(allFaults()[i]); err != nil {
 			p.refuse(w, r, err.Error())
 			return
 		}
@@ -184,14 +184,14 @@ func (p *Provider) makeTrouble(w http.ResponseWriter, r *http.Request) {
 	redirect(w, p.base+"/", nil)
 }
 
-func (p *Provider) begin(t trouble) error {
+func (p *Provider) begin(t fault) error {
 	if t.act != nil {
 		if err := t.act(p); err != nil {
 			return fmt.Errorf("devop: %s: %w", t.label, err)
 		}
 	}
 	if t.what != "" {
-		p.trouble.begin(t)
+		p.workbench.begin(t)
 	}
 	p.cfg.Log.Info("development provider: fault injected", "what", t.label)
 	return nil
@@ -199,7 +199,7 @@ func (p *Provider) begin(t trouble) error {
 
 // now returns the time by the provider's clock, which a fault can set wrong.
 func (p *Provider) now() time.Time {
-	if p.trouble.is(troubleClock) {
+	if p.workbench.is(faultClock) {
 		return p.cfg.Now().Add(clockOffset)
 	}
 	return p.cfg.Now()
@@ -209,7 +209,7 @@ func (p *Provider) now() time.Time {
 // closes the connection without an answer.
 func (p *Provider) unlessDown(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if p.trouble.is(troubleDown) {
+		if p.workbench.is(faultDown) {
 			panic(http.ErrAbortHandler)
 		}
 		next(w, r)
@@ -229,9 +229,9 @@ func (p *Provider) dawdle(r *http.Request) {
 // refusal returns the error to inject into an authorization response, or nil.
 func (p *Provider) refusal() error {
 	switch {
-	case p.trouble.happens(troubleDeny):
+	case p.workbench.happens(faultDeny):
 		return fail("access_denied", "denied by an injected fault")
-	case p.trouble.happens(troubleBusy):
+	case p.workbench.happens(faultBusy):
 		return fail("temporarily_unavailable", "too busy because of an injected fault")
 	}
 	return nil

@@ -1,0 +1,28 @@
+package routes
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// orders shows the orders that another API keeps for the person.
+func (a *App) orders(c echo.Context) error {
+	client := a.TokenSource.Client(c.Request().Context())
+	resp, err := client.Get("https://api.example.com/orders")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("orders: the API answered %s", resp.Status)
+	}
+	var orders []string
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&orders); err != nil {
+		return fmt.Errorf("orders: %w", err)
+	}
+	return c.JSON(http.StatusOK, orders)
+}

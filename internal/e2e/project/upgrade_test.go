@@ -1,0 +1,258 @@
+// These tests are about how a clone takes what has changed here: tools/rename removes this
+// file.
+
+package project
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+// product is what a product adds in files of its own.
+var product = map[string]string{
+	"routes/notes.go": `package routes
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"example.com/acme/views"
+)
+
+func (a *App) notes(c echo.Context) error {
+	return a.render(c, http.StatusOK, views.Notes(a.shell(c, "Notes"), "Buy milk."))
+}
+`,
+	"views/notes.templ": `package views
+
+// Notes is the page of notes.
+templ Notes(s Shell, note string) {
+	@layout(s, parts{}) {
+		<h1>Notes</h1>
+		<p>{ note }</p>
+	}
+}
+`,
+	"routes/notes_test.go": `package routes_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"example.com/acme/internal/apptest"
+)
+
+func TestNotes(t *testing.T) {
+	page := apptest.Start(t, "NOTES_LIMIT=3").Visitor().SignIn("/notes", apptest.Ada)
+	if page.StatusCode != http.StatusOK {
+		t.Fatalf("the notes answer %s", page.Status)
+	}
+	for _, want := range []string{"Buy milk.", "Notes of Acme", "href=\"/notes\"", "href=\"/version\"", "A line from upstream"} {
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+`,
+}
+
+// fix is what upstream adds in files of its own.
+var fix = map[string]string{
+	"routes/version.go": `package routes
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn/openid"
+)
+
+func (a *App) version(c echo.Context) error {
+	return c.String(http.StatusOK, "Latchkey, a relying party of "+openid.Identity{Issuer: "id.example.com"}.Issuer)
+}
+`,
+	"routes/version_test.go": `package routes_test
+
+import (
+	"strings"
+	"testing"
+
+	"latchkey/internal/apptest"
+)
+
+func TestVersion(t *testing.T) {
+	if got := apptest.Start(t).Visitor().Get("/version"); !strings.HasPrefix(got.Body, "Latchkey") {
+		t.Errorf("%s: %s", got.Status, got.Body)
+	}
+}
+`,
+}
+
+// TestUpgrade renames a clone, builds a product on it, and takes upstream changes to the same
+// files: nothing conflicts, and the product works with both.
+func TestUpgrade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a clone")
+	}
+	t.Parallel()
+	upstream := copyOfCheckout(t)
+	clone := renamedClone(t, upstream)
+	write(t, clone, product)
+	edit(t, clone, "routes/routes.go", `(?m)^.*Your product: .*\n`, "${0}\te.Match(reading, \"/notes\", a.notes, person...)\n")
+	edit(t, clone, "views/layout.templ", `(?m)^.*Your product: .*\n`, "${0}\t\t@navigationLink(\"/notes\", \"Notes\", path)\n")
+	edit(t, clone, "internal/app/config.go", `(?m)^.*Your product: .*\n`, "${0}\tNotesLimit int `env:\"NOTES_LIMIT, default=10\" desc:\"how many notes a person may have\"`\n")
+	edit(t, clone, "views/brand.go", `(Description += ).*`, `${1}"Notes of Acme."`)
+	edit(t, clone, "README.md", `(?s)\A.+`, "# Acme\n\nNotes for everyone.\n")
+	generate(t, clone)
+	commit(t, clone, "Add notes")
+
+	write(t, upstream, fix)
+	edit(t, upstream, "authn/seal.go", `(?m)^package authn\n`, "${0}\n// This was fixed upstream.\n")
+	edit(t, upstream, "routes/routes.go", `(?m)^.*"/admin".*\n`, "${0}\te.GET(\"/version\", a.version)\n")
+	edit(t, upstream, "routes/routes.go", `(?m)^.*Your product: `, "\te.GET(\"/version/next\", a.version)\n\n${0}")
+	edit(t, upstream, "internal/app/config.go", `(?m)^.*env:"LOG_LEVEL.*\n`, "${0}\tUpstreamLimit int `env:\"UPSTREAM_LIMIT, default=1\" desc:\"a variable of a later version\"`\n")
+	edit(t, upstream, "views/layout.templ", `(?m)^.*<footer class="site-footer">\n`, "${0}<p>A line from upstream</p>\n")
+	edit(t, upstream, "views/layout.templ", `(?m)^.*@navigationLink\("/dashboard".*\n`, "${0}\t\t@navigationLink(\"/version\", \"Version\", path)\n")
+	edit(t, upstream, "README.md", `\A.*\n`, "${0}\nA new sentence.\n")
+	generate(t, upstream)
+	commit(t, upstream, "Fix authn and say the version")
+
+	if report := upgrade(t, clone); !strings.Contains(report, "Fix authn and say the version") {
+		t.Errorf("it reports %q", report)
+	}
+	for name, want := range map[string]string{
+		"authn/seal.go":           "This was fixed upstream.",
+		"routes/version.go":       `"example.com/acme/authn/openid"`,
+		"routes/routes.go":        `"/version/next"`,
+		"README.md":               "Notes for everyone.",
+		"tools/rename/clone.json": strings.TrimSpace(mustIn(t, upstream, "git", "rev-parse", "HEAD^{tree}")),
+	} {
+		if text := string(apptest.ReadFile(t, filepath.Join(clone, name))); !strings.Contains(text, want) {
+			t.Errorf("%s lacks %s", name, want)
+		}
+	}
+	generate(t, clone)
+	if changes := mustIn(t, clone, "git", "status", "--porcelain"); changes != "" {
+		t.Errorf("it leaves what has to be generated again, or more:\n%s", changes)
+	}
+	mustIn(t, clone, "go", "build", "./...")
+	mustIn(t, clone, "go", "vet", "./...")
+	mustIn(t, clone, "go", "test", "-run", "TestNotes|TestVersion|TestArrows|TestCommands", "./routes", "./internal/app", "./internal/e2e/project")
+}
+
+// TestUpgradeAgain takes upstream changes one after another, into a clone that began without
+// upstream's history and that squashes its branches.
+func TestUpgradeAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the tool several times")
+	}
+	t.Parallel()
+	upstream := copyOfCheckout(t)
+	clone := t.TempDir()
+	mustIn(t, clone, "sh", "-c", `git -C "$0" archive HEAD | tar -x && git init -q`, upstream)
+	commit(t, clone, "A copy")
+	clone = renamedClone(t, clone)
+
+	if report := upgradeFrom(t, clone, upstream); !strings.Contains(report, "Nothing has changed") {
+		t.Errorf("before anything has changed upstream, it reports %q", report)
+	}
+	for _, line := range []string{"// First.", "// Second."} {
+		edit(t, upstream, "authn/seal.go", `(?m)^package authn\n`, "${0}\n"+line+"\n")
+		commit(t, upstream, line)
+		upgrade(t, clone)
+		mustIn(t, clone, "sh", "-c", "git checkout -q --orphan squashed && git commit -qm Squashed && git branch -M main")
+	}
+	if text := string(apptest.ReadFile(t, filepath.Join(clone, "authn/seal.go"))); !strings.Contains(text, "package authn\n\n// Second.\n\n// First.\n") {
+		t.Errorf("authn/seal.go has not both changes:\n%.200s", text)
+	}
+
+	// Both change one line: the tool names the file, and git takes it back.
+	edit(t, clone, "authn/seal.go", "// First.", "// Ours.")
+	commit(t, clone, "Ours")
+	edit(t, upstream, "authn/seal.go", "// First.", "// Theirs.")
+	commit(t, upstream, "Theirs")
+	mustIn(t, clone, "git", "fetch", "-q", "upstream")
+	output, err := in(t, clone, "go", "run", "-C", "tools/rename", ".", "-merge", "upstream/main")
+	if err == nil || !strings.Contains(output, "both sides have changed the same lines of:\n  authn/seal.go\n") {
+		t.Errorf("a conflict (%v) is reported as:\n%s", err, output)
+	}
+	mustIn(t, clone, "git", "cherry-pick", "--abort")
+	if changes := mustIn(t, clone, "git", "status", "--porcelain"); changes != "" {
+		t.Errorf("after the way back there are changes:\n%s", changes)
+	}
+	if output, err := in(t, clone, "go", "run", "-C", "tools/rename", ".", "-merge", "upstream/main~3"); err == nil || !strings.Contains(output, "clone.json") {
+		t.Errorf("an upstream commit before the one that the clone has (%v) is reported as:\n%s", err, output)
+	}
+	if trees := mustIn(t, clone, "git", "worktree", "list"); strings.Count(trees, "\n") != 1 {
+		t.Errorf("it leaves work trees:\n%s", trees)
+	}
+}
+
+// renamedClone clones a repository, with another as its upstream, and renames the clone.
+func renamedClone(t *testing.T, from string) string {
+	t.Helper()
+	mustIn(t, from, "git", "branch", "-M", "main")
+	clone := filepath.Join(t.TempDir(), "acme")
+	mustIn(t, from, "git", "clone", "-q", from, clone)
+	mustIn(t, clone, "git", "config", "user.name", "t")
+	mustIn(t, clone, "git", "config", "user.email", "t@example.com")
+	mustIn(t, clone, "git", "remote", "add", "upstream", from)
+	mustIn(t, clone, "go", "run", "-C", "tools/rename", ".", "example.com/acme", "Acme")
+	commit(t, clone, "Rename to Acme")
+	return clone
+}
+
+// upgrade takes what has changed upstream, as docs/upgrading.md says, and returns the report.
+func upgrade(t *testing.T, clone string) string {
+	t.Helper()
+	mustIn(t, clone, "git", "fetch", "-q", "upstream")
+	return mustIn(t, clone, "go", "run", "-C", "tools/rename", ".", "-merge", "upstream/main")
+}
+
+// upgradeFrom does the same from another upstream.
+func upgradeFrom(t *testing.T, clone, upstream string) string {
+	t.Helper()
+	mustIn(t, upstream, "git", "branch", "-M", "main")
+	mustIn(t, clone, "git", "remote", "set-url", "upstream", upstream)
+	return upgrade(t, clone)
+}
+
+func generate(t *testing.T, dir string) {
+	t.Helper()
+	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "generate")
+	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "fmt", ".")
+	mustIn(t, dir, "gofmt", "-w", "internal/app/config.go")
+}
+
+func commit(t *testing.T, dir, message string) {
+	t.Helper()
+	mustIn(t, dir, "git", "add", "-A")
+	mustIn(t, dir, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", message)
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// edit replaces the only match of a pattern in a file.
+func edit(t *testing.T, dir, name, pattern, with string) {
+	t.Helper()
+	text, found := apptest.ReadFile(t, filepath.Join(dir, name)), regexp.MustCompile(pattern)
+	if n := len(found.FindAll(text, -1)); n != 1 {
+		t.Fatalf("%s has %d matches of %s", name, n, pattern)
+	}
+	write(t, dir, map[string]string{name: string(found.ReplaceAll(text, []byte(with)))})
+}
