@@ -1,4 +1,4 @@
-# The commands that README.md names, under short names. `make` alone lists them.
+# The commands of docs/development.md under short names. `make` alone lists them.
 .PHONY: help run dev test check generate release
 help:     ## list the targets
 	@sed -n "s/^\([a-z]*\): *## /make \1	/p" Makefile

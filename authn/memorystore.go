@@ -193,7 +193,7 @@ func (s *MemoryStore) List(ctx context.Context, index Key) ([]Record, error) {
 		r.Sealed = nil
 		list = append(list, r)
 	}
-	// Sign-in times have whole seconds, so order equal ones by key to keep the list stable.
+	// A provider counts in whole seconds, so break ties by key to keep the order stable.
 	slices.SortFunc(list, func(a, b Record) int {
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})

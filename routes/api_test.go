@@ -255,7 +255,7 @@ func TestAPILeavesTheSessionAlone(t *testing.T) {
 	t.Error("calls to the API keep the session alive without its person")
 }
 
-// TestDevelopmentAccessToken gets a token from the built-in provider, as in the README.
+// TestDevelopmentAccessToken gets a token from the built-in provider, as in docs/guide.md.
 func TestDevelopmentAccessToken(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t, "AUTH0_AUDIENCE="+apiAudience)

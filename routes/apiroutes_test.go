@@ -65,7 +65,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	}), op
 }
 
-// TestAPIRoutes adds routes as the README explains, and calls them with a token and with a
+// TestAPIRoutes adds routes as docs/guide.md explains, and calls them with a token and with a
 // session.
 func TestAPIRoutes(t *testing.T) {
 	t.Parallel()

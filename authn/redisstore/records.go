@@ -165,7 +165,7 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(r authn.Record) bool { return !slices.Contains(r.Indexes(), index) })
-	// Sign-in times have whole seconds, so order equal ones by key to keep the list stable.
+	// A provider counts in whole seconds, so break ties by key to keep the order stable.
 	slices.SortFunc(list, func(a, b authn.Record) int {
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})

@@ -38,7 +38,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		InitiateLoginURI:       base + "/login",
 	}}
 	if cfg.Audience != "" {
-		// A client for trying the API from a terminal, as in the README. It gets access
+		// A client for trying the API from a terminal, as in docs/guide.md. It gets access
 		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}

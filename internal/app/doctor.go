@@ -96,7 +96,7 @@ type report struct {
 	provider      string
 }
 
-// finding is one line of a report. Its JSON is documented in README.md.
+// finding is one line of a report. docs/doctor.md documents its JSON.
 type finding struct {
 	Check   string         `json:"check"`
 	Verdict doctor.Verdict `json:"verdict"`

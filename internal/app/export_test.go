@@ -5,9 +5,10 @@ import (
 	"crypto"
 	"crypto/tls"
 	"io"
-	"latchkey/authn/doctor"
 	"log/slog"
 	"time"
+
+	"latchkey/authn/doctor"
 )
 
 // Most tests are outside of this package, because their harness imports it. They need these

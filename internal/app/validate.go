@@ -37,6 +37,9 @@ func (c *Config) validate(f *openid.Faults) {
 	c.validateSecrets(f)
 	c.validateStore(f)
 	c.validateOrigins(f)
+	if strings.Contains(c.Scopes, ",") {
+		f.Add("AUTH0_SCOPES", fmt.Sprintf("is %q, with commas", c.Scopes), "separate the scopes with spaces")
+	}
 	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
@@ -89,8 +92,16 @@ func (c *Config) validateProvider(f *openid.Faults) {
 	if c.Auth0Domain != "" && c.OIDCIssuer != "" {
 		f.Add("OIDC_ISSUER", "is set together with AUTH0_DOMAIN", "keep the one that is your provider")
 	}
-	if u, err := url.Parse(c.issuer()); c.Auth0Domain != "" && (err != nil || u.Host != c.Auth0Domain || u.Hostname() == "") {
+	if placeholderHost(c.Auth0Domain) {
+		f.Add("AUTH0_DOMAIN", fmt.Sprintf("is %q, a placeholder", c.Auth0Domain), "the provider shows the domain where the application is registered")
+	} else if u, err := url.Parse(c.issuer()); c.Auth0Domain != "" && (err != nil || u.Host != c.Auth0Domain || u.Hostname() == "") {
 		f.Add("AUTH0_DOMAIN", fmt.Sprintf("is %q", c.Auth0Domain), "write the domain alone, without https:// and without a slash: tenant.eu.auth0.com")
+	}
+	_, issuerHost, _ := strings.Cut(c.OIDCIssuer, "://")
+	if issuer, _, isMetadata := strings.Cut(c.OIDCIssuer, "/.well-known/"); placeholderHost(issuerHost) {
+		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, a placeholder", c.OIDCIssuer), "write the issuer of your provider")
+	} else if isMetadata {
+		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, the address of the provider's metadata", c.OIDCIssuer), fmt.Sprintf("write the issuer that the metadata names, such as %s", issuer))
 	}
 	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
 		if placeholder(variable[1]) {
@@ -99,12 +110,20 @@ func (c *Config) validateProvider(f *openid.Faults) {
 	}
 }
 
-// placeholder recognizes the client ids and secrets of examples: dots, or the words
+// placeholder recognizes the client IDs, secrets and domains of examples: dots, or the words
 // themselves in any spelling. Any other value may be real.
 func placeholder(value string) bool {
-	plain := strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "").Replace(strings.ToLower(value))
-	words := []string{"clientid", "clientsecret", "yourclientid", "yourclientsecret", "yoursecret"}
+	plain := strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "", "{", "", "}", "").Replace(strings.ToLower(value))
+	words := []string{"clientid", "clientsecret", "yourclientid", "yourclientsecret", "yoursecret", "yourdomain", "yourtenant", "yourauth0domain"}
 	return slices.Contains(words, plain) || (value != "" && strings.Trim(value, ".…") == "")
+}
+
+// placeholderHost reports whether the first label of a domain is a placeholder, as in
+// YOUR_DOMAIN and your-tenant.eu.auth0.com.
+func placeholderHost(domain string) bool {
+	host, _, _ := strings.Cut(domain, "/")
+	label, _, _ := strings.Cut(host, ".")
+	return placeholder(label) || placeholder(host)
 }
 
 // validateDevelopment makes sure that nobody uses the built-in provider by accident,
@@ -161,8 +180,14 @@ func (c *Config) validateCallback(f *openid.Faults) {
 	}
 	local := u.Scheme == "http" && openid.IsLoopback(u.Hostname())
 	switch {
-	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "/callback":
-		add("", "write an absolute URL that ends in /callback, as it is registered at the provider")
+	case u.Scheme == "" || u.Host == "":
+		add(", not an absolute URL", "write it with its scheme and host, such as https://app.example.com/callback")
+	case u.User != nil:
+		f.Add("AUTH0_CALLBACK_URL", "has a user name", "remove what comes before the host, up to the @")
+	case u.RawQuery != "" || u.Fragment != "":
+		add(", with a query or a fragment", "remove what comes after /callback")
+	case u.Path != "/callback":
+		add(fmt.Sprintf(", with the path %q", u.Path), "use the path /callback, here and at the provider: the app answers there only")
 	case u.Scheme != "https" && !local:
 		add("", "write https://, or http:// on loopback")
 	}

@@ -98,7 +98,7 @@ func rename(root, module, product string) (string, error) {
 	if err := os.Rename(unit, filepath.Join(root, "deploy", program+".service")); err != nil {
 		return "", err
 	}
-	if err := (record{Module: module, Product: product, Upstream: tree}).write(root); err != nil {
+	if err := writeRecord(root, record{Module: module, Product: product, Upstream: tree}.text()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("The module is now %s, the program %s and the product %s: %d files have changed, see git diff.\n"+

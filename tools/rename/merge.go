@@ -22,23 +22,26 @@ type record struct {
 
 const recordFile = "tools/rename/clone.json"
 
-func (r record) write(root string) error {
-	text, err := json.MarshalIndent(r, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(root, filepath.FromSlash(recordFile)), append(text, '\n'), 0o644)
+// text returns the text of the file.
+func (r record) text() []byte {
+	text, _ := json.MarshalIndent(r, "", "\t") // strings cannot fail
+	return append(text, '\n')
 }
 
-func readRecord(root string) (r record, err error) {
-	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(recordFile)))
+func writeRecord(root string, text []byte) error {
+	return os.WriteFile(filepath.Join(root, filepath.FromSlash(recordFile)), text, 0o644)
+}
+
+// readRecord returns the record, and the text of its file.
+func readRecord(root string) (r record, text []byte, err error) {
+	text, err = os.ReadFile(filepath.Join(root, filepath.FromSlash(recordFile)))
 	if errors.Is(err, os.ErrNotExist) {
-		return r, fmt.Errorf("there is no %s: rename the clone first; docs/upgrading.md says how to write the file for a clone that was renamed without it", recordFile)
+		return r, nil, fmt.Errorf("there is no %s: rename the clone first; docs/upgrading.md says how to write the file for a clone that was renamed without it", recordFile)
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &r)
 	}
-	return r, err
+	return r, text, err
 }
 
 // merge brings the changes between the upstream commit that the clone holds and another
@@ -48,7 +51,7 @@ func readRecord(root string) (r record, err error) {
 // tool, and cherry-picks the difference. So lines conflict only if both sides have changed
 // them, and nothing depends on how the clone came to be or on how its branches are merged.
 func merge(root, target string) (string, error) {
-	r, err := readRecord(root)
+	r, text, err := readRecord(root)
 	if err != nil {
 		return "", err
 	}
@@ -69,7 +72,7 @@ func merge(root, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	before, err := renamedCommit(root, base, "Upstream before", r)
+	before, err := renamedCommit(root, base, "Upstream before", r, text)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +83,7 @@ func merge(root, target string) (string, error) {
 	if r.Upstream, err = git(root, "rev-parse", target+"^{tree}"); err != nil {
 		return "", err
 	}
-	after, err := renamedCommit(root, target, "Merge "+seedProduct+" "+short+"\n\n"+log+"\n", r, "-p", before)
+	after, err := renamedCommit(root, target, "Merge "+seedProduct+" "+short+"\n\n"+log+"\n", r, r.text(), "-p", before)
 	if err != nil {
 		return "", err
 	}
@@ -109,8 +112,9 @@ func heldCommit(root, held, target string) (string, error) {
 		"git merge-base prints it if the clone has upstream's history", target, held, recordFile)
 }
 
-// renamedCommit returns a commit of what upstream has at a commit, under the clone's names.
-func renamedCommit(root, commit, message string, r record, parents ...string) (renamed string, err error) {
+// renamedCommit returns a commit of what upstream has at a commit, under the clone's names
+// and with the given record of it.
+func renamedCommit(root, commit, message string, r record, text []byte, parents ...string) (renamed string, err error) {
 	temporary, err := os.MkdirTemp("", "upstream-")
 	if err != nil {
 		return "", err
@@ -127,7 +131,7 @@ func renamedCommit(root, commit, message string, r record, parents ...string) (r
 	if _, err := run(filepath.Join(tree, "tools", "rename"), "go", "run", ".", r.Module, r.Product); err != nil {
 		return "", err
 	}
-	if err := r.write(tree); err != nil {
+	if err := writeRecord(tree, text); err != nil {
 		return "", err
 	}
 	if _, err := git(tree, "add", "--all"); err != nil {
@@ -140,8 +144,10 @@ func renamedCommit(root, commit, message string, r record, parents ...string) (r
 }
 
 // attributes tell git how to merge files if both sides have changed them: sums of modules
-// are all kept, and the files that speak for the product stay the product's.
+// and rows of the table of variables are all kept, and the files that speak for the product
+// stay the product's.
 const attributes = `go.sum merge=union
+/docs/configuration.md merge=union
 /README.md merge=ours
 /SECURITY.md merge=ours
 /LICENSE merge=ours

@@ -1,14 +1,170 @@
 package project
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"flag"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"latchkey/authn/devop/devoptest"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 )
+
+// TestQuotedExamples checks that the documents quote Go and templ code as it is in the file
+// that the last link before it names. An example in docs/_examples is quoted whole.
+func TestQuotedExamples(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^()]+)\)`)
+	block := regexp.MustCompile("(?ms)^```(?:go|templ)\n(.*?)^```$")
+	for _, document := range documents(t) {
+		if filepath.Ext(document) != ".md" {
+			continue
+		}
+		page := string(apptest.ReadFile(t, document))
+		for _, at := range block.FindAllStringSubmatchIndex(page, -1) {
+			quoted := page[at[2]:at[3]]
+			links := link.FindAllStringSubmatch(page[:at[0]], -1)
+			if len(links) == 0 {
+				t.Errorf("%s does not link to the file that this is from:\n%s", document, quoted)
+				continue
+			}
+			file := filepath.Join(filepath.Dir(document), links[len(links)-1][1])
+			text := string(apptest.ReadFile(t, file))
+			if !strings.Contains(text, quoted) || strings.Contains(file, "_examples") && text != quoted {
+				t.Errorf("%s does not quote %s as it is; it has\n%s\nand the file has\n%s", document, file, quoted, text)
+			}
+		}
+	}
+}
+
+// TestDocumentLinks checks that every link between documents and files leads somewhere, also
+// to a heading.
+func TestDocumentLinks(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^()\s]+)\)|srcset="([^"]+)"|src="([^"]+)"`)
+	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
+	noAnchor := regexp.MustCompile(`[^\pL\pN _-]`)
+	links := 0
+	var pages []string
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		matches, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, matches...)
+	}
+	for _, document := range pages {
+		for _, match := range link.FindAllStringSubmatch(string(apptest.ReadFile(t, document)), -1) {
+			target := match[1] + match[2] + match[3]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			file, anchor, _ := strings.Cut(target, "#")
+			to := document
+			if file != "" {
+				to = filepath.Join(filepath.Dir(document), file)
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s, and there is no such file", document, target)
+				continue
+			}
+			if anchor == "" {
+				continue
+			}
+			found := false
+			for _, h := range heading.FindAllStringSubmatch(string(apptest.ReadFile(t, to)), -1) {
+				found = found || strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == anchor
+			}
+			if !found {
+				t.Errorf("%s links to %s, and there is no such heading", document, target)
+			}
+		}
+	}
+	if links < 20 {
+		t.Errorf("only %d links were found", links)
+	}
+}
+
+// TestGreeting checks that docs/development.md shows what a terminal shows at the start.
+func TestGreeting(t *testing.T) {
+	t.Parallel()
+	log := apptest.NewLog()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.Run(ctx, nil, []string{"PORT=0", "LOG_FORMAT=text", "DATA_DIR=" + t.TempDir()}, log)
+	}()
+	apptest.Eventually(t, "the start", func() bool { return log.Count("Ctrl-C.\n") > 0 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "\n  Latchkey is at ", "Ctrl-C.\n"
+	_, greeting, _ := strings.Cut(log.String(), begin)
+	greeting, _, _ = strings.Cut(begin+greeting, end)
+	greeting = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(greeting, "localhost:3000")
+	greeting = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(greeting, "127.0.0.1:3001")
+	wantGenerated(t, "docs/development.md", "greeting", "```\n$ go run .\n"+greeting+end+"```\n")
+}
+
+// TestDoctorReports checks that docs/doctor.md shows what the doctor prints: for a fresh
+// clone, and for a provider that knows another secret and other addresses.
+func TestDoctorReports(t *testing.T) {
+	t.Parallel()
+	port, providerPort := apptest.FreePort(t), apptest.FreePort(t)
+	fresh := []string{"PORT=" + port, "DEV_PROVIDER_ADDR=127.0.0.1:" + providerPort}
+	provider := devoptest.New(t, "http://localhost:3000")
+	misfit := []string{
+		"PORT=" + port, "OIDC_ISSUER=" + provider.Issuer, "AUTH0_CLIENT_ID=" + provider.ClientID, "AUTH0_CLIENT_SECRET=of-another-application",
+		"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef",
+	}
+	for name, report := range map[string]struct {
+		env []string
+		set string // how many variables the reader sets
+	}{"fresh": {fresh, "0 set,"}, "misfit": {misfit, "5 set,"}} {
+		var out bytes.Buffer
+		if err := app.Run(t.Context(), []string{"doctor"}, report.env, &out); errors.Is(err, app.ErrConfiguration) {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer(provider.Issuer, "https://id.example.com", "port "+port, "port 3000", "localhost:"+port, "localhost:3000", "port "+providerPort, "port 3001").Replace(out.String())
+		text = regexp.MustCompile(`\d+ set,`).ReplaceAllString(text, report.set)
+		text = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "127.0.0.1:44701")
+		wantGenerated(t, "docs/doctor.md", name, "```\n"+text+"```\n")
+	}
+}
+
+var update = flag.Bool("update", false, "write what tests generate into the documents")
+
+// wantGenerated checks the part of a document that a test generates: what is between the
+// comments "generated: NAME" and "end". With -update it writes the part.
+func wantGenerated(t *testing.T, file, name, want string) {
+	t.Helper()
+	page := string(apptest.ReadFile(t, file))
+	begin, end := "<!-- generated: "+name+" -->\n", "<!-- end -->\n"
+	before, rest, begun := strings.Cut(page, begin)
+	got, after, ended := strings.Cut(rest, end)
+	if !begun || !ended {
+		t.Fatalf("%s has no lines %q and %q", file, begin, end)
+	}
+	if got == want {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(filepath.Join(apptest.Root(t), file), []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s is out of date; run\n\tgo test ./internal/e2e/project -run %s -update\nIt has\n%s\nand should have\n%s", file, t.Name(), got, want)
+}
 
 // TestOperationsPage compares docs/operations.md with the code: the app logs each event
 // that the page lists, and the page explains every reason.
@@ -16,7 +172,7 @@ func TestOperationsPage(t *testing.T) {
 	t.Parallel()
 	page := apptest.ReadFile(t, "docs/operations.md")
 	var source strings.Builder
-	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "authn/openid/*.go", "routes/*.go"} {
+	for _, pattern := range []string{"internal/app/*.go", "authn/*.go", "authn/openid/*.go", "authn/redisstore/*.go", "routes/*.go"} {
 		files, err := filepath.Glob(filepath.Join(apptest.Root(t), pattern))
 		if err != nil {
 			t.Fatal(err)

@@ -100,6 +100,7 @@ func added(t *testing.T, name, text, lines string) string {
 func notesExample(t *testing.T, a *apptest.App) {
 	b := apptest.OpenBrowser(t, a)
 	b.SignIn("/notes", apptest.Ada)
+	b.Until(`document.readyState === "complete" && window.htmx !== undefined`)
 	if got := b.Text("#notes"); !strings.Contains(got, "Notes of Ada Lovelace") {
 		t.Errorf("the card says %q", got)
 	}

@@ -60,8 +60,10 @@ func TestRename(t *testing.T) {
 	if ci := string(apptest.ReadFile(t, filepath.Join(dir, ".ci/run"))); strings.Contains(ci, "rename") {
 		t.Error(".ci/run of a renamed clone still renames")
 	}
-	if _, err := os.Stat(filepath.Join(dir, "internal/e2e/project/rename_test.go")); err == nil {
-		t.Error("this test is left")
+	for _, test := range []string{"rename_test.go", "upgrade_test.go", "examples_test.go"} {
+		if _, err := os.Stat(filepath.Join(dir, "internal/e2e/project", test)); err == nil {
+			t.Errorf("%s is left", test)
+		}
 	}
 	// What is stored keeps its names, and so do the licence, the pages about upstream and
 	// the sample claim.

@@ -1,5 +1,5 @@
-// These tests are about how a clone takes what has changed here: tools/rename removes this
-// file.
+// These tests are about how a clone takes what has changed here.
+// tools/rename removes this file.
 
 package project
 
@@ -109,9 +109,11 @@ func TestUpgrade(t *testing.T) {
 	edit(t, clone, "routes/routes.go", `(?m)^.*Your product: .*\n`, "${0}\te.Match(reading, \"/notes\", a.notes, person...)\n")
 	edit(t, clone, "views/layout.templ", `(?m)^.*Your product: .*\n`, "${0}\t\t@navigationLink(\"/notes\", \"Notes\", path)\n")
 	edit(t, clone, "internal/app/config.go", `(?m)^.*Your product: .*\n`, "${0}\tNotesLimit int `env:\"NOTES_LIMIT, default=10\" desc:\"how many notes a person may have\"`\n")
-	edit(t, clone, "views/brand.go", `(Description += ).*`, `${1}"Notes of Acme."`)
+	edit(t, clone, "views/brand.go", `(Product +=) .*`, `${1} "Acme Notes"`)
+	edit(t, clone, "views/brand.go", `(Description +=) .*`, `${1} "Notes of Acme."`)
 	edit(t, clone, "README.md", `(?s)\A.+`, "# Acme\n\nNotes for everyone.\n")
 	generate(t, clone)
+	updateDocuments(t, clone)
 	commit(t, clone, "Add notes")
 
 	write(t, upstream, fix)
@@ -123,6 +125,7 @@ func TestUpgrade(t *testing.T) {
 	edit(t, upstream, "views/layout.templ", `(?m)^.*@navigationLink\("/dashboard".*\n`, "${0}\t\t@navigationLink(\"/version\", \"Version\", path)\n")
 	edit(t, upstream, "README.md", `\A.*\n`, "${0}\nA new sentence.\n")
 	generate(t, upstream)
+	updateDocuments(t, upstream)
 	commit(t, upstream, "Fix authn and say the version")
 
 	if report := upgrade(t, clone); !strings.Contains(report, "Fix authn and say the version") {
@@ -143,9 +146,11 @@ func TestUpgrade(t *testing.T) {
 	if changes := mustIn(t, clone, "git", "status", "--porcelain"); changes != "" {
 		t.Errorf("it leaves what has to be generated again, or more:\n%s", changes)
 	}
+	updateDocuments(t, clone) // both sides have added a row
 	mustIn(t, clone, "go", "build", "./...")
 	mustIn(t, clone, "go", "vet", "./...")
-	mustIn(t, clone, "go", "test", "-run", "TestNotes|TestVersion|TestArrows|TestCommands", "./routes", "./internal/app", "./internal/e2e/project")
+	mustIn(t, clone, "go", "test", "./views")
+	mustIn(t, clone, "go", "test", "-run", "TestNotes|TestVersion|TestArrows|TestCommands|TestConfigurationPage|TestDocumentedVariables", "./routes", "./internal/app", "./internal/e2e/project")
 }
 
 // TestUpgradeAgain takes upstream changes one after another, into a clone that began without
@@ -230,6 +235,11 @@ func generate(t *testing.T, dir string) {
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "generate")
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "fmt", ".")
 	mustIn(t, dir, "gofmt", "-w", "internal/app/config.go")
+}
+
+func updateDocuments(t *testing.T, dir string) {
+	t.Helper()
+	mustIn(t, dir, "go", "test", "./internal/e2e/project", "-run", "TestConfigurationPage", "-update")
 }
 
 func commit(t *testing.T, dir, message string) {
