@@ -43,7 +43,7 @@ func (c *Caller) Profile() openid.Profile {
 // and userinfo of the sign-in.
 func (c *Caller) Claims() []openid.SourcedClaim {
 	if c.Token == nil {
-		return c.Session.Identity.Claims()
+		return c.Session.Claims()
 	}
 	var list []openid.SourcedClaim
 	for _, claim := range c.Token.Claims.List() {
@@ -68,15 +68,16 @@ func (c *Caller) Scopes() []string {
 	return c.Session.Scopes()
 }
 
-type callerContextKey struct{}
+// CallerKey is the key of a context's *Caller, for a context type that carries it itself.
+type CallerKey struct{}
 
 // WithCaller returns a context that carries the caller of a request.
 func WithCaller(ctx context.Context, c *Caller) context.Context {
-	return context.WithValue(ctx, callerContextKey{}, c)
+	return context.WithValue(ctx, CallerKey{}, c)
 }
 
 // CallerFrom returns the caller that a context carries, or nil.
 func CallerFrom(ctx context.Context) *Caller {
-	c, _ := ctx.Value(callerContextKey{}).(*Caller)
+	c, _ := ctx.Value(CallerKey{}).(*Caller)
 	return c
 }

@@ -3,6 +3,7 @@ package authn
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,16 +43,27 @@ func (c cookies) clear(w http.ResponseWriter, base string, site http.SameSite) {
 // get returns the value of a cookie that the browser sent exactly once. Two with the same name
 // mean that another site could set one of them.
 func (c cookies) get(r *http.Request, base string) (string, bool) {
-	found := r.CookiesNamed(c.name(base))
-	if len(found) != 1 {
-		return "", false
-	}
-	return found[0].Value, true
+	value, n := findCookie(r, c.name(base))
+	return value, n == 1
 }
 
 // sent reports whether the browser sent the cookie at all.
 func (c cookies) sent(r *http.Request, base string) bool {
-	return len(r.CookiesNamed(c.name(base))) > 0
+	_, n := findCookie(r, c.name(base))
+	return n > 0
+}
+
+// findCookie returns the value of the last cookie with a name, and how many there are. Every request
+// looks for the session's cookie, so it reads the header without parsing all cookies.
+func findCookie(r *http.Request, name string) (value string, n int) {
+	for _, header := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(header, ";") {
+			if key, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && key == name {
+				value, n = v, n+1
+			}
+		}
+	}
+	return value, n
 }
 
 func private(w http.ResponseWriter) {

@@ -63,6 +63,7 @@ func (d *decoder) byte() byte {
 }
 
 // bytes returns a slice of the decoder's own buffer.
+// bytes returns nil for an empty field, so that a field that was nil is nil again.
 func (d *decoder) bytes() []byte {
 	n, size := binary.Uvarint(d.buf)
 	if size <= 0 || n > uint64(len(d.buf)-size) {
@@ -71,6 +72,9 @@ func (d *decoder) bytes() []byte {
 	}
 	b := d.buf[size : size+int(n) : size+int(n)]
 	d.buf = d.buf[size+int(n):]
+	if n == 0 {
+		return nil
+	}
 	return b
 }
 

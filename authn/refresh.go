@@ -37,10 +37,15 @@ func (ts *TokenSource) refresh(ctx context.Context, seen *Session) (*Session, er
 		}
 		if unsaved, ok := ts.unsavedTokens(seen); ok {
 			saved, err := ts.save(ctx, unsaved)
-			if err != nil || !saved.tokens.Same(seen.tokens) {
+			if err != nil || !saved.tokens.Obtained.Equal(seen.tokens.Obtained) {
 				return saved, err
 			}
 		}
+		full, err := ts.sessions.withTokens(ctx, seen)
+		if err != nil || !full.tokens.Obtained.Equal(seen.tokens.Obtained) {
+			return full, err // they have been refreshed since
+		}
+		seen = full
 		for {
 			session, err := ts.refreshUnderLease(ctx, seen)
 			if !errors.Is(err, errLeaseLost) {
@@ -221,7 +226,7 @@ func (ts *TokenSource) latest(session *Session) *Session {
 		return session
 	}
 	current := *session
-	current.tokens = fresh.tokens
+	current.tokens, current.partial, current.hasRefreshToken = fresh.tokens, false, false
 	current.lease = lease{}
 	return &current
 }

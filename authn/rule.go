@@ -20,6 +20,8 @@ type Rule struct {
 type Need struct {
 	// Claim is the claim's name, and Value what it has to be, in words.
 	Claim, Value string
+	// Item is the item that a list has to include; "" if the rule is another one.
+	Item string
 }
 
 // Equals asks that a claim is exactly this string.
@@ -33,10 +35,12 @@ func Equals(claim, value string) Rule {
 // Includes asks that a claim is a list of strings that includes this one. A string that
 // contains it is no such list.
 func Includes(claim, value string) Rule {
-	return Check(claim, "a list with "+value, func(raw json.RawMessage) bool {
+	rule := Check(claim, "a list with "+value, func(raw json.RawMessage) bool {
 		list, err := openid.Claim{Value: raw}.Strings()
 		return err == nil && value != "" && slices.Contains(list, value)
 	})
+	rule.needs[0].Item = value
+	return rule
 }
 
 // Check asks that a claim passes a check of the application's own, which gets the claim's JSON
@@ -44,7 +48,7 @@ func Includes(claim, value string) Rule {
 // to be, as in "at least 18".
 func Check(claim, needs string, passes func(value json.RawMessage) bool) Rule {
 	return Rule{
-		needs: []Need{{claim, needs}},
+		needs: []Need{{Claim: claim, Value: needs}},
 		met: func(claims []openid.SourcedClaim) bool {
 			c, ok := find(claims, claim)
 			return ok && string(c.Value) != "null" && passes(c.Value)
@@ -68,7 +72,7 @@ func AnyOf(rules ...Rule) Rule {
 // another person's tomorrow.
 func EmailDomain(domain string) Rule {
 	return Rule{
-		needs: []Need{{"email", "a verified address at " + domain}},
+		needs: []Need{{Claim: "email", Value: "a verified address at " + domain}},
 		met: func(claims []openid.SourcedClaim) bool {
 			email, ok := find(claims, "email")
 			verified, said := find(claims, "email_verified")

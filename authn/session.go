@@ -28,6 +28,9 @@ type Session struct {
 	Changes   []openid.Change
 
 	tokens openid.Tokens
+	// partial says that the session comes from the cache: its tokens lack the tokens themselves,
+	// and hasRefreshToken says whether there is one.
+	partial, hasRefreshToken bool
 	// nonce is that of the sign-in; a refreshed ID token may repeat it.
 	nonce string
 	// asked holds the times of the last profile refreshes, the newest last.
@@ -42,9 +45,14 @@ type Session struct {
 	// last.
 	saved []SavedRequest
 
+	claims []openid.SourcedClaim // of Identity, once somebody has asked for them
+
 	record Record // without its sealed part
 	secret []byte // the cookie's, which opens the record
 	stale  bool   // sealed under a secret that is being replaced
+	// fragments are the parts of pages that were rendered from this version; nil if the
+	// session is not cached.
+	fragments *fragments
 }
 
 // LogID names the session in logs: enough to follow it, too little to find it in the store.
@@ -54,6 +62,17 @@ func logID(key Key) string { return hex.EncodeToString(key[:4]) }
 
 // Scopes returns the scopes of the session's access token, if the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
+
+// Claims lists every claim of the session's person once; see openid.Identity.Claims.
+func (s *Session) Claims() []openid.SourcedClaim {
+	if s.claims == nil {
+		s.claims = s.Identity.Claims()
+	}
+	return s.claims
+}
+
+// renewable reports whether the session has a refresh token.
+func (s *Session) renewable() bool { return s.hasRefreshToken || s.tokens.Refresh != "" }
 
 // PersonID names the person to their own pages and in logs. All of their sessions have the
 // same.
@@ -70,17 +89,18 @@ func (s *Session) endBy(t time.Time) {
 // fields without calling their methods.
 func (s Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "session "+s.LogID()) }
 
-type sessionContextKey struct{}
+// SessionKey is the key of a context's *Session, for a context type that carries it itself.
+type SessionKey struct{}
 
 // NewContext returns a context that carries the session of a request.
 func NewContext(ctx context.Context, s *Session) context.Context {
-	return context.WithValue(ctx, sessionContextKey{}, s)
+	return context.WithValue(ctx, SessionKey{}, s)
 }
 
 // FromContext returns the session that a context carries, or nil if the visitor has not signed
 // in.
 func FromContext(ctx context.Context) *Session {
-	s, _ := ctx.Value(sessionContextKey{}).(*Session)
+	s, _ := ctx.Value(SessionKey{}).(*Session)
 	return s
 }
 

@@ -43,6 +43,7 @@ type Sessions struct {
 	log            *slog.Logger
 	metrics        *metrics.Set
 	watchers       *watchers
+	cache          *cache
 	// unopened is set once the log says that a session could not be opened.
 	unopened atomic.Bool
 
@@ -61,7 +62,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cfg.cookies(), issuer: cfg.Provider.Issuer(),
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson,
-		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers),
+		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
 	}, nil
 }
 
@@ -73,34 +74,50 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	if !ok {
 		return nil, nil
 	}
-	session, err := s.load(r.Context(), key, secret)
+	session, err := s.loadCached(r.Context(), key, secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
+		s.cache.drop(key)
 		return nil, nil
 	}
 	return session, err
 }
 
-// load returns a session, or an *EndedError if there is none: of CauseUnknown if nobody ended
-// it, or if that is forgotten.
-func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+// loadCached returns a session as load does, but perhaps without its tokens. The store decides
+// whether the session is alive; the cache saves opening a version that was opened before.
+func (s *Sessions) loadCached(ctx context.Context, key Key, secret []byte) (*Session, error) {
 	record, err := s.store.Load(ctx, key)
 	if err != nil {
 		return nil, loadError(err)
 	}
-	session, err := s.open(record, secret)
-	if err != nil {
-		// A wrong cookie secret, a replaced application secret, a damaged record: in each
-		// case the person has to sign in again. The log warns of it once: if the secret is
-		// lost, it happens to everyone.
-		level := slog.LevelDebug
-		if s.unopened.CompareAndSwap(false, true) {
-			level = slog.LevelWarn
+	session := s.cache.get(record, secret)
+	if session == nil {
+		if session, err = s.open(ctx, record, secret); err != nil {
+			return nil, err
 		}
-		s.log.Log(ctx, level, "session not opened", "error", err)
-		return nil, &EndedError{CauseUnknown}
+		s.cache.put(session)
 	}
+	return s.at(session, record)
+}
+
+// load returns a session with its tokens, or an *EndedError if there is none: of CauseUnknown if
+// nobody ended it, or if that is forgotten.
+func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, error) {
+	record, err := s.store.Load(ctx, key)
+	if err != nil {
+		return nil, loadError(err)
+	}
+	session, err := s.open(ctx, record, secret)
+	if err != nil {
+		return nil, err
+	}
+	return s.at(session, record)
+}
+
+// at sets the times of a session that is stored with its record and not in it.
+func (s *Sessions) at(session *Session, record Record) (*Session, error) {
+	record.Sealed = nil
+	session.record, session.LastSeen = record, record.LastSeen
+	session.IdleUntil = s.idleUntil(record.LastSeen, session.Expires)
 	if !s.now().Before(session.IdleUntil) { // which is never after Expires
 		return nil, &EndedError{CauseUnknown}
 	}
@@ -218,7 +235,24 @@ func (s *Sessions) seal(session *Session) (Record, error) {
 	return record, nil
 }
 
-func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
+// open opens and decodes the sealed part of a record. A session that does not open is an
+// *EndedError: a wrong cookie secret, a replaced application secret and a damaged record all mean
+// that the person has to sign in again. The log warns of it once, because it happens to everyone
+// if the application secret is lost.
+func (s *Sessions) open(ctx context.Context, record Record, secret []byte) (*Session, error) {
+	session, err := s.decode(record, secret)
+	if err != nil {
+		level := slog.LevelDebug
+		if s.unopened.CompareAndSwap(false, true) {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, "session not opened", "error", err)
+		return nil, &EndedError{CauseUnknown}
+	}
+	return session, nil
+}
+
+func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 	if len(record.Sealed) == 0 {
 		return nil, errEncoding
 	}
@@ -236,15 +270,25 @@ func (s *Sessions) open(record Record, secret []byte) (*Session, error) {
 	if session.Identity.Issuer != s.issuer {
 		return nil, errors.New("the session is of another issuer")
 	}
-	record.Sealed = nil
 	session.record, session.secret, session.stale = record, secret, !current
 	// A timeout that has been shortened since counts for old sessions, too.
 	if limit := session.Started.Add(s.absolute); limit.Before(session.Expires) {
 		session.Expires = limit
 	}
-	session.LastSeen = record.LastSeen
-	session.IdleUntil = s.idleUntil(record.LastSeen, session.Expires)
 	return session, nil
+}
+
+// withTokens returns a session with its tokens: itself, or as it is in the store now. The
+// *openid.Error is of ReasonSessionEnded or ReasonStoreUnavailable.
+func (s *Sessions) withTokens(ctx context.Context, session *Session) (*Session, error) {
+	if !session.partial {
+		return session, nil
+	}
+	full, err := s.load(ctx, session.record.Key, session.secret)
+	if _, ended := errors.AsType[*EndedError](err); ended {
+		return nil, sessionEnded(err)
+	}
+	return full, err
 }
 
 func sealContext(format byte, key Key) []byte { return append([]byte{format}, key[:]...) }

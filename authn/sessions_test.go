@@ -166,8 +166,8 @@ func TestInvalidCookieIsAnonymous(t *testing.T) {
 		if session != nil || err != nil {
 			t.Fatalf("Load of %q: %v, %v", value, session, err)
 		}
-		if dropped := strings.HasPrefix(value, "{"); s.Stale(r, nil) == dropped { // net/http drops it
-			t.Errorf("%q: stale is %t", value, dropped)
+		if !s.Stale(r, nil) {
+			t.Errorf("%q is not stale", value)
 		}
 		if _, err := s.Get(r, "session"); err != nil {
 			t.Fatalf("Get of %q: %v", value, err)

@@ -93,6 +93,7 @@ func (s *Sessions) end(ctx context.Context, key Key, cause Cause, until time.Tim
 
 // noteEnded tells the open pages of sessions, the metrics and the log that they were ended.
 func (s *Sessions) noteEnded(ctx context.Context, cause Cause, keys ...Key) {
+	s.cache.drop(keys...)
 	s.watchers.wake(keys...)
 	for _, key := range keys {
 		s.metrics.GetOrCreateCounter(sessionsEndedBy(cause.String())).Inc()

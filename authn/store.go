@@ -127,7 +127,8 @@ type Store interface {
 	Create(ctx context.Context, r Record) error
 
 	// Load returns the record with its sealed part, or ErrNotFound: an *EndedError if it was
-	// ended. It may return an expired record.
+	// ended. It may return an expired record. Every request waits for it, so a store that can
+	// hang gives up after a second.
 	Load(ctx context.Context, key Key) (Record, error)
 
 	// Save replaces the sealed part of the record if its version is still r.Version, and makes

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"latchkey/authn"
@@ -171,29 +170,7 @@ func TestCanceledRequestIsAnError(t *testing.T) {
 	}
 }
 
-// stuckStore hangs until its context ends.
-type stuckStore struct{ authn.Store }
-
-func (stuckStore) Load(ctx context.Context, _ authn.Key) (authn.Record, error) {
-	<-ctx.Done()
-	return authn.Record{}, ctx.Err()
-}
-
-// TestHangingStoreTimesOut (FM-12) uses a store that never returns.
-func TestHangingStoreTimesOut(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newSiteOn(t, stuckStore{authn.NewMemoryStore()})
-		began := time.Now()
-		session, err := s.Load(withCookies(t, "__Host-session="+madeUp))
-		wantReason(t, "Load", err, authn.ReasonStoreUnavailable)
-		if took := time.Since(began); session != nil || took != time.Second {
-			t.Errorf("Load returned %v after %s", session, took)
-		}
-	})
-}
-
-// edited changes the sealed part of a record directly in the store.
+// edited is the site with the sealed part of a record changed behind its back.
 func edited(t *testing.T, s *site, value string, edit func(sealed []byte) []byte) {
 	t.Helper()
 	record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value))

@@ -83,7 +83,7 @@ type TokenFacts struct {
 func (ts *TokenSource) Facts(s *Session) TokenFacts {
 	return TokenFacts{
 		Audience: ts.provider.Audience(), Scopes: s.Scopes(),
-		Expires: s.tokens.Expires, Renewable: s.tokens.Refresh != "",
+		Expires: s.tokens.Expires, Renewable: s.renewable(),
 	}
 }
 
@@ -101,6 +101,9 @@ func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 		return nil, ErrAnonymous
 	}
 	session, err := ts.fresh(ctx, ts.latest(session))
+	if err == nil {
+		session, err = ts.sessions.withTokens(ctx, session)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +158,7 @@ func (ts *TokenSource) due(session *Session) bool {
 	switch {
 	case ts.expired(tokens):
 		return true
-	case tokens.Refresh == "", now.Before(session.lease.until), session.backoff.remaining(now) > 0:
+	case !session.renewable(), now.Before(session.lease.until), session.backoff.remaining(now) > 0:
 		return false
 	case tokens.Expires.IsZero():
 		return now.Sub(tokens.Obtained) >= unknownLifetime

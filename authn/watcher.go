@@ -62,14 +62,12 @@ func (w *Watcher) Wake() <-chan struct{} { return w.wake }
 //
 // It opens the record only if that has been saved since: there may be thousands of watchers.
 func (w *Watcher) Look(ctx context.Context) (Outlook, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
 	record, err := w.sessions.store.Load(ctx, w.key)
 	if err != nil {
 		return Outlook{}, loadError(err)
 	}
 	if record.Version != w.version {
-		session, err := w.sessions.open(record, w.secret)
+		session, err := w.sessions.decode(record, w.secret)
 		if err != nil {
 			return Outlook{}, &EndedError{CauseUnknown}
 		}

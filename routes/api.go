@@ -67,8 +67,7 @@ func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Response().Header()["Vary"] = []string{"Authorization, Cookie"}
 		caller, err := a.caller(c.Request())
 		if err == nil {
-			r := c.Request()
-			c.SetRequest(r.WithContext(authn.WithCaller(r.Context(), caller)))
+			c.Request().Context().Value(requestKey{}).(*requestContext).caller = caller
 			err = next(c)
 		}
 		if err != nil {

@@ -4,84 +4,69 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
 )
 
-// claimName is the name of a standard claim, and a label for it in plain words.
-type claimName struct{ name, label string }
-
-// personalClaims returns the claims about the person (OpenID Connect Core 1.0 section 5.1). They
-// come first.
-func personalClaims() []claimName {
-	return []claimName{
-		{"name", "Full name"},
-		{"given_name", "Given name"},
-		{"middle_name", "Middle name"},
-		{"family_name", "Family name"},
-		{"nickname", "Nickname"},
-		{"preferred_username", "Username"},
-		{"email", "E-mail"},
-		{"email_verified", "E-mail verified"},
-		{"phone_number", "Phone number"},
-		{"phone_number_verified", "Phone number verified"},
-		{"address", "Address"},
-		{"picture", "Picture"},
-		{"profile", "Profile page"},
-		{"website", "Website"},
-		{"gender", "Gender"},
-		{"birthdate", "Birth date"},
-		{"zoneinfo", "Time zone"},
-		{"locale", "Language"},
-		{"updated_at", "Profile last changed"},
-	}
+// standardClaim is how pages show a claim that the standards define: a label in plain words, and its
+// rank among the claims.
+type standardClaim struct {
+	label string
+	rank  int
 }
 
-// protocolClaims returns the claims about the sign-in (OpenID Connect Core 1.0 section 2). They
-// come last, after the provider's own claims.
-func protocolClaims() []claimName {
-	return []claimName{
-		{"sub", "Subject"},
-		{"iss", "Issuer"},
-		{"aud", "Audience"},
-		{"azp", "Authorized party"},
-		{"auth_time", "Authentication time"},
-		{"acr", "Assurance level"},
-		{"amr", "Sign-in method"},
-		{"sid", "Session at the sign-in service"},
-		{"iat", "ID token issued"},
-		{"exp", "ID token expires"},
-	}
+// standardClaims has the claims about the person first (OpenID Connect Core 1.0 section 5.1), with
+// ranks below 0, and those about the sign-in last (section 2). The provider's own claims come between
+// them, with rank 0.
+var standardClaims = map[string]standardClaim{
+	"name":                  {"Full name", -19},
+	"given_name":            {"Given name", -18},
+	"middle_name":           {"Middle name", -17},
+	"family_name":           {"Family name", -16},
+	"nickname":              {"Nickname", -15},
+	"preferred_username":    {"Username", -14},
+	"email":                 {"E-mail", -13},
+	"email_verified":        {"E-mail verified", -12},
+	"phone_number":          {"Phone number", -11},
+	"phone_number_verified": {"Phone number verified", -10},
+	"address":               {"Address", -9},
+	"picture":               {"Picture", -8},
+	"profile":               {"Profile page", -7},
+	"website":               {"Website", -6},
+	"gender":                {"Gender", -5},
+	"birthdate":             {"Birth date", -4},
+	"zoneinfo":              {"Time zone", -3},
+	"locale":                {"Language", -2},
+	"updated_at":            {"Profile last changed", -1},
+
+	"sub":       {"Subject", 1},
+	"iss":       {"Issuer", 2},
+	"aud":       {"Audience", 3},
+	"azp":       {"Authorized party", 4},
+	"auth_time": {"Authentication time", 5},
+	"acr":       {"Assurance level", 6},
+	"amr":       {"Sign-in method", 7},
+	"sid":       {"Session at the sign-in service", 8},
+	"iat":       {"ID token issued", 9},
+	"exp":       {"ID token expires", 10},
 }
 
 // claimLabel returns a claim's label, or "" if the standards do not define the claim.
-func claimLabel(name string) string {
-	for _, claim := range slices.Concat(personalClaims(), protocolClaims()) {
-		if claim.name == name {
-			return claim.label
-		}
-	}
-	return ""
-}
+func claimLabel(name string) string { return standardClaims[name].label }
 
 // inOrder returns the claims in the order in which pages show them.
 func inOrder(list []openid.SourcedClaim) []openid.SourcedClaim {
-	personal, protocol := personalClaims(), protocolClaims()
-	rank := func(claim openid.SourcedClaim) int {
-		named := func(c claimName) bool { return c.name == claim.Name }
-		if i := slices.IndexFunc(personal, named); i >= 0 {
-			return i - len(personal)
-		}
-		return slices.IndexFunc(protocol, named) + 1
-	}
 	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b openid.SourcedClaim) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(sorted, func(a, b openid.SourcedClaim) int {
+		return cmp.Compare(standardClaims[a.Name].rank, standardClaims[b.Name].rank)
+	})
 	return sorted
 }
 
@@ -92,13 +77,13 @@ func withheld(name string) bool {
 
 // claimsProps returns all that the app knows about the person, in the order that pages show.
 func claimsProps(s *authn.Session) views.ClaimsProps {
-	list := slices.DeleteFunc(inOrder(s.Identity.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
+	list := slices.DeleteFunc(inOrder(s.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
 	return views.ClaimsProps{Claims: claimRows(list, s.Changes), JSON: claimsJSON(list)}
 }
 
 // claimRows makes the claims readable, and adds what the last refresh changed.
 func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Claim {
-	var rows []views.Claim
+	rows := make([]views.Claim, 0, len(list))
 	for _, claim := range list {
 		row := views.Claim{
 			Name: claim.Name, Label: claimLabel(claim.Name), Value: claimValue(claim.Claim), Source: string(claim.Source),
@@ -126,54 +111,41 @@ func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Clai
 	return rows
 }
 
-// claimValue chooses how to show a value.
+// claimValue chooses how to show a value. The first byte of a JSON value says what it is.
 func claimValue(claim openid.Claim) views.ClaimValue {
-	var value any
-	if err := json.Unmarshal(claim.Value, &value); err != nil {
-		return views.ClaimValue{Kind: views.ClaimJSON, Text: string(claim.Value)}
-	}
-	switch value := value.(type) {
-	case string:
-		if u, err := url.Parse(value); err == nil && u.Scheme == "https" && u.Host != "" {
-			return views.ClaimValue{Kind: views.ClaimURL, Text: value}
+	switch claim.Value[0] {
+	case '"':
+		text := plainValue(claim.Value)
+		if len(text) > 8 && strings.EqualFold(text[:8], "https://") {
+			return views.ClaimValue{Kind: views.ClaimURL, Text: text}
 		}
-		return views.ClaimValue{Kind: views.ClaimText, Text: value}
-	case bool:
-		return views.ClaimValue{Kind: views.ClaimBool, Bool: value}
-	case float64:
-		if at, ok := claimTime(claim.Name, value); ok {
+		return views.ClaimValue{Kind: views.ClaimText, Text: text}
+	case 't', 'f':
+		return views.ClaimValue{Kind: views.ClaimBool, Bool: claim.Value[0] == 't'}
+	case '[':
+		if items, err := claim.Strings(); err == nil {
+			return views.ClaimValue{Kind: views.ClaimList, List: items}
+		}
+	case '{', 'n':
+	default:
+		if at, ok := claimTime(claim); ok {
 			return views.ClaimValue{Kind: views.ClaimTime, Time: at}
 		}
 		return views.ClaimValue{Kind: views.ClaimText, Text: string(claim.Value)}
-	case []any:
-		if items, ok := texts(value); ok {
-			return views.ClaimValue{Kind: views.ClaimList, List: items}
-		}
 	}
 	return views.ClaimValue{Kind: views.ClaimJSON, Text: indent(claim.Value)}
 }
 
-// claimTime returns the time of a claim that the standards define as one.
-func claimTime(name string, seconds float64) (time.Time, bool) {
-	switch name {
+// claimTime returns the time of a number that the standards define as one.
+func claimTime(claim openid.Claim) (time.Time, bool) {
+	switch claim.Name {
 	case "exp", "iat", "nbf", "auth_time", "updated_at":
-		if seconds > 0 && seconds < 1<<40 {
+		seconds, err := strconv.ParseFloat(string(claim.Value), 64)
+		if err == nil && seconds > 0 && seconds < 1<<40 {
 			return time.Unix(int64(seconds), 0).UTC(), true
 		}
 	}
 	return time.Time{}, false
-}
-
-func texts(values []any) ([]string, bool) {
-	list := make([]string, 0, len(values))
-	for _, v := range values {
-		s, ok := v.(string)
-		if !ok {
-			return nil, false
-		}
-		list = append(list, s)
-	}
-	return list, true
 }
 
 // claimsJSON returns the claims as one indented JSON object, in the order of the rows.
@@ -206,6 +178,9 @@ func indent(raw []byte) string {
 
 // plainValue returns a value as a short text: a string without its quotes, anything else as JSON.
 func plainValue(raw []byte) string {
+	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : n-1]) // as most strings are
+	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s

@@ -27,15 +27,22 @@ func (a *App) home(c echo.Context) error {
 
 // dashboard shows a person what the app knows about them.
 func (a *App) dashboard(c echo.Context) error {
-	props := a.dashboardProps(current(c))
-	props.Profile.JustRefreshed = c.QueryParams().Has("refreshed")
+	s := current(c)
+	props := a.dashboardProps(s)
+	if c.Request().URL.RawQuery != "" && c.QueryParams().Has("refreshed") {
+		profile := a.profileProps(s)
+		profile.JustRefreshed = true
+		props.Profile = views.ProfileCard(profile)
+	}
 	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), props))
 }
 
 func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
 	now, token := a.Now(), a.TokenSource.Facts(s)
 	return views.DashboardProps{
-		Profile: a.profileProps(s),
+		Name:    displayName(s),
+		Profile: a.profileCard(s),
+		Claims:  fragment(s, "claims", func() component { return views.ClaimsCard(claimsProps(s), false) }),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
 			IdleLeft: s.IdleUntil.Sub(now), Left: s.Expires.Sub(now),
@@ -43,17 +50,21 @@ func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
 		Token: views.TokenProps{
 			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: token.Expires.Sub(now), Renewable: token.Renewable,
 		},
-		Claims: claimsProps(s),
 	}
+}
+
+// profileCard returns the profile card as it is between refreshes.
+func (a *App) profileCard(s *authn.Session) component {
+	return fragment(s, "profile", func() component { return views.ProfileCard(a.profileProps(s)) })
 }
 
 // profile shows the profile card: only the card to htmx, and a page to any other client.
 func (a *App) profile(c echo.Context) error {
-	props := a.profileProps(current(c))
+	s := current(c)
 	if isHTMX(c.Request()) {
-		return a.render(c, http.StatusOK, views.ProfileCard(props))
+		return a.render(c, http.StatusOK, a.profileCard(s))
 	}
-	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), props))
+	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), a.profileProps(s)))
 }
 
 // refreshProfile fetches the current profile from the provider. If that fails, the card keeps its
@@ -111,21 +122,19 @@ func (a *App) profileProps(s *authn.Session) views.ProfileProps {
 	return props
 }
 
-// person returns the person whom a page shows. A person without a name is called by their
-// address, or else by their subject.
+// person returns the person whom a page shows.
 func (a *App) person(s *authn.Session) views.Person {
-	p := s.Identity.Profile
-	name := p.Name
-	if name == "" {
-		name = p.Email
-	}
-	if name == "" {
-		name = s.Identity.Subject
-	}
+	p, name := s.Identity.Profile, displayName(s)
 	return views.Person{
 		ID: s.PersonID(), Name: name, Email: p.Email, EmailVerified: p.EmailVerified,
 		Picture: a.picture(p.Picture), Initials: initials(name),
 	}
+}
+
+// displayName returns what pages call a person: their name, or else their address, or else their
+// subject.
+func displayName(s *authn.Session) string {
+	return cmp.Or(s.Identity.Profile.Name, s.Identity.Profile.Email, s.Identity.Subject)
 }
 
 // picture returns the address of a picture that pages may show, or "". Only the person's own

@@ -98,7 +98,7 @@ func (a *App) identifyVisitor(c echo.Context, err error) {
 	}
 	c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
 	if s, err := a.Sessions.Load(r); err == nil && s != nil {
-		c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
+		setSession(c, s)
 	}
 }
 

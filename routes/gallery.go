@@ -67,10 +67,9 @@ func (a *App) gallerySample(c echo.Context) error {
 			continue
 		}
 		shell := a.shell(c, s.title)
-		shell.Path = s.path
 		if s.person != nil {
 			person := a.person(s.person.session)
-			shell.Person, shell.Admin = &person, s.person.admin()
+			shell.Person, shell.Navigation = &person, views.Navigation(s.path, s.person.admin())
 		}
 		return a.render(c, http.StatusOK, s.page(shell))
 	}

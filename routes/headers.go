@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -16,22 +15,28 @@ type contentPolicy struct {
 
 // headers sets the headers that every response has, including errors and redirects.
 func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
-	fixed := map[string][]string{
-		"Cache-Control":                {"no-store"},
-		"Cross-Origin-Opener-Policy":   {"same-origin"},
-		"Cross-Origin-Resource-Policy": {"same-origin"},
-		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=(), payment=()"},
-		"Referrer-Policy":              {"no-referrer"},
-		"X-Content-Type-Options":       {"nosniff"},
-		"X-Frame-Options":              {"DENY"},
+	type header struct {
+		name  string
+		value []string // shared by all responses
+	}
+	fixed := []header{
+		{"Cache-Control", []string{"no-store"}},
+		{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+		{"Permissions-Policy", []string{"camera=(), geolocation=(), microphone=(), payment=()"}},
+		{"Referrer-Policy", []string{"no-referrer"}},
+		{"X-Content-Type-Options", []string{"nosniff"}},
+		{"X-Frame-Options", []string{"DENY"}},
 	}
 	if a.BaseURL.Scheme == "https" {
 		// The scheme is that of the configuration, not of a header that a client could send.
-		fixed["Strict-Transport-Security"] = []string{"max-age=31536000; includeSubDomains"}
+		fixed = append(fixed, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
 	}
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		maps.Copy(h, fixed)
+		for _, f := range fixed {
+			h[f.name] = f.value
+		}
 		h["Content-Security-Policy"] = a.contentPolicy()
 		return next(c)
 	}

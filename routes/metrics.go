@@ -20,8 +20,8 @@ import (
 // and the client chooses none of them.
 type requestDurations struct {
 	set *metrics.Set
-	// routes lists the patterns in the route table.
-	routes []string
+	// routes has the patterns of the route table.
+	routes map[string]bool
 
 	mu         sync.RWMutex
 	histograms map[requestLabels]*metrics.PrometheusHistogram
@@ -42,7 +42,7 @@ func (d *requestDurations) add(route, method string, status int, took time.Durat
 		return
 	}
 	labels := requestLabels{"none", "other", statusClasses[min(max(status/100, 0), 5)]}
-	if slices.Contains(d.routes, route) {
+	if d.routes[route] {
 		labels.route = route
 	}
 	if slices.Contains(methods, method) {
@@ -98,12 +98,12 @@ func (a *App) exposeMetrics(c echo.Context) error {
 	return c.Blob(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", page.Bytes())
 }
 
-// patterns returns the patterns of all routes, without the one for requests that match no route.
-func patterns(e *echo.Echo) []string {
-	var list []string
+// patterns returns the routes' patterns, without the one for requests that no route matches.
+func patterns(e *echo.Echo) map[string]bool {
+	list := make(map[string]bool)
 	for _, route := range e.Routes() {
 		if route.Method != echo.RouteNotFound {
-			list = append(list, route.Path)
+			list[route.Path] = true
 		}
 	}
 	return list

@@ -93,7 +93,7 @@ func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 		case err != nil:
 			return err
 		case s != nil:
-			c.SetRequest(r.WithContext(authn.NewContext(r.Context(), s)))
+			setSession(c, s)
 		case a.Sessions.Stale(r, s) && authn.IsNavigation(r):
 			// Only for navigations: the response to a script could arrive after a sign-in in
 			// another tab, and delete the new cookie.

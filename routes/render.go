@@ -2,6 +2,8 @@ package routes
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
+	"latchkey/authn"
 	"latchkey/views"
 )
 
@@ -46,15 +49,34 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	return err
 }
 
+// fragment returns a part of a page that is the same until the session changes, so that it is
+// rendered once for each version of the session. name says which part it is.
+func fragment(s *authn.Session, name string, make func() component) component {
+	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
+		html, err := s.Fragment(name, func() ([]byte, error) {
+			var buf bytes.Buffer
+			err := make().Render(ctx, &buf)
+			return buf.Bytes(), err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(html)
+		return err
+	})
+}
+
 // shell returns what the frame of a page shows.
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{
-		Assets: a.Assets, Title: title, Path: c.Request().URL.Path,
-		ProviderURL: a.DevelopmentProvider, Process: a.process,
+		Assets: a.Assets, Title: title, ProviderURL: a.DevelopmentProvider, Process: a.process,
 	}
 	if s := current(c); s != nil {
-		person := a.person(s)
-		shell.Person, shell.Admin = &person, administrator().Met(s.Identity.Claims())
+		person, page := a.person(s), c.Path()
+		shell.Person = &person
+		shell.Navigation = fragment(s, "navigation "+page, func() component {
+			return views.Navigation(page, administrator().Met(s.Claims()))
+		})
 		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	}
 	return shell

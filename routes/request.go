@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/authn"
 	"latchkey/authn/openid"
 )
 
@@ -20,26 +21,56 @@ type Request struct {
 	Client string
 }
 
-type requestKey struct{}
-
 // RequestOf returns the request that a context belongs to, or the zero Request.
 func RequestOf(ctx context.Context) Request {
-	r, _ := ctx.Value(requestKey{}).(Request)
-	return r
+	if c, ok := ctx.Value(requestKey{}).(*requestContext); ok {
+		return c.request
+	}
+	return Request{}
+}
+
+// requestContext is the context of a request with everything that the middleware learns about it,
+// so that the request is copied once and not for each value.
+type requestContext struct {
+	context.Context
+	request Request
+	trace   openid.Trace
+	session *authn.Session
+	caller  *authn.Caller
+}
+
+type requestKey struct{}
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	switch key.(type) {
+	case requestKey:
+		return c
+	case openid.TraceKey:
+		return &c.trace
+	case authn.SessionKey:
+		return c.session
+	case authn.CallerKey:
+		return c.caller
+	default:
+		return c.Context.Value(key)
+	}
+}
+
+// setSession puts the session into the context of a request.
+func setSession(c echo.Context, s *authn.Session) {
+	c.Request().Context().Value(requestKey{}).(*requestContext).session = s
 }
 
 // identify gives every request an id. It ignores an id that the client sends, because a stranger
 // must not choose what the log says. It also keeps the trace context that the client sends.
 func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		request := Request{ID: rand.Text()[:16], Client: c.RealIP()}
-		c.Response().Header()[echo.HeaderXRequestID] = []string{request.ID}
 		r := c.Request()
-		ctx := context.WithValue(r.Context(), requestKey{}, request)
+		ctx := &requestContext{Context: r.Context(), request: Request{ID: rand.Text()[:16], Client: c.RealIP()}}
+		c.Response().Header()[echo.HeaderXRequestID] = []string{ctx.request.ID}
 		if headers := r.Header["Traceparent"]; len(headers) == 1 {
-			if trace, ok := openid.ParseTraceparent(headers[0]); ok {
-				ctx = openid.WithTrace(ctx, trace)
-			}
+			ctx.trace, _ = openid.ParseTraceparent(headers[0])
 		}
 		c.SetRequest(r.WithContext(ctx))
 		return next(c)
@@ -61,13 +92,15 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if slices.Contains(probes, c.Path()) || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
 			level = slog.LevelDebug // these come every few seconds, or with every page
 		}
-		attributes := make([]slog.Attr, 0, 5)
-		attributes = append(attributes, slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
-		if s := current(c); s != nil {
-			attributes = append(attributes, slog.String("session", s.LogID()))
+		attributes := [5]slog.Attr{
+			slog.String("method", r.Method), slog.String("path", r.URL.Path),
+			slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		}
-		a.Log.LogAttrs(r.Context(), level, "request answered", attributes...)
+		n := 4
+		if s := current(c); s != nil {
+			attributes[n], n = slog.String("session", s.LogID()), n+1
+		}
+		a.Log.LogAttrs(r.Context(), level, "request answered", attributes[:n]...)
 		return nil
 	}
 }

@@ -52,7 +52,7 @@ func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 // claimsOf returns the claims of a request's sender, and whether the sender is known.
 func claimsOf(c echo.Context) (claims []openid.SourcedClaim, known bool) {
 	if s := current(c); s != nil {
-		return s.Identity.Claims(), true
+		return s.Claims(), true
 	}
 	if caller := authn.CallerFrom(c.Request().Context()); caller != nil {
 		return caller.Claims(), true
@@ -97,12 +97,11 @@ func inWords(needs []authn.Need) string {
 	var words []string
 	for _, need := range needs {
 		name := need.Claim[strings.LastIndex(need.Claim, "/")+1:] // without the namespace
-		item, isList := strings.CutPrefix(need.Value, "a list with ")
 		switch {
-		case isList && items[name] != "":
-			words = append(words, "the "+item+" "+items[name])
-		case isList:
-			words = append(words, item+" in your "+name)
+		case need.Item != "" && items[name] != "":
+			words = append(words, "the "+need.Item+" "+items[name])
+		case need.Item != "":
+			words = append(words, need.Item+" in your "+name)
 		default:
 			words = append(words, "your "+name+" to be "+need.Value)
 		}

@@ -11,10 +11,12 @@ import templruntime "github.com/a-h/templ/runtime"
 
 // DashboardProps is what the dashboard shows.
 type DashboardProps struct {
-	Profile ProfileProps
-	Session SessionProps
-	Token   TokenProps
-	Claims  ClaimsProps
+	// Name greets the person.
+	Name string
+	// Profile and Claims are the cards, which are the same until the session changes.
+	Profile, Claims templ.Component
+	Session         SessionProps
+	Token           TokenProps
 }
 
 // Dashboard is the first page after sign-in. It shows the profile, the session, the access
@@ -53,9 +55,9 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var3 string
-			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(p.Profile.Person.Name)
+			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(p.Name)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/dashboard.templ`, Line: 15, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/dashboard.templ`, Line: 17, Col: 44}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
@@ -65,7 +67,7 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ProfileCard(p.Profile).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = p.Profile.Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -81,7 +83,7 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = claimsCard(p.Claims, false).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = p.Claims.Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"latchkey/views"
+
+	"github.com/a-h/templ"
 )
 
 func TestSignInAndSignOutButtonsHaveTheirIDs(t *testing.T) {
@@ -102,7 +104,9 @@ func TestEmailShowsWhetherItIsVerified(t *testing.T) {
 func claimValue(t *testing.T, v views.ClaimValue) string {
 	t.Helper()
 	s := views.Shell{Assets: newAssets(t)}
-	page := render(t, views.Dashboard(s, views.DashboardProps{Claims: views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: v}}}}))
+	page := render(t, views.Dashboard(s, views.DashboardProps{
+		Profile: templ.NopComponent, Claims: views.ClaimsCard(views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: v}}}, false),
+	}))
 	_, rows, _ := strings.Cut(page, `<dl class="rows claims">`)
 	_, value, _ := strings.Cut(rows, "<dd><div>")
 	value, _, _ = strings.Cut(value, "</div></dd>")
@@ -190,7 +194,7 @@ func TestCountdown(t *testing.T) {
 		36 * time.Hour:                 ">in 36 hours<",
 		7*24*time.Hour - 1*time.Second: ">in 7 days<",
 	} {
-		page := render(t, views.Dashboard(s, views.DashboardProps{Session: views.SessionProps{IdleUntil: noon, IdleLeft: left, Expires: noon, Left: left}}))
+		page := render(t, views.Dashboard(s, views.DashboardProps{Profile: templ.NopComponent, Claims: templ.NopComponent, Session: views.SessionProps{IdleUntil: noon, IdleLeft: left, Expires: noon, Left: left}}))
 		if strings.Count(page, want) != 2 {
 			t.Errorf("%s before the end the card does not say %q", left, want)
 		}

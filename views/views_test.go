@@ -61,7 +61,7 @@ func dashboard(text string) views.DashboardProps {
 		claims = append(claims, views.Claim{Name: text, Label: text, Source: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
 	}
 	return views.DashboardProps{
-		Profile: profile(text), Claims: views.ClaimsProps{Claims: claims, JSON: text},
+		Name: text, Profile: views.ProfileCard(profile(text)), Claims: views.ClaimsCard(views.ClaimsProps{Claims: claims, JSON: text}, false),
 		Session: views.SessionProps{SignedIn: noon, Expires: noon, IdleUntil: noon, Issuer: text},
 		Token:   views.TokenProps{Audience: text, Scopes: []string{text}, Expires: noon},
 	}
@@ -89,7 +89,7 @@ func forbiddenProps(text string) views.ForbiddenProps {
 // begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
-	signedOut := views.Shell{Assets: newAssets(t), Title: text, Path: text, ProviderURL: "http://127.0.0.1:3001/"}
+	signedOut := views.Shell{Assets: newAssets(t), Title: text, Navigation: views.Navigation(text, true), ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
 	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
 	out := map[string]string{}

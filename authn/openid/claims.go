@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -109,14 +110,19 @@ func members(document []byte) ([]Claim, error) {
 		if seen[name] {
 			return nil, errors.New("a member appears twice")
 		}
-		if i := slices.IndexFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }); i >= 0 && protocolClaims[i] != name {
-			return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
+		if strings.ContainsFunc(name, notLower) { // no other name can be misspelt
+			if i := slices.IndexFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }); i >= 0 {
+				return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
+			}
 		}
 		seen[name] = true
 		list = append(list, Claim{Name: name, Value: json.RawMessage(rest[:end:end])})
 		rest = rest[end:]
 	}
 }
+
+// notLower reports whether a rune is an upper-case letter or one that folds to an ASCII letter.
+func notLower(r rune) bool { return (r >= 'A' && r <= 'Z') || r > unicode.MaxASCII }
 
 // jsonSpace is the white space between tokens (RFC 8259 section 2).
 const jsonSpace = " \t\r\n"

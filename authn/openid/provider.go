@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -145,6 +146,7 @@ type Provider struct {
 	clock       *clockSkew
 	discovery   *discovery
 	keySet      *keySet
+	origins     *atomic.Pointer[origins]
 
 	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
 	// does not know, within a limit of its own.
@@ -159,7 +161,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	p := &Provider{cfg: cfg, preset: cfg.preset(), clock: &clockSkew{log: cfg.Log}}
+	p := &Provider{origins: new(atomic.Pointer[origins]), cfg: cfg, preset: cfg.preset(), clock: &clockSkew{log: cfg.Log}}
 	p.client = newClient(cfg, p.clock)
 	p.tokenClient = &http.Client{
 		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,
@@ -221,9 +223,27 @@ func (p *Provider) FormPost() bool { return p.cfg.ResponseMode == "form_post" }
 
 // Origins returns the origins that a browser is sent to at sign-in and sign-out. A page whose
 // form ends in such a redirect must allow them as form-action.
+//
+// The slice is the same one until the metadata changes; the caller must not change it.
 func (p *Provider) Origins() []string {
-	addresses := []string{p.cfg.Issuer}
-	if m, err := p.discovery.ready(); err == nil {
+	m, _ := p.discovery.ready()
+	if known := p.origins.Load(); known != nil && known.metadata == m {
+		return known.list
+	}
+	known := &origins{m, originsOf(p.cfg.Issuer, m)}
+	p.origins.Store(known)
+	return known.list
+}
+
+// origins are those of a version of the metadata, which is nil before discovery.
+type origins struct {
+	metadata *Metadata
+	list     []string
+}
+
+func originsOf(issuer string, m *Metadata) []string {
+	addresses := []string{issuer}
+	if m != nil {
 		addresses = append(addresses, m.AuthorizationEndpoint, m.EndSessionEndpoint)
 	}
 	var origins []string

@@ -46,15 +46,18 @@ func (t Trace) traceparent() string {
 	return "00-" + t.id + "-" + hex.EncodeToString(parent[:]) + "-" + hex.EncodeToString([]byte{flags[0] & 3})
 }
 
-type traceContextKey struct{}
+// TraceKey is the key of a context's *Trace, for a context type that carries it itself.
+type TraceKey struct{}
 
 // WithTrace returns a context that carries the trace of a request.
 func WithTrace(ctx context.Context, t Trace) context.Context {
-	return context.WithValue(ctx, traceContextKey{}, t)
+	return context.WithValue(ctx, TraceKey{}, &t)
 }
 
-// TraceFrom returns the trace that WithTrace put there, or the zero Trace.
+// TraceFrom returns the trace that a context carries, or the zero Trace.
 func TraceFrom(ctx context.Context) Trace {
-	t, _ := ctx.Value(traceContextKey{}).(Trace)
-	return t
+	if t, ok := ctx.Value(TraceKey{}).(*Trace); ok {
+		return *t
+	}
+	return Trace{}
 }

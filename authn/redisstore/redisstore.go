@@ -40,6 +40,9 @@ import (
 // patience is the longest time that a call may take, even if its context allows more.
 const patience = 2 * time.Second
 
+// loadPatience bounds Load, for which every request waits.
+const loadPatience = time.Second
+
 // Store is an authn.Store in Redis or Valkey.
 type Store struct {
 	prefix  string

@@ -45,6 +45,7 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 		return refused(err)
 	}
 	log := newLogger(cfg, stdout)
+	defer flushLog(log)
 	cfg.warnOfOpenFiles(log)
 
 	// Everything that can fail does so before the app answers anyone: another process may

@@ -2,9 +2,11 @@ package app
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
 )
 
 // BenchmarkOpenStream measures the memory of an open stream, including its connection.
@@ -63,28 +66,205 @@ func BenchmarkOpenStream(b *testing.B) {
 	}
 }
 
-// BenchmarkDashboard measures a signed-in page, without the network and with the fastest
-// store.
-func BenchmarkDashboard(b *testing.B) {
-	cfg, keys := streamingConfig(b)
-	s := newStreaming(b, cfg, keys)
-	w := httptest.NewRecorder()
-	claims := openid.Claims(`{"iss":"http://127.0.0.1:1/","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
+// benched is an app beside a scripted provider, for benchmarks of its handler chain without a
+// network: it writes its log as JSON to nowhere, and keeps its sessions in memory.
+type benched struct {
+	*App
+	op     *scriptedop.Provider
+	cookie string // of a person who is signed in
+}
+
+func newBenched(b *testing.B) *benched {
+	b.Helper()
+	op := scriptedop.New(b, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "RS256")}})
+	cfg, err := LoadConfig([]string{
+		"PORT=3000", "OIDC_ISSUER=" + op.Issuer, "AUTH0_CLIENT_ID=" + op.ClientID, "AUTH0_CLIENT_SECRET=" + op.ClientSecret,
+		"SESSION_STORE=memory", "LOG_FORMAT=json", "DATA_DIR=" + b.TempDir(),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	app, err := New(b.Context(), cfg, io.Discard, func(*Settings) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &benched{App: app, op: op}
+	claims := openid.Claims(`{"iss":"` + op.Issuer + `","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
 	info := openid.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
-	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
-		Identity: openid.Identity{Issuer: "http://127.0.0.1:1/", Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}}, IDToken: openid.IDToken{IssuedAt: time.Now()},
+	w := httptest.NewRecorder()
+	if _, err := app.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+		Identity: openid.Identity{Issuer: op.Issuer, Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}},
+		IDToken:  openid.IDToken{IssuedAt: time.Now()},
 	}}); err != nil {
 		b.Fatal(err)
 	}
-	cookie, _, _ := strings.Cut(w.Result().Cookies()[0].String(), ";")
+	s.cookie, _, _ = strings.Cut(w.Result().Cookies()[0].String(), ";")
+	return s
+}
+
+// request returns a request of the person who is signed in, as a browser sends it.
+func (s *benched) request(path string, headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "http://localhost:3000"+path, nil)
+	r.Header.Set("Cookie", s.cookie)
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// compare measures a handler, and its ratio to a handler that only writes the same response: 1
+// would be as fast.
+func compare(b *testing.B, handler http.Handler, request func() *http.Request) {
+	b.Helper()
+	first := httptest.NewRecorder()
+	handler.ServeHTTP(first, request())
+	if first.Code != http.StatusOK {
+		b.Fatalf("the answer is %d %s", first.Code, first.Body)
+	}
+	body := first.Body.Bytes()
+	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		for name, values := range first.Header() {
+			h[name] = values
+		}
+		_, _ = w.Write(body)
+	})
+	const rounds = 2_000
+	began := time.Now()
+	for range rounds {
+		bare.ServeHTTP(httptest.NewRecorder(), request())
+	}
+	limit := time.Since(began) / rounds
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		handler.ServeHTTP(httptest.NewRecorder(), request())
+	}
+	b.ReportMetric(float64(limit)*float64(b.N)/float64(b.Elapsed()), "ratio")
+}
+
+// BenchmarkPages measures each kind of page, and the others that are asked for most.
+func BenchmarkPages(b *testing.B) {
+	s := newBenched(b)
+	stylesheet := regexp.MustCompile(`/static/app\.[0-9a-f]+\.css`).FindString(func() string {
+		w := httptest.NewRecorder()
+		s.Handler.ServeHTTP(w, s.request("/dashboard"))
+		return w.Body.String()
+	}())
+	for _, page := range []struct {
+		name    string
+		path    string
+		headers []string
+	}{
+		{"dashboard", "/dashboard", nil},
+		{"profile-fragment", "/profile", []string{"HX-Request", "true"}},
+		{"home", "/", []string{"Cookie", ""}},
+		{"static", stylesheet, nil},
+		{"api-me", "/api/me", []string{"Accept", "application/json"}},
+	} {
+		b.Run(page.name, func(b *testing.B) {
+			compare(b, s.Handler, func() *http.Request { return s.request(page.path, page.headers...) })
+		})
+	}
+}
+
+// BenchmarkDashboardOfMany visits the dashboards of 20,000 people in turn.
+func BenchmarkDashboardOfMany(b *testing.B) {
+	s := newBenched(b)
+	cookies := make([]string, 20_000)
+	for i := range cookies {
+		w := httptest.NewRecorder()
+		subject := "person" + strconv.Itoa(i)
+		claims := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"app","exp":1800000000,"iat":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x"}`)
+		if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+			Identity: openid.Identity{Issuer: s.op.Issuer, Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}},
+			IDToken:  openid.IDToken{IssuedAt: time.Now()},
+		}}); err != nil {
+			b.Fatal(err)
+		}
+		cookies[i], _, _ = strings.Cut(w.Result().Cookies()[0].String(), ";")
+	}
+	next := 0
+	compare(b, s.Handler, func() *http.Request {
+		next = (next + 1) % len(cookies)
+		return s.request("/dashboard", "Cookie", cookies[next])
+	})
+}
+
+// BenchmarkSignIn measures a whole sign-in: the request, the provider's part, which runs in this
+// process too, and the callback. "app-ns" is the time without the provider's own.
+func BenchmarkSignIn(b *testing.B) {
+	s := newBenched(b)
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var app time.Duration
+	serve := func(r *http.Request) *httptest.ResponseRecorder {
+		w, began := httptest.NewRecorder(), time.Now()
+		s.Handler.ServeHTTP(w, r)
+		app += time.Since(began)
+		return w
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest("GET", "http://localhost:3000/dashboard", nil)
-		r.Header.Set("Cookie", cookie)
-		w := httptest.NewRecorder()
-		s.Handler.ServeHTTP(w, r)
-		if w.Code != 200 {
-			b.Fatal(w.Code, w.Body.String())
+		begun := serve(s.request("/login", "Cookie", ""))
+		resp, err := browser.Get(begun.Header().Get("Location"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		location, err := resp.Location()
+		if err != nil {
+			b.Fatal(err)
+		}
+		transaction, _, _ := strings.Cut(begun.Header().Get("Set-Cookie"), ";")
+		if done := serve(s.request(location.RequestURI(), "Cookie", transaction)); done.Code != http.StatusSeeOther {
+			b.Fatalf("the callback answers %d %s", done.Code, done.Body)
 		}
 	}
+	b.ReportMetric(float64(app)/float64(b.N), "app-ns/op")
+}
+
+// BenchmarkEventFanOut measures how long it takes until 600 open pages know that their sessions have
+// ended.
+func BenchmarkEventFanOut(b *testing.B) {
+	s := newBenched(b)
+	const pages = 600
+	for b.Loop() {
+		b.StopTimer()
+		var watchers []*authn.Watcher
+		var sessions []*authn.Session
+		for i := range pages {
+			w := httptest.NewRecorder()
+			session, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+				Identity: openid.Identity{Issuer: s.op.Issuer, Subject: "watched" + strconv.Itoa(i)}, IDToken: openid.IDToken{IssuedAt: time.Now()},
+			}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			watcher, err := s.Sessions.Watch(session)
+			if err != nil {
+				b.Fatal(err)
+			}
+			watchers, sessions = append(watchers, watcher), append(sessions, session)
+		}
+		b.StartTimer()
+		for _, session := range sessions {
+			if err := s.Sessions.End(b.Context(), session, authn.CauseElsewhere); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for _, watcher := range watchers {
+			<-watcher.Wake()
+			if _, err := watcher.Look(b.Context()); err == nil {
+				b.Fatal("an ended session goes on")
+			}
+		}
+		b.StopTimer()
+		for _, watcher := range watchers {
+			watcher.Close()
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/pages, "ns/page")
 }

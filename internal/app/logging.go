@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -20,8 +22,11 @@ import (
 const maxLogged = 4 << 10
 
 // newLogger logs to the program's output: as text if a person reads it, else as JSON in
-// UTC.
+// UTC. Lines for a file or a pipe are written together; see logBuffer.
 func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
+	if file, ok := stdout.(*os.File); ok && !isTerminal(file) {
+		stdout = &logBuffer{out: file}
+	}
 	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: tidy}
 	var handler slog.Handler = slog.NewJSONHandler(stdout, options)
 	if cfg.readable(stdout) {
@@ -33,7 +38,7 @@ func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
 		}
 		handler = slog.NewTextHandler(stdout, options)
 	}
-	return slog.New(requestHandler{handler})
+	return slog.New(requestHandler{handler, stdout})
 }
 
 // readable reports whether a person reads the output.
@@ -110,7 +115,10 @@ func harmless(text string) string {
 
 // requestHandler adds the request to each line, so that the reference on an error page
 // finds all of them.
-type requestHandler struct{ slog.Handler }
+type requestHandler struct {
+	slog.Handler
+	out io.Writer
+}
 
 func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
 	if request := routes.RequestOf(ctx); request.ID != "" {
@@ -119,13 +127,75 @@ func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
 	if trace := openid.TraceFrom(ctx); trace.ID() != "" {
 		record.AddAttrs(slog.String("trace_id", trace.ID()))
 	}
-	return h.Handler.Handle(ctx, record)
+	err := h.Handler.Handle(ctx, record)
+	if buffer, ok := h.out.(*logBuffer); ok && record.Level > slog.LevelInfo {
+		err = errors.Join(err, buffer.flush())
+	}
+	return err
 }
 
 func (h requestHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return requestHandler{h.Handler.WithAttrs(attrs)}
+	return requestHandler{h.Handler.WithAttrs(attrs), h.out}
 }
 
 func (h requestHandler) WithGroup(name string) slog.Handler {
-	return requestHandler{h.Handler.WithGroup(name)}
+	return requestHandler{h.Handler.WithGroup(name), h.out}
+}
+
+// flushLog writes the lines that a logger still holds.
+func flushLog(log *slog.Logger) {
+	if h, ok := log.Handler().(requestHandler); ok {
+		if buffer, ok := h.out.(*logBuffer); ok {
+			_ = buffer.flush() // nobody is left to tell
+		}
+	}
+}
+
+const (
+	// logDelay is how long a line at level INFO or DEBUG waits for others. A line at a higher
+	// level is written at once, with those before it.
+	logDelay = 100 * time.Millisecond
+	// maxLogBuffer is how many bytes wait at most.
+	maxLogBuffer = 64 << 10
+)
+
+// logBuffer writes lines together, so that a request does not wait for the file system.
+type logBuffer struct {
+	mu    sync.Mutex
+	out   io.Writer
+	lines []byte
+	// waiting says that a flush is due within logDelay.
+	waiting bool
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, line...)
+	if len(b.lines) > maxLogBuffer {
+		return len(line), b.write()
+	}
+	if !b.waiting {
+		b.waiting = true
+		time.AfterFunc(logDelay, func() { _ = b.flush() })
+	}
+	return len(line), nil
+}
+
+func (b *logBuffer) flush() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = false
+	return b.write()
+}
+
+// write writes the lines. The caller holds the lock.
+func (b *logBuffer) write() error {
+	if len(b.lines) == 0 {
+		return nil
+	}
+	_, err := b.out.Write(b.lines)
+	b.lines = b.lines[:0]
+	return err
 }
