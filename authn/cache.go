@@ -125,38 +125,47 @@ func (s *Session) size() int {
 type fragments struct {
 	cache *cache
 	mu    sync.Mutex
-	named map[string][]byte
+	named map[string]rendered
 }
 
-// Fragment returns a part of a page that depends on the session's version alone, and not on the
-// time or the request. It calls render once per version if the session is cached.
-func (s *Session) Fragment(name string, render func() ([]byte, error)) ([]byte, error) {
+type rendered struct {
+	state any
+	html  []byte
+}
+
+// Fragment returns a part of a page that depends on the session's version and on state, and on
+// nothing else: not on the request. If the session is cached, it calls render once until one of the
+// two changes. state is a comparable value, or nil.
+func (s *Session) Fragment(name string, state any, render func() ([]byte, error)) ([]byte, error) {
 	f := s.fragments
 	if f == nil {
 		return render()
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if html, ok := f.named[name]; ok {
-		return html, nil
+	old, ok := f.named[name]
+	f.mu.Unlock()
+	if ok && old.state == state {
+		return old.html, nil
 	}
 	html, err := render()
 	if err != nil {
 		return nil, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.named == nil {
-		f.named = make(map[string][]byte)
+		f.named = make(map[string]rendered)
 	}
-	f.named[name] = html
-	f.cache.grow(len(html))
+	f.cache.grow(len(html) - len(f.named[name].html))
+	f.named[name] = rendered{state, html}
 	return html, nil
 }
 
 func (f *fragments) bytes() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, html := range f.named {
-		n += len(html)
+	for _, part := range f.named {
+		n += len(part.html)
 	}
 	return n
 }

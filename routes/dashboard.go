@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/labstack/echo/v4"
@@ -29,12 +30,26 @@ func (a *App) home(c echo.Context) error {
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
 	props := a.dashboardProps(s)
-	if c.Request().URL.RawQuery != "" && c.QueryParams().Has("refreshed") {
+	make := func() component { return views.Dashboard(a.shell(c, "Dashboard"), props) }
+	if c.Request().URL.RawQuery == "" {
+		return a.render(c, http.StatusOK, fragment(s, "dashboard", dashboardState{
+			props.Session.IdleUntil, props.Session.IdleLeft, props.Session.Left, props.Token.Left, a.policy.Load(),
+		}, make))
+	}
+	if c.QueryParams().Has("refreshed") {
 		profile := a.profileProps(s)
 		profile.JustRefreshed = true
 		props.Profile = views.ProfileCard(profile)
 	}
-	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), props))
+	return a.render(c, http.StatusOK, make())
+}
+
+// dashboardState is what the dashboard depends on, apart from the version of the session: its times,
+// and the policy, which says where pictures may come from.
+type dashboardState struct {
+	idleUntil                 time.Time
+	idleLeft, left, tokenLeft time.Duration
+	policy                    *contentPolicy
 }
 
 func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
@@ -42,20 +57,20 @@ func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
 	return views.DashboardProps{
 		Name:    displayName(s),
 		Profile: a.profileCard(s),
-		Claims:  fragment(s, "claims", func() component { return views.ClaimsCard(claimsProps(s), false) }),
+		Claims:  fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(s), false) }),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
-			IdleLeft: s.IdleUntil.Sub(now), Left: s.Expires.Sub(now),
+			IdleLeft: wholeMinutes(s.IdleUntil.Sub(now)), Left: wholeMinutes(s.Expires.Sub(now)),
 		},
 		Token: views.TokenProps{
-			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: token.Expires.Sub(now), Renewable: token.Renewable,
+			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: wholeMinutes(token.Expires.Sub(now)), Renewable: token.Renewable,
 		},
 	}
 }
 
 // profileCard returns the profile card as it is between refreshes.
 func (a *App) profileCard(s *authn.Session) component {
-	return fragment(s, "profile", func() component { return views.ProfileCard(a.profileProps(s)) })
+	return fragment(s, "profile", a.policy.Load(), func() component { return views.ProfileCard(a.profileProps(s)) })
 }
 
 // profile shows the profile card: only the card to htmx, and a page to any other client.

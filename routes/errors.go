@@ -163,12 +163,21 @@ func reasonOf(err error) string {
 		is     bool
 		reason string
 	}{
-		{is[*authn.TooSoonError](err), "too_soon"}, {is[*tooManyError](err), "rate_limited"}, {is[*stepUpNeeded](err), "step_up_needed"},
-		{is[*claimNeeded](err), "claim_missing"}, {is[*sessionEnded](err), "session_ended"}, {is[*logoutRefused](err), "logout_request_malformed"},
-		{errors.Is(err, authn.ErrAnonymous), "sign_in_needed"}, {errors.Is(err, authn.ErrTooManyWatchers), "too_many_streams"},
-		{errors.Is(err, authn.ErrRequestTooLarge), "form_too_large"}, {errors.Is(err, errNoSavedRequest), "nothing_held"},
-		{errors.Is(err, errWrongHost), "wrong_host"}, {errors.Is(err, errCrossOrigin), "cross_origin"}, {errors.Is(err, errPanic), "panic"},
-		{errors.Is(err, errNoCookies), "no_cookies"}, {errors.Is(err, errOtherIssuer) || errors.Is(err, errOtherTarget), "foreign_link"},
+		{is[*authn.TooSoonError](err), "too_soon"},
+		{is[*tooManyError](err), "rate_limited"},
+		{is[*stepUpNeeded](err), "step_up_needed"},
+		{is[*claimNeeded](err), "claim_missing"},
+		{is[*sessionEnded](err), "session_ended"},
+		{is[*logoutRefused](err), "logout_request_malformed"},
+		{errors.Is(err, authn.ErrAnonymous), "sign_in_needed"},
+		{errors.Is(err, authn.ErrTooManyWatchers), "too_many_streams"},
+		{errors.Is(err, authn.ErrRequestTooLarge), "form_too_large"},
+		{errors.Is(err, errNoSavedRequest), "nothing_held"},
+		{errors.Is(err, errWrongHost), "wrong_host"},
+		{errors.Is(err, errCrossOrigin), "cross_origin"},
+		{errors.Is(err, errPanic), "panic"},
+		{errors.Is(err, errNoCookies), "no_cookies"},
+		{errors.Is(err, errOtherIssuer) || errors.Is(err, errOtherTarget), "foreign_link"},
 	} {
 		if known.is {
 			return known.reason

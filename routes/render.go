@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -49,11 +50,11 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	return err
 }
 
-// fragment returns a part of a page that is the same until the session changes, so that it is
-// rendered once for each version of the session. name says which part it is.
-func fragment(s *authn.Session, name string, make func() component) component {
+// fragment returns a page or a part of one that is the same until the session or state changes, so
+// that it is rendered once for each version of the session; see [authn.Session.Fragment].
+func fragment(s *authn.Session, name string, state any, make func() component) component {
 	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
-		html, err := s.Fragment(name, func() ([]byte, error) {
+		html, err := s.Fragment(name, state, func() ([]byte, error) {
 			var buf bytes.Buffer
 			err := make().Render(ctx, &buf)
 			return buf.Bytes(), err
@@ -74,10 +75,19 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	if s := current(c); s != nil {
 		person, page := a.person(s), c.Path()
 		shell.Person = &person
-		shell.Navigation = fragment(s, "navigation "+page, func() component {
+		shell.Navigation = fragment(s, "navigation "+page, nil, func() component {
 			return views.Navigation(page, administrator().Met(s.Claims()))
 		})
 		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	}
 	return shell
+}
+
+// wholeMinutes rounds a time to come up to minutes, so that a page that shows it stays the same for
+// a minute. The last two minutes count in seconds.
+func wholeMinutes(d time.Duration) time.Duration {
+	if d < 2*time.Minute {
+		return d
+	}
+	return (d + time.Minute - 1).Truncate(time.Minute)
 }

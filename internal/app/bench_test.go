@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -126,9 +127,7 @@ func compare(b *testing.B, handler http.Handler, request func() *http.Request) {
 	body := first.Body.Bytes()
 	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
-		for name, values := range first.Header() {
-			h[name] = values
-		}
+		maps.Copy(h, first.Header())
 		_, _ = w.Write(body)
 	})
 	const rounds = 2_000
