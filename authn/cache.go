@@ -15,12 +15,12 @@ const cacheBytes = 16 << 20
 
 // cache keeps opened sessions, so that a request opens and decodes its session only after a
 // change. It never decides whether a session is alive: the store is asked first, and an entry
-// counts for the record's version alone.
+// counts only for the sealed record that it was opened from.
 //
 // An entry holds neither tokens nor the cookie's secret: a copy of this process's memory opens
 // nothing in the store that it does not show already.
 type cache struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards the entries, too
 	// recent holds the entries that were used since the generation began, and older those of
 	// the generation before, which are dropped unless they are used.
 	recent, older map[Key]*cached
@@ -28,22 +28,33 @@ type cache struct {
 }
 
 type cached struct {
-	session   *Session // as opened, for the version of its record
+	cache     *cache
+	session   *Session // as it was opened
 	secret    [sha256.Size]byte
-	fragments *fragments
+	tag       [sealTag]byte
+	fragments map[string]rendered
+	size      int
+}
+
+// rendered is a fragment, and the state that it shows.
+type rendered struct {
+	state any
+	html  []byte
 }
 
 func newCache() *cache { return &cache{recent: make(map[Key]*cached)} }
 
-// get returns a copy of the session of a record that a cookie's secret opens, or nil.
+// get returns a copy of the session of a record that a cookie's secret opens, or nil. The tag is
+// compared because a store that has lost writes may give a version number twice.
 func (c *cache) get(record Record, secret []byte) *Session {
 	entry := c.find(record.Key)
 	hash := sha256.Sum256(secret)
-	if entry == nil || entry.session.record.Version != record.Version || subtle.ConstantTimeCompare(entry.secret[:], hash[:]) != 1 {
+	if entry == nil || entry.session.record.Version != record.Version || entry.tag != tagOf(record.Sealed) ||
+		subtle.ConstantTimeCompare(entry.secret[:], hash[:]) != 1 {
 		return nil
 	}
 	session := *entry.session
-	session.secret, session.fragments = secret, entry.fragments
+	session.secret, session.cached = secret, entry
 	return &session
 }
 
@@ -60,24 +71,37 @@ func (c *cache) find(key Key) *cached {
 	return entry
 }
 
-// put keeps a session that was just opened.
+// put keeps a session that was just opened. Its fragments are kept from the next request on: where
+// there are more people than the cache holds, most sessions are gone from it before they are used
+// again.
 func (c *cache) put(session *Session) {
-	entry := &cached{session: session.withoutTokens(), secret: sha256.Sum256(session.secret)}
-	entry.fragments = &fragments{cache: c}
-	session.fragments = entry.fragments
+	entry := &cached{
+		cache: c, session: session.withoutTokens(), secret: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
+		size: session.size(),
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.add(session.record.Key, entry)
 }
 
-// add puts an entry into the recent generation, and begins another when that is full. The caller
-// holds the lock.
+// add puts an entry into the recent generation. The caller holds the lock.
 func (c *cache) add(key Key, entry *cached) {
-	if c.bytes > cacheBytes {
-		c.older, c.recent, c.bytes = c.recent, make(map[Key]*cached), 0
-	}
+	c.remove(key)
 	c.recent[key] = entry
-	c.bytes += entry.session.size() + entry.fragments.bytes()
+	c.bytes += entry.size
+	if c.bytes > cacheBytes {
+		c.turn()
+	}
+}
+
+// turn begins another generation. The caller holds the lock.
+func (c *cache) turn() { c.older, c.recent, c.bytes = c.recent, make(map[Key]*cached), 0 }
+
+// age drops what has not been used since it was called last.
+func (c *cache) age() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn()
 }
 
 // drop forgets sessions that have ended.
@@ -85,23 +109,49 @@ func (c *cache) drop(keys ...Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, key := range keys {
-		delete(c.recent, key)
-		delete(c.older, key)
+		c.remove(key)
 	}
 }
 
-// grow counts bytes that were added to an entry.
-func (c *cache) grow(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.bytes += n
+func (c *cache) remove(key Key) {
+	if entry, ok := c.recent[key]; ok {
+		c.bytes -= entry.size
+	}
+	delete(c.recent, key)
+	delete(c.older, key)
+}
+
+// fragment returns a fragment of an entry, if it shows this state.
+func (c *cached) fragment(name string, state any) ([]byte, bool) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	part, ok := c.fragments[name]
+	return part.html, ok && part.state == state
+}
+
+// keep keeps a fragment of an entry in the place of the one that showed another state.
+func (c *cached) keep(name string, part rendered) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	grown := len(part.html) - len(c.fragments[name].html)
+	if c.fragments == nil {
+		c.fragments = make(map[string]rendered)
+	}
+	c.fragments[name] = part
+	c.size += grown
+	if key := c.session.record.Key; c.cache.recent[key] == c {
+		c.cache.bytes += grown
+		if c.cache.bytes > cacheBytes {
+			c.cache.turn()
+		}
+	}
 }
 
 // withoutTokens returns a copy that shares no memory with the decoded record, in which the tokens
 // are.
 func (s *Session) withoutTokens() *Session {
 	kept := *s
-	kept.partial, kept.hasRefreshToken, kept.secret, kept.fragments = true, s.renewable(), nil, nil
+	kept.partial, kept.hasRefreshToken, kept.secret, kept.record.Sealed, kept.cached = true, s.renewable(), nil, nil, nil
 	kept.tokens = openid.Tokens{Obtained: s.tokens.Obtained, Expires: s.tokens.Expires, Scope: s.tokens.Scope}
 	kept.Identity.IDToken, kept.Identity.UserInfo = bytes.Clone(s.Identity.IDToken), bytes.Clone(s.Identity.UserInfo)
 	kept.values, kept.claims = bytes.Clone(s.values), nil
@@ -112,60 +162,29 @@ func (s *Session) withoutTokens() *Session {
 	return &kept
 }
 
-// size estimates the memory of a session.
+// size estimates the memory of a session in the cache. The profile repeats some of the claims.
 func (s *Session) size() int {
-	n := 1024 + len(s.Identity.IDToken) + len(s.Identity.UserInfo) + len(s.values) + savedBytes(s.saved)
+	n := 2048 + 2*(len(s.Identity.IDToken)+len(s.Identity.UserInfo)) + len(s.tokens.Scope) + len(s.values) + savedBytes(s.saved)
 	for _, change := range s.Changes {
 		n += len(change.Name) + len(change.Before) + len(change.After)
 	}
 	return n
 }
 
-// fragments are parts of pages that were rendered from a session, by name.
-type fragments struct {
-	cache *cache
-	mu    sync.Mutex
-	named map[string]rendered
-}
-
-type rendered struct {
-	state any
-	html  []byte
-}
-
 // Fragment returns a part of a page that depends on the session's version and on state, and on
 // nothing else: not on the request. If the session is cached, it calls render once until one of the
-// two changes. state is a comparable value, or nil.
+// two changes; requests at the same time may each call it. state is a comparable value, or nil.
 func (s *Session) Fragment(name string, state any, render func() ([]byte, error)) ([]byte, error) {
-	f := s.fragments
-	if f == nil {
+	if s.cached == nil {
 		return render()
 	}
-	f.mu.Lock()
-	old, ok := f.named[name]
-	f.mu.Unlock()
-	if ok && old.state == state {
-		return old.html, nil
+	if html, ok := s.cached.fragment(name, state); ok {
+		return html, nil
 	}
 	html, err := render()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		html = bytes.Clone(html) // without spare capacity
+		s.cached.keep(name, rendered{state, html})
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.named == nil {
-		f.named = make(map[string]rendered)
-	}
-	f.cache.grow(len(html) - len(f.named[name].html))
-	f.named[name] = rendered{state, html}
-	return html, nil
-}
-
-func (f *fragments) bytes() (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, part := range f.named {
-		n += len(part.html)
-	}
-	return n
+	return html, err
 }

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -54,11 +55,13 @@ func (c cookies) sent(r *http.Request, base string) bool {
 }
 
 // findCookie returns the value of the last cookie with a name, and how many there are. Every request
-// looks for the session's cookie, so it reads the header without parsing all cookies.
+// looks for the session's cookie, so it reads the header without parsing all cookies. Like net/http,
+// it ignores only spaces and tabs around the name: if it ignored other white space, a page of another
+// host of the domain could set a cookie that is not __Host- to the browser, but is to us.
 func findCookie(r *http.Request, name string) (value string, n int) {
 	for _, header := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(header, ";") {
-			if key, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && key == name {
+			if key, v, ok := strings.Cut(textproto.TrimString(pair), "="); ok && textproto.TrimString(key) == name {
 				value, n = v, n+1
 			}
 		}

@@ -1,5 +1,5 @@
 // Package authn signs people in with an OpenID Connect provider and keeps them signed in. It is a
-// relying party and its sessions, on net/http alone: it knows no framework and writes no HTML.
+// relying party and its sessions, on net/http alone: it uses no framework and writes no HTML.
 // Package openid below it speaks the protocol.
 //
 // # A sign-in
@@ -24,7 +24,7 @@
 //
 // # Trust
 //
-// A cookie is trusted as far as its seal goes. The store is trusted to keep what it is given: it
+// A cookie is trusted only for what its seal covers. The store is trusted to keep what it is given: it
 // cannot read it.
 //
 // What the standards' profiles ask, and which test shows it, is in docs/conformance.md.

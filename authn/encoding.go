@@ -62,8 +62,8 @@ func (d *decoder) byte() byte {
 	return b
 }
 
-// bytes returns a slice of the decoder's own buffer.
-// bytes returns nil for an empty field, so that a field that was nil is nil again.
+// bytes returns a slice of the decoder's own buffer. It returns nil for an empty field, so that a
+// field that was nil is nil again.
 func (d *decoder) bytes() []byte {
 	n, size := binary.Uvarint(d.buf)
 	if size <= 0 || n > uint64(len(d.buf)-size) {

@@ -44,7 +44,7 @@ func (e *SignInError) Unwrap() error { return e.Err }
 
 // ErrAnonymous says that a visitor who has not signed in has no session: there is nothing to
 // keep values in, and there are no tokens.
-var ErrAnonymous = errors.New("authn: nobody is signed in")
+var ErrAnonymous = errors.New("authn: not signed in")
 
 func unavailable(err error) error {
 	return &openid.Error{Reason: ReasonStoreUnavailable, Err: err}

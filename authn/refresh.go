@@ -113,7 +113,7 @@ func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holde
 	if e != nil {
 		retryAfter = e.RetryAfter
 		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
-			ts.log.ErrorContext(ctx, "the provider refuses this client: nobody's tokens can be refreshed", "code", e.Code)
+			ts.log.ErrorContext(ctx, "the provider refuses this client: no tokens can be refreshed", "code", e.Code)
 		}
 	}
 	ts.releaseLease(ctx, session, holder, retryAfter)
@@ -192,11 +192,11 @@ func (ts *TokenSource) keepUnsaved(ctx context.Context, fresh newTokens, cause e
 		return
 	}
 	if len(ts.unsaved) >= maxUnsaved {
-		ts.log.ErrorContext(ctx, "refreshed tokens lost: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+		ts.log.ErrorContext(ctx, "refreshed tokens lost: the store does not accept them", "session", fresh.session.LogID(), "error", cause)
 		return
 	}
 	ts.unsaved[key] = fresh
-	ts.log.ErrorContext(ctx, "refreshed tokens kept in memory: the store does not take them", "session", fresh.session.LogID(), "error", cause)
+	ts.log.ErrorContext(ctx, "refreshed tokens kept in memory: the store does not accept them", "session", fresh.session.LogID(), "error", cause)
 }
 
 // saveUnsaved saves the tokens that the store did not accept, until it fails again.

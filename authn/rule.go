@@ -10,7 +10,7 @@ import (
 
 // Rule is what a page asks of a visitor's claims. It applies to the claims as they are now, and
 // it fails closed: a claim that is missing, empty or of another type than the rule expects
-// meets no rule. Nobody meets the zero Rule.
+// meets no rule. No claims meet the zero Rule.
 type Rule struct {
 	needs []Need
 	met   func(claims []openid.SourcedClaim) bool
@@ -18,13 +18,13 @@ type Rule struct {
 
 // Need is one claim that a rule looks for, to be shown to a person who lacks it.
 type Need struct {
-	// Claim is the claim's name, and Value what it has to be, in words.
+	// Claim is the claim's name, and Value describes what it has to be.
 	Claim, Value string
 	// Item is the item that a list has to include; "" if the rule is another one.
 	Item string
 }
 
-// Equals asks that a claim is exactly this string.
+// Equals requires a claim to be exactly this string.
 func Equals(claim, value string) Rule {
 	return Check(claim, "equal to "+value, func(raw json.RawMessage) bool {
 		var s string
@@ -32,7 +32,7 @@ func Equals(claim, value string) Rule {
 	})
 }
 
-// Includes asks that a claim is a list of strings that includes this one. A string that
+// Includes requires a claim to be a list of strings that includes this one. A string that
 // contains it is no such list.
 func Includes(claim, value string) Rule {
 	rule := Check(claim, "a list with "+value, func(raw json.RawMessage) bool {
@@ -43,8 +43,8 @@ func Includes(claim, value string) Rule {
 	return rule
 }
 
-// Check asks that a claim passes a check of the application's own, which gets the claim's JSON
-// and is not called for a claim that is missing or null. needs says in words what the claim has
+// Check requires a claim to pass the application's own check, which gets the claim's JSON
+// and is not called for a claim that is missing or null. needs describes what the claim has
 // to be, as in "at least 18".
 func Check(claim, needs string, passes func(value json.RawMessage) bool) Rule {
 	return Rule{
@@ -56,7 +56,7 @@ func Check(claim, needs string, passes func(value json.RawMessage) bool) Rule {
 	}
 }
 
-// AnyOf asks that one of several rules is met. Nobody meets AnyOf without rules.
+// AnyOf requires that at least one of the rules is met. Without rules, it is never met.
 func AnyOf(rules ...Rule) Rule {
 	either := Rule{met: func(claims []openid.SourcedClaim) bool {
 		return slices.ContainsFunc(rules, func(r Rule) bool { return r.Met(claims) })

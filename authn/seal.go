@@ -12,6 +12,18 @@ import (
 	"latchkey/authn/openid"
 )
 
+// sealTag is the length of the tag at the end of sealed data. No two seals have the same, because
+// each has a nonce of its own.
+const sealTag = 16
+
+// tagOf returns the tag of sealed data.
+func tagOf(sealed []byte) (tag [sealTag]byte) {
+	if len(sealed) >= sealTag {
+		copy(tag[:], sealed[len(sealed)-sealTag:])
+	}
+	return tag
+}
+
 // MinSecretBytes is the least length of an application secret: 256 bits.
 const MinSecretBytes = 32
 

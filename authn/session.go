@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,12 +48,10 @@ type Session struct {
 
 	claims []openid.SourcedClaim // of Identity, once somebody has asked for them
 
-	record Record // without its sealed part
-	secret []byte // the cookie's, which opens the record
-	stale  bool   // sealed under a secret that is being replaced
-	// fragments are the parts of pages that were rendered from this version; nil if the
-	// session is not cached.
-	fragments *fragments
+	record Record  // without its sealed part
+	secret []byte  // the cookie's, which opens the record
+	stale  bool    // sealed under a secret that is being replaced
+	cached *cached // the entry of this version; nil if there is none
 }
 
 // LogID names the session in logs: enough to follow it, too little to find it in the store.
@@ -63,12 +62,13 @@ func logID(key Key) string { return hex.EncodeToString(key[:4]) }
 // Scopes returns the scopes of the session's access token, if the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
-// Claims lists every claim of the session's person once; see openid.Identity.Claims.
+// Claims lists every claim of the session's person once; see openid.Identity.Claims. Requests share
+// the values: they must not be changed.
 func (s *Session) Claims() []openid.SourcedClaim {
 	if s.claims == nil {
 		s.claims = s.Identity.Claims()
 	}
-	return s.claims
+	return slices.Clone(s.claims)
 }
 
 // renewable reports whether the session has a refresh token.

@@ -143,6 +143,24 @@ func TestDuplicateCookiesAreRejected(t *testing.T) {
 	}
 }
 
+// TestCookieNameIsExact sends cookies that another host of the domain could set: their names are not
+// that of the session, but would be if white space other than spaces and tabs were ignored.
+func TestCookieNameIsExact(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	alice, _ := startCookie(t, s, signInOf("alice"))
+	for _, space := range []string{"", " ", "\t"} {
+		if session, err := s.Load(withCookies(t, "a=b;"+space+alice.Name+space+"="+alice.Value)); session == nil || err != nil {
+			t.Errorf("with %q around the name: %v, %v", space, session, err)
+		}
+	}
+	for _, space := range []string{"\v", "\f", "\u0085", "\u00a0", "\u2000", "\u3000", "-"} {
+		if session, err := s.Load(withCookies(t, "a=b; "+space+alice.Name+"="+alice.Value)); session != nil || err != nil {
+			t.Errorf("with %q before the name: %v, %v", space, session, err)
+		}
+	}
+}
+
 // TestCookieIsSetOnlyWhenNeeded (CK-07) checks when a response sets the cookie, and that no
 // cache keeps that response.
 func TestCookieIsSetOnlyWhenNeeded(t *testing.T) {

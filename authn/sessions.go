@@ -68,7 +68,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
 // one that is unknown, ended, expired or forged. An *openid.Error of ReasonStoreUnavailable
-// means that nobody can tell; it must not be taken for nil.
+// means that this is unknown; it must not be treated as nil.
 func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	key, secret, ok := s.cookie(r)
 	if !ok {
@@ -76,7 +76,6 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	}
 	session, err := s.loadCached(r.Context(), key, secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
-		s.cache.drop(key)
 		return nil, nil
 	}
 	return session, err
@@ -87,6 +86,9 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 func (s *Sessions) loadCached(ctx context.Context, key Key, secret []byte) (*Session, error) {
 	record, err := s.store.Load(ctx, key)
 	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			s.cache.drop(key)
+		}
 		return nil, loadError(err)
 	}
 	session := s.cache.get(record, secret)
@@ -96,7 +98,7 @@ func (s *Sessions) loadCached(ctx context.Context, key Key, secret []byte) (*Ses
 		}
 		s.cache.put(session)
 	}
-	return s.at(session, record)
+	return s.timed(session, record)
 }
 
 // load returns a session with its tokens, or an *EndedError if there is none: of CauseUnknown if
@@ -110,18 +112,7 @@ func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, 
 	if err != nil {
 		return nil, err
 	}
-	return s.at(session, record)
-}
-
-// at sets the times of a session that is stored with its record and not in it.
-func (s *Sessions) at(session *Session, record Record) (*Session, error) {
-	record.Sealed = nil
-	session.record, session.LastSeen = record, record.LastSeen
-	session.IdleUntil = s.idleUntil(record.LastSeen, session.Expires)
-	if !s.now().Before(session.IdleUntil) { // which is never after Expires
-		return nil, &EndedError{CauseUnknown}
-	}
-	return session, nil
+	return s.timed(session, record)
 }
 
 // loadError turns an error of Store.Load into one of load.

@@ -55,7 +55,7 @@ func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
 	return len(states) == 1 && openid.EqualSecret(states[0], want)
 }
 
-// RevokeTokens revokes a session's refresh token at the provider (RFC 7009), and with it the
+// RevokeTokens revokes the refresh token of a session that End has ended (RFC 7009), and with it the
 // access tokens that it gave. It waits two seconds at most. A failure is logged, and changes
 // nothing for the person, whose session has ended already.
 func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
@@ -72,9 +72,13 @@ func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
 func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	// Another request may have refreshed them since this one loaded the session.
-	if last, err := s.load(ctx, session.record.Key, session.secret); err == nil {
-		session.tokens = last.tokens
+	// This request may have loaded the session without its tokens, or another one may have
+	// refreshed them since.
+	last, err := s.load(ctx, session.record.Key, session.secret)
+	if err == nil {
+		session.tokens, session.partial, session.hasRefreshToken = last.tokens, false, false
+	} else if _, ended := errors.AsType[*EndedError](err); !ended && session.partial {
+		return err // nobody could revoke the tokens
 	}
 	if err := s.end(ctx, session.record.Key, cause, session.Expires); err != nil {
 		return unavailable(err)
@@ -145,7 +149,7 @@ func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) e
 	}
 	for _, record := range records {
 		if record.Owner != owner {
-			return &openid.Error{Reason: openid.ReasonLogoutTokenInvalid, Err: errors.New("the sid is of another subject")}
+			return &openid.Error{Reason: openid.ReasonLogoutTokenInvalid, Err: errors.New("the sid belongs to another subject")}
 		}
 	}
 	return nil

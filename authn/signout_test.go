@@ -265,7 +265,7 @@ func TestWhomALogoutTokenSignsOut(t *testing.T) {
 	}
 }
 
-func TestLogoutTokenCountsOnce(t *testing.T) {
+func TestReplayedLogoutTokenEndsNoLaterSession(t *testing.T) {
 	t.Parallel()
 	t.Run("LB-10 replayed after the next sign-in", func(t *testing.T) {
 		t.Parallel()

@@ -18,6 +18,18 @@ const (
 	warnFraction = 3
 )
 
+// timed sets the times of a session that are stored beside its sealed part. A session whose idle
+// timeout is over is an *EndedError.
+func (s *Sessions) timed(session *Session, record Record) (*Session, error) {
+	record.Sealed = nil
+	session.record, session.LastSeen = record, record.LastSeen
+	session.IdleUntil = s.idleUntil(record.LastSeen, session.Expires)
+	if !s.now().Before(session.IdleUntil) { // which is never after Expires
+		return nil, &EndedError{CauseUnknown}
+	}
+	return session, nil
+}
+
 // Touch notes that the person is active, at most once a minute, which restarts the idle
 // timeout. It also seals the session again if its application secret is being replaced. A
 // failure is logged, and the next request tries again.
@@ -93,7 +105,7 @@ func (s *Sessions) idleUntil(lastSeen, expires time.Time) time.Time {
 	return until
 }
 
-// Sweep drops expired sessions periodically, until ctx ends.
+// Sweep drops expired sessions periodically, and opened ones that are not in use, until ctx ends.
 func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -103,6 +115,7 @@ func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 			return
 		case <-ticker.C:
 		}
+		s.cache.age()
 		if n, err := s.store.Sweep(ctx, s.now()); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "expired sessions not swept", "error", err)
 		} else if n > 0 {

@@ -36,7 +36,7 @@ func TestDevelopmentIsShown(t *testing.T) {
 	banner := func(page apptest.Answer) *html.Node {
 		return apptest.Find(apptest.Parse(t, page.Body), func(n *html.Node) bool { return n.Data == "aside" && strings.Contains(apptest.Text(n), said) })
 	}
-	const warning = "development provider in use: anybody on this machine signs in as anybody"
+	const warning = "development provider in use: anyone on this machine can sign in as any person"
 
 	a := apptest.Start(t)
 	person := a.Visitor()

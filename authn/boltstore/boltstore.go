@@ -166,7 +166,7 @@ func (s *Store) inPlace() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(s.file, now) {
-		return &Error{Problem: s.path + " was deleted or replaced while it was in use", Remedy: "restart the program, which signs everybody out"}
+		return &Error{Problem: s.path + " was deleted or replaced while it was in use", Remedy: "restart the program; everyone must sign in again"}
 	}
 	return nil
 }
@@ -299,6 +299,6 @@ func recoverDamage(path string, err *error) {
 func damaged(path string, err error) error {
 	return &Error{
 		Problem: fmt.Sprintf("%s is damaged or not a session store (%v)", path, err),
-		Remedy:  "move it away and start again; everybody has to sign in again", Err: err,
+		Remedy:  "move it away and start again; everyone must sign in again", Err: err,
 	}
 }

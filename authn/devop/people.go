@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// Person is someone whom the provider can sign in.
+// Person is someone who can sign in at the provider.
 type Person struct {
 	// Subject is the sub claim.
 	Subject string

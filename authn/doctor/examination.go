@@ -141,7 +141,7 @@ func (e *Examination) checkIssuer(context.Context) Finding {
 		return skipped(e.obstacle)
 	}
 	if mismatch, ok := errors.AsType[*openid.IssuerError](e.provider.CheckIssuer(e.fetched)); ok {
-		e.obstacle = "this is not the configured provider, so it is asked nothing more"
+		e.obstacle = "this is not the configured provider, so nothing more is sent to it"
 		return failed(Configuration, fmt.Sprintf("the provider calls itself %q, the configuration says %q", mismatch.Provider, mismatch.Configured),
 			joined(mismatch.Remedy(), "write the issuer as the provider does, to the letter"))
 	}
@@ -155,8 +155,8 @@ func (e *Examination) checkEndpoints(context.Context) Finding {
 		return skipped(e.obstacle)
 	}
 	if err := e.provider.CheckEndpoints(e.fetched); err != nil {
-		e.obstacle = "an endpoint cannot be used, so none is"
-		return failed(Provider, strings.ReplaceAll(err.Error(), "\n", ", "), "the discovery document is the provider's to mend")
+		e.obstacle = "an endpoint cannot be used, so no endpoint is called"
+		return failed(Provider, strings.ReplaceAll(err.Error(), "\n", ", "), "correct the discovery document at the provider")
 	}
 	e.metadata = e.fetched
 	e.provider.UseMetadata(e.fetched)
@@ -178,7 +178,7 @@ func (e *Examination) checkKeySet(ctx context.Context, m *openid.Metadata) Findi
 	algorithms, _ := e.provider.Algorithms(m) // checkAlgorithms reports that there is none
 	all, fitting, err := e.provider.CountKeys(ctx, algorithms)
 	if err != nil {
-		return e.explain("the key set", err, "the key set is the provider's to mend: without it no ID token can be verified")
+		return e.explain("the key set", err, "correct the key set at the provider: without it, no ID token can be verified")
 	}
 	if fitting == 0 {
 		return failed(Configuration, fmt.Sprintf("none of %d signature keys fits an algorithm of ID_TOKEN_ALG", all),
@@ -226,7 +226,7 @@ func (e *Examination) checkPushedRequests(_ context.Context, m *openid.Metadata)
 	offered, required, pushes := m.PushedAuthorizationRequestEndpoint != "", m.RequirePushedAuthorizationRequests, e.provider.Pushes(m)
 	switch {
 	case !offered && pushes:
-		return failed(Configuration, variable+" is always, and the provider takes none", "set it to auto")
+		return failed(Configuration, variable+" is always, and the provider does not support them", "set it to auto")
 	case required && !pushes:
 		return failed(Configuration, variable+" is never, and the provider requires them", "set it to auto")
 	case pushes:

@@ -22,9 +22,9 @@ func (e *Examination) explain(what string, err error, remedy string) Finding {
 		return finding
 	}
 	if status, ok := statusOf(err); ok {
-		return failed(Provider, fmt.Sprintf("%s answered %d %s", what, status, http.StatusText(status)), joined(remedy, "if it stays, the provider's log says more"))
+		return failed(Provider, fmt.Sprintf("%s answered %d %s", what, status, http.StatusText(status)), joined(remedy, "if it persists, see the provider's log"))
 	}
-	return failed(Provider, fmt.Sprintf("%s: %s", what, plain(err)), joined(remedy, "if it stays, the provider's log says more"))
+	return failed(Provider, fmt.Sprintf("%s: %s", what, plain(err)), joined(remedy, "if it persists, see the provider's log"))
 }
 
 // explainDiscovery distinguishes an issuer without a provider from a provider that does not
@@ -39,7 +39,7 @@ func (e *Examination) explainDiscovery(address string, err error) Finding {
 	case answered && openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
 		return failed(Configuration, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), remedy)
 	case answered:
-		return failed(Provider, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), "ask again later; if it stays, the provider's log says more")
+		return failed(Provider, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), "ask again later; if it persists, see the provider's log")
 	case openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
 		return failed(Configuration, address+" is no discovery document", remedy)
 	}
@@ -56,7 +56,7 @@ func explainConnection(what string, err error) (Finding, bool) {
 		return network(fmt.Sprintf("the name %q is not known here", unknown.Name), "spell the host as the provider does; if it is right, this machine's name resolution fails")
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return network("its certificate is of an authority that this machine does not trust",
+		return network("its certificate is from an authority that this machine does not trust",
 			"give this machine the authority's certificate (SSL_CERT_FILE can name a PEM file with it), or the provider a public one")
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
@@ -78,7 +78,7 @@ func explainConnection(what string, err error) (Finding, bool) {
 		return network("nothing listens there", "see whether the provider is up, and spell host and port as it does")
 	}
 	if failure, ok := errors.AsType[*net.OpError](err); ok {
-		return network(failure.Op+" failed", "see whether this machine has a way to the provider: a route, a proxy, a firewall's leave")
+		return network(failure.Op+" failed", "see whether this machine can reach the provider: check the route, the proxy and the firewall")
 	}
 	return Finding{}, false
 }

@@ -42,20 +42,20 @@ func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Findi
 	said := fmt.Sprintf("%d %s", status, code)
 	switch {
 	case status == http.StatusTooManyRequests || status >= 500:
-		return failed(Provider, fmt.Sprintf("the token endpoint answered %d", status), "ask again later; if it stays, the provider's log says more")
+		return failed(Provider, fmt.Sprintf("the token endpoint answered %d", status), "ask again later; if it persists, see the provider's log")
 	case code == "invalid_grant":
 		e.clientKnown = true
-		return ok("the provider takes the client by %s: it refused only a code that does not exist", e.provider.ClientAuth())
+		return ok("the provider accepts the client with %s: it refused only a code that does not exist", e.provider.ClientAuth())
 	case code == "unauthorized_client":
 		return failed(Configuration, "the provider knows the client, and does not let it redeem codes ("+said+")",
 			"allow the authorization code grant for the application at the provider")
 	case code == "invalid_client" || status == http.StatusUnauthorized && answer.Error != "": // Auth0 says access_denied
-		return failed(Configuration, fmt.Sprintf("the provider does not take the client by %s (%s)", e.provider.ClientAuth(), said), e.clientRemedy(m))
+		return failed(Configuration, fmt.Sprintf("the provider does not accept the client with %s (%s)", e.provider.ClientAuth(), said), e.clientRemedy(m))
 	case status < 300:
 		return warning(Provider, fmt.Sprintf("the provider took a code that does not exist (%d), so it would take any client", status),
-			"nobody's data belongs behind such a provider")
+			"do not use such a provider for real data")
 	}
-	return warning(Provider, "cannot be told: the provider answered "+said+" where invalid_grant is due", "sign in once to see whether it takes the client")
+	return warning(Provider, "inconclusive: the provider answered "+said+" instead of invalid_grant", "sign in once to see whether it takes the client")
 }
 
 // clientRemedy says what the provider may not know about the client.
@@ -133,7 +133,7 @@ func (e *Examination) authorize(ctx context.Context, redirectURL string) (reply,
 // one that it does not know (RFC 6749 section 3.1.2.4).
 func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Finding {
 	if e.provider.Pushes(m) && m.PushedAuthorizationRequestEndpoint == "" {
-		return skipped("no authorization request can be made: the provider takes none that is pushed")
+		return skipped("no authorization request can be made: the provider accepts no pushed request")
 	}
 	address := e.urls.Callback
 	r, err := e.authorize(ctx, address)
@@ -143,12 +143,12 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	case r.leadsTo(address):
 		e.response = cmp.Or(r.location.Query().Get("error"), "none")
 		if other, err := e.authorize(ctx, unregistered+"/callback"); err == nil && other.leadsTo(unregistered+"/callback") {
-			return warning(Configuration, "the provider sends people, and what signs them in, to any address",
+			return warning(Configuration, "the provider sends authorization responses to any address",
 				"register one address alone, "+address+", as "+e.provider.Preset().CallbackName())
 		}
 		return ok("the provider knows %s", address)
 	case r.overloaded():
-		return failed(Provider, fmt.Sprintf("the authorization endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
+		return failed(Provider, fmt.Sprintf("the authorization endpoint answered %d", r.status), "ask again later; if it persists, see the provider's log")
 	}
 	registered := address + " at the provider, to the letter, as " + e.provider.Preset().CallbackName()
 	remedy := "register " + registered
@@ -163,7 +163,7 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	if other, err := e.authorize(ctx, unregistered+"/callback"); err == nil && other.refuses() && !other.overloaded() {
 		return ok("the provider knows %s: it refuses another (%d) and not this one (%d)", address, other.status, r.status)
 	}
-	return warning(Configuration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
+	return warning(Configuration, "inconclusive: the provider answers alike whatever the address", "look for "+registered)
 }
 
 // checkAuthorizationRequest reads the error of that request. With nobody signed in, the only expected
@@ -175,11 +175,11 @@ func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadat
 	case e.response == "":
 		return skipped("the provider sent no authorization response")
 	case e.response == "none":
-		return ok("the provider accepts it, and signs somebody in without asking")
+		return ok("the provider accepts it, and signs someone in without asking")
 	}
 	switch code {
 	case "login_required", "interaction_required", "account_selection_required", "consent_required":
-		return ok("the provider accepts it; it asked for a person (%s)", code)
+		return ok("the provider accepts it, and needs someone to sign in (%s)", code)
 	case "invalid_scope":
 		return failed(Configuration, said, "ask in AUTH0_SCOPES only for what the provider lets this application have")
 	case "invalid_target":
@@ -187,7 +187,7 @@ func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadat
 	case "unauthorized_client", "unsupported_response_type":
 		return failed(Configuration, said, "allow the authorization code flow for the application at the provider")
 	case "server_error", "temporarily_unavailable":
-		return failed(Provider, said, "ask again later; if it stays, the provider's log says more")
+		return failed(Provider, said, "ask again later; if it persists, see the provider's log")
 	case "access_denied":
 		return failed(Configuration, said, "see that AUTH0_AUDIENCE and AUTH0_SCOPES are known at the provider and granted to the application; its log says more")
 	}
@@ -202,14 +202,14 @@ func (e *Examination) checkSignOut(ctx context.Context, m *openid.Metadata) Find
 	request, _ := e.provider.EndSessionURL(openid.EndSessionRequest{ReturnTo: address})
 	if request == "" {
 		return warning(Provider, "the provider has no end_session_endpoint: people stay signed in there when they sign out here",
-			"nothing is to be registered; the page after sign-out says it to them")
+			"there is nothing to register; the page after sign-out tells them")
 	}
 	r, err := e.browse(ctx, request)
 	switch {
 	case err != nil:
 		return e.explain("the end-session endpoint", err, "")
 	case r.overloaded():
-		return failed(Provider, fmt.Sprintf("the end-session endpoint answered %d", r.status), "ask again later; if it stays, the provider's log says more")
+		return failed(Provider, fmt.Sprintf("the end-session endpoint answered %d", r.status), "ask again later; if it persists, see the provider's log")
 	case r.refuses():
 		return e.explainSignOutRefusal(ctx, m, r)
 	}
@@ -223,7 +223,7 @@ func (e *Examination) checkSignOut(ctx context.Context, m *openid.Metadata) Find
 	case other.refuses():
 		return ok("the provider knows %s: it refuses another (%d) and not this one (%d)", address, other.status, r.status)
 	}
-	return warning(Configuration, "cannot be told: the provider answers alike whatever the address", "look for "+registered)
+	return warning(Configuration, "inconclusive: the provider answers alike whatever the address", "look for "+registered)
 }
 
 // explainSignOutRefusal distinguishes an unknown address from a provider that refuses every request
@@ -234,7 +234,7 @@ func (e *Examination) explainSignOutRefusal(ctx context.Context, m *openid.Metad
 	if nowhere := e.signOut(ctx, ""); !nowhere.refuses() {
 		return failed(Configuration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status), "register "+registered)
 	}
-	return warning(Configuration, fmt.Sprintf("cannot be told: the provider refuses a sign-out without a session (%d), whatever the address", r.status), "look for "+registered)
+	return warning(Configuration, fmt.Sprintf("inconclusive: the provider refuses a sign-out without a session (%d), whatever the address", r.status), "look for "+registered)
 }
 
 // signOut sends a request that signs nobody out, to come back to an address, or to none if it is

@@ -206,11 +206,11 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 	// RFC 9207 section 2.4: the response must come from the provider that was asked, and a
 	// provider that announces iss must send it.
 	if (r.hasIssuer && r.issuer != p.cfg.Issuer) || (!r.hasIssuer && m.ResponseIssuerSupported) {
-		return "", refuse(ReasonIssuerMismatch, "iss of the response is missing or of another issuer")
+		return "", refuse(ReasonIssuerMismatch, "the response has no iss, or another issuer's")
 	}
 	switch {
 	case (r.code == "") == (r.error == ""):
-		return "", refuse(ReasonResponseMalformed, "there must be one of code and error")
+		return "", refuse(ReasonResponseMalformed, "the response must have exactly one of code and error")
 	case r.error != "":
 		return "", &Error{Reason: ReasonDeclined, Code: RegisteredCode(r.error)}
 	}

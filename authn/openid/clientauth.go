@@ -173,5 +173,5 @@ func signingAlgorithms(key crypto.Signer) ([]string, error) {
 	case ed25519.PrivateKey:
 		return []string{"EdDSA"}, nil
 	}
-	return nil, errors.New("is none of RSA, P-256, P-384, P-521, Ed25519")
+	return nil, errors.New("is not an RSA, P-256, P-384, P-521 or Ed25519 key")
 }

@@ -126,7 +126,7 @@ func TestSigningKeyRefused(t *testing.T) {
 		"a P-256 key":           {p256, "ES256", ""},
 		"no key":                {nil, "", "needs a signing key"},
 		"an RSA key too short":  {short, "", "RSA needs 2048"},
-		"another curve":         {p224, "", "none of"},
+		"another curve":         {p224, "", "is not an RSA, P-256"},
 		"another key's alg":     {p256, "RS256", `cannot sign with "RS256"`},
 		"another curve's alg":   {p256, "ES384", `cannot sign with "ES384"`},
 		"no algorithm there is": {p256, "none", `cannot sign with "none"`},

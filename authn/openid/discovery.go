@@ -199,7 +199,7 @@ func (p *Provider) UseMetadata(m *Metadata) {
 	p.discovery.metadata, p.discovery.attempted, p.discovery.lastErr = m, p.cfg.Now(), nil
 }
 
-// permanent reports whether waiting does not mend a failed discovery: the provider answered
+// permanent reports whether retrying cannot fix a failed discovery: the provider answered
 // 3xx or 4xx, another media type or a document without end.
 func permanent(err error) bool {
 	if e, ok := errors.AsType[*StatusError](err); ok {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Reason is the word for why something was refused. The log and the metrics have the same
+// Reason says why something was refused. The log and the metrics have the same
 // word, and a page chooses its text by it.
 type Reason string
 

@@ -93,7 +93,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expect
 	}
 	nonce, err := c.string("nonce") // section 3.1.3.7 (11)
 	if err != nil || !EqualSecret(nonce, want.Nonce) {
-		return nil, refuse(ReasonIDTokenInvalid, "the nonce is missing or of another sign-in")
+		return nil, refuse(ReasonIDTokenInvalid, "the nonce is missing or belongs to another sign-in")
 	}
 	if err := checkOrganization(c, want.Organization); err != nil {
 		return nil, withReason(ReasonIDTokenInvalid, err)

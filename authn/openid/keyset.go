@@ -38,7 +38,7 @@ const (
 )
 
 // errNoKey says that the key set has no key that verifies a signature.
-var errNoKey = errors.New("no key of the provider's verifies the signature")
+var errNoKey = errors.New("none of the provider's keys verifies the signature")
 
 // keySet is the provider's key set (RFC 7517). Unlike go-oidc's own it bounds how often it
 // fetches, keeps the last good set, forgets withdrawn keys, and skips each key that it does

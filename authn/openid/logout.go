@@ -116,8 +116,8 @@ type LogoutToken struct {
 // *Error is of ReasonLogoutTokenInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
 //
-// A token that was sent before is no error (8): it ends no session that began after it was
-// issued, and a provider whose first call failed may send it again.
+// A replayed token is not an error (8): it ends no session that began after it was issued (see
+// SignedInAfter in package authn), and a provider whose first call failed may send it again.
 func (p *Provider) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	t, err := p.verifyLogoutToken(ctx, raw)
 	if err != nil {

@@ -30,7 +30,7 @@ type Metadata struct {
 	TokenEndpointAuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
 }
 
-// IssuerError says that the provider calls itself otherwise than the configuration does.
+// IssuerError means that the provider's issuer is not the configured one.
 type IssuerError struct {
 	Provider, Configured string
 

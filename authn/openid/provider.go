@@ -1,5 +1,5 @@
-// Package openid is the OpenID Connect protocol as a relying party speaks it: discovery, keys,
-// authorization requests, tokens, claims, userinfo and client authentication. It knows no
+// Package openid implements the relying party's side of OpenID Connect: discovery, keys,
+// authorization requests, tokens, claims, userinfo and client authentication. It has no
 // cookie, no session and no store; package authn builds those on top of it.
 //
 // The provider is trusted to say who people are, and for nothing else: its metadata is
@@ -106,7 +106,7 @@ func (c Config) Faults() (f Faults) {
 	}
 	f.OneOf("PushedAuthorizationRequests", c.PushedAuthorizationRequests, "auto", "always", "never")
 	if !slices.Contains(c.Scopes, "openid") {
-		f.Add("Scopes", "lacks openid", "add it: without openid nobody is signed in")
+		f.Add("Scopes", "lacks openid", "add it: without openid, no one can sign in")
 	}
 	return f
 }

@@ -251,10 +251,11 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 		log.Info("listening", "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
 			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode)
 		if provider.address != "" {
-			log.Warn("development provider in use: anybody on this machine signs in as anybody", "issuer", provider.issuer)
+			log.Warn("development provider in use: anyone on this machine can sign in as any person", "issuer", provider.issuer)
 		}
 		return
 	}
+	flushLog(log)
 	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)
 	if metricsURL != "" {
 		fmt.Fprintf(stdout, "  Metrics are at      %s\n", metricsURL)

@@ -64,7 +64,7 @@ func (c *certificate) get() (*tls.Certificate, error) {
 		return nil, err
 	case !c.faulty:
 		c.faulty = true
-		c.log.Error("the certificate cannot be read again, the last good one is served", "error", err)
+		c.log.Error("the certificate cannot be read again; the last good one is served", "error", err)
 	}
 	return c.current, nil
 }

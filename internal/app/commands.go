@@ -54,7 +54,7 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 	list := commands()
 	i := slices.IndexFunc(list, func(c command) bool { return c.name == strings.TrimPrefix(name, "--") })
 	if i < 0 {
-		return fmt.Errorf("%w: there is no command %q; `latchkey` alone serves, `latchkey help` explains", ErrConfiguration, args[0])
+		return fmt.Errorf("%w: there is no command %q; `latchkey` without arguments serves; `latchkey help` lists the commands", ErrConfiguration, args[0])
 	}
 	call := invocation{env: env, stdout: stdout}
 	if slices.ContainsFunc(args[1:], func(arg string) bool { return arg == "-h" || arg == "--help" }) {

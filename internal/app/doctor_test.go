@@ -60,7 +60,7 @@ func TestDoctorCertificate(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	for name, tt := range map[string]struct{ issuer, want string }{
-		"an authority that is not trusted": {op.Issuer, "of an authority that this machine does not trust"},
+		"an authority that is not trusted": {op.Issuer, "from an authority that this machine does not trust"},
 		"plain http under https":           {"https" + strings.TrimPrefix(plain.URL, "http"), "answers without TLS"},
 	} {
 		d := apptest.Diagnose(t, append(apptest.Env(op), "OIDC_ISSUER="+tt.issuer)...)

@@ -155,8 +155,8 @@ func clientCases() []doctorCase {
 		}, problems: refused, about: "client", text: [2]string{"client_secret_basic", `CLIENT_AUTH to one of "private_key_jwt"`}},
 		{name: "no code grant", change: answer(400, "unauthorized_client"), problems: refused, about: "client", text: [2]string{"does not let it redeem", "authorization code grant"}},
 		{name: "a provider that takes every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"took a code that does not exist"}},
-		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told: the provider answered 401", "sign in once"}},
-		{name: "another answer", change: answer(400, "invalid_request"), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"cannot be told"}},
+		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"inconclusive: the provider answered 401", "sign in once"}},
+		{name: "another answer", change: answer(400, "invalid_request"), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"inconclusive"}},
 		{name: "an outage of the token endpoint", change: answer(502, "server_error"), problems: map[string]string{"client": "failed provider"}, about: "client", text: [2]string{"502"}},
 	}
 }
@@ -172,7 +172,7 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 			"client": "failed configuration", "callback": "failed configuration", "authorization_request": "skipped",
 		}, about: "callback", text: [2]string{"or not the client id", "AUTH0_CLIENT_ID"}},
 		{name: "a page, and none for another address", change: answers(scriptedop.Authorize, unknownTo("redirect_uri", "https://unregistered.invalid/callback", page)), problems: map[string]string{"authorization_request": "skipped"}, about: "callback", text: [2]string{"refuses another (400)"}},
-		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), problems: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"cannot be told", apptest.CallbackURL}},
+		{name: "a page whatever the address", change: answers(scriptedop.Authorize, page), problems: map[string]string{"callback": "warning configuration", "authorization_request": "skipped"}, about: "callback", text: [2]string{"inconclusive", apptest.CallbackURL}},
 		{name: "any redirect URI", change: lax(scriptedop.Authorize), problems: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
 		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), problems: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
 		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), problems: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},

@@ -57,7 +57,7 @@ func readSecret(path string) (openid.Secret, error) {
 	}
 	secret := openid.Secret(strings.TrimSpace(string(raw)))
 	if len(secret) < authn.MinSecretBytes {
-		return "", fmt.Errorf("%s holds no key; remove it, and everybody has to sign in again", path)
+		return "", fmt.Errorf("%s holds no key; remove it (everyone must then sign in again)", path)
 	}
 	return secret, nil
 }

@@ -190,12 +190,16 @@ func (b *logBuffer) flush() error {
 	return b.write()
 }
 
-// write writes the lines. The caller holds the lock.
+// write writes the lines. What a failed write leaves is tried again with the next one. The caller
+// holds the lock.
 func (b *logBuffer) write() error {
 	if len(b.lines) == 0 {
 		return nil
 	}
-	_, err := b.out.Write(b.lines)
-	b.lines = b.lines[:0]
+	n, err := b.out.Write(b.lines)
+	b.lines = append(b.lines[:0], b.lines[n:]...)
+	if len(b.lines) > maxLogBuffer {
+		b.lines = b.lines[:0] // nobody reads the log
+	}
 	return err
 }

@@ -49,7 +49,7 @@ func bad(verdict doctor.Verdict, side doctor.Side, found, remedy string) doctor.
 // configured key.
 func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 	if secrets := c.secrets(); len(secrets) > 0 {
-		return good("APP_SECRET_KEY: %d of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
+		return good("APP_SECRET_KEY: %d key(s) of at least %d bytes, no placeholder", len(secrets), authn.MinSecretBytes)
 	}
 	path := c.secretPath()
 	_, err := readSecret(path)
@@ -139,12 +139,12 @@ func (c *Config) checkProxies(context.Context) doctor.Finding {
 	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
 	case everybody:
-		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts everybody: any client can claim any address in X-Forwarded-For",
+		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts every address: any client can claim any address in X-Forwarded-For",
 			"name the networks of the proxies alone")
 	case len(c.TrustedProxies) > 0:
 		return good("X-Forwarded-For counts from %s", strings.Join(c.TrustedProxies, ", "))
 	case base.Scheme == "https" && c.TLSCertFile == "":
-		return bad(doctor.Warning, doctor.Configuration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: everybody seems to come from the proxy",
+		return bad(doctor.Warning, doctor.Configuration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: every client seems to come from the proxy",
 			"set TRUSTED_PROXIES to the proxy's network, and have it pass the Host header on; or set TLS_CERT_FILE and TLS_KEY_FILE")
 	}
 	return good("none is trusted, none is needed")
@@ -167,7 +167,7 @@ func (c *Config) checkStore(ctx context.Context) doctor.Finding {
 	case c.parsedRedis != nil:
 		return c.checkRedis(ctx)
 	case c.SessionStore == "memory":
-		return good("memory: everybody is signed out when the app stops")
+		return good("memory: everyone is signed out when the app stops")
 	}
 	path := filepath.Join(c.DataDir, "sessions.db")
 	found, err := boltstore.Check(ctx, path)

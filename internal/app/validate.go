@@ -159,7 +159,7 @@ func (c *Config) validateListeners(f *openid.Faults) {
 		f.Add("PORT", fmt.Sprintf("is %d", c.Port), "use 0 (any free port) to 65535")
 	}
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err == nil {
-		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "write the host alone, the port is PORT")
+		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "write only the host; PORT sets the port")
 	}
 	if _, port, err := net.SplitHostPort(c.OpsAddr); c.OpsAddr != "" && (err != nil || port == "") {
 		f.Add("OPS_ADDR", fmt.Sprintf("is %q", c.OpsAddr), "write a host and a port, such as 127.0.0.1:9090, or :9090 for all interfaces")

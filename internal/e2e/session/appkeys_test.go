@@ -132,7 +132,7 @@ func TestClientIsReplaced(t *testing.T) {
 			if got := person.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
 				t.Errorf("refreshing is answered %d", got.StatusCode)
 			}
-			alarms := s.Logged("the provider refuses this client: nobody's tokens can be refreshed", "")
+			alarms := s.Logged("the provider refuses this client: no tokens can be refreshed", "")
 			if len(alarms) != 1 || alarms[0]["level"] != "ERROR" || !person.SignedIn() {
 				t.Errorf("the alarms are %v; signed in: %t", alarms, person.SignedIn())
 			}
