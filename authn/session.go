@@ -46,7 +46,7 @@ type Session struct {
 	// last.
 	saved []SavedRequest
 
-	claims []openid.SourcedClaim // of Identity, once somebody has asked for them
+	claims []openid.SourcedClaim // of Identity, once Claims has been called
 
 	record Record  // without its sealed part
 	secret []byte  // the cookie's, which opens the record

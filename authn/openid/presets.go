@@ -51,7 +51,7 @@ type signOut struct {
 var presets = []Preset{
 	// auth0.com/docs. "Log Users Out of Auth0 with OIDC Endpoint", Enable endpoint
 	// discovery: metadata of tenants from before 14 November 2023 names no
-	// end_session_endpoint until somebody switches it on; /v2/logout is always there
+	// end_session_endpoint until it is switched on; /v2/logout is always there
 	// ("Auth0 Logout" of the Authentication API). "Log Users Out of Identity
 	// Providers": federated, on either of them. "Custom Domains": tokens name the domain
 	// that was asked.

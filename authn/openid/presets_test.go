@@ -151,7 +151,7 @@ func TestSignOutOfKnownProviders(t *testing.T) {
 		query    []string
 		returnTo string
 	}{
-		"LR-03 anybody":              {path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
+		"LR-03 any other":            {path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
 		"LR-03 Okta":                 {issuer: "https://acme.okta.com", path: "/end_session", query: standard, returnTo: "post_logout_redirect_uri"},
 		"LR-01 nobody's":             {metadata: without("end_session_endpoint")},
 		"LR-01 Google":               {issuer: "https://accounts.google.com", metadata: without("end_session_endpoint")},
@@ -212,8 +212,8 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 		"AR-09 Google":                     {issuer: google, metadata: unlisted, access: "offline", scope: "openid profile email"},
 		"AR-09 Google, and nobody asks":    {issuer: google, metadata: unlisted, scopes: []string{"openid"}, scope: "openid"},
 		"AR-09 Google, one day":            {issuer: google, scope: "openid profile email offline_access"},
-		"AR-09 somebody who has no such":   {metadata: unlisted, scope: "openid profile email"},
-		"AR-09 somebody who has the scope": {scope: "openid profile email offline_access"},
+		"AR-09 a client without the scope": {metadata: unlisted, scope: "openid profile email"},
+		"AR-09 a client with the scope":    {scope: "openid profile email offline_access"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -84,7 +84,7 @@ func TestSignedUserInfo(t *testing.T) {
 		})
 	}
 	for _, subject := range []any{"mallory", "", nil, "Alice"} {
-		t.Run("UI-01 about somebody else", func(t *testing.T) {
+		t.Run("UI-01 about another person", func(t *testing.T) {
 			t.Parallel()
 			p := newParty(t, options{})
 			p.op.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {

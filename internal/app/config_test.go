@@ -191,7 +191,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"private_key_jwt with an algorithm and a name", tenant("CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_SIGNING_ALG=PS256", "CLIENT_SIGNING_KID=k")},
 		{"form_post on https", tenant("RESPONSE_MODE=form_post", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
 		{"proxies and pictures", tenant("TRUSTED_PROXIES=10.0.0.0/8,::1/128", "PICTURE_ORIGINS=https://s.gravatar.com")},
-		{"somebody else's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
+		{"another program's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
 		{"lists with spaces", tenant("TRUSTED_PROXIES=10.0.0.0/8, 192.168.0.0/16", "ID_TOKEN_ALG=RS256, ES256")},
 		{"https behind a proxy on another port", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "PORT=4000")},
 	}

@@ -176,7 +176,7 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 		{name: "any redirect URI", change: lax(scriptedop.Authorize), problems: map[string]string{"callback": "warning configuration"}, about: "callback", text: [2]string{"to any address", "register one address alone"}},
 		{name: "an outage of the authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Status(503)), problems: map[string]string{"callback": "failed provider", "authorization_request": "skipped"}},
 		{name: "a broken authorization endpoint", change: answers(scriptedop.Authorize, scriptedop.Reset), problems: map[string]string{"callback": "failed network", "authorization_request": "skipped"}},
-		{name: "somebody would have to sign in", change: responds("login_required"), about: "authorization_request", text: [2]string{"login_required"}},
+		{name: "a person would have to sign in", change: responds("login_required"), about: "authorization_request", text: [2]string{"login_required"}},
 		{name: "a scope that is not allowed", change: responds("invalid_scope"), problems: request, about: "authorization_request", text: [2]string{"invalid_scope", "AUTH0_SCOPES"}},
 		{name: "an unknown audience", change: responds("access_denied"), problems: request, about: "authorization_request", text: [2]string{"access_denied", "AUTH0_AUDIENCE"}},
 		{name: "a code of nobody's", change: responds("<script>"), problems: map[string]string{"authorization_request": "warning provider"}, about: "authorization_request", text: [2]string{"(other)"}},

@@ -21,7 +21,7 @@ func TestOpenFilesAreTold(t *testing.T) {
 	}{
 		"SL-06 its owner's alone":         {0o600, "https://app.example.com", 0},
 		"SL-06 its group's":               {0o640, "https://app.example.com", 1},
-		"SL-06 everybody's":               {0o604, "https://app.example.com", 1},
+		"SL-06 readable by everyone":      {0o604, "https://app.example.com", 1},
 		"SL-06 on a machine of one's own": {0o644, "http://localhost:3000", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

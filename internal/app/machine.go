@@ -136,9 +136,9 @@ func checkCertificate(leaf *x509.Certificate, host string) doctor.Finding {
 // checkProxies compares the proxies that the app trusts with those that it seems to have.
 func (c *Config) checkProxies(context.Context) doctor.Finding {
 	base := c.BaseURL(c.Port)
-	everybody := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
+	everyone := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
-	case everybody:
+	case everyone:
 		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts every address: any client can claim any address in X-Forwarded-For",
 			"name the networks of the proxies alone")
 	case len(c.TrustedProxies) > 0:

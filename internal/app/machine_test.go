@@ -81,7 +81,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		"no proxy on loopback":     {nil, "proxies", "ok: none is needed"},
 		"a proxy without a name":   {public, "proxies", "warning configuration: every client seems to come"},
 		"a proxy with a name":      {append(public[:2:2], "TRUSTED_PROXIES=10.0.0.0/8"), "proxies", "ok: 10.0.0.0/8"},
-		"everybody a proxy":        {append(public[:2:2], "TRUSTED_PROXIES=0.0.0.0/0"), "proxies", "warning configuration: trusts every address"},
+		"everyone a proxy":         {append(public[:2:2], "TRUSTED_PROXIES=0.0.0.0/0"), "proxies", "warning configuration: trusts every address"},
 		"cookies on loopback":      {nil, "cookies", "ok: without Secure"},
 		"cookies in public":        {public, "cookies", "ok: __Host-, Secure, HttpOnly"},
 		"cookies and form_post":    {append(public[:2:2], "RESPONSE_MODE=form_post"), "cookies", "ok: SameSite=None"},

@@ -58,7 +58,7 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	return s
 }
 
-// signIn returns the session cookie of somebody who has signed in.
+// signIn returns the session cookie of a person who has signed in.
 func (s *streaming) signIn(t testing.TB, subject string) string {
 	t.Helper()
 	w := httptest.NewRecorder()

@@ -95,8 +95,8 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestDevelopmentProviderIsLinked checks which packages are in the binary, whoever imports
-// them.
+// TestDevelopmentProviderIsLinked checks which packages are in the binary, through whatever they
+// are imported.
 func TestDevelopmentProviderIsLinked(t *testing.T) {
 	t.Parallel()
 	const devop = "latchkey/authn/devop"
