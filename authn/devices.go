@@ -22,7 +22,7 @@ type OwnSession struct {
 }
 
 // Own lists the sessions of the session's person: the current one first, then by LastSeen. The
-// *openid.Error is of ReasonStoreUnavailable.
+// *openid.Error has ReasonStoreUnavailable.
 func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -52,7 +52,7 @@ func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, err
 
 // EndOwn ends the session of the session's person that an OwnSession's ID names, and returns
 // how many it ended: 0 if there is none, or if it is another person's. The tokens of an ended
-// session cannot be revoked, since only its own cookie opens them. The *openid.Error is of
+// session cannot be revoked, since only its own cookie opens them. The *openid.Error has
 // ReasonStoreUnavailable.
 func (s *Sessions) EndOwn(ctx context.Context, session *Session, id string) (int, error) {
 	return s.endOwn(ctx, session, func(r Record) bool { return ownID(r.Key) == id })

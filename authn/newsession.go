@@ -13,8 +13,8 @@ import (
 // Start begins a session for a completed sign-in, under a new id, and ends the one that the
 // browser had before: an id from before a sign-in is worth nothing after it. If that session
 // was the same person's, the new one inherits the application's values. The error, in a
-// *SignInError, is an *openid.Error of ReasonSessionEnded if the provider has ended the sign-in
-// in the meantime, or of ReasonStoreUnavailable.
+// *SignInError, is an *openid.Error with ReasonSessionEnded if the provider has ended the sign-in
+// in the meantime, or with ReasonStoreUnavailable.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
 	session, err := s.start(w, r, in)
 	if err != nil {

@@ -30,8 +30,8 @@ func (e *TooSoonError) Error() string { return "authn: the profile was refreshed
 // the updated session with the changes. It never moves the session's end, and never makes it
 // another person's.
 //
-// On an error the session is as it was, unless the *openid.Error is of ReasonSessionEnded. The
-// other errors are a *TooSoonError and an *openid.Error of openid.ReasonProviderUnreachable,
+// On an error the session is as it was, unless the *openid.Error has ReasonSessionEnded. The
+// other errors are a *TooSoonError and an *openid.Error with openid.ReasonProviderUnreachable,
 // openid.ReasonProviderMisconfigured, ReasonRefreshRefused, ReasonRefreshFailed,
 // openid.ReasonUserInfoFailed, openid.ReasonTooLarge or ReasonStoreUnavailable.
 func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {

@@ -67,7 +67,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 }
 
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
-// one that is unknown, ended, expired or forged. An *openid.Error of ReasonStoreUnavailable
+// one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
 // means that this is unknown; it must not be treated as nil.
 func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	key, secret, ok := s.cookie(r)
@@ -175,7 +175,7 @@ func (s *Sessions) Clear(w http.ResponseWriter) {
 // Update applies change to the session as it is now in the store and saves it. If another
 // writer saves first it tries again, so change may run more than once. It returns the session
 // as saved. If change returns an error nothing is saved: Update returns that error as it is,
-// and the session as it was found. An *openid.Error of ReasonSessionEnded says that the session
+// and the session as it was found. An *openid.Error with ReasonSessionEnded says that the session
 // has ended; an ended session is never written back.
 func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Session) error) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -270,7 +270,7 @@ func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 }
 
 // withTokens returns a session with its tokens: itself, or as it is in the store now. The
-// *openid.Error is of ReasonSessionEnded or ReasonStoreUnavailable.
+// *openid.Error has ReasonSessionEnded or ReasonStoreUnavailable.
 func (s *Sessions) withTokens(ctx context.Context, session *Session) (*Session, error) {
 	if !session.partial {
 		return session, nil

@@ -102,8 +102,8 @@ type SignIn struct {
 func (in *SignIn) LogID() string { return in.logID }
 
 // Complete finishes a sign-in. It takes the transaction that the authorization response
-// belongs to and redeems the code. The *openid.Error is of one of the reasons of
-// openid.Provider.Code and Redeem, or of ReasonTransactionMissing, ReasonTransactionExpired,
+// belongs to and redeems the code. The *openid.Error has one of the reasons of
+// openid.Provider.Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
 // ReasonTransactionUsed, ReasonConfigurationChanged or ReasonStoreUnavailable; it is in a
 // *SignInError if the transaction was found.
 func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {

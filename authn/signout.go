@@ -67,7 +67,7 @@ func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
 }
 
 // End ends a session in the store. After it has returned nil the cookie opens nothing, on any
-// node, and session has the last tokens, for RevokeTokens. The *openid.Error is of
+// node, and session has the last tokens, for RevokeTokens. The *openid.Error has
 // ReasonStoreUnavailable.
 func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
@@ -108,7 +108,7 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, keys ...Key) {
 // EndAll ends the sessions that a logout token is about: with a sid those of that provider
 // session, otherwise all of the subject's (OpenID Connect Back-Channel Logout 1.0 section 2.7).
 // A sign-in that is under way at the time is refused when it completes; a later one is not
-// touched. It is no error if there is none to end. An *openid.Error of
+// touched. It is no error if there is none to end. An *openid.Error with
 // openid.ReasonLogoutTokenInvalid says that the sid is of another subject.
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)

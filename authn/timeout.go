@@ -48,7 +48,7 @@ func (s *Sessions) Touch(ctx context.Context, session *Session) {
 	}
 }
 
-// Extend restarts the idle timeout now, because the person asks for it. The *openid.Error is of
+// Extend restarts the idle timeout now, because the person asks for it. The *openid.Error has
 // ReasonSessionEnded or ReasonStoreUnavailable.
 func (s *Sessions) Extend(ctx context.Context, session *Session) error {
 	err := s.touch(ctx, session, s.now())

@@ -91,8 +91,8 @@ func (ts *TokenSource) Facts(s *Session) TokenFacts {
 // if it is about to expire; if that fails, it is used until it expires.
 //
 // Token returns ErrAnonymous if the context carries no session. The other errors are an
-// *openid.Error of ReasonSessionEnded, if the session has ended; of ReasonRefreshRefused, if
-// there is no refresh token; and of openid.ReasonProviderUnreachable,
+// *openid.Error with ReasonSessionEnded, if the session has ended; ReasonRefreshRefused, if
+// there is no refresh token; or openid.ReasonProviderUnreachable,
 // openid.ReasonProviderMisconfigured, ReasonRefreshFailed or ReasonStoreUnavailable, if it is
 // worth trying again.
 func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {

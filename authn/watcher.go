@@ -57,7 +57,7 @@ func (w *Watcher) Close() { w.sessions.watchers.remove(w) }
 func (w *Watcher) Wake() <-chan struct{} { return w.wake }
 
 // Look returns the outlook of the session as it is in the store, or an *EndedError, of
-// CauseUnknown if it has expired. Any other error, an *openid.Error of ReasonStoreUnavailable,
+// CauseUnknown if it has expired. Any other error, an *openid.Error with ReasonStoreUnavailable,
 // means that nobody can tell now.
 //
 // It opens the record only if that has been saved since: there may be thousands of watchers.

@@ -34,7 +34,7 @@ func (t *AccessToken) Profile() Profile { return Identity{IDToken: t.Claims}.pro
 // (auth0.com/docs, "Access Token Profiles"), which a program's token has even if no scope was
 // granted. Its audience may not be this client itself.
 //
-// The *Error is of ReasonAccessTokenInvalid, ReasonProviderUnreachable or
+// The *Error has ReasonAccessTokenInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
 func (p *Provider) VerifyAccessToken(ctx context.Context, raw string) (*AccessToken, error) {
 	if p.cfg.Audience == "" {

@@ -178,7 +178,7 @@ type AuthorizationResponse struct {
 
 // ParseAuthorizationResponse reads a response. It refuses one in which a parameter appears
 // twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
-// *Error is of ReasonResponseMalformed.
+// *Error has ReasonResponseMalformed.
 func ParseAuthorizationResponse(parameters url.Values) (AuthorizationResponse, error) {
 	for _, name := range []string{"state", "code", "iss", "error"} {
 		if len(parameters[name]) > 1 {
@@ -196,7 +196,7 @@ func ParseAuthorizationResponse(parameters url.Values) (AuthorizationResponse, e
 }
 
 // Code returns the authorization code of a response, once the response is known to belong to
-// a request of this client. The *Error is of ReasonIssuerMismatch, ReasonResponseMalformed or
+// a request of this client. The *Error has ReasonIssuerMismatch, ReasonResponseMalformed or
 // ReasonDeclined, or as for Metadata.
 func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, error) {
 	m, err := p.discovery.wait(ctx)

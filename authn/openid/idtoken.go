@@ -49,7 +49,7 @@ type SignIn struct {
 }
 
 // Redeem exchanges a code for tokens, once, verifies the ID token and asks userinfo (OpenID
-// Connect Core 1.0 section 3.1.3). The *Error is of ReasonTokenRequestFailed,
+// Connect Core 1.0 section 3.1.3). The *Error has ReasonTokenRequestFailed,
 // ReasonTokenInvalid, ReasonIDTokenInvalid, ReasonStepUpFailed, ReasonUserInfoMismatch,
 // ReasonUserInfoRequired or ReasonTooLarge, or as for Metadata.
 func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*SignIn, error) {
@@ -107,7 +107,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expect
 // VerifyRefreshedIDToken verifies an ID token that came with refreshed tokens: it must be of
 // the same issuer and subject, for the same client, and of the same sign-in (OpenID Connect
 // Core 1.0 section 12.2). nonce is that of the sign-in, which a refreshed ID token need not
-// repeat. The *Error is of ReasonIDTokenInvalid, or of ReasonProviderUnreachable or
+// repeat. The *Error has ReasonIDTokenInvalid, or ReasonProviderUnreachable or
 // ReasonProviderMisconfigured if there are no keys to verify it with.
 func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, signedIn Identity, nonce string) (*IDToken, error) {
 	t, c, err := p.readIDToken(ctx, tokens)

@@ -113,7 +113,7 @@ type LogoutToken struct {
 }
 
 // VerifyLogoutToken does the checks of OpenID Connect Back-Channel Logout 1.0 section 2.6. The
-// *Error is of ReasonLogoutTokenInvalid, ReasonProviderUnreachable or
+// *Error has ReasonLogoutTokenInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
 //
 // A replayed token is not an error (8): it ends no session that began after it was issued (see

@@ -195,7 +195,7 @@ func (p *Provider) Ready() error {
 }
 
 // Metadata returns the provider's metadata. It waits for the first discovery if that has not
-// succeeded yet. The *Error is of ReasonProviderUnreachable, which passes by itself, or of
+// succeeded yet. The *Error has ReasonProviderUnreachable, which passes by itself, or
 // ReasonProviderMisconfigured, which does not.
 func (p *Provider) Metadata(ctx context.Context) (*Metadata, error) { return p.discovery.wait(ctx) }
 

@@ -87,7 +87,7 @@ type signedToken struct {
 
 // verify checks a signed token of one kind: its form, type and algorithm, its claims, and last
 // its signature, so that no key is fetched for a token that would be refused anyway. The
-// *Error is of the kind's reason, of ReasonTooLarge for an ID token, or of
+// *Error has the kind's reason, ReasonTooLarge for an ID token, or
 // ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
 func (p *Provider) verify(ctx context.Context, raw string, kind tokenKind) (*signedToken, error) {
 	t, jws, err := p.inspect(raw, kind)
