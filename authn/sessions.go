@@ -69,12 +69,18 @@ func NewSessions(cfg Config) (*Sessions, error) {
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
 // one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
 // means that this is unknown; it must not be treated as nil.
+//
+// The session of a GET or HEAD request may lack its tokens; TokenSource.Token fetches them.
 func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	key, secret, ok := s.cookie(r)
 	if !ok {
 		return nil, nil
 	}
-	session, err := s.loadCached(r.Context(), key, secret)
+	load := s.load
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		load = s.loadCached // the others, such as a sign-out, may need the tokens
+	}
+	session, err := load(r.Context(), key, secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, nil
 	}
