@@ -35,7 +35,7 @@ func holdFirst(op *scriptedop.Provider) *scriptedop.Barrier {
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
-	dataDir, env := t.TempDir(), append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SHUTDOWN_GRACE=1s", "OPS_ADDR=127.0.0.1:0", "SESSION_LIMIT=1000000")
+	dataDir, env := t.TempDir(), append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SHUTDOWN_GRACE=2s", "OPS_ADDR=127.0.0.1:0", "SESSION_LIMIT=1000000")
 	p := apptest.StartProcess(t, dataDir, env...)
 	p.Await("/readyz", http.StatusOK)
 	operators, v := p.Operators(), p.Visitor()
@@ -92,10 +92,10 @@ func TestStopUnderLoad(t *testing.T) {
 	if got := <-answered; got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/profile" {
 		t.Errorf("the callback in progress answers %d %s", got.StatusCode, got.Body)
 	}
-	if err := p.WaitEnd(10 * time.Second); err != nil {
+	if err := p.WaitEnd(apptest.Patience); err != nil {
 		t.Errorf("the program exits with %v\n%s", err, p.Log)
 	}
-	if took := time.Since(stopped); took > 10*time.Second {
+	if took := time.Since(stopped); took > apptest.Patience {
 		t.Errorf("stopping took %v", took)
 	}
 	t.Logf("%d sign-ins", signedIn.Load())
