@@ -16,6 +16,7 @@ package apptest
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -147,13 +148,17 @@ func Eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// FreePort returns a port that was free a moment ago.
+// FreePort returns a free port. It is below those that the system gives to anyone who asks for any
+// port, so that no other test is given it before this one uses it.
 func FreePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(11_000 + rand.IntN(21_000))
+		if listener, err := net.Listen("tcp", "localhost:"+port); err == nil {
+			listener.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free")
+	return ""
 }

@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -147,20 +149,39 @@ func (b *Browser) Open(path string) {
 // Click clicks the element that a selector finds.
 func (b *Browser) Click(selector string) {
 	b.T.Helper()
-	b.Do(chromedp.Click(chromedp.CSS(selector)))
+	onNode(b, chromedp.Click(chromedp.CSS(selector)))
 }
 
 // Wait waits until a selector finds a visible element.
 func (b *Browser) Wait(selector string) {
 	b.T.Helper()
-	b.Do(chromedp.WaitVisible(chromedp.CSS(selector)))
+	onNode(b, chromedp.WaitVisible(chromedp.CSS(selector)))
 }
 
 // Text returns the text of an element as a person reads it.
 func (b *Browser) Text(selector string) string {
 	b.T.Helper()
-	return Value(b, chromedp.Text(chromedp.CSS(selector)))
+	return onNode(b, chromedp.Text(chromedp.CSS(selector)))
 }
+
+// onNode runs a step of chromedp that finds an element and then uses it. The step is repeated if the
+// page has replaced the element in between, as a navigation and htmx do.
+func onNode[T any](b *Browser, action chromedp.Action[T]) T {
+	b.T.Helper()
+	for deadline := time.Now().Add(Patience); ; {
+		value, err := chromedp.Run(b.Context, action)
+		if err == nil {
+			return value
+		}
+		refused, ok := errors.AsType[*cdproto.Error](err)
+		if !ok || refused.Code != noSuchNode || time.Now().After(deadline) {
+			b.T.Fatal(err)
+		}
+	}
+}
+
+// noSuchNode is the code of Chromium's answer "No node with given id found".
+const noSuchNode = -32000
 
 // Path returns the path of a page of the app, or the whole address of another page.
 func (b *Browser) Path() string {
@@ -197,6 +218,8 @@ func (b *Browser) SignIn(from, subject string) {
 	b.Open(from)
 	b.Click(`button[id="person-` + subject + `"]`)
 	b.Wait("#qsLogoutBtn")
+	// Until the scripts have run, htmx handles no click.
+	Eventually(b.T, "the page has loaded", func() bool { return Evaluate[string](b, "document.readyState") == "complete" })
 }
 
 // Until waits until a JavaScript expression is true.
