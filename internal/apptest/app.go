@@ -46,6 +46,11 @@ type App struct {
 	DataDir     string
 	// Stop stops the program, and returns the error that it ends with.
 	Stop func() error
+
+	// transport is the visitors' own: a server of net/http/httptest that is closed also closes
+	// the connections of the default transport, and the requests on them fail.
+	transport     *http.Transport
+	makeTransport sync.Once
 }
 
 // Start runs the program in this process and waits until it listens. It stops with the
@@ -102,7 +107,11 @@ func (a *App) Visitor() *Visitor {
 	if err != nil {
 		a.T.Fatal(err)
 	}
-	return &Visitor{T: a.T, App: a, Client: &http.Client{Jar: jar, Timeout: Patience}}
+	a.makeTransport.Do(func() {
+		a.transport = http.DefaultTransport.(*http.Transport).Clone()
+		a.T.Cleanup(a.transport.CloseIdleConnections)
+	})
+	return &Visitor{T: a.T, App: a, Client: &http.Client{Jar: jar, Transport: a.transport, Timeout: Patience}}
 }
 
 // Operators returns a visitor of the operators' address, which OPS_ADDR opens.
