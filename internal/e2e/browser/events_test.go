@@ -29,7 +29,7 @@ func wantLeft(b *apptest.Browser, because, from, says string) {
 // device holds one stream, and the tabs leave in time when their session ends.
 func TestBrowserTabsLeave(t *testing.T) {
 	t.Parallel()
-	s, _ := apptest.Assemble(t)
+	s, _ := apptest.Assemble(t, "LOG_LEVEL=debug")
 	here := apptest.OpenBrowser(t, s.App)
 	there := []*apptest.Browser{here.Device()}
 	there = append(there, there[0].Tab(), there[0].Tab())
@@ -44,6 +44,7 @@ func TestBrowserTabsLeave(t *testing.T) {
 	// When the tab that holds the stream leaves the page, another tab takes over.
 	there[0].Open("/sessions")
 	there[0].Wait("#sessions-card")
+	apptest.Eventually(t, "the stream of the tab that left has ended", func() bool { return s.Log.Count(`"path":"/events"`) > 0 })
 	s.WantStreams(2)
 
 	here.Open("/sessions")
