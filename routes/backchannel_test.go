@@ -155,9 +155,9 @@ func TestLogoutTokenRefused(t *testing.T) {
 	}
 }
 
-// TestLogoutTokenOfAnotherKind (LB-09, LB-10) sends the ID token of the sign-in, and
+// TestOtherAndReplayedLogoutTokens (LB-09, LB-10) sends the ID token of the sign-in, and
 // replays a logout token.
-func TestLogoutTokenOfAnotherKind(t *testing.T) {
+func TestOtherAndReplayedLogoutTokens(t *testing.T) {
 	t.Parallel()
 	s, clock := apptest.Assemble(t)
 	v := s.Visitor()

@@ -109,8 +109,8 @@ func rename(root, module, product string) (string, error) {
 // names are the new names.
 type names struct{ module, product, program string }
 
-// The marks of what is of use only before a rename. A file with the first is removed, and
-// lines from the second to the third are.
+// These mark what a renamed clone does not need. The tool removes a file that contains removeFile,
+// and the lines from removeFrom to removeTo in any other.
 const (
 	removeFile = "tools/rename removes this file"
 	removeFrom = "tools/rename removes the lines from here"
