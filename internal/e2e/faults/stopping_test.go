@@ -129,17 +129,15 @@ func TestStop(t *testing.T) {
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartCommand(t, exec.Command(apptest.Build(t)), t.TempDir(), "DEV_PROVIDER_ADDR=127.0.0.1:0", "SHUTDOWN_GRACE=5m")
-	signal := func() {
-		if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.Command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
-	signal()
 	p.Await("/readyz", http.StatusServiceUnavailable)
 	if got := p.Visitor().Get("/"); got.StatusCode != http.StatusOK {
 		t.Errorf("while the program drains, the home page is %d", got.StatusCode)
 	}
-	signal()
+	// A signal that comes while the program still handles the first one is part of that one.
+	apptest.Eventually(t, "the program has ended", func() bool { return p.Command.Process.Signal(syscall.SIGTERM) != nil })
 	exit, ok := errors.AsType[*exec.ExitError](p.WaitEnd(apptest.Patience))
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("the program exits with %v", exit)
