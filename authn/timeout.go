@@ -74,8 +74,8 @@ func (s *Sessions) touch(ctx context.Context, session *Session, now time.Time) e
 	return nil
 }
 
-// Outlook is what a page can tell a person about the end of their session.
-type Outlook struct {
+// Expiry is what a page can tell a person about the end of their session.
+type Expiry struct {
 	// Ends is when the session ends if the person does nothing more.
 	Ends time.Time
 	// Near says that it is time to warn them.
@@ -85,15 +85,15 @@ type Outlook struct {
 	Extendable bool
 }
 
-func (s *Sessions) outlook(idleUntil, expires time.Time) Outlook {
+func (s *Sessions) expiry(idleUntil, expires time.Time) Expiry {
 	lead := min(warnBefore, s.idle/warnFraction)
 	near := func(end time.Time) bool { return end.Sub(s.now()) <= lead }
-	return Outlook{Ends: idleUntil, Near: near(idleUntil), Extendable: !near(expires)}
+	return Expiry{Ends: idleUntil, Near: near(idleUntil), Extendable: !near(expires)}
 }
 
-// Equal reports whether two outlooks are the same.
-func (o Outlook) Equal(other Outlook) bool {
-	return o.Ends.Equal(other.Ends) && o.Near == other.Near && o.Extendable == other.Extendable
+// Equal reports whether two expiries are the same.
+func (e Expiry) Equal(other Expiry) bool {
+	return e.Ends.Equal(other.Ends) && e.Near == other.Near && e.Extendable == other.Extendable
 }
 
 // idleUntil returns when a session ends whose person was last seen at a moment.

@@ -65,9 +65,9 @@ func (ts *TokenSource) Wait() {
 	ts.underway.Wait() // for the revocation of tokens that could not be saved
 }
 
-// TokenFacts is what a page may show of a session's access token. The token itself is not
+// TokenInfo is what a page may show of a session's access token. The token itself is not
 // included: anyone who has it can use it.
-type TokenFacts struct {
+type TokenInfo struct {
 	// Audience is the API that the token was requested for; "" if it is for the provider
 	// itself.
 	Audience string
@@ -79,9 +79,9 @@ type TokenFacts struct {
 	Renewable bool
 }
 
-// Facts returns what a page may show of a session's access token.
-func (ts *TokenSource) Facts(s *Session) TokenFacts {
-	return TokenFacts{
+// Info returns what a page may show of a session's access token.
+func (ts *TokenSource) Info(s *Session) TokenInfo {
+	return TokenInfo{
 		Audience: ts.provider.Audience(), Scopes: s.Scopes(),
 		Expires: s.tokens.Expires, Renewable: s.renewable(),
 	}
@@ -205,7 +205,7 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, sess
 	ts.underway.Go(func() {
 		shared, err, _ := group.Do(string(session.record.Key[:]), func() (shared any, err error) {
 			err = errPanicked // unless work returns
-			defer openid.Survive(ts.log, "refresh")
+			defer openid.RecoverPanic(ts.log, "refresh")
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)
 			defer cancel()
 			return work(ctx)

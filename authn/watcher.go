@@ -56,28 +56,28 @@ func (w *Watcher) Close() { w.sessions.watchers.remove(w) }
 // What other processes do shows only in the next Look.
 func (w *Watcher) Wake() <-chan struct{} { return w.wake }
 
-// Look returns the outlook of the session as it is in the store, or an *EndedError, of
+// Check returns the expiry of the session as it is in the store, or an *EndedError, of
 // CauseUnknown if it has expired. Any other error, an *openid.Error with ReasonStoreUnavailable,
 // means that nobody can tell now.
 //
 // It opens the record only if that has been saved since: there may be thousands of watchers.
-func (w *Watcher) Look(ctx context.Context) (Outlook, error) {
+func (w *Watcher) Check(ctx context.Context) (Expiry, error) {
 	record, err := w.sessions.store.Load(ctx, w.key)
 	if err != nil {
-		return Outlook{}, loadError(err)
+		return Expiry{}, loadError(err)
 	}
 	if record.Version != w.version {
 		session, err := w.sessions.decode(record, w.secret)
 		if err != nil {
-			return Outlook{}, &EndedError{CauseUnknown}
+			return Expiry{}, &EndedError{CauseUnknown}
 		}
 		w.expires, w.version = session.Expires, record.Version
 	}
 	idleUntil := w.sessions.idleUntil(record.LastSeen, w.expires)
 	if !w.sessions.now().Before(idleUntil) {
-		return Outlook{}, &EndedError{CauseUnknown}
+		return Expiry{}, &EndedError{CauseUnknown}
 	}
-	return w.sessions.outlook(idleUntil, w.expires), nil
+	return w.sessions.expiry(idleUntil, w.expires), nil
 }
 
 // watchers are the watchers of this process.

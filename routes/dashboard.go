@@ -53,7 +53,7 @@ type dashboardState struct {
 }
 
 func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
-	now, token := a.Now(), a.TokenSource.Facts(s)
+	now, token := a.Now(), a.TokenSource.Info(s)
 	return views.DashboardProps{
 		Name:    displayName(s),
 		Profile: a.profileCard(s),

@@ -22,8 +22,8 @@ const (
 	maxStream = 15 * time.Minute
 )
 
-// standing is the data of the events "alive" and "expiring".
-type standing struct {
+// sessionState is the data of the events "alive" and "expiring".
+type sessionState struct {
 	// Person is the id of the person whose session it is. A page of another person is out of date.
 	Person string `json:"person"`
 	// Left is how many seconds the session has left. It is not a time, because the browser's
@@ -79,9 +79,9 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 	opened := time.Now()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
-	var told authn.Outlook
+	var told authn.Expiry
 	for time.Since(opened) < maxStream && !stream.broken() {
-		outlook, err := watcher.Look(ctx)
+		expiry, err := watcher.Check(ctx)
 		if ended, ok := errors.AsType[*authn.EndedError](err); ok {
 			// If a new session in the same browser has replaced this one, the page says
 			// nothing: it reconnects with the new cookie.
@@ -91,9 +91,9 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 			return nil
 		}
 		// A store that does not respond has not ended the session. The next look tells more.
-		if err == nil && !outlook.Equal(told) {
-			stream.send(a.standing(person, outlook))
-			told = outlook
+		if err == nil && !expiry.Equal(told) {
+			stream.send(a.sessionState(person, expiry))
+			told = expiry
 		}
 		stream.beat()
 		select {
@@ -108,13 +108,13 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 	return nil
 }
 
-// standing returns the event that reports the state of a session.
-func (a *App) standing(person string, outlook authn.Outlook) (event string, data standing) {
+// sessionState returns the event that reports the state of a session.
+func (a *App) sessionState(person string, expiry authn.Expiry) (event string, data sessionState) {
 	event = "alive"
-	if outlook.Near {
+	if expiry.Near {
 		event = "expiring"
 	}
-	return event, standing{Person: person, Left: int(outlook.Ends.Sub(a.Now()).Seconds()), Extendable: outlook.Extendable}
+	return event, sessionState{Person: person, Left: int(expiry.Ends.Sub(a.Now()).Seconds()), Extendable: expiry.Extendable}
 }
 
 // fromOurPage reports whether a request comes from a page of this app or from no page at all. A
@@ -157,5 +157,5 @@ func (a *App) sessionEndedByNow(c echo.Context) error {
 	if current(c) != nil {
 		return c.NoContent(http.StatusNoContent)
 	}
-	return c.Redirect(http.StatusSeeOther, signedOutURL(partingWord(a.Sessions.EndCause(c.Request())), parseReturnPath(c.QueryParam("return_to"))))
+	return c.Redirect(http.StatusSeeOther, signedOutURL(endReason(a.Sessions.EndCause(c.Request())), parseReturnPath(c.QueryParam("return_to"))))
 }

@@ -62,7 +62,7 @@ func (s *eventStream) send(event string, data any) {
 
 // part reports that the session has ended, and why.
 func (s *eventStream) part(cause authn.Cause) {
-	s.send("signed-out", map[string]string{"because": partingWord(cause)})
+	s.send("signed-out", map[string]string{"because": endReason(cause)})
 }
 
 // beat sends a comment if nothing else has been sent for a while.

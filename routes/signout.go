@@ -84,9 +84,9 @@ func because(cause authn.Cause) string {
 	}
 }
 
-// partingWord is like because, for a page that is open when the session ends. Such a page always
+// endReason is like because, for a page that is open when the session ends. Such a page always
 // needs an explanation.
-func partingWord(cause authn.Cause) string {
+func endReason(cause authn.Cause) string {
 	switch cause {
 	case authn.CauseUnknown:
 		return expired

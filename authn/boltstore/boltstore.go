@@ -41,9 +41,9 @@ const (
 const (
 	records = "records" // session key -> record
 	byIndex = "index"   // owner or provider session, then session key -> nothing
-	ended   = "ended"   // session key -> reminder
-	revoked = "revoked" // owner or provider session -> reminder
-	once    = "once"    // key -> reminder
+	ended   = "ended"   // session key -> tombstone
+	revoked = "revoked" // owner or provider session -> tombstone
+	once    = "once"    // key -> tombstone
 )
 
 // Store is an authn.Store in one file.
@@ -77,7 +77,7 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	db, err := openFile(path, wait)
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("boltstore: %w %s, and still did after %v: stop it, or give each process a file of its own, or a store that they can share: %w", ErrHeld, path, wait, err)
+		return nil, fmt.Errorf("boltstore: %s: %w, after waiting %v: stop that process, or give each process a file of its own, or a store that they can share: %w", path, ErrHeld, wait, err)
 	case errors.As(err, new(syscall.Errno)):
 		return nil, fmt.Errorf("boltstore: opening %s: %w", path, err)
 	case err != nil: // not a system error, so the file is at fault

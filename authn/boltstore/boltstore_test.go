@@ -64,7 +64,7 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 	first := openStore(t, path)
 	start := time.Now()
 	_, err := boltstore.OpenWithin(path, 120*time.Millisecond)
-	wantText(t, err, path, "another process holds", "stop it")
+	wantText(t, err, path, "another process has the file open", "stop that process")
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("refused after %v", took)
 	}

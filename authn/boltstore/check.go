@@ -10,7 +10,7 @@ import (
 )
 
 // ErrHeld means that another process holds the file.
-var ErrHeld = errors.New("another process holds")
+var ErrHeld = errors.New("another process has the file open")
 
 // Error is an error with a remedy.
 type Error struct {

@@ -15,9 +15,9 @@ const formatVersion = 1
 // A value is the format version, its fields, and a CRC-32C of both. Times are in
 // microseconds since 1970. Byte strings are preceded by their length.
 
-// reminder records that a session was ended, an index was revoked, or a key was used
+// tombstone records that a session was ended, an index was revoked, or a key was used
 // (Once).
-type reminder struct {
+type tombstone struct {
 	until time.Time
 	// notAfter is the last sign-in that a revocation ends. It is zero otherwise.
 	notAfter time.Time
@@ -60,7 +60,7 @@ func decodeRecord(key authn.Key, value []byte) (authn.Record, bool) {
 	return r, d.finished()
 }
 
-func encodeReminder(r reminder) []byte {
+func encodeTombstone(r tombstone) []byte {
 	e := encoder{buf: make([]byte, 0, 24)}
 	e.buf = append(e.buf, formatVersion)
 	e.time(r.until)
@@ -69,12 +69,12 @@ func encodeReminder(r reminder) []byte {
 	return e.sum()
 }
 
-func decodeReminder(value []byte) (reminder, bool) {
+func decodeTombstone(value []byte) (tombstone, bool) {
 	d, ok := newDecoder(value)
 	if !ok {
-		return reminder{}, false
+		return tombstone{}, false
 	}
-	r := reminder{until: d.time(), notAfter: d.time()}
+	r := tombstone{until: d.time(), notAfter: d.time()}
 	if len(d.buf) > 0 {
 		r.cause = authn.Cause(d.take(1)[0])
 	}

@@ -20,7 +20,7 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 	var keys []authn.Key
 	err := s.write(ctx, func(tx *bbolt.Tx) error {
 		keys = nil
-		err := remind(tx, revoked, index, reminder{until: until, notAfter: notAfter})
+		err := putTombstone(tx, revoked, index, tombstone{until: until, notAfter: notAfter})
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool,
 		if !first {
 			return nil
 		}
-		return remind(tx, once, key, reminder{until: until})
+		return putTombstone(tx, once, key, tombstone{until: until})
 	})
 	if err != nil {
 		return false, err
@@ -67,18 +67,18 @@ func end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error 
 	if err := drop(tx, key); err != nil {
 		return err
 	}
-	return remind(tx, ended, key, reminder{until: until, cause: cause})
+	return putTombstone(tx, ended, key, tombstone{until: until, cause: cause})
 }
 
-// remind stores a reminder. If there already is one, it keeps the later times and the first
+// putTombstone stores a tombstone. If there already is one, it keeps the later times and the first
 // cause, so that a second call never weakens the first.
-func remind(tx *bbolt.Tx, bucket string, key authn.Key, r reminder) error {
-	if stored, ok := decodeReminder(get(tx, bucket, key)); ok {
+func putTombstone(tx *bbolt.Tx, bucket string, key authn.Key, r tombstone) error {
+	if stored, ok := decodeTombstone(get(tx, bucket, key)); ok {
 		r.until = later(r.until, stored.until)
 		r.notAfter = later(r.notAfter, stored.notAfter)
 		r.cause = stored.cause
 	}
-	return put(tx, bucket, key, encodeReminder(r))
+	return put(tx, bucket, key, encodeTombstone(r))
 }
 
 func later(a, b time.Time) time.Time {

@@ -20,7 +20,7 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 			return authn.ErrEnded
 		}
 		for _, index := range r.Indexes() {
-			mark, ok := decodeReminder(get(tx, revoked, index))
+			mark, ok := decodeTombstone(get(tx, revoked, index))
 			if ok && !authn.SignedInAfter(r.SignedIn, mark.notAfter) {
 				return authn.ErrEnded
 			}
@@ -43,7 +43,7 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	err := s.read(ctx, func(tx *bbolt.Tx) error {
 		r, ok := decodeRecord(key, get(tx, records, key))
 		if !ok {
-			if mark, ok := decodeReminder(get(tx, ended, key)); ok {
+			if mark, ok := decodeTombstone(get(tx, ended, key)); ok {
 				return &authn.EndedError{Cause: mark.cause}
 			}
 			return authn.ErrNotFound

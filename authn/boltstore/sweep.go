@@ -120,8 +120,8 @@ func hasExpired(bucket string, value []byte, now time.Time) bool {
 		r, ok = decodeRecord(authn.Key{}, value)
 		expires = r.Expires
 	} else {
-		var r reminder
-		r, ok = decodeReminder(value)
+		var r tombstone
+		r, ok = decodeTombstone(value)
 		expires = r.until
 	}
 	return ok && !expires.After(now)

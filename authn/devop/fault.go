@@ -216,8 +216,8 @@ func (p *Provider) unlessDown(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// dawdle waits until the client gives up, or for slowness at most.
-func (p *Provider) dawdle(r *http.Request) {
+// delay waits until the client gives up, or for slowness at most.
+func (p *Provider) delay(r *http.Request) {
 	due := time.NewTimer(slowness)
 	defer due.Stop()
 	select {

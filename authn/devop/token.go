@@ -95,7 +95,7 @@ func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (m
 		}
 	}
 	if p.workbench.happens(faultSlow) {
-		p.dawdle(r)
+		p.delay(r)
 	}
 	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, at: p.now()}))
 }

@@ -52,10 +52,10 @@ func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Findi
 	case code == "invalid_client" || status == http.StatusUnauthorized && answer.Error != "": // Auth0 says access_denied
 		return failed(Configuration, fmt.Sprintf("the provider does not accept the client with %s (%s)", e.provider.ClientAuth(), said), e.clientRemedy(m))
 	case status < 300:
-		return warning(Provider, fmt.Sprintf("the provider took a code that does not exist (%d), so it would take any client", status),
+		return warning(Provider, fmt.Sprintf("the provider accepted a code that does not exist (%d), so it would accept any client", status),
 			"do not use such a provider for real data")
 	}
-	return warning(Provider, "inconclusive: the provider answered "+said+" instead of invalid_grant", "sign in once to see whether it takes the client")
+	return warning(Provider, "inconclusive: the provider answered "+said+" instead of invalid_grant", "sign in once to see whether it accepts the client")
 }
 
 // clientRemedy says what the provider may not know about the client.

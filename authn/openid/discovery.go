@@ -103,7 +103,7 @@ func (d *discovery) run(ctx context.Context) {
 // update discovers once. It goes on when the request that wanted it is gone: the next one
 // wants it too.
 func (d *discovery) update() {
-	defer Survive(d.cfg.Log, "discovery")
+	defer RecoverPanic(d.cfg.Log, "discovery")
 	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
 	defer cancel()
 	m, err := d.discover(ctx)
@@ -231,10 +231,10 @@ func keepFresh(ctx context.Context, interval time.Duration, fetch func() error) 
 	}
 }
 
-// Survive, deferred by work that runs beside the requests, lets the process outlive a panic
+// RecoverPanic, deferred by work that runs beside the requests, lets the process outlive a panic
 // there, which no handler recovers. It logs the panic's type and stack but not its text, which
 // may quote a secret.
-func Survive(log *slog.Logger, work string) {
+func RecoverPanic(log *slog.Logger, work string) {
 	if p := recover(); p != nil {
 		log.Error("work panicked", "work", work, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	}

@@ -176,7 +176,7 @@ func (k *keySet) run(ctx context.Context) {
 
 // update fetches once, and keeps the old keys if that fails.
 func (k *keySet) update() {
-	defer Survive(k.log, "key set")
+	defer RecoverPanic(k.log, "key set")
 	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
 	defer cancel()
 	keys, err := k.fetch(ctx)

@@ -119,9 +119,9 @@ func (l *link) warnOfEviction(client rueidis.Client) {
 	}
 }
 
-// heed drops a client whose server has become a replica. The address may already lead to
+// dropIfReplica drops a client whose server has become a replica. The address may already lead to
 // the new primary, but the existing connection does not.
-func (l *link) heed(client rueidis.Client, err error) {
+func (l *link) dropIfReplica(client rueidis.Client, err error) {
 	if !answered(err, "READONLY") {
 		return
 	}

@@ -45,7 +45,7 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	if r, ok := s.cache.get(key, s.now()); ok {
 		return r, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, loadPatience)
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	return ask(ctx, s, "loading a session", func(ctx context.Context, c rueidis.Client) (authn.Record, error) {
 		until := s.now().Add(cacheFor)

@@ -37,11 +37,11 @@ import (
 	"latchkey/authn"
 )
 
-// patience is the longest time that a call may take, even if its context allows more.
-const patience = 2 * time.Second
+// callTimeout is the longest time that a call may take, even if its context allows more.
+const callTimeout = 2 * time.Second
 
-// loadPatience bounds Load, for which every request waits.
-const loadPatience = time.Second
+// loadTimeout bounds Load, for which every request waits.
+const loadTimeout = time.Second
 
 // Store is an authn.Store in Redis or Valkey.
 type Store struct {
@@ -84,7 +84,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// ask runs fn with the client and waits for it until ctx ends, or for patience at most. fn
+// ask runs fn with the client and waits for it until ctx ends, or for callTimeout at most. fn
 // runs on its own goroutine, because rueidis ignores the context while it waits for a
 // connection or for space in a full pipeline. fn may still run after ask has returned, so
 // it shares nothing with the caller but its results.
@@ -97,7 +97,7 @@ func ask[T any](ctx context.Context, s *Store, doing string, fn func(context.Con
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	answers := make(chan answer, 1)
 	go func() {
@@ -107,7 +107,7 @@ func ask[T any](ctx context.Context, s *Store, doing string, fn func(context.Con
 			return
 		}
 		value, err := fn(ctx, client)
-		s.link.heed(client, err)
+		s.link.dropIfReplica(client, err)
 		answers <- answer{value, err}
 	}()
 	select {

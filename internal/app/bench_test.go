@@ -257,7 +257,7 @@ func BenchmarkEventFanOut(b *testing.B) {
 		}
 		for _, watcher := range watchers {
 			<-watcher.Wake()
-			if _, err := watcher.Look(b.Context()); err == nil {
+			if _, err := watcher.Check(b.Context()); err == nil {
 				b.Fatal("an ended session goes on")
 			}
 		}

@@ -154,7 +154,7 @@ func clientCases() []doctorCase {
 			answer(401, "invalid_client")(op)
 		}, problems: refused, about: "client", text: [2]string{"client_secret_basic", `CLIENT_AUTH to one of "private_key_jwt"`}},
 		{name: "no code grant", change: answer(400, "unauthorized_client"), problems: refused, about: "client", text: [2]string{"does not let it redeem", "authorization code grant"}},
-		{name: "a provider that takes every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"took a code that does not exist"}},
+		{name: "a provider that accepts every code", change: answers(scriptedop.Token, scriptedop.JSON(200, map[string]any{"access_token": "x", "token_type": "Bearer"})), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"accepted a code that does not exist"}},
 		{name: "no permission, for no reason that the standard knows", change: answers(scriptedop.Token, scriptedop.Body(401, "text/html", "no")), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"inconclusive: the provider answered 401", "sign in once"}},
 		{name: "another answer", change: answer(400, "invalid_request"), problems: map[string]string{"client": "warning provider"}, about: "client", text: [2]string{"inconclusive"}},
 		{name: "an outage of the token endpoint", change: answer(502, "server_error"), problems: map[string]string{"client": "failed provider"}, about: "client", text: [2]string{"502"}},

@@ -85,7 +85,7 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 	if !ok || exit.ExitCode() != 2 {
 		t.Errorf("the second process exits with %v", err)
 	}
-	for _, want := range []string{"DATA_DIR", filepath.Join(dir, "sessions.db"), "another process holds", "stop it"} {
+	for _, want := range []string{"DATA_DIR", filepath.Join(dir, "sessions.db"), "another process has the file open", "stop that process"} {
 		if !strings.Contains(string(output), want) {
 			t.Errorf("the second process does not say %q: %s", want, output)
 		}
