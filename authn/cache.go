@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"io"
 	"sync"
 
 	"latchkey/authn/openid"
@@ -171,20 +172,22 @@ func (s *Session) size() int {
 	return n
 }
 
-// Fragment returns a part of a page that depends on the session's version and on state, and on
-// nothing else: not on the request. If the session is cached, it calls render once until one of the
-// two changes; requests at the same time may each call it. state is a comparable value, or nil.
-func (s *Session) Fragment(name string, state any, render func() ([]byte, error)) ([]byte, error) {
+// Fragment writes a part of a page that depends on the session's version and on state, and on nothing
+// else: not on the request. If the session is cached, it calls render once until one of the two
+// changes; requests at the same time may each call it. state is a comparable value, or nil.
+func (s *Session) Fragment(w io.Writer, name string, state any, render func(io.Writer) error) error {
 	if s.cached == nil {
-		return render()
+		return render(w)
 	}
-	if html, ok := s.cached.fragment(name, state); ok {
-		return html, nil
-	}
-	html, err := render()
-	if err == nil {
-		html = bytes.Clone(html) // without spare capacity
+	html, ok := s.cached.fragment(name, state)
+	if !ok {
+		var buf bytes.Buffer
+		if err := render(&buf); err != nil {
+			return err
+		}
+		html = bytes.Clone(buf.Bytes()) // without spare capacity
 		s.cached.keep(name, rendered{state, html})
 	}
-	return html, err
+	_, err := w.Write(html)
+	return err
 }

@@ -200,6 +200,16 @@ func (s *MemoryStore) List(ctx context.Context, index Key) ([]Record, error) {
 	return list, nil
 }
 
+// Count implements Store.
+func (s *MemoryStore) Count(ctx context.Context, index Key) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byIndex[index]), nil
+}
+
 // Once implements Store.
 func (s *MemoryStore) Once(ctx context.Context, key Key, until time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {

@@ -85,7 +85,7 @@ type storeCall struct {
 
 func newMeasuredStore(store Store, set *metrics.Set) measuredStore {
 	m := measuredStore{store, make(map[storeCall]*metrics.PrometheusHistogram)}
-	for _, operation := range []string{"create", "load", "save", "touch", "end", "revoke", "list", "once", "sweep", "ping"} {
+	for _, operation := range []string{"create", "load", "save", "touch", "end", "revoke", "list", "count", "once", "sweep", "ping"} {
 		for _, failed := range []bool{false, true} {
 			name := `latchkey_store_call_duration_seconds{operation="` + operation + `",failed="` + strconv.FormatBool(failed) + `"}`
 			m.calls[storeCall{operation, failed}] = set.GetOrCreatePrometheusHistogramExt(name, openid.DurationBuckets())
@@ -138,6 +138,12 @@ func (m measuredStore) List(ctx context.Context, index Key) ([]Record, error) {
 	began := time.Now()
 	records, err := m.Store.List(ctx, index)
 	return records, m.done("list", began, err)
+}
+
+func (m measuredStore) Count(ctx context.Context, index Key) (int, error) {
+	began := time.Now()
+	n, err := m.Store.Count(ctx, index)
+	return n, m.done("count", began, err)
 }
 
 func (m measuredStore) Once(ctx context.Context, key Key, until time.Time) (bool, error) {

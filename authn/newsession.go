@@ -69,6 +69,10 @@ func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
 
 // endSurplus ends the sessions beyond the limit of a person, least recently used first.
 func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
+	n, err := s.store.Count(ctx, session.record.Owner)
+	if err == nil && n <= s.perPerson {
+		return
+	}
 	records, err := s.ownRecords(ctx, session)
 	if err == nil && len(records) > s.perPerson {
 		records = slices.DeleteFunc(records, func(r Record) bool { return r.Key == session.record.Key })

@@ -62,6 +62,9 @@ func logID(key Key) string { return hex.EncodeToString(key[:4]) }
 // Scopes returns the scopes of the session's access token, if the provider says them.
 func (s *Session) Scopes() []string { return strings.Fields(s.tokens.Scope) }
 
+// TokenExpires returns when the session's access token expires; zero if the provider does not say.
+func (s *Session) TokenExpires() time.Time { return s.tokens.Expires }
+
 // Claims lists every claim of the session's person once; see openid.Identity.Claims. Requests share
 // the values: they must not be changed.
 func (s *Session) Claims() []openid.SourcedClaim {

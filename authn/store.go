@@ -15,16 +15,11 @@ type Key [sha256.Size]byte
 // NewKey hashes parts into a Key. Each part is preceded by its length, so that no two lists of
 // parts share a key. kind separates the keys of different uses.
 func NewKey(kind string, parts ...string) Key {
-	h := sha256.New()
-	write := func(s string) {
-		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
-		h.Write([]byte(s))
-	}
-	write(kind)
+	b := append(binary.AppendUvarint(make([]byte, 0, 256), uint64(len(kind))), kind...)
 	for _, p := range parts {
-		write(p)
+		b = append(binary.AppendUvarint(b, uint64(len(p))), p...)
 	}
-	return Key(h.Sum(nil))
+	return sha256.Sum256(b)
 }
 
 // Record is a session as a Store keeps it: the sealed session, and what must be known without the
@@ -156,6 +151,9 @@ type Store interface {
 	// List returns the records that have index as their Owner or their ProviderSession, without
 	// their sealed parts, the latest sign-in first.
 	List(ctx context.Context, index Key) ([]Record, error)
+
+	// Count returns how many records List would return. It may count some that have ended.
+	Count(ctx context.Context, index Key) (int, error)
 
 	// Once returns true to the first caller that names the key and false to every other, until
 	// the time given at least.

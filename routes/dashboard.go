@@ -29,19 +29,19 @@ func (a *App) home(c echo.Context) error {
 // dashboard shows a person what the app knows about them.
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
-	props := a.dashboardProps(s)
-	make := func() component { return views.Dashboard(a.shell(c, "Dashboard"), props) }
+	state := a.dashboardState(s)
 	if c.Request().URL.RawQuery == "" {
-		return a.render(c, http.StatusOK, fragment(s, "dashboard", dashboardState{
-			props.Session.IdleUntil, props.Session.IdleLeft, props.Session.Left, props.Token.Left, a.policy.Load(),
-		}, make))
+		return a.render(c, http.StatusOK, fragment(s, "dashboard", state, func() component {
+			return views.Dashboard(a.shell(c, "Dashboard"), a.dashboardProps(s, state))
+		}))
 	}
+	props := a.dashboardProps(s, state)
 	if c.QueryParams().Has("refreshed") {
 		profile := a.profileProps(s)
 		profile.JustRefreshed = true
 		props.Profile = views.ProfileCard(profile)
 	}
-	return a.render(c, http.StatusOK, make())
+	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), props))
 }
 
 // dashboardState is what the dashboard depends on, apart from the version of the session: its times,
@@ -52,18 +52,26 @@ type dashboardState struct {
 	policy                    *contentPolicy
 }
 
-func (a *App) dashboardProps(s *authn.Session) views.DashboardProps {
-	now, token := a.Now(), a.TokenSource.Info(s)
+func (a *App) dashboardState(s *authn.Session) dashboardState {
+	now := a.Now()
+	return dashboardState{
+		idleUntil: s.IdleUntil, idleLeft: wholeMinutes(s.IdleUntil.Sub(now)), left: wholeMinutes(s.Expires.Sub(now)),
+		tokenLeft: wholeMinutes(s.TokenExpires().Sub(now)), policy: a.policy.Load(),
+	}
+}
+
+func (a *App) dashboardProps(s *authn.Session, state dashboardState) views.DashboardProps {
+	token := a.TokenSource.Info(s)
 	return views.DashboardProps{
 		Name:    displayName(s),
 		Profile: a.profileCard(s),
 		Claims:  fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(s), false) }),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
-			IdleLeft: wholeMinutes(s.IdleUntil.Sub(now)), Left: wholeMinutes(s.Expires.Sub(now)),
+			IdleLeft: state.idleLeft, Left: state.left,
 		},
 		Token: views.TokenProps{
-			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: wholeMinutes(token.Expires.Sub(now)), Renewable: token.Renewable,
+			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: state.tokenLeft, Renewable: token.Renewable,
 		},
 	}
 }

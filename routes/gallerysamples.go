@@ -53,7 +53,7 @@ func (a *App) dashboardSamples() []sample {
 	var list []sample
 	for _, p := range a.samplePeople() {
 		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: "Dashboard", page: func(s views.Shell) component {
-			props := a.dashboardProps(p.session)
+			props := a.dashboardProps(p.session, a.dashboardState(p.session))
 			if p.name == "ada" {
 				props.Token = views.TokenProps{
 					Audience: "https://api.example.test/", Scopes: []string{"openid", "profile", "email", "offline_access", "read:notes"},

@@ -14,7 +14,7 @@ type contentPolicy struct {
 }
 
 // headers sets the headers that every response has, including errors and redirects.
-func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
+func (a *App) headers() echo.MiddlewareFunc {
 	type header struct {
 		name  string
 		value []string // shared by all responses
@@ -32,13 +32,15 @@ func (a *App) headers(next echo.HandlerFunc) echo.HandlerFunc {
 		// The scheme is that of the configuration, not of a header that a client could send.
 		fixed = append(fixed, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
 	}
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		for _, f := range fixed {
-			h[f.name] = f.value
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			h := c.Response().Header()
+			for _, f := range fixed {
+				h[f.name] = f.value
+			}
+			h["Content-Security-Policy"] = a.contentPolicy()
+			return next(c)
 		}
-		h["Content-Security-Policy"] = a.contentPolicy()
-		return next(c)
 	}
 }
 

@@ -54,16 +54,7 @@ func (a *App) render(c echo.Context, status int, page component) error {
 // that it is rendered once for each version of the session; see [authn.Session.Fragment].
 func fragment(s *authn.Session, name string, state any, make func() component) component {
 	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
-		html, err := s.Fragment(name, state, func() ([]byte, error) {
-			var buf bytes.Buffer
-			err := make().Render(ctx, &buf)
-			return buf.Bytes(), err
-		})
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(html)
-		return err
+		return s.Fragment(w, name, state, func(w io.Writer) error { return make().Render(ctx, w) })
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -80,7 +79,6 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 // observe answers errors, and then logs and measures the request. It logs the path but never the
 // query, which may hold codes and states.
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
-	probes := []string{"/healthz", "/readyz"}
 	return func(c echo.Context) error {
 		began := time.Now()
 		if err := next(c); err != nil {
@@ -89,7 +87,7 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		took, status := time.Since(began), c.Response().Status
 		a.durations.add(c.Path(), c.Request().Method, status, took)
 		r, level := c.Request(), slog.LevelInfo
-		if slices.Contains(probes, c.Path()) || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
+		if c.Path() == "/healthz" || c.Path() == "/readyz" || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
 			level = slog.LevelDebug // these come every few seconds, or with every page
 		}
 		attributes := [5]slog.Attr{

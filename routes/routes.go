@@ -84,7 +84,7 @@ func New(cfg Config) *App {
 
 // route sets up the middleware, in order, and the whole route table.
 func (a *App) route(e *echo.Echo) {
-	e.Use(a.identify, a.observe, a.recover(), a.headers, limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
+	e.Use(a.identify, a.observe, a.recover(), a.headers(), limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)

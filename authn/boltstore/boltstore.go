@@ -1,8 +1,8 @@
 // Package boltstore keeps sessions in one file, in bbolt's format, so that they outlive the
 // process. Only one process can hold the file. An app on several nodes needs another store.
 //
-// Every write is on disk when its method returns. Concurrent writes share a transaction,
-// and so one wait for the disk.
+// Every write is on disk when its method returns, except that of Touch, which is a second later.
+// Concurrent writes share a transaction, and so one wait for the disk.
 package boltstore
 
 import (
@@ -54,6 +54,7 @@ type Store struct {
 	db        *bbolt.DB
 	file      os.FileInfo // describes db's file
 	providing sync.Mutex  // held while the reserve is provided
+	touches   touches
 }
 
 var _ authn.Store = (*Store)(nil)
@@ -95,7 +96,7 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, path: path, file: info}, nil
+	return &Store{db: db, path: path, file: info, touches: touches{pending: make(map[authn.Key]touch)}}, nil
 }
 
 // openFile opens the file and waits for its lock. The process that held the lock may have
@@ -173,9 +174,10 @@ func (s *Store) inPlace() error {
 
 // Close implements authn.Store. It waits for transactions in progress.
 func (s *Store) Close() error {
+	unwritten := s.writeTouches()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(unwritten, s.db.Close()); err != nil {
 		return fmt.Errorf("boltstore: closing %s: %w", s.path, err)
 	}
 	return nil

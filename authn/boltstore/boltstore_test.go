@@ -56,6 +56,26 @@ func TestRestartKeepsEverything(t *testing.T) {
 	}
 }
 
+// TestTouchesReachTheFile closes a store right after it was touched, before and after its file is
+// lost.
+func TestTouchesReachTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data", "sessions.db")
+	s := openStore(t, path)
+	r := newRecord(10)
+	seen, until := r.LastSeen.Add(time.Minute), r.Expires.Add(time.Minute)
+	must(t, s.Create(t.Context(), r), s.Touch(t.Context(), r.Key, seen, until), s.Close())
+
+	s = openStore(t, path)
+	loaded, err := s.Load(t.Context(), r.Key)
+	must(t, err)
+	if !loaded.LastSeen.Equal(seen) || !loaded.Expires.Equal(until) {
+		t.Errorf("last seen %v until %v, want %v until %v", loaded.LastSeen, loaded.Expires, seen, until)
+	}
+	must(t, s.Touch(t.Context(), r.Key, until, until), s.CloseFile())
+	wantText(t, s.Close(), path)
+}
+
 // TestOneProcessHoldsTheFile (FM-26) opens a file twice: the second Open waits for the
 // first to close.
 func TestOneProcessHoldsTheFile(t *testing.T) {

@@ -11,6 +11,9 @@ import (
 // OpenWithin is Open with another wait.
 func OpenWithin(path string, wait time.Duration) (*Store, error) { return open(path, wait) }
 
+// CloseFile closes the file below the store, as if the disk was gone.
+func (s *Store) CloseFile() error { return s.db.Close() }
+
 // Edit changes the stored bytes of a record directly.
 func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -40,6 +39,7 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 // Load implements authn.Store.
 func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	var found authn.Record
+	at, touched := s.touches.of(key) // first: once it is in the file, it is not here
 	err := s.read(ctx, func(tx *bbolt.Tx) error {
 		r, ok := decodeRecord(key, get(tx, records, key))
 		if !ok {
@@ -52,6 +52,9 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 		found = r
 		return nil
 	})
+	if touched {
+		found.LastSeen, found.Expires = at.lastSeen, at.expires
+	}
 	return found, err
 }
 
@@ -72,18 +75,6 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 	})
 }
 
-// Touch implements authn.Store.
-func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time.Time) error {
-	return s.write(ctx, func(tx *bbolt.Tx) error {
-		stored, ok := decodeRecord(key, get(tx, records, key))
-		if !ok {
-			return authn.ErrNotFound
-		}
-		stored.LastSeen, stored.Expires = lastSeen, expires
-		return put(tx, records, key, encodeRecord(stored))
-	})
-}
-
 // List implements authn.Store.
 func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, error) {
 	var list []authn.Record
@@ -91,6 +82,9 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 		for _, key := range indexed(tx, index) {
 			if r, ok := decodeRecord(key, get(tx, records, key)); ok {
 				r.Sealed = nil
+				if at, ok := s.touches.of(key); ok {
+					r.LastSeen, r.Expires = at.lastSeen, at.expires
+				}
 				list = append(list, r)
 			}
 		}
@@ -101,6 +95,15 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 	}
 	slices.SortStableFunc(list, func(a, b authn.Record) int { return b.SignedIn.Compare(a.SignedIn) })
 	return list, nil
+}
+
+// Count implements authn.Store.
+func (s *Store) Count(ctx context.Context, index authn.Key) (n int, err error) {
+	err = s.read(ctx, func(tx *bbolt.Tx) error {
+		n = len(indexed(tx, index))
+		return nil
+	})
+	return n, err
 }
 
 func get(tx *bbolt.Tx, bucket string, key authn.Key) []byte {

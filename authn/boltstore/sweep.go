@@ -69,9 +69,8 @@ func (s *Store) expired(ctx context.Context, bucket string, now time.Time, from 
 				next = bytes.Clone(k)
 				return nil
 			}
-			if hasExpired(bucket, value, now) {
-				var key authn.Key
-				copy(key[:], k)
+			key := authn.Key(k)
+			if s.hasExpired(bucket, key, value, now) {
 				found = append(found, key)
 				continue
 			}
@@ -89,7 +88,7 @@ func (s *Store) dropExpired(ctx context.Context, bucket string, now time.Time, k
 	err := s.write(ctx, func(tx *bbolt.Tx) error {
 		dropped = 0
 		for _, key := range keys {
-			if !hasExpired(bucket, get(tx, bucket, key), now) {
+			if !s.hasExpired(bucket, key, get(tx, bucket, key), now) {
 				continue
 			}
 			if err := forget(tx, bucket, key); err != nil {
@@ -112,13 +111,16 @@ func forget(tx *bbolt.Tx, bucket string, key authn.Key) error {
 	return tx.Bucket([]byte(bucket)).Delete(key[:])
 }
 
-func hasExpired(bucket string, value []byte, now time.Time) bool {
+func (s *Store) hasExpired(bucket string, key authn.Key, value []byte, now time.Time) bool {
 	var expires time.Time
 	var ok bool
 	if bucket == records {
 		var r authn.Record
-		r, ok = decodeRecord(authn.Key{}, value)
+		r, ok = decodeRecord(key, value)
 		expires = r.Expires
+		if at, touched := s.touches.of(key); touched {
+			expires = at.expires
+		}
 	} else {
 		var r tombstone
 		r, ok = decodeTombstone(value)

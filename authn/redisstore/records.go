@@ -174,6 +174,14 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 	return slices.CompactFunc(list, func(a, b authn.Record) bool { return a.Key == b.Key }), nil
 }
 
+// Count implements authn.Store.
+func (s *Store) Count(ctx context.Context, index authn.Key) (int, error) {
+	return ask(ctx, s, "counting sessions", func(ctx context.Context, c rueidis.Client) (int, error) {
+		n, err := c.Do(ctx, c.B().Zcard().Key(s.indexNames(index)[0]).Build()).AsInt64()
+		return int(n), err
+	})
+}
+
 // heads reads the records of entries, without their sealed parts.
 func (s *Store) heads(ctx context.Context, c rueidis.Client, found []entry) ([]authn.Record, error) {
 	var commands rueidis.Commands

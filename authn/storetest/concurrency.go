@@ -57,6 +57,7 @@ func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]err
 	_, loadErr := s.Load(ctx, r.Key)
 	_, revokeErr := s.Revoke(ctx, r.Owner, at(0), at(time.Hour))
 	_, listErr := s.List(ctx, r.Owner)
+	_, countErr := s.Count(ctx, r.Owner)
 	_, onceErr := s.Once(ctx, key("once a"), at(time.Hour))
 	_, sweepErr := s.Sweep(ctx, later())
 	return map[string]error{
@@ -67,6 +68,7 @@ func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]err
 		"End":    s.End(ctx, r.Key, authn.CauseSignedOut, at(time.Hour)),
 		"Revoke": revokeErr,
 		"List":   listErr,
+		"Count":  countErr,
 		"Once":   onceErr,
 		"Sweep":  sweepErr,
 		"Ping":   s.Ping(ctx),

@@ -17,6 +17,18 @@ func listCases() []testCase {
 			wantKeys(t, "List", keysOf(list(t, s, key("owner Bob"))))
 			wantKeys(t, "List", keysOf(list(t, s, record("a").Owner)), record("a").Key)
 		}},
+		{"Count counts what List returns", func(t *testing.T, s authn.Store) {
+			for _, name := range []string{"a", "b", "c"} {
+				create(t, s, record(name))
+			}
+			n, err := s.Count(t.Context(), record("a").Owner)
+			wantErr(t, "Count", err, nil)
+			none, err := s.Count(t.Context(), key("owner Bob"))
+			wantErr(t, "Count of nobody", err, nil)
+			if n != 3 || none != 0 {
+				t.Errorf("Count: %d and %d, want 3 and 0", n, none)
+			}
+		}},
 		{"returns the last sign-in first, without sealed parts", listOrder},
 		{"LB-08 finds by owner and by provider session", func(t *testing.T, s authn.Store) {
 			create(t, s, record("a"))
