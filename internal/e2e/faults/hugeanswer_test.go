@@ -58,7 +58,7 @@ func TestHugeAnswersAreCheap(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			// Both ends are in this process, and the provider also allocates the oversized
 			// token.
-			if used := after.TotalAlloc - before.TotalAlloc; took > 2*time.Second || used > 20<<20 {
+			if used := after.TotalAlloc - before.TotalAlloc; took > 10*time.Second || used > 20<<20 {
 				t.Errorf("the sign-in took %s and %d bytes", took, used)
 			}
 			if tt.reason == "" {

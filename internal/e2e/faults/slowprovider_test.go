@@ -37,7 +37,7 @@ func TestCallbackTakesTenSeconds(t *testing.T) {
 	s.OP.Answer(scriptedop.UserInfo, scriptedop.Hang)
 	started := time.Now()
 	got := v.Callback(address)
-	if took := time.Since(started); took < 8*time.Second || took > 11*time.Second {
+	if took := time.Since(started); took < 8*time.Second || took > 20*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	s.WantSignedIn(v, got, "alice", "/profile") // UI-05: without userinfo
