@@ -15,6 +15,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,7 +43,9 @@ type asset struct {
 	path        string
 	contentType string
 	plain       encoding
-	gzip        encoding // the body is nil if gzip saves nothing
+	// gzip compresses the content when it is first requested. The body is nil if that saves
+	// nothing.
+	gzip func() encoding
 }
 
 // encoding is an asset's content in one encoding, with its entity tag.
@@ -51,7 +54,7 @@ type encoding struct {
 	etag string
 }
 
-// New reads the embedded files, hashes and compresses them. It fails only if a file has an extension
+// New reads and hashes the embedded files. It fails only if a file has an extension
 // that is not in contentTypes.
 func New() (*Assets, error) {
 	entries, err := files.ReadDir(".")
@@ -85,34 +88,26 @@ func load(name string) (*asset, error) {
 	}
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:8])
-	f := &asset{
+	return &asset{
 		path:        Prefix + strings.TrimSuffix(name, ext) + "." + hash + ext,
 		contentType: contentType,
 		plain:       encoding{body, strconv.Quote(hash)},
-	}
-	compressed, err := compress(body)
-	if err != nil {
-		return nil, err
-	}
-	if len(compressed) < len(body) {
-		f.gzip = encoding{compressed, strconv.Quote(hash + "-gzip")}
-	}
-	return f, nil
+		gzip: sync.OnceValue(func() encoding {
+			compressed := compress(body)
+			if len(compressed) >= len(body) {
+				return encoding{}
+			}
+			return encoding{compressed, strconv.Quote(hash + "-gzip")}
+		}),
+	}, nil
 }
 
-func compress(body []byte) ([]byte, error) {
+func compress(body []byte) []byte {
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(body); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // which is a valid level
+	_, _ = w.Write(body)                                  // a buffer accepts every write
+	_ = w.Close()
+	return b.Bytes()
 }
 
 // URL returns the path of an asset: /static/app.3f2a9c….css for "app.css". It panics if the name is
@@ -163,10 +158,10 @@ func (f *asset) serve(w http.ResponseWriter, r *http.Request, cacheControl strin
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", cacheControl)
 	chosen := f.plain
-	if f.gzip.body != nil {
+	if compressed := f.gzip(); compressed.body != nil {
 		h.Set("Vary", "Accept-Encoding")
 		if acceptsGzip(r.Header.Values("Accept-Encoding")) {
-			chosen = f.gzip
+			chosen = compressed
 			h.Set("Content-Encoding", "gzip")
 			h.Set("Content-Length", strconv.Itoa(len(chosen.body)))
 		}
