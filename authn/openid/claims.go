@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -54,7 +53,22 @@ func (c Claims) Bool(name string) bool {
 
 // without returns the claims except those with one of the names.
 func (c Claims) without(names []string) Claims {
-	list := slices.DeleteFunc(c.List(), func(claim Claim) bool { return slices.Contains(names, claim.Name) })
+	return object(slices.DeleteFunc(c.List(), func(claim Claim) bool { return slices.Contains(names, claim.Name) }))
+}
+
+// with returns the claims with another value of one that is there.
+func (c Claims) with(name string, value json.RawMessage) Claims {
+	list := c.List()
+	for i := range list {
+		if list[i].Name == name {
+			list[i].Value = value
+		}
+	}
+	return object(list)
+}
+
+// object returns the JSON object that has these members.
+func object(list []Claim) Claims {
 	object := []byte{'{'}
 	for i, claim := range list {
 		if i > 0 {
@@ -76,17 +90,15 @@ func (c Claims) decode(name string, into any) {
 	}
 }
 
-// protocolClaims decide whether a token is accepted. None of them may appear twice or in
-// another spelling: encoding/json takes the last and ignores case, and two readers of one
-// token must not read different things (RFC 7519 section 4, RFC 8725 section 2.4).
-var protocolClaims = []string{
-	"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time",
-	"acr", "sid", "jti", "events", "session_expiry", "org_id", "org_name",
-}
+// identifyingClaims say whose a token is, for whom, and when. None of them may have a namesake in
+// another case: encoding/json ignores case, and two readers of one token must not read
+// different things (RFC 7519 section 4, RFC 8725 section 2.4). Any other claim may have one: a
+// directory's SID is no sid, and only the exact name counts.
+var identifyingClaims = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash"}
 
-// members reads the top level of a JSON object. It refuses a member that appears twice, or
-// that differs from a protocol claim in case only. The result shares the document's memory.
-// Every page needs it, so it splits the object itself once encoding/json has found it valid.
+// members reads the top level of a JSON object. It refuses a member that appears twice. The
+// result shares the document's memory. Every page needs it, so it splits the object itself once
+// encoding/json has found it valid.
 func members(document []byte) ([]Claim, error) {
 	if !json.Valid(document) {
 		return nil, errors.New("malformed JSON, or more than one JSON value")
@@ -110,19 +122,11 @@ func members(document []byte) ([]Claim, error) {
 		if seen[name] {
 			return nil, errors.New("a member appears twice")
 		}
-		if strings.ContainsFunc(name, notLower) { // no other name can be misspelt
-			if i := slices.IndexFunc(protocolClaims, func(p string) bool { return strings.EqualFold(p, name) }); i >= 0 {
-				return nil, fmt.Errorf("the claim %s is misspelt", protocolClaims[i])
-			}
-		}
 		seen[name] = true
 		list = append(list, Claim{Name: name, Value: json.RawMessage(rest[:end:end])})
 		rest = rest[end:]
 	}
 }
-
-// notLower reports whether a rune is an upper-case letter or one that folds to an ASCII letter.
-func notLower(r rune) bool { return (r >= 'A' && r <= 'Z') || r > unicode.MaxASCII }
 
 // jsonSpace is the white space between tokens (RFC 8259 section 2).
 const jsonSpace = " \t\r\n"
@@ -164,9 +168,27 @@ func unquote(quoted []byte) string {
 }
 
 // strictClaims are the claims of a token that is being verified. Each is read with the type
-// that the standard gives it, and a claim of another type is an error.
+// that the standard gives it, and a claim of another type is an error. A written absence is an
+// absence: some providers write each member that they know, with null, "" or, for a time, 0 if it
+// does not apply.
 type strictClaims map[string]json.RawMessage
 
+// parseClaims parses the claims of a token or a userinfo response.
+func parseClaims(document []byte) (strictClaims, error) {
+	c, err := parseStrict(document)
+	if err != nil {
+		return nil, err
+	}
+	for name := range c {
+		i := slices.IndexFunc(identifyingClaims, func(p string) bool { return p != name && strings.EqualFold(p, name) })
+		if i >= 0 {
+			return nil, fmt.Errorf("the claim %s is misspelt", identifyingClaims[i])
+		}
+	}
+	return c, nil
+}
+
+// parseStrict parses a JSON object.
 func parseStrict(document []byte) (strictClaims, error) {
 	list, err := members(document)
 	if err != nil {
@@ -179,36 +201,54 @@ func parseStrict(document []byte) (strictClaims, error) {
 	return c, nil
 }
 
-func (c strictClaims) has(name string) bool { _, ok := c[name]; return ok }
+// has reports whether a claim is there and not written as absent.
+func (c strictClaims) has(name string) bool { return !absent(c[name]) }
+
+// mentions reports whether a claim is there, even if it is written as absent.
+func (c strictClaims) mentions(name string) bool { _, ok := c[name]; return ok }
+
+// absent reports whether a member is not there, or says that it is not.
+func absent(raw json.RawMessage) bool {
+	return len(raw) == 0 || string(raw) == "null" || string(raw) == `""`
+}
 
 // string returns a claim that must be a string if it is there; "" if it is not.
-func (c strictClaims) string(name string) (string, error) {
-	raw, ok := c[name]
-	if !ok {
-		return "", nil
-	}
-	var s *string
-	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+func (c strictClaims) string(name string) (s string, err error) {
+	if c.has(name) && json.Unmarshal(c[name], &s) != nil {
 		return "", fmt.Errorf("%s is not a string", name)
 	}
-	return *s, nil
+	return s, nil
 }
+
+// bool returns a member that must be a boolean, which some providers send as a string; false if it
+// is not there.
+func (c strictClaims) bool(name string) (bool, error) {
+	switch string(c[name]) {
+	case "true", `"true"`:
+		return true, nil
+	case "", "null", `""`, "false", `"false"`:
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is not a boolean", name)
+}
+
+// zeroTime is the first second of the year 1, which .NET and Go write for a time that is not set.
+const zeroTime = -62_135_596_800
 
 // time returns a claim that must be a NumericDate if it is there (RFC 7519 section 2); the
 // zero time if it is not.
 func (c strictClaims) time(name string) (time.Time, error) {
-	raw, ok := c[name]
-	if !ok {
-		return time.Time{}, nil
-	}
-	var seconds *float64
-	if err := json.Unmarshal(raw, &seconds); err != nil || seconds == nil {
+	var seconds float64
+	if c.has(name) && json.Unmarshal(c[name], &seconds) != nil {
 		return time.Time{}, fmt.Errorf("%s is not a number", name)
 	}
-	if *seconds <= 0 || *seconds > 1<<40 {
+	switch {
+	case seconds == 0, seconds == zeroTime:
+		return time.Time{}, nil
+	case seconds < 0, seconds > 1<<40:
 		return time.Time{}, fmt.Errorf("%s is out of range", name)
 	}
-	whole, fraction := math.Modf(*seconds)
+	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 

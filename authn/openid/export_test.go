@@ -12,7 +12,7 @@ type StrictClaims struct{ claims strictClaims }
 
 // ParseStrict parses the claims of a token.
 func ParseStrict(document []byte) (StrictClaims, error) {
-	c, err := parseStrict(document)
+	c, err := parseClaims(document)
 	return StrictClaims{c}, err
 }
 
@@ -28,7 +28,10 @@ func (c StrictClaims) Audience() ([]string, error)         { return c.claims.aud
 
 // ActAs makes the provider behave as the provider of another issuer, which a test cannot
 // use.
-func (p *Provider) ActAs(issuer string) { p.preset = presetOf(issuer) }
+func (p *Provider) ActAs(issuer string) {
+	p.preset = presetOf(issuer)
+	p.discovery.preset = p.preset
+}
 
 // PresetName returns the name of an issuer's provider, or "" if it has no preset.
 func PresetName(issuer string) string { return presetOf(issuer).Name }
@@ -58,7 +61,7 @@ func (p *Provider) VerifyIDToken(ctx context.Context, raw, nonce string) (string
 
 // ParseKeys returns how many keys of a key set are usable.
 func ParseKeys(document []byte) (int, error) {
-	keys, err := parseKeys(document)
+	keys, _, err := parseKeys(document)
 	return len(keys), err
 }
 

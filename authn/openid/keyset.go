@@ -53,6 +53,7 @@ type keySet struct {
 
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
+	skipped []skippedKey
 	fetched time.Time
 	lastErr error
 }
@@ -79,19 +80,26 @@ func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, limit *
 	}
 }
 
-// verifyWith tries the keys that fit the token, and reports whether there are any. Without a
-// kid there must be exactly one: trying several would let a weak one stand in for another.
+// verifyWith tries the keys that fit the token, and reports whether there are any: those of its
+// kid. If the token or the key lacks one there must be exactly one key: trying several would let
+// a weak one stand in for another.
 func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) (payload []byte, known, ok bool) {
 	header := jws.Signatures[0].Header
-	var candidates []jose.JSONWebKey
+	var candidates, nameless []jose.JSONWebKey
 	for _, key := range keys {
-		if (header.KeyID == "" || key.KeyID == header.KeyID) && fits(key, header.Algorithm) {
+		switch {
+		case !fits(key, header.Algorithm):
+		case header.KeyID != "" && key.KeyID == header.KeyID:
 			candidates = append(candidates, key)
+		case header.KeyID == "" || key.KeyID == "":
+			nameless = append(nameless, key)
 		}
 	}
-	known = len(candidates) > 0
-	if header.KeyID == "" && len(candidates) != 1 {
-		return nil, known, false
+	known = len(candidates)+len(nameless) > 0
+	if len(candidates) == 0 {
+		if candidates = nameless; len(candidates) != 1 {
+			return nil, known, false
+		}
 	}
 	for _, key := range candidates {
 		if payload, err := jws.Verify(key.Key); err == nil {
@@ -179,7 +187,7 @@ func (k *keySet) update() {
 	defer RecoverPanic(k.log, "key set")
 	ctx, cancel := context.WithTimeout(context.Background(), CallTimeout)
 	defer cancel()
-	keys, err := k.fetch(ctx)
+	keys, skipped, err := k.fetch(ctx)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -189,6 +197,12 @@ func (k *keySet) update() {
 		}
 		k.lastErr = err
 		return
+	}
+	if !slices.Equal(skipped, k.skipped) {
+		for _, key := range skipped {
+			k.log.Info("key skipped", "kid", key.kid, "reason", key.reason)
+		}
+		k.skipped = skipped
 	}
 	if added, removed := changedKeys(k.keys, keys); k.keys != nil && added+removed != "" {
 		k.log.Info("key set changed", "added", added, "removed", removed)
@@ -210,31 +224,31 @@ func changedKeys(before, after []jose.JSONWebKey) (added, removed string) {
 	return missing(before, after), missing(after, before)
 }
 
-func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, []skippedKey, error) {
 	m, err := k.discovery.wait(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req, err := http.NewRequestWithContext(calling(ctx, "jwks"), http.MethodGet, m.JWKSURI, nil)
 	if err != nil {
-		return nil, refuse(ReasonProviderMisconfigured, "key set: %w", err)
+		return nil, nil, refuse(ReasonProviderMisconfigured, "key set: %w", err)
 	}
 	resp, err := k.client.Do(req)
 	if err != nil {
-		return nil, refuse(ReasonProviderUnreachable, "key set: %w", err)
+		return nil, nil, refuse(ReasonProviderUnreachable, "key set: %w", err)
 	}
 	// Some providers label the document application/jwk-set+json, some text/plain: what
 	// counts is that keys can be read from it.
 	resp.Header.Set("Content-Type", "application/json")
 	body, err := readJSON(resp)
 	if err != nil {
-		return nil, refuse(ReasonProviderUnreachable, "key set: %w", err)
+		return nil, nil, refuse(ReasonProviderUnreachable, "key set: %w", err)
 	}
-	keys, err := parseKeys(body)
+	keys, skipped, err := parseKeys(body)
 	if err != nil {
-		return nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
+		return nil, nil, &Error{Reason: ReasonProviderMisconfigured, Err: err}
 	}
-	return keys, nil
+	return keys, skipped, nil
 }
 
 func (k *keySet) fetchedAt() time.Time {
@@ -246,7 +260,7 @@ func (k *keySet) fetchedAt() time.Time {
 // CountKeys fetches the key set and returns how many signature keys it has, and how many of
 // them fit one of the algorithms.
 func (p *Provider) CountKeys(ctx context.Context, algorithms []string) (all, fitting int, err error) {
-	keys, err := p.keySet.fetch(ctx)
+	keys, _, err := p.keySet.fetch(ctx)
 	for _, key := range keys {
 		if slices.ContainsFunc(algorithms, func(alg string) bool { return fits(key, alg) }) {
 			fitting++
@@ -260,39 +274,90 @@ func (p *Provider) CountKeys(ctx context.Context, algorithms []string) (all, fit
 // secret, would be the key.
 var signatureAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
+// skippedKey is a published key that verifies nothing here.
+type skippedKey struct{ kid, reason string }
+
 // parseKeys reads the public signature keys out of a key set. It skips each key that is
 // malformed, of an unknown kind or not for signatures (RFC 7517 section 5). It refuses a set
 // without any usable key, so that such a set does not replace one that has some.
-func parseKeys(document []byte) ([]jose.JSONWebKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+func parseKeys(document []byte) (keys []jose.JSONWebKey, skipped []skippedKey, err error) {
+	var set map[string]json.RawMessage
+	var list []json.RawMessage
+	if json.Unmarshal(document, &set) != nil || (!absent(set["keys"]) && json.Unmarshal(set["keys"], &list) != nil) {
+		return nil, nil, errors.New("the key set is not valid JSON")
 	}
-	if err := json.Unmarshal(document, &set); err != nil {
-		return nil, errors.New("the key set is not valid JSON")
+	if len(list) > maxKeys {
+		return nil, nil, fmt.Errorf("the key set has %d keys, more than %d", len(list), maxKeys)
 	}
-	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("the key set has %d keys, more than %d", len(set.Keys), maxKeys)
-	}
-	var keys []jose.JSONWebKey
-	for _, raw := range set.Keys {
-		var key jose.JSONWebKey
-		if key.UnmarshalJSON(raw) == nil && usable(key) {
+	var reasons []string
+	for _, raw := range list {
+		key, err := parseKey(raw)
+		if err == nil {
 			keys = append(keys, key)
+			continue
 		}
+		kid := fmt.Sprintf("%.100s", key.KeyID)
+		skipped = append(skipped, skippedKey{kid, err.Error()})
+		reasons = append(reasons, fmt.Sprintf("%q %v", kid, err))
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the key set holds no usable signature key")
+		text := "the key set holds no usable signature key"
+		if len(reasons) > 0 {
+			text += ": " + strings.Join(reasons[:min(len(reasons), 5)], ", ")
+		}
+		return nil, nil, errors.New(text)
 	}
-	return keys, nil
+	return keys, skipped, nil
 }
 
-// usable accepts public keys for signatures (RFC 7517 section 4.2) of sufficient strength. A
-// private key that is published signs for everyone.
-func usable(key jose.JSONWebKey) bool {
-	if !key.IsPublic() || (key.Use != "" && key.Use != "sig") {
-		return false
+var (
+	// publicKeyMembers are what makes a key (RFC 7517 section 4, RFC 7518 section 6, RFC 8037
+	// section 2). All other members are decoration: nobody here uses a key's certificates.
+	publicKeyMembers = []string{"kty", "use", "alg", "kid", "crv", "x", "y", "n", "e"}
+	// privateKeyMembers are the secret half of a key.
+	privateKeyMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
+)
+
+// parseKey reads a public key for signatures (RFC 7517 section 4.2) of sufficient strength. The
+// error says why it is none; it comes with the key's kid. A private key that is published signs
+// for everyone.
+func parseKey(raw json.RawMessage) (key jose.JSONWebKey, err error) {
+	members, err := parseStrict(raw)
+	if err != nil {
+		return key, err
 	}
-	return slices.ContainsFunc(signatureAlgorithms, func(alg string) bool { return fits(key, alg) })
+	if key.KeyID, err = members.string("kid"); err != nil {
+		return key, err
+	}
+	if slices.ContainsFunc(privateKeyMembers, members.has) {
+		return key, errors.New("is a private or a symmetric key")
+	}
+	use, err := members.string("use")
+	if err != nil {
+		return key, err
+	}
+	if use != "" && use != "sig" {
+		return key, fmt.Errorf("is for %.20q, not for signatures", use)
+	}
+	public := make(strictClaims)
+	for _, name := range publicKeyMembers {
+		public[name] = members[name] // null if it is not there
+	}
+	document, err := json.Marshal(public)
+	if err != nil {
+		return key, err
+	}
+	parsed := jose.JSONWebKey{}
+	if parsed.UnmarshalJSON(document) != nil {
+		return key, errors.New("is malformed, or of an unknown type")
+	}
+	if rsaKey, ok := parsed.Key.(*rsa.PublicKey); ok && rsaKey.N.BitLen() < minRSABits {
+		return key, fmt.Errorf("is an RSA key of %d bits, fewer than %d", rsaKey.N.BitLen(), minRSABits)
+	}
+	if !slices.ContainsFunc(signatureAlgorithms, func(alg string) bool { return fits(parsed, alg) }) {
+		return key, fmt.Errorf("fits no signature algorithm (alg %.20q)", parsed.Algorithm)
+	}
+	return parsed, nil
 }
 
 // fits reports whether a key may verify a signature of an algorithm: its type and curve must

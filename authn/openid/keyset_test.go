@@ -68,7 +68,22 @@ func TestKeysThatFit(t *testing.T) {
 		"ID-06 a private key":                       {ec, []any{with(ec.JWK(), "d", base64.RawURLEncoding.EncodeToString(private))}, false},
 		"ID-06 of another kid":                      {ec, []any{with(ec.JWK(), "kid", "other")}, false},
 		"ID-06 of a kid in another case":            {ec, []any{with(ec.JWK(), "kid", "K")}, false},
-		"ID-06 without a kid, when one is named":    {ec, []any{with(ec.JWK(), "kid", nil)}, false},
+		"ID-06 without a kid, when one is named":    {ec, []any{with(ec.JWK(), "kid", nil)}, true},
+		"ID-06 with a kid of null, and one named":   {ec, []any{with(ec.JWK(), "kid", nil, "kid", null{})}, true},
+		"ID-06 without a kid, beside another":       {ec, []any{with(ec.JWK(), "kid", nil), with(other.JWK(), "kid", "other")}, true},
+		"ID-06 without a kid, beside one of it":     {ec, []any{with(ec.JWK(), "kid", nil), other.JWK()}, false},
+		"ID-06 two without a kid, one is named":     {ec, []any{with(ec.JWK(), "kid", nil), with(other.JWK(), "kid", nil)}, false},
+		"ID-06 another without a kid":               {ec, []any{with(other.JWK(), "kid", nil)}, false},
+		"ID-06 decorated: x5t in hex":               {ec, []any{with(ec.JWK(), "x5t", "E7A1B4C0FFEE00112233445566778899AABBCCDD")}, true},
+		"ID-06 decorated: x5t#S256 in hex":          {rs, []any{with(rs.JWK(), "x5t#S256", strings.Repeat("ab", 32))}, true},
+		"ID-06 decorated: an odd x5c":               {ec, []any{with(ec.JWK(), "x5c", []string{"!!"})}, true},
+		"ID-06 decorated: another key's x5c":        {ec, []any{with(ec.JWK(), "x5c", "none", "x5u", "::", "x5t", 5)}, true},
+		"ID-06 decorated: nulls":                    {ec, []any{with(ec.JWK(), "x5c", null{}, "use", null{}, "alg", null{}, "d", null{}, "key_ops", null{}, "ext", true)}, true},
+		"ID-06 decorated: use and alg empty":        {ec, []any{with(ec.JWK(), "use", "", "alg", "", "k", "")}, true},
+		"ID-06 in capitals":                         {ec, []any{with(ec.JWK(), "X", "AA", "Y", 5, "D", "AA", "KID", "other")}, true},
+		"ID-06 half of a private RSA key":           {rs, []any{with(rs.JWK(), "p", "AQAB")}, false},
+		"ID-06 use no string":                       {ec, []any{with(ec.JWK(), "use", 5)}, false},
+		"ID-06 a kid that is no string":             {ec, []any{with(ec.JWK(), "kid", 5)}, false},
 		"ID-06 two of the kid":                      {ec, []any{other.JWK(), ec.JWK()}, true},
 		"ID-06 no kid, one key":                     {anonymous, []any{ec.JWK()}, true},
 		"ID-06 no kid, no kid on the key":           {anonymous, []any{anonymous.JWK()}, true},
@@ -95,6 +110,39 @@ func TestKeysThatFit(t *testing.T) {
 			}
 			p.wantRefused(got, openid.ReasonProviderMisconfigured, 1, 0)
 		})
+	}
+}
+
+// TestSkippedKeysAreLogged logs each skipped key once, with its kid and the reason.
+func TestSkippedKeysAreLogged(t *testing.T) {
+	t.Parallel()
+	ec := scriptedop.NewKey("k", "ES256")
+	skipped := []any{
+		with(ec.JWK(), "kid", "for-encryption", "use", "enc"), with(ec.JWK(), "kid", "published", "d", "AA"),
+		with(ec.JWK(), "kid", "broken", "x", "!!"),
+		map[string]any{"kid": "new", "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"},
+	}
+	p := newParty(t, options{op: scriptedop.Config{Keys: []scriptedop.Key{ec}}})
+	publish(p.op, append(skipped, ec.JWK())...)
+	for range 2 {
+		p.wantSignedIn(p.signIn(), "alice")
+		p.clock.Move(15 * time.Minute)
+	}
+	for kid, reason := range map[string]string{
+		"for-encryption": "not for signatures", "published": "is a private or a symmetric key", "broken": "is malformed", "new": "is malformed, or of an unknown type",
+	} {
+		line := "msg=\"key skipped\" kid=" + kid + " reason="
+		if logged := p.log.String(); strings.Count(logged, line) != 1 || !strings.Contains(logged, reason) {
+			t.Errorf("%s is not logged once:\n%s", kid, logged)
+		}
+	}
+	// A set without any other key says so, too.
+	alone := newParty(t, options{op: scriptedop.Config{Keys: []scriptedop.Key{ec}}})
+	publish(alone.op, skipped...)
+	got := alone.signIn()
+	alone.wantRefused(got, openid.ReasonProviderMisconfigured, 1, 0)
+	if text := got.err.Error(); !strings.Contains(text, `"published" is a private or a symmetric key`) || !strings.Contains(text, `"broken" is malformed`) {
+		t.Errorf("the error is %s", text)
 	}
 }
 
