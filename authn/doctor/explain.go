@@ -35,15 +35,37 @@ func (e *Examination) explainDiscovery(address string, err error) Finding {
 	}
 	remedy := joined(e.provider.Preset().Hint, "spell the issuer as the provider does: its discovery document is at the issuer with /.well-known/openid-configuration behind it")
 	status, answered := statusOf(err)
-	switch {
+	switch redirect, _ := errors.AsType[*openid.StatusError](err); {
+	case answered && redirect.Location != "":
+		return explainRedirect(address, redirect)
 	case answered && openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
 		return failed(Configuration, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), remedy)
 	case answered:
 		return failed(Provider, fmt.Sprintf("%s answered %d %s", address, status, http.StatusText(status)), "ask again later; if it persists, see the provider's log")
 	case openid.ReasonOf(err) == openid.ReasonProviderMisconfigured:
-		return failed(Configuration, address+" is no discovery document", remedy)
+		return failed(Configuration, fmt.Sprintf("%s is no discovery document: %v", address, cause(err)), remedy)
 	}
 	return failed(Provider, plain(err), remedy)
+}
+
+// explainRedirect says where the provider moved to. Sign-ins follow a redirect only on the origin
+// that the issuer names.
+func explainRedirect(address string, redirect *openid.StatusError) Finding {
+	found := fmt.Sprintf("%s answered %d %s and leads to %.200q", address, redirect.Status, http.StatusText(redirect.Status), redirect.Location)
+	if issuer, ok := strings.CutSuffix(redirect.Location, "/.well-known/openid-configuration"); ok {
+		return failed(Configuration, found,
+			fmt.Sprintf("if that is the provider, set OIDC_ISSUER (or AUTH0_DOMAIN) to the issuer that the document there names, which should be %.200q", issuer))
+	}
+	return failed(Configuration, found,
+		"open that address: if the provider is there, set OIDC_ISSUER (or AUTH0_DOMAIN) to its issuer; if it is a sign-in page, the provider has to serve the document to everyone")
+}
+
+// cause returns what is behind the text that discovery adds.
+func cause(err error) error {
+	if e, ok := errors.AsType[*openid.Error](err); ok && errors.Unwrap(e.Err) != nil {
+		return errors.Unwrap(e.Err)
+	}
+	return err
 }
 
 // explainConnection says why the connection to the provider fails, and reports false if it does

@@ -116,8 +116,14 @@ func (p *Provider) switchPrompt(m *Metadata) string {
 // offer it: some refuse the whole request for it.
 func (p *Provider) scopes(m *Metadata) []string {
 	return slices.DeleteFunc(slices.Clone(p.cfg.Scopes), func(scope string) bool {
-		return scope == "offline_access" && !slices.Contains(m.ScopesSupported, scope)
+		return scope == "offline_access" && !slices.Contains(m.ScopesSupported, scope) && !p.preset.mayOfferOffline(m)
 	})
+}
+
+// mayOfferOffline reports whether the provider may know offline_access because its metadata, which
+// need not list scopes (OpenID Connect Discovery 1.0 section 3), lists none.
+func (p Preset) mayOfferOffline(m *Metadata) bool {
+	return len(m.ScopesSupported) == 0 && p.offline == nil
 }
 
 // Pushes reports whether authorization requests are pushed to a provider with this metadata.

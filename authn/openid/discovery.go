@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ type discovery struct {
 }
 
 func newDiscovery(cfg Config, preset Preset, client *http.Client) *discovery {
-	return &discovery{cfg: cfg, preset: preset, client: client, discovered: make(chan struct{})}
+	return &discovery{cfg: cfg, preset: preset, client: followWithinOrigin(client), discovered: make(chan struct{})}
 }
 
 // ready returns the metadata, or why there is none, without waiting.
@@ -126,6 +127,9 @@ func (d *discovery) update() {
 	if d.metadata == nil {
 		close(d.discovered)
 		d.preset.logRegistration(d.cfg)
+		if slices.Contains(d.cfg.Scopes, "offline_access") && d.preset.mayOfferOffline(m) {
+			d.cfg.Log.Info("the provider does not list its scopes: asking for offline_access all the same")
+		}
 	}
 	if d.metadata == nil || before != nil {
 		d.cfg.Log.Info("provider discovered", "issuer", d.cfg.Issuer)
@@ -168,7 +172,7 @@ func (d *discovery) fetch(ctx context.Context) (*Metadata, error) {
 	}
 	m := new(Metadata)
 	if err := json.Unmarshal(body, m); err != nil {
-		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: the document is not valid JSON", address)
+		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: %w", address, err)
 	}
 	return m, nil
 }
@@ -200,7 +204,7 @@ func (p *Provider) UseMetadata(m *Metadata) {
 }
 
 // permanent reports whether retrying cannot fix a failed discovery: the provider answered
-// 3xx or 4xx, another media type or a document without end.
+// 3xx elsewhere or 4xx, another media type or a document without end.
 func permanent(err error) bool {
 	if e, ok := errors.AsType[*StatusError](err); ok {
 		return e.Status < 500 && e.Status != http.StatusTooManyRequests

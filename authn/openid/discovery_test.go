@@ -3,8 +3,11 @@ package openid_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +67,69 @@ func TestDiscoveryFails(t *testing.T) {
 			p.wantSignedIn(p.signIn(), "alice")
 		})
 	}
+}
+
+// TestDiscoveryRedirects follows a redirect to the document as long as it stays on the issuer's
+// origin.
+func TestDiscoveryRedirects(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(func() {
+		elsewhere.Close()
+		if n := followed.Load(); n > 0 {
+			t.Errorf("%d redirects were followed elsewhere", n)
+		}
+	})
+	for name, tt := range map[string]struct {
+		// locations are where the document is moved to, one after the other.
+		locations func(issuer *url.URL) []string
+		accepted  bool
+	}{
+		"CB-16 to a query":         {func(*url.URL) []string { return []string{"?moved"} }, true},
+		"CB-16 to an absolute URL": {func(u *url.URL) []string { return []string{u.String() + "/.well-known/openid-configuration?moved"} }, true},
+		"CB-16 three times":        {func(*url.URL) []string { return []string{"?1", "?2", "?3"} }, true},
+		"CB-16 four times":         {func(*url.URL) []string { return []string{"?1", "?2", "?3", "?4"} }, false},
+		"CB-16 to another path":    {func(*url.URL) []string { return []string{"/nothing/here"} }, false},
+		"CB-16 to another port":    {func(*url.URL) []string { return []string{elsewhere.URL} }, false},
+		"CB-16 there in the end":   {func(*url.URL) []string { return []string{"?1", elsewhere.URL} }, false},
+		"CB-16 to another scheme":  {func(u *url.URL) []string { return []string{"https://" + u.Host + "/"} }, false},
+		"CB-16 to another name":    {func(u *url.URL) []string { return []string{"http://localhost:" + u.Port() + u.Path} }, false},
+		"CB-16 with credentials": {func(u *url.URL) []string {
+			return []string{"http://a:b@" + u.Host + u.Path + "/.well-known/openid-configuration?moved"}
+		}, false},
+		"CB-16 to what is not a URL":    {func(*url.URL) []string { return []string{"javascript:alert(1)"} }, false},
+		"CB-16 to where a host follows": {func(*url.URL) []string { return []string{"//" + strings.TrimPrefix(elsewhere.URL, "http://")} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{})
+			issuer, err := url.Parse(p.op.Issuer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var answers []http.HandlerFunc
+			for _, location := range tt.locations(issuer) {
+				answers = append(answers, scriptedop.Redirect(http.StatusFound, location))
+			}
+			p.op.Answer(scriptedop.Discovery, scriptedop.InTurn(append(answers, p.op.Correct(scriptedop.Discovery))...))
+			if tt.accepted {
+				p.wantSignedIn(p.signIn(), "alice")
+				return
+			}
+			_, err = p.request(openid.AuthorizationRequest{})
+			if openid.ReasonOf(err) != openid.ReasonProviderMisconfigured {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	t.Run("CF-04 the document there must name the issuer", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["issuer"] = "https://evil.example" })
+		p.op.Answer(scriptedop.Discovery, scriptedop.InTurn(scriptedop.Redirect(301, "?moved"), p.op.Correct(scriptedop.Discovery)))
+		p.wantNoRequest(openid.ReasonProviderMisconfigured)
+	})
 }
 
 func TestDiscoveryInTheBackground(t *testing.T) {

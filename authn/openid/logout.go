@@ -91,7 +91,7 @@ func (p *Provider) Revoke(ctx context.Context, refreshToken Secret) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return &StatusError{resp.StatusCode}
+		return newStatusError(resp)
 	}
 	return nil
 }
@@ -141,7 +141,9 @@ func (p *Provider) verifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 	if t.SID, err = c.string("sid"); err != nil {
 		return nil, err
 	}
-	if (c.has("sub") && t.Subject == "") || (c.has("sid") && t.SID == "") || (t.Subject == "" && t.SID == "") {
+	// Section 2.4. null says that the other one counts; "" more likely stands for an id that got
+	// lost, and without a sid all of the person's sessions would end.
+	if string(c["sub"]) == `""` || string(c["sid"]) == `""` || (t.Subject == "" && t.SID == "") {
 		return nil, errors.New("sub or sid is needed, and neither may be empty")
 	}
 	if err := checkLogoutEvent(c); err != nil {

@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -9,25 +10,66 @@ import (
 )
 
 // Metadata is the part of a provider's discovery document that this package uses (OpenID
-// Connect Discovery 1.0 section 3, RFC 8414 section 2).
+// Connect Discovery 1.0 section 3, RFC 8414 section 2). UnmarshalJSON has the members' names.
 type Metadata struct {
-	Issuer                             string   `json:"issuer"`
-	AuthorizationEndpoint              string   `json:"authorization_endpoint"`
-	TokenEndpoint                      string   `json:"token_endpoint"`
-	UserInfoEndpoint                   string   `json:"userinfo_endpoint"`
-	JWKSURI                            string   `json:"jwks_uri"`
-	EndSessionEndpoint                 string   `json:"end_session_endpoint"`
-	RevocationEndpoint                 string   `json:"revocation_endpoint"`
-	PushedAuthorizationRequestEndpoint string   `json:"pushed_authorization_request_endpoint"`
-	RequirePushedAuthorizationRequests bool     `json:"require_pushed_authorization_requests"`
-	ResponseIssuerSupported            bool     `json:"authorization_response_iss_parameter_supported"`
-	ScopesSupported                    []string `json:"scopes_supported"`
-	IDTokenAlgorithms                  []string `json:"id_token_signing_alg_values_supported"`
-	PromptsSupported                   []string `json:"prompt_values_supported"`
-	BackchannelLogoutSupported         bool     `json:"backchannel_logout_supported"`
-	BackchannelLogoutSessionSupported  bool     `json:"backchannel_logout_session_supported"`
-	ChallengeMethods                   []string `json:"code_challenge_methods_supported"`
-	TokenEndpointAuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+	Issuer                             string
+	AuthorizationEndpoint              string
+	TokenEndpoint                      string
+	UserInfoEndpoint                   string
+	JWKSURI                            string
+	EndSessionEndpoint                 string
+	RevocationEndpoint                 string
+	PushedAuthorizationRequestEndpoint string
+	RequirePushedAuthorizationRequests bool
+	ResponseIssuerSupported            bool
+	ScopesSupported                    []string
+	IDTokenAlgorithms                  []string
+	PromptsSupported                   []string
+	BackchannelLogoutSupported         bool
+	BackchannelLogoutSessionSupported  bool
+	ChallengeMethods                   []string
+	TokenEndpointAuthMethods           []string
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses a document in which a member is not of its
+// type if a sign-in depends on it: an address, or what the provider requires or promises to do. A
+// member that only informs counts as absent then.
+func (m *Metadata) UnmarshalJSON(document []byte) error {
+	var members strictClaims // names are case-sensitive, unlike in a struct
+	if err := json.Unmarshal(document, &members); err != nil {
+		return errors.New("not a JSON object")
+	}
+	var faults []error
+	text := func(name string) string {
+		s, err := members.string(name)
+		faults = append(faults, err)
+		return s
+	}
+	flag := func(name string) bool {
+		b, err := members.bool(name)
+		faults = append(faults, err)
+		return b
+	}
+	*m = Metadata{
+		Issuer:                             text("issuer"),
+		AuthorizationEndpoint:              text("authorization_endpoint"),
+		TokenEndpoint:                      text("token_endpoint"),
+		UserInfoEndpoint:                   text("userinfo_endpoint"),
+		JWKSURI:                            text("jwks_uri"),
+		EndSessionEndpoint:                 text("end_session_endpoint"),
+		RevocationEndpoint:                 text("revocation_endpoint"),
+		PushedAuthorizationRequestEndpoint: text("pushed_authorization_request_endpoint"),
+		RequirePushedAuthorizationRequests: flag("require_pushed_authorization_requests"),
+		ResponseIssuerSupported:            flag("authorization_response_iss_parameter_supported"),
+	}
+	m.BackchannelLogoutSupported, _ = members.bool("backchannel_logout_supported")
+	m.BackchannelLogoutSessionSupported, _ = members.bool("backchannel_logout_session_supported")
+	m.ScopesSupported, _ = stringList(members["scopes_supported"])
+	m.IDTokenAlgorithms, _ = stringList(members["id_token_signing_alg_values_supported"])
+	m.PromptsSupported, _ = stringList(members["prompt_values_supported"])
+	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
+	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
+	return errors.Join(faults...)
 }
 
 // IssuerError means that the provider's issuer is not the configured one.

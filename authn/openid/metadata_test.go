@@ -52,6 +52,66 @@ func TestIssuerOfMetadata(t *testing.T) {
 	}
 }
 
+// TestMetadataMembers changes one member of the document. What only informs refuses nothing; what a
+// sign-in depends on does.
+func TestMetadataMembers(t *testing.T) {
+	t.Parallel()
+	odd := map[string]any{"null": null{}, "a text": "S256", "a number": 5, "an object": map[string]any{}, "a list of numbers": []int{1}}
+	for _, member := range []string{
+		"code_challenge_methods_supported", "token_endpoint_auth_methods_supported", "prompt_values_supported", "scopes_supported",
+		"backchannel_logout_supported", "backchannel_logout_session_supported", "id_token_signing_alg_values_supported",
+		"claims_supported", "response_types_supported",
+	} {
+		for name, value := range odd {
+			t.Run("CF-05 "+member+" is "+name, func(t *testing.T) {
+				t.Parallel()
+				p := newParty(t, options{})
+				p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m[member] = value })
+				p.wantSignedIn(p.signIn(), "alice")
+			})
+		}
+	}
+	for name, tt := range map[string]struct {
+		member   string
+		value    any
+		accepted bool
+	}{
+		"CF-05 no end session":            {"end_session_endpoint", null{}, true},
+		"CF-05 an empty userinfo":         {"userinfo_endpoint", "", true},
+		"CF-05 no token endpoint":         {"token_endpoint", null{}, false},
+		"CF-05 an empty JWKS":             {"jwks_uri", "", false},
+		"CF-05 JWKS in capitals":          {"JWKS_URI", "https://evil.example/jwks", true},
+		"CF-05 an issuer in capitals":     {"ISSUER", "https://evil.example", true},
+		"CF-05 pushing as a text":         {"require_pushed_authorization_requests", "true", true},
+		"CF-05 pushing null":              {"require_pushed_authorization_requests", null{}, true},
+		"CF-05 pushing a number":          {"require_pushed_authorization_requests", 1, false},
+		"CB-07 iss as a text":             {"authorization_response_iss_parameter_supported", "true", true},
+		"CB-07 iss null":                  {"authorization_response_iss_parameter_supported", null{}, true},
+		"CB-07 iss a number":              {"authorization_response_iss_parameter_supported", 1, false},
+		"CB-07 iss a list":                {"authorization_response_iss_parameter_supported", []bool{true}, false},
+		"ID-02 algorithms not ours":       {"id_token_signing_alg_values_supported", []string{"ES384"}, false},
+		"ID-02 algorithms, an empty list": {"id_token_signing_alg_values_supported", []string{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{})
+			p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m[tt.member] = tt.value })
+			if tt.accepted {
+				p.wantSignedIn(p.signIn(), "alice")
+				return
+			}
+			p.wantNoRequest(openid.ReasonProviderMisconfigured)
+		})
+	}
+	t.Run("CB-07 iss announced as a text is required", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{})
+		p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["authorization_response_iss_parameter_supported"] = "true" })
+		p.op.Edit(scriptedop.Authorize, func(response map[string]any) { delete(response, "iss") })
+		p.wantRefused(p.signIn(), openid.ReasonIssuerMismatch, 0, 0)
+	})
+}
+
 func TestMetadataEndpoints(t *testing.T) {
 	t.Parallel()
 	required := []string{"authorization_endpoint", "token_endpoint", "jwks_uri"}

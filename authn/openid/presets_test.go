@@ -202,18 +202,25 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 	t.Parallel()
 	const google = "https://accounts.google.com"
 	unlisted := func(m map[string]any) { m["scopes_supported"] = []string{"openid", "email", "profile"} }
+	none := func(m map[string]any) { delete(m, "scopes_supported") }
+	const asking = "asking for offline_access all the same"
 	for name, tt := range map[string]struct {
 		issuer   string
 		metadata func(map[string]any)
 		scopes   []string
 		access   string
 		scope    string
+		logged   bool
 	}{
 		"AR-09 Google":                     {issuer: google, metadata: unlisted, access: "offline", scope: "openid profile email"},
 		"AR-09 Google, and nobody asks":    {issuer: google, metadata: unlisted, scopes: []string{"openid"}, scope: "openid"},
 		"AR-09 Google, one day":            {issuer: google, scope: "openid profile email offline_access"},
 		"AR-09 a client without the scope": {metadata: unlisted, scope: "openid profile email"},
 		"AR-09 a client with the scope":    {scope: "openid profile email offline_access"},
+		"AR-09 no scopes listed":           {metadata: none, scope: "openid profile email offline_access", logged: true},
+		"AR-09 no scopes, and nobody asks": {metadata: none, scopes: []string{"openid"}, scope: "openid"},
+		"AR-09 an empty list of scopes":    {metadata: func(m map[string]any) { m["scopes_supported"] = []string{} }, scope: "openid profile email offline_access", logged: true},
+		"AR-09 Google, no scopes listed":   {issuer: google, metadata: none, access: "offline", scope: "openid profile email"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -232,6 +239,9 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 				t.Errorf("the request is %v", asked)
 			}
 			p.wantSignedIn(p.finish(t.Context(), p.authorize(a)), "alice")
+			if got := strings.Count(p.log.String(), asking) == 1; got != tt.logged {
+				t.Errorf("the log says so: %t, want %t\n%s", got, tt.logged, p.log.String())
+			}
 		})
 	}
 }

@@ -3,8 +3,9 @@
 // cookie, no session and no store; package authn builds those on top of it.
 //
 // The provider is trusted to say who people are, and for nothing else: its metadata is
-// validated, its responses are bounded in time and size, its redirects are not followed, and
-// its keys verify only the algorithms that the configuration names.
+// validated, its responses are bounded in time and size, its redirects are not followed except to
+// find the metadata on its own origin, and its keys verify only the algorithms that the
+// configuration names.
 package openid
 
 import (

@@ -29,6 +29,7 @@ const (
 	CallTimeout      = 5 * time.Second
 	maxResponseBytes = 256 << 10
 	maxConnections   = 64
+	maxRedirects     = 3
 )
 
 var (
@@ -41,7 +42,7 @@ var (
 // newClient returns the HTTP client for all calls to the provider. It gives up in time,
 // reads no more than it should, and follows no redirects: a redirected token request would
 // carry the code, the verifier and the client secret to another host (RFC 9700 section
-// 4.12).
+// 4.12). See followWithinOrigin for the one exception.
 func newClient(cfg Config, clock *clockSkew) *http.Client {
 	return &http.Client{
 		Timeout: CallTimeout,
@@ -58,6 +59,28 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 		}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// followWithinOrigin returns a client that follows a few redirects, as long as they stay on the
+// origin that was asked: for requests without a secret, whose answer comes from the same
+// provider whatever its path is.
+func followWithinOrigin(c *http.Client) *http.Client {
+	following := *c
+	following.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if !sameOrigin(req.URL, via[0].URL) || req.URL.User != nil || len(via) > maxRedirects {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &following
+}
+
+// sameOrigin reports whether two URLs have the same scheme, host and port (RFC 6454 section 5).
+func sameOrigin(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
 // Get fetches an address of the provider as a browser that has never been there, and follows
@@ -114,22 +137,37 @@ func readJSON(resp *http.Response) ([]byte, error) {
 // and that type. Its errors never quote the body: what a provider sends may hold tokens.
 func readBody(resp *http.Response, types ...string) (body []byte, mediaType string, err error) {
 	defer resp.Body.Close()
+	if mediaType, err = checkResponse(resp, types...); err != nil {
+		return nil, "", err
+	}
+	body, err = readAll(resp)
+	return body, mediaType, err
+}
+
+// checkResponse returns the media type of a response that must be 200 and of one of the types.
+func checkResponse(resp *http.Response, types ...string) (mediaType string, err error) {
 	if resp.StatusCode != http.StatusOK {
-		return nil, "", &StatusError{resp.StatusCode}
+		return "", newStatusError(resp)
 	}
 	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, mediaType) {
-		return nil, "", fmt.Errorf("%w %q", errMediaType, mediaType)
+		return "", fmt.Errorf("%w %q", errMediaType, mediaType)
 	}
-	body, err = io.ReadAll(resp.Body)
+	return mediaType, nil
+}
+
+// readAll reads the body of a response and closes it.
+func readAll(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
 	switch {
 	case errors.Is(err, errResponseTooLarge):
-		return nil, "", err
+		return nil, err
 	case err != nil:
 		// A response that breaks off means that the provider is out of reach, too.
-		return nil, "", refuse(ReasonProviderUnreachable, "reading the response: %w", err)
+		return nil, refuse(ReasonProviderUnreachable, "reading the response: %w", err)
 	}
-	return body, mediaType, nil
+	return body, nil
 }
 
 // withoutQuery drops the query from the URL in a client's error.

@@ -51,7 +51,7 @@ func (p *Provider) readUserInfo(ctx context.Context, body []byte, mediaType, sub
 		body, c = signed.payload, signed.claims
 	} else {
 		var err error
-		if c, err = parseStrict(body); err != nil {
+		if c, err = parseClaims(body); err != nil {
 			return nil, refuse(ReasonUserInfoFailed, "the response: %w", err)
 		}
 	}

@@ -55,6 +55,11 @@ func without(member string, otherwise ...any) func(*scriptedop.Provider) {
 	}
 }
 
+// moved redirects the discovery document to another address of the same origin.
+func moved(op *scriptedop.Provider) {
+	op.Answer(scriptedop.Discovery, scriptedop.InTurn(scriptedop.Redirect(http.StatusFound, "?moved"), op.Correct(scriptedop.Discovery)))
+}
+
 // responds makes the authorization response an error.
 func responds(code string) func(*scriptedop.Provider) {
 	return func(op *scriptedop.Provider) {
@@ -109,6 +114,11 @@ func discoveryCases() []doctorCase {
 		{name: "an answer that breaks off", change: answers(scriptedop.Discovery, scriptedop.Cut), problems: undiscovered("provider"), about: "discovery", text: [2]string{"reading the response"}},
 		{name: "another path", env: []string{"OIDC_ISSUER={issuer}elsewhere"}, problems: undiscovered("configuration"), about: "discovery", text: [2]string{"404", "spell the issuer"}},
 		{name: "a page", change: answers(scriptedop.Discovery, scriptedop.Body(200, "text/html", "welcome")), problems: undiscovered("configuration"), about: "discovery", text: [2]string{"is no discovery document", "spell the issuer"}},
+		{name: "CB-16 another address of this origin", change: moved},
+		{name: "CB-16 another origin", change: answers(scriptedop.Discovery, scriptedop.Redirect(301, "https://id.example.com/realm/.well-known/openid-configuration?x=y")), problems: undiscovered("configuration"), about: "discovery", text: [2]string{`301 Moved Permanently and leads to "https://id.example.com/realm/.well-known/openid-configuration"`, `set OIDC_ISSUER (or AUTH0_DOMAIN) to the issuer that the document there names, which should be "https://id.example.com/realm"`}},
+		{name: "CB-16 a page for signing in", change: answers(scriptedop.Discovery, scriptedop.Redirect(302, "https://sso.example.com/login")), problems: undiscovered("configuration"), about: "discovery", text: [2]string{`"https://sso.example.com/login"`, "serve the document to everyone"}},
+		{name: "CF-05 an address that is none", change: without("token_endpoint", 5), problems: undiscovered("configuration"), about: "discovery", text: [2]string{"token_endpoint is not a string"}},
+		{name: "CF-05 a member that only informs", change: without("code_challenge_methods_supported", "S256"), about: "pkce", text: [2]string{"does not say"}},
 		{name: "an outage", change: answers(scriptedop.Discovery, scriptedop.Status(503)), problems: undiscovered("provider"), about: "discovery", text: [2]string{"503", "later"}},
 		{
 			name: "CF-04 another spelling of the issuer", env: []string{"OIDC_ISSUER={issuer without slash}"}, problems: rest(map[string]string{"issuer": "failed configuration"}, "endpoints"),
