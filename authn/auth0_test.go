@@ -124,7 +124,8 @@ func TestOrganizationOfASignIn(t *testing.T) {
 		"another":                   {"organization=org_AbC", "org_id", "org_XyZ", false},
 		"another name":              {"organization=acme", "org_name", "other", false},
 		"an organization of a list": {"organization=org_AbC", "org_id", []string{"org_AbC"}, false},
-		"a claim that is misspelt":  {"", "Org_ID", "org_AbC", false},
+		"a namesake of the claim":   {"", "Org_ID", "org_AbC", true},
+		"a namesake, asked for":     {"organization=org_AbC", "Org_ID", "org_AbC", false},
 		"more than a hint may hold": {"organization=org_" + strings.Repeat("x", 600), "org_id", "org_AbC", true},
 	} {
 		t.Run("organization: "+name, func(t *testing.T) {

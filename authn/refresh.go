@@ -23,6 +23,7 @@ type newTokens struct {
 	session *Session // with the tokens that they replace, and only what is needed to find it
 	tokens  openid.Tokens
 	idToken *openid.IDToken
+	backoff backoff
 	holder  string // of the lease
 }
 
@@ -72,21 +73,20 @@ func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session) (*S
 func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, holder string) (*Session, error) {
 	tokens, err := ts.provider.Refresh(ctx, session.tokens)
 	if err != nil {
-		return ts.notRefreshed(ctx, session, holder, err)
+		return ts.notRefreshed(ctx, session, holder, tokens.Refresh, err)
 	}
 	ts.count(refreshed)
 	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer())
-	fresh := newTokens{
-		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
-		tokens:  tokens, idToken: &openid.IDToken{Claims: session.Identity.IDToken}, holder: holder,
-	}
+	fresh := replacing(session, tokens, holder)
 	if tokens.IDToken != session.tokens.IDToken {
 		idToken, err := ts.provider.VerifyRefreshedIDToken(ctx, tokens, session.Identity, session.nonce)
 		switch reason := openid.ReasonOf(err); {
 		case err == nil:
 			fresh.idToken = idToken
-		case reason == openid.ReasonProviderUnreachable, reason == openid.ReasonProviderMisconfigured:
-			// Without keys nobody can tell. The new tokens must be kept, the ID token need not.
+		case reason == openid.ReasonProviderUnreachable, reason == openid.ReasonProviderMisconfigured, errors.Is(err, openid.ErrIDTokenUnusable):
+			// Without keys nobody can tell whose it is, and a clock or an algorithm that is wrong
+			// is not the person's fault. The new tokens must be kept, the ID token need not.
+			ts.log.ErrorContext(ctx, "refreshed ID token not used, the old one stays", "session", session.LogID(), "reason", reason, "error", err)
 			fresh.tokens.IDToken = session.tokens.IDToken
 		default:
 			return nil, ts.end(ctx, session, tokens, err)
@@ -99,8 +99,17 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 	return saved, err
 }
 
-// notRefreshed handles a refresh for which the provider has issued no tokens.
-func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
+// replacing returns new tokens in place of a session's, with its own ID token's claims.
+func replacing(session *Session, tokens openid.Tokens, holder string) newTokens {
+	return newTokens{
+		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
+		tokens:  tokens, idToken: &openid.IDToken{Claims: session.Identity.IDToken}, holder: holder,
+	}
+}
+
+// notRefreshed handles a refresh for which the provider has issued no tokens that can be used,
+// except for a refresh token, if rotated is not "".
+func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, rotated openid.Secret, cause error) (*Session, error) {
 	e, _ := errors.AsType[*openid.Error](cause)
 	if e != nil && e.Code == "invalid_grant" {
 		ts.count(refreshRefused)
@@ -115,6 +124,14 @@ func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holde
 		if e.Code == "invalid_client" || e.Code == "unauthorized_client" {
 			ts.log.ErrorContext(ctx, "the provider refuses this client: no tokens can be refreshed", "code", e.Code)
 		}
+	}
+	if rotated != "" {
+		tokens := session.tokens
+		tokens.Refresh = rotated
+		kept := replacing(session, tokens, holder)
+		kept.backoff = session.backoff.next(ts.now(), retryAfter)
+		_, _ = ts.save(ctx, kept) // save logs what it cannot do
+		return nil, failedRefresh(cause)
 	}
 	ts.releaseLease(ctx, session, holder, retryAfter)
 	return nil, failedRefresh(cause)
@@ -156,8 +173,8 @@ func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, err
 		if mine {
 			s.lease = lease{}
 		}
-		s.tokens, s.backoff = fresh.tokens, backoff{}
-		s.Identity.SetIDToken(fresh.idToken.Claims)
+		s.tokens, s.backoff = fresh.tokens, fresh.backoff
+		s.Identity.SetIDToken(fresh.idToken)
 		s.endBy(fresh.idToken.SessionExpiry)
 		return nil
 	})

@@ -3,6 +3,8 @@ package authn_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
 )
 
@@ -18,18 +21,21 @@ import (
 func TestRefreshedIDTokenOfAnother(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*scriptedop.JWT){
-		"RT-10 another issuer":   func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
-		"RT-10 another subject":  func(t *scriptedop.JWT) { t.Claims["sub"] = "mallory" },
-		"RT-10 another client":   func(t *scriptedop.JWT) { t.Claims["aud"] = "other" },
-		"RT-10 another party":    func(t *scriptedop.JWT) { t.Claims["azp"] = "other" },
-		"RT-10 another nonce":    func(t *scriptedop.JWT) { t.Claims["nonce"] = "other" },
-		"RT-10 another sign-in":  func(t *scriptedop.JWT) { t.Claims["auth_time"] = 1 },
-		"RT-10 another key":      func(t *scriptedop.JWT) { t.Key.Private = scriptedop.NewKey("key-1", "ES256").Private },
-		"RT-10 another at_hash":  func(t *scriptedop.JWT) { t.Claims["at_hash"] = "other" },
-		"RT-10 a logout token":   func(t *scriptedop.JWT) { t.Header = map[string]any{"typ": "logout+jwt"} },
-		"RT-10 not signed":       func(t *scriptedop.JWT) { t.Key.Algorithm = "none" },
-		"RT-10 not a token":      func(t *scriptedop.JWT) { t.Raw = "x" },
-		"RT-10 issued yesterday": func(t *scriptedop.JWT) { t.Claims["iat"] = 1 },
+		"RT-10 another issuer":  func(t *scriptedop.JWT) { t.Claims["iss"] = "https://evil.example" },
+		"RT-10 another subject": func(t *scriptedop.JWT) { t.Claims["sub"] = "mallory" },
+		"RT-10 another client":  func(t *scriptedop.JWT) { t.Claims["aud"] = "other" },
+		"RT-10 another party":   func(t *scriptedop.JWT) { t.Claims["azp"] = "other" },
+		"RT-10 another nonce":   func(t *scriptedop.JWT) { t.Claims["nonce"] = "other" },
+		"RT-10 another key":     func(t *scriptedop.JWT) { t.Key.Private = scriptedop.NewKey("key-1", "ES256").Private },
+		"RT-10 an unknown key":  func(t *scriptedop.JWT) { t.Key = scriptedop.NewKey("key-2", "ES256") },
+		"RT-10 no subject":      func(t *scriptedop.JWT) { t.Claims["sub"] = nil },
+		// What is wrong beside it hides none of these.
+		"RT-10 another subject, of yesterday":        func(t *scriptedop.JWT) { t.Claims["iat"], t.Claims["sub"] = 1, "mallory" },
+		"RT-10 another subject, signed in later":     func(t *scriptedop.JWT) { t.Claims["auth_time"], t.Claims["sub"] = 4_000_000_000, "mallory" },
+		"RT-10 another subject, not signed":          func(t *scriptedop.JWT) { t.Key.Algorithm, t.Claims["sub"] = "none", "mallory" },
+		"RT-10 another issuer, as a logout token":    func(t *scriptedop.JWT) { t.Header["typ"], t.Claims["iss"] = "logout+jwt", "https://evil.example" },
+		"RT-10 another key, of yesterday":            func(t *scriptedop.JWT) { t.Claims["iat"], t.Key.Private = 1, scriptedop.NewKey("", "ES256").Private },
+		"RT-10 ID-24 the provider's session is over": func(t *scriptedop.JWT) { t.Claims["session_expiry"] = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +68,181 @@ func TestRefreshedIDTokenOfAnother(t *testing.T) {
 			b.wantToken(b.token())
 		})
 	}
+}
+
+// TestRefreshedIDTokenIsNotUsed refreshes with ID tokens that are the person's, as far as anyone
+// can tell, and of no use (RT-10). The app uses the new tokens all the same.
+func TestRefreshedIDTokenIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*scriptedop.JWT){
+		"RT-10 issued yesterday":       func(t *scriptedop.JWT) { t.Claims["iat"] = 1 },
+		"RT-10 issued tomorrow":        func(t *scriptedop.JWT) { t.Claims["iat"], t.Claims["exp"] = 4_000_000_000, 4_000_000_100 },
+		"RT-10 expired":                func(t *scriptedop.JWT) { t.Claims["exp"] = 1 },
+		"RT-10 never expires":          func(t *scriptedop.JWT) { t.Claims["exp"] = nil },
+		"RT-10 not signed":             func(t *scriptedop.JWT) { t.Key.Algorithm = "none" },
+		"RT-10 signed in another way":  func(t *scriptedop.JWT) { t.Key = scriptedop.NewKey("key-1", "ES384") },
+		"RT-10 signed with the secret": func(t *scriptedop.JWT) { t.Key.Algorithm, t.Key.Private = "HS256", []byte("secret of the client") },
+		"RT-10 not a token":            func(t *scriptedop.JWT) { t.Raw = "x" },
+		"RT-10 a logout token":         func(t *scriptedop.JWT) { t.Header = map[string]any{"typ": "logout+jwt"} },
+		"RT-10 another at_hash":        func(t *scriptedop.JWT) { t.Claims["at_hash"] = "other" },
+		"RT-10 a sid of a number":      func(t *scriptedop.JWT) { t.Claims["sid"] = 7 },
+		"RT-10 too long":               func(t *scriptedop.JWT) { t.Claims["x"] = strings.Repeat("x", 40<<10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			hint := ""
+			a.op.EditIDToken(func(t *scriptedop.JWT) { hint = t.Compact(); t.Raw = hint })
+			b.wantSignedIn(b.signIn(), "alice")
+			before := b.who()
+			a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["name"] = "Mallory"; edit(t) })
+			for range 2 { // the second one needs the refresh token of the first
+				a.clock.Move(10 * time.Minute)
+				b.wantToken(b.token())
+			}
+			if calls := a.op.Calls(scriptedop.Token); calls != 3 {
+				t.Errorf("%d calls, want 3", calls)
+			}
+			if after := b.who(); after.Subject != "alice" || after.Profile != before.Profile {
+				t.Errorf("%q is signed in as %v", after.Subject, after.Profile)
+			}
+			if logged := a.log.String(); strings.Count(logged, "level=ERROR msg=\"refreshed ID token not used, the old one stays\"") != 2 {
+				t.Errorf("the log does not say so:\n%s", logged)
+			}
+			if asked := query(t, b.post(a.URL+"/logout", nil).location); asked.Get("id_token_hint") != hint {
+				t.Error("the sign-out does not send the old ID token")
+			}
+		})
+	}
+}
+
+// TestLaterAuthTime refreshes at a provider that counts a refresh as a sign-in. The session stays,
+// and is as old as it is: nobody has proved anything.
+func TestLaterAuthTime(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		moved time.Duration // of auth_time, from that of the sign-in
+		want  time.Duration
+	}{
+		"RT-10 later":   {moved: 10 * time.Minute},
+		"RT-10 earlier": {moved: -time.Hour, want: -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			signedIn := a.clock.Now()
+			a.op.EditIDToken(func(t *scriptedop.JWT) {
+				t.Claims["auth_time"], t.Claims["name"] = signedIn.Add(tt.moved).Unix(), "Alice the Second"
+			})
+			for range 2 {
+				a.clock.Move(10 * time.Minute)
+				b.wantToken(b.token())
+			}
+			identity := authn.FromContext(b.sessionOf()).Identity
+			if got := identity.AuthTime; !got.Equal(signedIn.Add(tt.want)) {
+				t.Errorf("auth_time is %s, want %s", got, signedIn.Add(tt.want))
+			}
+			if got := b.who(); string(got.Claims["auth_time"]) != strconv.FormatInt(signedIn.Add(tt.want).Unix(), 10) || got.Profile.Name != "Alice the Second" {
+				t.Errorf("the claims are %s", got.Claims)
+			}
+			if (openid.Demand{MaxAge: 5 * time.Minute}).Met(identity, a.clock.Now()) {
+				t.Error("the sign-in counts as recent")
+			}
+		})
+	}
+}
+
+// TestRotatedTokenIsKept refreshes at a provider that rotates refresh tokens and sends something odd
+// beside the new one. The next refresh works.
+func TestRotatedTokenIsKept(t *testing.T) {
+	t.Parallel()
+	type response map[string]any
+	with := func(name string, value any) func(response) { return func(r response) { r[name] = value } }
+	for name, tt := range map[string]struct {
+		edit func(response)
+		// answer changes how the response is sent.
+		answer func(*httptest.ResponseRecorder) http.HandlerFunc
+		usable bool
+	}{
+		"RT-04 a scope of null":           {edit: with("scope", nil), usable: true},
+		"RT-04 a scope of a list":         {edit: with("scope", []string{"openid"}), usable: true},
+		"RT-04 a scope of a number":       {edit: with("scope", 1), usable: true},
+		"RT-04 an ID token of null":       {edit: with("id_token", nil), usable: true},
+		"RT-04 an ID token of a list":     {edit: with("id_token", []string{"x"}), usable: true},
+		"RT-04 an empty ID token":         {edit: with("id_token", ""), usable: true},
+		"RT-04 a member like a claim":     {edit: with("Nonce", "x"), usable: true},
+		"RT-04 expires_in of null":        {edit: with("expires_in", nil), usable: true},
+		"RT-04 no token type":             {edit: with("token_type", nil)},
+		"RT-04 a token of another type":   {edit: with("token_type", "DPoP")},
+		"RT-04 an access token of a list": {edit: with("access_token", []string{"x"})},
+		"RT-04 no access token":           {edit: with("access_token", nil)},
+		"RT-04 a member twice": {answer: func(r *httptest.ResponseRecorder) http.HandlerFunc {
+			return scriptedop.Body(200, "application/json", `{"scope":"a",`+r.Body.String()[1:])
+		}},
+		"RT-04 as text": {answer: func(r *httptest.ResponseRecorder) http.HandlerFunc {
+			return scriptedop.Body(200, "text/plain", r.Body.String())
+		}},
+		"RT-04 as 201": {answer: func(r *httptest.ResponseRecorder) http.HandlerFunc {
+			return scriptedop.Body(201, "application/json", r.Body.String())
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			a.lives(10 * time.Minute)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.clock.Move(10 * time.Minute)
+			if tt.edit != nil {
+				a.op.Edit(scriptedop.Token, func(r map[string]any) { r["expires_in"] = 600; tt.edit(r) })
+			} else {
+				a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+					recorded := httptest.NewRecorder()
+					a.op.Correct(scriptedop.Token)(recorded, r)
+					tt.answer(recorded)(w, r)
+				})
+			}
+			got := b.token()
+			if tt.usable {
+				b.wantToken(got)
+			} else if got.reason != authn.ReasonRefreshFailed {
+				t.Errorf("answered %q: %s", got.reason, got.text)
+			}
+			b.wantNoSecrets(answer{text: a.log.String()})
+			a.op.Answer(scriptedop.Token, nil)
+			a.lives(10 * time.Minute)
+			if again := b.token(); !tt.usable && again.reason != openid.ReasonProviderUnreachable {
+				t.Errorf("called again immediately: %q", again.reason)
+			}
+			a.clock.Move(10 * time.Minute)
+			b.wantToken(b.token())
+			if calls := a.op.Calls(scriptedop.Token); calls != 3 {
+				t.Errorf("%d calls, want 3", calls)
+			}
+		})
+	}
+	t.Run("RT-04 RT-05 and the store is full", func(t *testing.T) {
+		t.Parallel()
+		store := &fullStore{Store: authn.NewMemoryStore(), saved: make(chan struct{}, 1)}
+		a := newApp(t, appOptions{config: func(c *settings) { c.Sessions.Store = store }})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.clock.Move(10 * time.Minute)
+		a.op.Edit(scriptedop.Token, func(r map[string]any) { store.full.Store(true); delete(r, "token_type") })
+		if got := b.token(); got.reason != authn.ReasonRefreshFailed {
+			t.Errorf("answered %q: %s", got.reason, got.text)
+		}
+		store.full.Store(false)
+		a.lives(10 * time.Minute)
+		a.clock.Move(10 * time.Minute)
+		b.wantToken(b.token())
+	})
 }
 
 // TestRefreshToken uses a provider that issues a new refresh token with every refresh,

@@ -3,6 +3,7 @@ package openid
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -134,7 +135,18 @@ func (i *Identity) SetUserInfo(userInfo Claims) {
 // SetIDToken replaces the claims of the ID token with those of a refreshed one. A claim that it
 // has changed is newer than userinfo. A claim that it does not repeat stays: a refreshed ID
 // token need not have all claims (OpenID Connect Core 1.0 section 12.2).
-func (i *Identity) SetIDToken(idToken Claims) {
+//
+// Of two auth_times the older one stays. A provider that counts a refresh as a sign-in must not
+// make an old sign-in recent: the person has proved nothing.
+func (i *Identity) SetIDToken(t *IDToken) {
+	idToken := t.Claims
+	switch {
+	case t.AuthTime.IsZero() || i.AuthTime.IsZero():
+	case t.AuthTime.Before(i.AuthTime):
+		i.AuthTime = t.AuthTime
+	case t.AuthTime.After(i.AuthTime):
+		idToken = idToken.with("auth_time", strconv.AppendInt(nil, i.AuthTime.Unix(), 10))
+	}
 	var overtaken []string
 	for _, change := range Changes(i.IDToken, idToken) {
 		if change.After != nil && !SignedOnly(change.Name) {

@@ -104,29 +104,70 @@ func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expect
 	return t, nil
 }
 
+// ErrIDTokenUnusable says that a refreshed ID token cannot be used, and that nothing shows that it is
+// another person's.
+var ErrIDTokenUnusable = errors.New("the refreshed ID token cannot be used")
+
 // VerifyRefreshedIDToken verifies an ID token that came with refreshed tokens: it must be of
 // the same issuer and subject, for the same client, and of the same sign-in (OpenID Connect
 // Core 1.0 section 12.2). nonce is that of the sign-in, which a refreshed ID token need not
-// repeat. The *Error has ReasonIDTokenInvalid, or ReasonProviderUnreachable or
+// repeat. auth_time may be later: some providers (Amazon Cognito, Azure AD B2C) count a refresh
+// as a sign-in.
+//
+// The *Error has ReasonIDTokenInvalid, which wraps ErrIDTokenUnusable for a fault that is no
+// reason to distrust the tokens, such as a clock that is wrong; or ReasonProviderUnreachable or
 // ReasonProviderMisconfigured if there are no keys to verify it with.
 func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, signedIn Identity, nonce string) (*IDToken, error) {
-	t, c, err := p.readIDToken(ctx, tokens)
+	signed, err := parseToken(string(tokens.IDToken))
 	if err != nil {
-		return nil, err
+		return nil, unusable(err)
 	}
-	repeated, err := c.string("nonce")
-	switch {
-	case err != nil || (c.has("nonce") && !EqualSecret(repeated, nonce)):
-		return nil, refuse(ReasonIDTokenInvalid, "the nonce is of another sign-in")
-	case t.Subject != signedIn.Subject:
-		return nil, refuse(ReasonIDTokenInvalid, "the refreshed ID token is of another subject")
-	case !t.AuthTime.IsZero() && !signedIn.AuthTime.IsZero() && !t.AuthTime.Equal(signedIn.AuthTime):
-		return nil, refuse(ReasonIDTokenInvalid, "the refreshed ID token is of another sign-in")
+	// Whose it is comes first: a wrong clock must not hide another person's token.
+	if err := p.checkSameSignIn(signed.claims, signedIn.Subject, nonce); err != nil {
+		return nil, withReason(ReasonIDTokenInvalid, err)
+	}
+	err = p.checkSignature(ctx, signed, p.idTokens)
+	if errors.Is(err, errNoKey) {
+		return nil, withReason(ReasonIDTokenInvalid, err)
+	}
+	if err == nil {
+		err = p.check(signed, p.idTokens)
+	}
+	if err != nil {
+		return nil, unusable(err)
+	}
+	t, err := p.readIDTokenClaims(ctx, signed, tokens.Access)
+	if err != nil {
+		return nil, unusable(err)
 	}
 	return t, nil
 }
 
-// readIDToken does the checks that ID tokens of every origin need.
+// unusable returns err as an *Error: the one in its chain, or else one that wraps
+// ErrIDTokenUnusable.
+func unusable(err error) *Error {
+	return withReason(ReasonIDTokenInvalid, fmt.Errorf("%w: %w", ErrIDTokenUnusable, err))
+}
+
+// checkSameSignIn checks that a refreshed ID token, whose signature may not have been verified, is of
+// the same issuer, client, subject and nonce.
+func (p *Provider) checkSameSignIn(c strictClaims, subject, nonce string) error {
+	if err := p.checkParties(c, p.cfg.ClientID); err != nil {
+		return err
+	}
+	if err := p.checkAuthorizedParty(c); err != nil {
+		return err
+	}
+	if sub, err := c.string("sub"); err != nil || sub != subject {
+		return errors.New("the refreshed ID token is of another subject")
+	}
+	if repeated, err := c.string("nonce"); err != nil || (c.has("nonce") && !EqualSecret(repeated, nonce)) {
+		return errors.New("the nonce is of another sign-in")
+	}
+	return nil
+}
+
+// readIDToken does the checks that every ID token needs.
 func (p *Provider) readIDToken(ctx context.Context, tokens Tokens) (*IDToken, strictClaims, error) {
 	raw := string(tokens.IDToken)
 	if len(raw) > maxJWTBytes {
@@ -148,15 +189,15 @@ func (p *Provider) readIDTokenClaims(ctx context.Context, signed *signedToken, a
 	if err := p.checkAuthorizedParty(c); err != nil {
 		return nil, err
 	}
+	// An auth_time that makes no sense counts as none. If max_age was requested, checkDemand
+	// refuses the token then.
 	var err error
-	if t.AuthTime, err = c.time("auth_time"); err != nil {
-		return nil, err
-	}
+	t.AuthTime, _ = c.time("auth_time")
 	if t.SessionExpiry, err = c.time("session_expiry"); err != nil {
 		return nil, err
 	}
 	if !t.SessionExpiry.IsZero() && !p.cfg.Now().Before(t.SessionExpiry) {
-		return nil, errors.New("the provider's session is over")
+		return nil, refuse(ReasonIDTokenInvalid, "the provider's session is over")
 	}
 	if t.Subject, err = c.string("sub"); err != nil {
 		return nil, err

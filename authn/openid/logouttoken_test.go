@@ -16,7 +16,7 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 type logoutCase struct {
 	edit     func(p *party, t *scriptedop.JWT)
 	accepted bool
-	strict   bool // require typ logout+jwt
+	strict   bool // require typ logout+jwt and exp
 }
 
 func runLogoutCases(t *testing.T, cases map[string]logoutCase) {
@@ -24,7 +24,7 @@ func runLogoutCases(t *testing.T, cases map[string]logoutCase) {
 	for name, tt := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newParty(t, options{config: func(c *openid.Config) { c.StrictLogoutTokenType = tt.strict }})
+			p := newParty(t, options{config: func(c *openid.Config) { c.StrictLogoutTokens = tt.strict }})
 			p.wantSignedIn(p.signIn(), "alice")
 			fetched := p.op.Calls(scriptedop.JWKS)
 			p.clock.Move(time.Minute)
@@ -110,9 +110,21 @@ func TestLogoutTokenClaims(t *testing.T) {
 		"LB-04 an empty audience":           {edit: claim("aud", []string{})},
 		"LB-04 expired 30 seconds ago":      {edit: claimAt("exp", -30*time.Second), accepted: true},
 		"LB-04 expired 61 seconds ago":      {edit: claimAt("exp", -61*time.Second)},
-		"LB-04 never expires":               {edit: claim("exp", nil)},
+		"LB-04 never expires":               {edit: claim("exp", nil), accepted: true},
+		"LB-04 expires at null":             {edit: claim("exp", null{}), accepted: true},
+		"LB-04 never expires, old":          {edit: both(claim("exp", nil), claimAt("iat", -6*time.Minute)), accepted: true},
+		"LB-04 never expires, too old":      {edit: both(claim("exp", nil), claimAt("iat", -6*time.Minute-time.Second))},
+		"LB-04 never expires, of tomorrow":  {edit: both(claim("exp", nil), claimAt("iat", 24*time.Hour))},
+		"LB-04 neither expires nor issued":  {edit: both(claim("exp", nil), claim("iat", nil))},
+		"LB-04 never expires, with a nonce": {edit: both(claim("exp", nil), claim("nonce", "x"))},
+		"LB-04 strict, never expires":       {edit: claim("exp", nil), strict: true},
+		"LB-04 strict, expires at null":     {edit: claim("exp", null{}), strict: true},
+		"LB-04 strict, expires":             {edit: claimAt("exp", time.Minute), strict: true, accepted: true},
 		"LB-04 expires at a text":           {edit: claim("exp", "4000000000")},
-		"LB-04 expires at zero":             {edit: claim("exp", 0)},
+		"LB-04 expires at zero":             {edit: claim("exp", 0), accepted: true},
+		"LB-04 expires at -1":               {edit: claim("exp", -1)},
+		"LB-04 not before null":             {edit: claim("nbf", null{}), accepted: true},
+		"LB-04 not before tomorrow":         {edit: claimAt("nbf", 24*time.Hour)},
 		"LB-04 issued a minute from now":    {edit: claimAt("iat", time.Minute), accepted: true},
 		"LB-04 issued 61 seconds from now":  {edit: claimAt("iat", 61*time.Second)},
 		"LB-04 issued long ago":             {edit: claimAt("iat", -6*time.Minute-time.Second)},
@@ -132,6 +144,8 @@ func TestLogoutTokenClaims(t *testing.T) {
 		"LB-05 events a list":          {edit: claim("events", []string{logoutEvent})},
 		"LB-05 events a text":          {edit: claim("events", logoutEvent)},
 		"LB-05 events an empty object": {edit: claim("events", map[string]any{})},
+		"LB-05 Events beside events":   {edit: claim("Events", "a custom claim"), accepted: true},
+		"LB-05 the event in capitals":  {edit: claim("events", map[string]any{strings.ToUpper(logoutEvent): map[string]any{}})},
 
 		"LB-06 a nonce":       {edit: claim("nonce", "x")},
 		"LB-06 a nonce null":  {edit: claim("nonce", null{})},
@@ -157,7 +171,11 @@ func TestLogoutTokenClaims(t *testing.T) {
 		"LB-08 both empty":              {edit: both(claim("sub", ""), claim("sid", ""))},
 		"LB-08 sub a number":            {edit: claim("sub", 1)},
 		"LB-08 sid a number":            {edit: claim("sid", 1)},
-		"LB-08 sid null":                {edit: claim("sid", null{})},
+		"LB-08 sid null":                {edit: claim("sid", null{}), accepted: true},
+		"LB-08 sub null":                {edit: claim("sub", null{}), accepted: true},
+		"LB-08 both null":               {edit: both(claim("sub", null{}), claim("sid", null{}))},
+		"LB-08 a SID beside the sid":    {edit: claim("SID", "S-1-5-21"), accepted: true},
+		"LB-08 a SID in place of both":  {edit: both(claim("SID", "S-1-5-21"), claim("sub", nil), claim("sid", nil))},
 		"LB-10 no jti":                  {edit: claim("jti", nil)},
 		"LB-10 an empty jti":            {edit: claim("jti", "")},
 		"LB-10 jti a number":            {edit: claim("jti", 1)},

@@ -48,7 +48,7 @@ type Config struct {
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string
-	// Scopes are requested; offline_access only if the provider lists it.
+	// Scopes are requested; offline_access not if the provider lists its scopes without it.
 	Scopes []string
 	// Audience is the API that access tokens are for; "" requests none.
 	Audience string
@@ -58,8 +58,8 @@ type Config struct {
 	ResponseMode string
 	// PushedAuthorizationRequests is "auto", "always" or "never".
 	PushedAuthorizationRequests string
-	// StrictLogoutTokenType requires typ logout+jwt in logout tokens.
-	StrictLogoutTokenType bool
+	// StrictLogoutTokens requires typ logout+jwt and exp in logout tokens.
+	StrictLogoutTokens bool
 	// FederatedLogout also ends the session at the identity provider that the provider
 	// itself asked. Only Auth0 offers it.
 	FederatedLogout bool

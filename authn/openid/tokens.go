@@ -65,7 +65,9 @@ func (p *Provider) exchange(ctx context.Context, m *Metadata, code, verifier str
 }
 
 // Refresh exchanges the refresh token for new tokens (RFC 6749 section 6). If the provider
-// sends no new refresh token, or no new ID token, the old one stays.
+// sends no new refresh token, or no new ID token, the old one stays. If it sends a new refresh
+// token in a response that cannot be used otherwise, Refresh returns that token and an error: the
+// old one is worth nothing now.
 func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil {
@@ -74,7 +76,11 @@ func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
 	expired := &oauth2.Token{RefreshToken: string(old.Refresh), Expiry: time.Unix(1, 0)}
 	token, err := p.oauth2Config(m).TokenSource(p.withTokenClient(ctx), expired).Token()
 	if err != nil {
-		return Tokens{}, tokenError(err)
+		rotated := Tokens{}
+		if e, ok := errors.AsType[*tokenResponseError](err); ok {
+			rotated.Refresh = e.refresh
+		}
+		return rotated, tokenError(err)
 	}
 	tokens := p.tokens(token)
 	if tokens.IDToken == "" {
@@ -172,13 +178,17 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header.Set("Content-Type", "application/json")
 		return resp, nil
 	}
-	body, err := readJSON(resp)
+	body, err := readAll(resp)
 	if err != nil {
 		return nil, withReason(ReasonTokenInvalid, err)
 	}
-	normal, err := normalizeTokenResponse(body)
+	_, err = checkResponse(resp, "application/json")
+	var normal []byte
+	if err == nil {
+		normal, err = normalizeTokenResponse(body)
+	}
 	if err != nil {
-		return nil, withReason(ReasonTokenInvalid, err)
+		return nil, withReason(ReasonTokenInvalid, &tokenResponseError{err, refreshTokenIn(body)})
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(normal))
 	resp.ContentLength = int64(len(normal))
@@ -206,9 +216,27 @@ func (t tokenTransport) authenticate(req *http.Request) (*http.Request, error) {
 	return clone, nil
 }
 
+// tokenResponseError is what is wrong with a successful token response, with the refresh token in
+// it, or "".
+type tokenResponseError struct {
+	error
+	refresh Secret
+}
+
+func (e *tokenResponseError) Unwrap() error { return e.error }
+
+// refreshTokenIn finds the refresh token in a response that is not what it should be.
+func refreshTokenIn(body []byte) (token Secret) {
+	var response map[string]json.RawMessage
+	_ = json.Unmarshal(body, &response)
+	_ = json.Unmarshal(response["refresh_token"], &token)
+	return token
+}
+
 // normalizeTokenResponse checks a successful token response (RFC 6749 section 5.1, OpenID
 // Connect Core 1.0 section 3.1.3.3). x/oauth2 accepts any token type, and an expires_in that
-// is missing, zero or not an integer.
+// is missing, zero or not an integer. A member that a sign-in can do without counts as absent if
+// it is not of its type: with the response, a rotated refresh token would be lost.
 func normalizeTokenResponse(body []byte) ([]byte, error) {
 	c, err := parseStrict(body)
 	if err != nil {
@@ -227,13 +255,12 @@ func normalizeTokenResponse(body []byte) ([]byte, error) {
 	}
 	normal := map[string]any{"access_token": access, "token_type": "Bearer"}
 	for _, name := range []string{"refresh_token", "id_token", "scope"} {
-		value, err := c.string(name)
-		if err != nil {
-			return nil, fmt.Errorf("the token response: %w", err)
-		}
-		if value != "" {
+		if value, _ := c.string(name); value != "" {
 			normal[name] = value
 		}
+	}
+	if list, err := stringList(c["scope"]); err == nil { // as some providers send it
+		normal["scope"] = strings.Join(list, " ")
 	}
 	if seconds := lifetimeSeconds(c["expires_in"]); seconds > 0 {
 		normal["expires_in"] = seconds

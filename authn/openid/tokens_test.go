@@ -37,7 +37,23 @@ func TestTokenResponse(t *testing.T) {
 		"CB-17 the ID token 1":         {"id_token", 1, false},
 		"CB-17 the ID token a list":    {"id_token", []string{"x"}, false},
 		"CB-17 the ID token an object": {"id_token", map[string]any{}, false},
-		"CB-17 the refresh token 1":    {"refresh_token", 1, false},
+		// What a sign-in can do without does not refuse it.
+		"CB-17 the refresh token 1":        {"refresh_token", 1, true},
+		"CB-17 the refresh token null":     {"refresh_token", null{}, true},
+		"CB-17 the refresh token empty":    {"refresh_token", "", true},
+		"CB-17 the refresh token false":    {"refresh_token", false, true},
+		"CB-17 the scope null":             {"scope", null{}, true},
+		"CB-17 the scope empty":            {"scope", "", true},
+		"CB-17 the scope a list":           {"scope", []string{"openid", "email"}, true},
+		"CB-17 the scope an empty list":    {"scope", []string{}, true},
+		"CB-17 the scope 1":                {"scope", 1, true},
+		"CB-17 expires_in null":            {"expires_in", null{}, true},
+		"CB-17 expires_in a text":          {"expires_in", "3600", true},
+		"CB-17 expires_in a list":          {"expires_in", []int{3600}, true},
+		"CB-17 an error of null":           {"error", null{}, true},
+		"CB-17 a member of a claim's name": {"Sub", "x", true},
+		"CB-17 a list of types":            {"token_type", []string{"Bearer"}, false},
+		"CB-17 the access token a list":    {"access_token", []string{"x"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,6 +66,9 @@ func TestTokenResponse(t *testing.T) {
 			got := p.signIn()
 			if tt.accepted {
 				p.wantSignedIn(got, "alice")
+				if want := "openid email"; name == "CB-17 the scope a list" && got.Tokens.Scope != want {
+					t.Errorf("the scope is %q, want %q", got.Tokens.Scope, want)
+				}
 				return
 			}
 			p.wantRefused(got, openid.ReasonTokenInvalid, 1, 0)

@@ -3,6 +3,7 @@ package openid
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +15,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-const maxJWTBytes = 32 << 10
+const (
+	maxJWTBytes        = 32 << 10
+	maxIDTokenLifetime = 31 * 24 * time.Hour
+)
 
 // tokenKind is a kind of signed token, and what tells it from the others (RFC 8725 sections
 // 3.11 and 3.12). A token of one kind must never pass for another.
@@ -30,10 +34,12 @@ type tokenKind struct {
 	metadata bool
 	// audience must be in aud.
 	audience string
-	// foreign are claims that only other kinds have.
+	// foreign are claims that only other kinds have. They count even if they are written as
+	// absent: a provider that writes out absent claims does so for those of the kind.
 	foreign []string
-	// undated says that exp and iat may be missing.
-	undated bool
+	// undated says that exp and iat may be missing, and endless that exp may be: such a token
+	// expires maxAge after iat.
+	undated, endless bool
 	// maxAge bounds the time since iat, and maxLifetime the time until exp; 0 does not.
 	maxAge, maxLifetime time.Duration
 	// refetches limits how often a token with an unknown key fetches the key set.
@@ -47,16 +53,20 @@ func (p *Provider) defineTokenKinds() {
 	limit := func(burst int) *rate.Limiter { return rate.NewLimiter(rate.Every(refetchInterval), burst) }
 	fromProvider := limit(2)
 	// OpenID Connect Core 1.0 section 3.1.3.7. An ID token comes straight from the token
-	// endpoint, so it is seconds old, and nobody needs one that is valid for longer than a
-	// day. A logout token has events (Back-Channel Logout 1.0 section 4).
+	// endpoint, so it is seconds old. How long it stays valid means little: the nonce ties it
+	// to one sign-in, it is accepted once, and the session has an end of its own. Azure AD B2C
+	// and Casdoor issue them for days; beyond maxIDTokenLifetime exp is no lifetime but a
+	// mistake. A logout token has events (Back-Channel Logout 1.0 section 4).
 	p.idTokens = tokenKind{
 		reason: ReasonIDTokenInvalid, lax: true, metadata: true, audience: p.cfg.ClientID, foreign: []string{"events"},
-		maxAge: 10 * time.Minute, maxLifetime: 24 * time.Hour, refetches: fromProvider,
+		maxAge: 10 * time.Minute, maxLifetime: maxIDTokenLifetime, refetches: fromProvider,
 	}
 	// OpenID Connect Back-Channel Logout 1.0 section 2.6. A logout token is made for one
-	// call: an old one could end a session that has begun since (section 4).
+	// call: an old one could end a session that has begun since (section 4). Section 2.4
+	// requires exp, and Ory Hydra's tokens have none: iat bounds those.
+	strict := p.cfg.StrictLogoutTokens
 	p.logoutTokens = tokenKind{
-		reason: ReasonLogoutTokenInvalid, types: []string{"logout+jwt"}, lax: !p.cfg.StrictLogoutTokenType, metadata: true,
+		reason: ReasonLogoutTokenInvalid, types: []string{"logout+jwt"}, lax: !strict, endless: !strict, metadata: true,
 		audience: p.cfg.ClientID, foreign: []string{"nonce"}, maxAge: 5*time.Minute + Leeway, refetches: limit(1),
 	}
 	// RFC 9068 section 4. The foreign claims are those of an ID token (Core sections 2 and
@@ -74,10 +84,12 @@ func (p *Provider) defineTokenKinds() {
 	}
 }
 
-// signedToken is a token whose signature, issuer, audience and times have been checked.
+// signedToken is a token that verify checks.
 type signedToken struct {
 	raw string
-	// typed says that the header's typ names the kind.
+	// typ is that of the header, in lower case and without "application/"; typed says that it
+	// names the kind.
+	typ     string
 	typed   bool
 	payload Claims
 	claims  strictClaims
@@ -85,66 +97,112 @@ type signedToken struct {
 	issued, expires time.Time
 }
 
-// verify checks a signed token of one kind: its form, type and algorithm, its claims, and last
-// its signature, so that no key is fetched for a token that would be refused anyway. The
-// *Error has the kind's reason, ReasonTooLarge for an ID token, or
-// ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
+// verify checks a signed token of one kind: its form, its claims, and last its signature, so that
+// no key is fetched for a token that would be refused anyway. The *Error has the kind's reason,
+// or ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
 func (p *Provider) verify(ctx context.Context, raw string, kind tokenKind) (*signedToken, error) {
-	t, jws, err := p.inspect(raw, kind)
-	if err != nil {
-		return nil, withReason(kind.reason, err)
+	t, err := parseToken(raw)
+	if err == nil {
+		err = p.check(t, kind)
 	}
-	if _, err := p.keySet.verify(ctx, jws, kind.refetches); err != nil {
+	if err == nil {
+		err = p.checkSignature(ctx, t, kind)
+	}
+	if err != nil {
 		return nil, withReason(kind.reason, err)
 	}
 	return t, nil
 }
 
-// inspect does all checks of verify except that of the signature.
-func (p *Provider) inspect(raw string, kind tokenKind) (*signedToken, *jose.JSONWebSignature, error) {
+// parseToken parses a JWT in the compact serialization (RFC 7519 section 1). It checks the form
+// alone.
+func parseToken(raw string) (*signedToken, error) {
 	if len(raw) > maxJWTBytes {
-		return nil, nil, errors.New("the token is too long")
+		return nil, errors.New("the token is too long")
 	}
-	typ, err := headerType(raw)
-	if err != nil {
-		return nil, nil, err
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return nil, errors.New("the token is not a compact JWS")
 	}
-	t := &signedToken{raw: raw, typed: slices.Contains(kind.types, typ)}
-	if !t.typed && (!kind.lax || (typ != "" && typ != "jwt")) {
-		return nil, nil, errors.New("the token's typ is that of another kind of token")
-	}
-	jws, err := jose.ParseSignedCompact(raw, p.algorithms(kind))
-	if err != nil {
-		return nil, nil, errors.New("not signed with an allowed algorithm")
-	}
-	t.payload = Claims(jws.UnsafePayloadWithoutVerification())
-	if t.claims, err = parseStrict(t.payload); err != nil {
-		return nil, nil, fmt.Errorf("the claims: %w", err)
-	}
-	if iss, err := t.claims.string("iss"); err != nil || iss != p.cfg.Issuer {
-		return nil, nil, errors.New("iss is not the configured issuer")
-	}
-	if aud, err := t.claims.audience(); err != nil {
-		return nil, nil, err
-	} else if kind.audience == "" || !slices.Contains(aud, kind.audience) {
-		return nil, nil, fmt.Errorf("aud does not name %q", kind.audience)
-	}
-	for _, name := range kind.foreign {
-		if t.claims.has(name) {
-			return nil, nil, fmt.Errorf("has %s, as another kind of token has", name)
+	var decoded [3][]byte
+	for i, part := range parts {
+		var err error
+		decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(part)
+		// The decoder skips line breaks, which no token has.
+		if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
+			return nil, errors.New("the token is not base64url")
 		}
 	}
-	return t, jws, p.checkTimes(t, kind)
+	header, err := parseStrict(decoded[0])
+	if err != nil {
+		return nil, fmt.Errorf("the token's header: %w", err)
+	}
+	if header.mentions("crit") {
+		return nil, errors.New("the token has critical header parameters") // RFC 7515 section 4.1.11: none is understood here
+	}
+	typ, err := header.string("typ")
+	if err != nil {
+		return nil, err
+	}
+	t := &signedToken{raw: raw, typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
+	if t.claims, err = parseClaims(t.payload); err != nil {
+		return nil, fmt.Errorf("the claims: %w", err)
+	}
+	return t, nil
+}
+
+// check does all checks of verify that need no key.
+func (p *Provider) check(t *signedToken, kind tokenKind) error {
+	t.typed = slices.Contains(kind.types, t.typ)
+	if !t.typed && (!kind.lax || (t.typ != "" && t.typ != "jwt")) {
+		return errors.New("the token's typ is that of another kind of token")
+	}
+	if err := p.checkParties(t.claims, kind.audience); err != nil {
+		return err
+	}
+	for _, name := range kind.foreign {
+		if t.claims.mentions(name) {
+			return fmt.Errorf("has %s, as another kind of token has", name)
+		}
+	}
+	return p.checkTimes(t, kind)
+}
+
+// checkParties checks who issued a token, and for whom (RFC 7519 sections 4.1.1 and 4.1.3).
+func (p *Provider) checkParties(c strictClaims, audience string) error {
+	if iss, err := c.string("iss"); err != nil || iss != p.cfg.Issuer {
+		return errors.New("iss is not the configured issuer")
+	}
+	if aud, err := c.audience(); err != nil {
+		return err
+	} else if audience == "" || !slices.Contains(aud, audience) {
+		return fmt.Errorf("aud does not name %q", audience)
+	}
+	return nil
+}
+
+// checkSignature checks the algorithm and the signature. The error is errNoKey if the signature is
+// not the provider's.
+func (p *Provider) checkSignature(ctx context.Context, t *signedToken, kind tokenKind) error {
+	jws, err := jose.ParseSignedCompact(t.raw, p.algorithms(kind))
+	if err != nil {
+		return errors.New("not signed with an allowed algorithm")
+	}
+	_, err = p.keySet.verify(ctx, jws, kind.refetches)
+	return err
 }
 
 // checkTimes checks exp, iat and nbf (RFC 7519 sections 4.1.4 to 4.1.6).
 func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 	now := p.cfg.Now()
-	if t.expires, err = t.claims.time("exp"); err != nil || (t.expires.IsZero() && !kind.undated) {
-		return errors.New("exp is missing or not a time")
-	}
 	if t.issued, err = t.claims.time("iat"); err != nil || (t.issued.IsZero() && !kind.undated) {
 		return errors.New("iat is missing or not a time")
+	}
+	if t.expires, err = t.claims.time("exp"); err != nil || (t.expires.IsZero() && !kind.undated && !kind.endless) {
+		return errors.New("exp is missing or not a time")
+	}
+	if t.expires.IsZero() && kind.endless {
+		t.expires = t.issued.Add(kind.maxAge)
 	}
 	notBefore, err := t.claims.time("nbf")
 	if err != nil {
@@ -155,7 +213,7 @@ func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 	case !t.expires.IsZero() && now.After(t.expires.Add(Leeway)):
 		return fmt.Errorf("expired at %s"+compare, t.expires.Format(time.RFC3339))
 	case kind.maxLifetime > 0 && t.expires.Sub(now) > kind.maxLifetime+Leeway:
-		return fmt.Errorf("valid for more than %s: shorten its lifetime at the provider", kind.maxLifetime)
+		return fmt.Errorf("valid for more than %d days: shorten its lifetime at the provider", kind.maxLifetime/(24*time.Hour))
 	case t.issued.Sub(now) > Leeway:
 		return fmt.Errorf("issued %s in the future"+compare, t.issued.Sub(now).Round(time.Second))
 	case kind.maxAge > 0 && now.Sub(t.issued) > kind.maxAge:
@@ -164,35 +222,6 @@ func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 		return errors.New("not valid yet")
 	}
 	return nil
-}
-
-// headerType returns the typ of a token's header, in lower case and without "application/". It
-// refuses a token that is not a JWT in the compact serialization (RFC 7519 section 1).
-func headerType(token string) (string, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", errors.New("the token is not a compact JWS")
-	}
-	var encodedHeader []byte
-	for i, part := range parts {
-		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
-		// The decoder skips line breaks, which no token has.
-		if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
-			return "", errors.New("the token is not base64url")
-		}
-		if i == 0 {
-			encodedHeader = decoded
-		}
-	}
-	header, err := parseStrict(encodedHeader)
-	if err != nil {
-		return "", fmt.Errorf("the token's header: %w", err)
-	}
-	if header.has("crit") {
-		return "", errors.New("the token has critical header parameters") // RFC 7515 section 4.1.11: none is understood here
-	}
-	typ, err := header.string("typ")
-	return strings.TrimPrefix(strings.ToLower(typ), "application/"), err
 }
 
 // algorithms returns the algorithms that a kind of token may be signed with: those of the
@@ -216,12 +245,25 @@ func (p *Provider) algorithms(kind tokenKind) []jose.SignatureAlgorithm {
 // accepted. Its checks are a second opinion: those of verify are stricter and say what is
 // wrong with a token, where the text of go-oidc's errors quotes it.
 func (p *Provider) verifier(t *signedToken) *oidc.IDTokenVerifier {
-	return oidc.NewVerifier(p.cfg.Issuer, verified{t.raw, t.payload}, &oidc.Config{
+	return oidc.NewVerifier(p.cfg.Issuer, verified{t.raw, t.secondReading()}, &oidc.Config{
 		ClientID:             p.cfg.ClientID,
 		SupportedSigningAlgs: p.cfg.IDTokenAlgorithms,
 		// go-oidc has no leeway; it asks the clock for expiry alone.
 		Now: func() time.Time { return p.cfg.Now().Add(-Leeway) },
 	})
+}
+
+// secondReading returns the claims that go-oidc checks and no others. It ignores case, so that SID
+// would be sid, and refuses a token for claims that nobody needs, such as _claim_names.
+func (t *signedToken) secondReading() []byte {
+	claims := map[string]any{"exp": t.expires.Unix()}
+	for _, name := range []string{"iss", "sub", "aud", "iat", "nbf", "nonce", "at_hash", "sid", "jti", "events"} {
+		if t.claims.has(name) {
+			claims[name] = t.claims[name]
+		}
+	}
+	encoded, _ := json.Marshal(claims) // each value is valid JSON
+	return encoded
 }
 
 // errSecondOpinion says that go-oidc refuses a token.

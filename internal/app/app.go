@@ -183,7 +183,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.BaseURL(port).String() + "/signed-out",
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
-		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokenType: c.LogoutTokenType == "strict",
+		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(),
 	}, authn.Config{

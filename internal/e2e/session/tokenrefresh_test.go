@@ -48,7 +48,9 @@ func TestRefreshedIDToken(t *testing.T) {
 		"RT-10 of another person":     {map[string]any{"sub": "mallory"}, false},
 		"RT-10 for another client":    {map[string]any{"aud": "evil"}, false},
 		"RT-10 with another nonce":    {map[string]any{"nonce": "evil"}, false},
-		"RT-10 from another sign-in":  {map[string]any{"auth_time": 1}, false},
+		"RT-10 from a later sign-in":  {map[string]any{"auth_time": time.Now().Add(time.Hour).Unix()}, true},
+		"RT-10 from an old clock":     {map[string]any{"iat": 1_000_000_000, "exp": 1_000_000_300}, true},
+		"RT-10 of another, and old":   {map[string]any{"iat": 1_000_000_000, "sub": "mallory"}, false},
 		"RT-10 without a subject":     {map[string]any{"sub": ""}, false},
 		"RT-10 with a changed claim":  {map[string]any{"name": "Alice the Second"}, true},
 	} {
