@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -163,6 +164,9 @@ func (d *discovery) fetch(ctx context.Context) (*Metadata, error) {
 		return nil, refuse(ReasonProviderUnreachable, "discovery: %w", err)
 	}
 	body, err := readJSON(resp)
+	if e, ok := errors.AsType[*StatusError](err); ok && e.Status >= 300 && e.Status <= 399 {
+		e.Location = leadsTo(resp)
+	}
 	if err != nil {
 		reason := ReasonProviderUnreachable
 		if permanent(err) {
@@ -175,6 +179,15 @@ func (d *discovery) fetch(ctx context.Context) (*Metadata, error) {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: %w", address, err)
 	}
 	return m, nil
+}
+
+// leadsTo returns where a redirect leads, without its query, which may hold anything.
+func leadsTo(resp *http.Response) string {
+	location, err := resp.Location()
+	if err != nil || location.Host == "" {
+		return ""
+	}
+	return (&url.URL{Scheme: location.Scheme, Host: location.Host, Path: location.Path}).String()
 }
 
 func (c Config) discoveryURL() string {

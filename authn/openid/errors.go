@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -41,7 +40,7 @@ const (
 // Error is a refusal with its reason. Its text is for operators. It holds no secret (no
 // token, code, state or nonce) and no text that the provider sent, except for the error
 // codes that the standards register, and short, quoted names: of issuers, algorithms and keys,
-// and of where a redirect leads.
+// and of where the discovery document has moved to.
 type Error struct {
 	Reason Reason
 	// Code is the provider's OAuth error code if the standards register it, "other" for
@@ -91,18 +90,9 @@ func ReasonOf(err error) Reason {
 // StatusError says that the provider answered with an unexpected HTTP status.
 type StatusError struct {
 	Status int
-	// Location is where a redirect leads, without its query; "" if the answer is none.
+	// Location is where a redirect of the discovery document leads, without its query; "" if it
+	// is none.
 	Location string
-}
-
-// newStatusError returns the error for a response with an unexpected status.
-func newStatusError(resp *http.Response) *StatusError {
-	e := &StatusError{Status: resp.StatusCode}
-	location, err := resp.Location()
-	if err == nil && e.Status >= 300 && e.Status <= 399 && location.Host != "" {
-		e.Location = (&url.URL{Scheme: location.Scheme, Host: location.Host, Path: location.Path}).String()
-	}
-	return e
 }
 
 func (e *StatusError) Error() string {

@@ -91,7 +91,7 @@ func (p *Provider) Revoke(ctx context.Context, refreshToken Secret) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return newStatusError(resp)
+		return &StatusError{Status: resp.StatusCode}
 	}
 	return nil
 }

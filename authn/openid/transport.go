@@ -147,7 +147,7 @@ func readBody(resp *http.Response, types ...string) (body []byte, mediaType stri
 // checkResponse returns the media type of a response that must be 200 and of one of the types.
 func checkResponse(resp *http.Response, types ...string) (mediaType string, err error) {
 	if resp.StatusCode != http.StatusOK {
-		return "", newStatusError(resp)
+		return "", &StatusError{Status: resp.StatusCode}
 	}
 	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, mediaType) {
