@@ -92,12 +92,16 @@ func (i Identity) Claims() []SourcedClaim {
 func (i Identity) ACR() string { return i.IDToken.String("acr") }
 
 func (i Identity) profile() Profile {
-	// A claim of the wrong type is left out; it is no reason to refuse a sign-in.
+	// A claim of the wrong type is left out; it is no reason to refuse a sign-in. What does not
+	// parse was refused, or is empty.
+	userInfo, _ := parseStrict(i.UserInfo)
+	idToken, _ := parseStrict(i.IDToken)
 	text := func(name string) string {
-		if s := i.UserInfo.String(name); s != "" {
+		if s, _ := userInfo.string(name); s != "" {
 			return s
 		}
-		return i.IDToken.String(name)
+		s, _ := idToken.string(name)
+		return s
 	}
 	p := Profile{Name: text("name"), Email: text("email"), Picture: text("picture")}
 	if p.Name == "" {
@@ -107,11 +111,11 @@ func (i Identity) profile() Profile {
 		p.Name = text("preferred_username")
 	}
 	// The source of the address says whether it is verified.
-	if i.UserInfo.String("email") != "" {
-		p.EmailVerified = i.UserInfo.Bool("email_verified")
-	} else {
-		p.EmailVerified = i.IDToken.Bool("email_verified")
+	source := idToken
+	if email, _ := userInfo.string("email"); email != "" {
+		source = userInfo
 	}
+	p.EmailVerified = Claim{Value: source["email_verified"]}.IsTrue()
 	return p
 }
 
