@@ -27,8 +27,8 @@ import (
 const sweepInterval = 5 * time.Minute
 
 // openPages is how many pages may listen for the end of their sessions at a time, at about
-// 40 KB each. Further pages learn of it at their next request.
-const openPages = 5_000
+// 60 KB each. Further pages learn of it at their next request.
+const openPages = 10_000
 
 // ErrConfiguration marks an error that only a change of the configuration can remove.
 var ErrConfiguration = errors.New("the configuration is invalid")
