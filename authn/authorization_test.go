@@ -124,8 +124,9 @@ func TestAuthorizationRequestIsFresh(t *testing.T) {
 				}
 				value := query(t, location).Get(parameter)
 				raw, err := base64.RawURLEncoding.DecodeString(value)
-				if err != nil || len(raw) != 32 || len(value) > 43 {
-					t.Fatalf("%q is not 256 bits in 43 characters", value)
+				// After the random bits the state has the return path, sealed.
+				if err != nil || len(raw) < 32 || (parameter != "state" && len(value) > 43) || strings.Contains(string(raw), "orders") {
+					t.Fatalf("%q does not begin with 256 random bits, or reveals the return path", value)
 				}
 				// The three values must also differ from each other.
 				if seen[value] {

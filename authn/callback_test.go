@@ -134,22 +134,26 @@ func TestErrorResponse(t *testing.T) {
 		b.wantSignedIn(b.get(b.authorize(request)), "alice")
 	})
 	const long = 64 << 10
-	for name, tt := range map[string]struct{ code, description, uri, want string }{
-		"CB-08 declined":                        {"access_denied", "", "", "access_denied"},
-		"AR-16 nobody is signed in there":       {"login_required", "", "", "login_required"},
-		"CB-09 a script":                        {"<script>MARK</script>", "<script>MARK</script>", "javascript:MARK", "other"},
-		"CB-09 a long description":              {"access_denied", strings.Repeat("MARK", long/4), "", "access_denied"},
-		"CB-09 a long code":                     {strings.Repeat("MARK", long/4), "", "", "other"},
-		"CB-09 line breaks":                     {"MARK\r\nlevel=ERROR", "MARK\r\n", "", "other"},
-		"CB-09 terminal and direction controls": {"MARK\x1b[31m\u202e", "MARK\u2066", "", "other"},
-		"CB-09 a code in another case":          {"Access_Denied", "MARK", "https://MARK.example", "other"},
+	for name, tt := range map[string]struct{ code, description, uri, want, said string }{
+		"CB-08 declined":                        {"access_denied", "", "", "access_denied", ""},
+		"AR-16 nobody is signed in there":       {"login_required", "", "", "login_required", ""},
+		"CB-09 Auth0, of a blocked account":     {"unauthorized", "user is blocked", "", "unauthorized", "user is blocked"},
+		"CB-09 not in ASCII":                    {"access_denied", "Zugriff für „Ada“ verweigert", "", "access_denied", "Zugriff für „Ada“ verweigert"},
+		"CB-09 an address":                      {"access_denied", "no", "javascript:MARK", "access_denied", "no"},
+		"CB-09 a long description":              {"access_denied", strings.Repeat("é", long/2), "", "access_denied", strings.Repeat("é", 256) + "…"},
+		"CB-09 a long code":                     {strings.Repeat("x", long), "", "", strings.Repeat("x", 64) + "…", ""},
+		"CB-09 line breaks":                     {"x\r\nlevel=ERROR", "y\r\n", "", `x\r\nlevel=ERROR`, `y\r\n`},
+		"CB-09 terminal and direction controls": {"x\x1b[31m\u202e", "\u2066\x00\xff\u0085", "", `x\x1b[31m\u202e`, `\u2066\x00\xff\u0085`},
+		"CB-09 the state, repeated":             {"STATE", "the state STATE is unknown", "", "[hidden]", "the state [hidden] is unknown"},
+		"CB-09 a code in another case":          {"Access_Denied", "", "https://MARK.example", "Access_Denied", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newApp(t, appOptions{})
 			a.op.Edit(scriptedop.Authorize, func(response map[string]any) {
 				delete(response, "code")
-				response["error"], response["error_description"], response["error_uri"] = tt.code, tt.description, tt.uri
+				repeated := strings.NewReplacer("STATE", response["state"].(string))
+				response["error"], response["error_description"], response["error_uri"] = repeated.Replace(tt.code), repeated.Replace(tt.description), tt.uri
 			})
 			b := a.person(t)
 			got := b.get(b.authorize(b.begin("return_to=/orders")))
@@ -157,8 +161,12 @@ func TestErrorResponse(t *testing.T) {
 			if got.header.Get("Code") != tt.want || got.header.Get("Return-To") != "/orders" {
 				t.Errorf("code %q, return path %q", got.header.Get("Code"), got.header.Get("Return-To"))
 			}
-			if strings.Contains(got.text, "MARK") || strings.Contains(a.log.String(), "MARK") {
-				t.Errorf("the provider's text is quoted: %.200q", got.text)
+			want := "provider_declined (" + tt.want + ")\n"
+			if tt.said != "" {
+				want = "provider_declined (" + tt.want + ": " + tt.said + ")\n"
+			}
+			if got.text != want {
+				t.Errorf("the error is %.900q, want %.900q", got.text, want)
 			}
 		})
 	}

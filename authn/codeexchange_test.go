@@ -18,7 +18,7 @@ import (
 func TestCodeIsSentOnce(t *testing.T) {
 	t.Parallel()
 	oauthError := func(status int, code string) http.HandlerFunc {
-		return scriptedop.JSON(status, map[string]any{"error": code, "error_description": "MARK"})
+		return scriptedop.JSON(status, map[string]any{"error": code, "error_description": "as it says"})
 	}
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
@@ -28,10 +28,10 @@ func TestCodeIsSentOnce(t *testing.T) {
 	}{
 		"CB-14 invalid_grant":          {answer: oauthError(400, "invalid_grant"), reason: openid.ReasonTokenRequestFailed, code: "invalid_grant"},
 		"CB-14 invalid_client":         {answer: oauthError(401, "invalid_client"), reason: openid.ReasonTokenRequestFailed, code: "invalid_client"},
-		"CB-14 an error of its own":    {answer: oauthError(400, "MARK"), reason: openid.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 an error of its own":    {answer: oauthError(400, "its_own"), reason: openid.ReasonTokenRequestFailed, code: "its_own"},
 		"CB-14 an error with 200":      {answer: oauthError(200, "invalid_grant"), reason: openid.ReasonTokenRequestFailed, code: "invalid_grant"},
-		"CB-14 401 without a word":     {answer: scriptedop.Body(401, "text/plain", ""), reason: openid.ReasonTokenRequestFailed, code: "other"},
-		"CB-14 403 and a page":         {answer: scriptedop.Body(403, "text/html", "<p>MARK"), reason: openid.ReasonTokenRequestFailed, code: "other"},
+		"CB-14 401 without a word":     {answer: scriptedop.Body(401, "text/plain", ""), reason: openid.ReasonTokenRequestFailed},
+		"CB-14 403 and a page":         {answer: scriptedop.Body(403, "text/html", "<p>MARK"), reason: openid.ReasonTokenRequestFailed},
 		"CB-14 429":                    {answer: scriptedop.Body(429, "text/plain", "MARK"), reason: openid.ReasonProviderUnreachable},
 		"CB-14 500":                    {answer: scriptedop.Body(500, "text/plain", "MARK"), reason: openid.ReasonProviderUnreachable},
 		"CB-14 503":                    {answer: scriptedop.Status(503), reason: openid.ReasonProviderUnreachable},
@@ -68,6 +68,9 @@ func TestCodeIsSentOnce(t *testing.T) {
 			}
 			if strings.Contains(got.text+a.log.String(), "MARK") {
 				t.Errorf("the provider's text is quoted: %s", got.text)
+			}
+			if tt.code != "" && !strings.Contains(got.text, "("+tt.code+": as it says)") {
+				t.Errorf("the provider's description is lost: %s", got.text)
 			}
 			// CB-23: a callback is answered within 10 seconds.
 			if took := time.Since(started); took > 10*time.Second {

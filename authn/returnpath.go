@@ -2,25 +2,27 @@ package authn
 
 import (
 	"net/url"
-	"path"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// maxReturnPath bounds a return path, which travels in a cookie.
-const maxReturnPath = 1024
+// maxReturnPath bounds a return path, which travels in a cookie and, escaped, in the address of
+// the sign-in page.
+const maxReturnPath = 2048
 
 // ReturnPath is a path of this application, with its query, to return to after a sign-in. A
 // browser that follows it stays on this origin (RFC 9700 section 4.11). The zero ReturnPath is
 // "/".
 type ReturnPath struct{ path string }
 
-// ParseReturnPath returns raw as a ReturnPath. It reports false, and returns the zero
-// ReturnPath, for anything else than a path of this application: another host in any of the
-// spellings that browsers understand, a scheme, a control character, a path that changes when
-// cleaned, or more than 1 KiB.
+// ParseReturnPath returns raw as a ReturnPath, with each space as %20. It reports false, and
+// returns the zero ReturnPath, for anything else than a path of this application: another host in
+// any of the spellings that browsers understand, a scheme, a control character, a path with dot
+// segments, or more than 2 KiB.
 func ParseReturnPath(raw string) (p ReturnPath, ok bool) {
+	raw = strings.ReplaceAll(raw, " ", "%20") // at the end, a browser would drop it
 	if !isLocalPath(raw) {
 		return ReturnPath{}, false
 	}
@@ -39,28 +41,20 @@ func (p ReturnPath) String() string {
 func (p ReturnPath) IsZero() bool { return p.path == "" }
 
 func isLocalPath(raw string) bool {
-	if len(raw) > maxReturnPath || !strings.HasPrefix(raw, "/") {
+	path, _, _ := strings.Cut(raw, "?")
+	// Browsers drop some control characters, and only then look for a host.
+	if len(raw) > maxReturnPath || !strings.HasPrefix(raw, "/") || !utf8.ValidString(raw) ||
+		strings.ContainsFunc(raw, unicode.IsControl) || strings.Contains(raw, "#") || strings.Contains(path, `\`) {
 		return false
 	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || u.Fragment != "" {
+	// The decoded path counts, because a proxy in between may decode it, and "/%2fevil" must not
+	// become "//evil". To a browser a backslash is a slash. Dot segments can lead to "//evil", too;
+	// browsers resolve them before they request a page, so no page has them.
+	decoded, err := url.PathUnescape(path)
+	if err != nil || strings.ContainsFunc(decoded, unicode.IsControl) {
 		return false
 	}
-	// The decoded path is checked too: a proxy in between may decode it, and "/%2fevil" must
-	// not become "//evil".
-	for _, form := range []string{raw, u.Path} {
-		if strings.HasPrefix(form, "//") || strings.ContainsFunc(form, notInPath) {
-			return false
-		}
-	}
-	// "/a/..//evil" and "/./" + "/evil" are somewhere else once they are resolved.
-	cleaned := path.Clean(u.Path)
-	return u.Path == cleaned || u.Path == cleaned+"/"
-}
-
-// notInPath reports whether a rune may not be in a path of this application: backslashes, which
-// browsers read as slashes; spaces of any script; controls, which browsers drop; and what is
-// not UTF-8.
-func notInPath(r rune) bool {
-	return r == '\\' || r == '\ufeff' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
+	decoded = strings.ReplaceAll(decoded, `\`, "/")
+	segments := strings.Split(decoded, "/")
+	return !strings.HasPrefix(decoded, "//") && !slices.Contains(segments, ".") && !slices.Contains(segments, "..")
 }

@@ -77,8 +77,12 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Si
 }
 
 func (rp *RelyingParty) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, request SignInRequest, t *transaction) (string, error) {
+	state, err := rp.stateOf(t)
+	if err != nil {
+		return "", err
+	}
 	location, err := rp.cfg.Provider.AuthorizationURL(ctx, openid.AuthorizationRequest{
-		State: t.state, Nonce: t.nonce, Verifier: t.verifier,
+		State: state, Nonce: t.nonce, Verifier: t.verifier,
 		Demand: request.Demand, Link: request.Link, SwitchAccount: request.SwitchAccount,
 	})
 	if err != nil {
@@ -105,7 +109,7 @@ func (in *SignIn) LogID() string { return in.logID }
 // belongs to and redeems the code. The *openid.Error has one of the reasons of
 // openid.Provider.Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
 // ReasonTransactionUsed, ReasonConfigurationChanged or ReasonStoreUnavailable; it is in a
-// *SignInError if the transaction was found.
+// *SignInError if the state is one of this application's.
 func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
 	// A browser that goes away must not stop a sign-in half-way: the code is used up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callbackTimeout)
@@ -160,19 +164,31 @@ const (
 	restartLifetime = 2 * time.Minute
 )
 
-// MayRestart reports whether a sign-in whose transaction is lost may be started again without
-// asking the person: once in two minutes in a browser, so that a provider that answers at once
-// makes no loop. Only a response with a code qualifies; what the provider declined is for the
-// person to see.
-//
-// The restart has to prove that the browser keeps cookies; see Restarted.
-func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
+// Stale reports whether a response failed because its sign-in is over, here or at the provider: a
+// person who has signed in meanwhile can go on to the page.
+func Stale(err error, response url.Values) bool {
 	switch openid.ReasonOf(err) {
-	case ReasonTransactionMissing, ReasonTransactionExpired, ReasonTransactionUsed, ReasonConfigurationChanged:
+	case ReasonTransactionMissing, ReasonTransactionExpired, ReasonTransactionUsed:
+		return true
+	case openid.ReasonDeclined:
+		return openid.StartsOver(response)
 	default:
 		return false
 	}
-	if response.Get("code") == "" || rp.cookies.sent(r, restartCookie) {
+}
+
+// MayRestart reports whether a sign-in that is stale, or has met another configuration, may be
+// started again without asking the person: once in two minutes in a browser, so that a provider
+// that answers at once makes no loop. Only a response with a code qualifies, or one that asks for
+// it; what the provider declined is for the person to see.
+//
+// The restart has to prove that the browser keeps cookies; see Restarted.
+func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
+	if !Stale(err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
+		return false
+	}
+	asked := response.Get("code") != "" || openid.StartsOver(response)
+	if !asked || rp.cookies.sent(r, restartCookie) {
 		return false
 	}
 	rp.cookies.set(w, restartCookie, "1", restartLifetime, http.SameSiteLaxMode)
@@ -192,8 +208,16 @@ func IsNavigation(r *http.Request) bool {
 	if strings.Contains(purpose, "prefetch") || h.Get("HX-Request") != "" {
 		return false
 	}
-	dest, mode := h.Get("Sec-Fetch-Dest"), h.Get("Sec-Fetch-Mode")
-	return (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
+	switch dest, mode := h.Get("Sec-Fetch-Dest"), h.Get("Sec-Fetch-Mode"); dest {
+	case "", "document":
+		return mode == "" || mode == "navigate"
+	case "empty":
+		// A service worker of this application passes a navigation on. No other script can make
+		// a request of this mode (Fetch Standard, the constructor of Request).
+		return mode == "navigate"
+	default:
+		return false
+	}
 }
 
 // failed returns the error that ended a sign-in.

@@ -20,9 +20,13 @@ const (
 	// is dropped, or the Cookie header would grow until servers refuse it.
 	maxTransactions     = 7
 	maxTransactionBytes = 3500
+	// maxStatePath bounds the return paths that a state holds: an authorization request should
+	// stay below the 2,083 characters of an address that office programs pass on.
+	maxStatePath = 512
 
 	transactionCookie  = "txn_"
 	transactionPurpose = "transaction"
+	statePurpose       = "state"
 	transactionFormat  = 3
 )
 
@@ -30,7 +34,7 @@ const (
 // lives in a sealed cookie named for its state, so that two tabs can sign in at once and the
 // server keeps nothing for visitors who never come back.
 type transaction struct {
-	state    string // RFC 6749 section 10.12
+	state    string // the random part of the state; see stateOf
 	nonce    string // OpenID Connect Core 1.0 section 3.1.2.1
 	verifier string // RFC 7636 section 4.1
 	returnTo ReturnPath
@@ -67,6 +71,46 @@ func (rp *RelyingParty) newTransaction(request SignInRequest, session *Session) 
 func (t *transaction) logID() string { return logID(NewKey("sign-in", t.state)) }
 
 func (t *transaction) cookieName() string { return transactionCookie + t.state[:8] }
+
+// stateOf returns the state of the transaction's authorization request (RFC 6749 section 10.12): 256
+// random bits, and the return path, sealed. The path is for a response without the transaction,
+// because its cookie has expired, or because a mail or office program opened the link first and
+// passed on only the provider's address. Such a response signs nobody in, but the sign-in that
+// starts over leads to the same page.
+func (rp *RelyingParty) stateOf(t *transaction) (string, error) {
+	if t.returnTo.IsZero() || len(t.returnTo.path) > maxStatePath {
+		return t.state, nil
+	}
+	random, err := base64.RawURLEncoding.DecodeString(t.state)
+	if err != nil {
+		return "", err
+	}
+	sealed, err := rp.cfg.Keys.seal(statePurpose, nil, []byte(t.returnTo.path), random)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(append(random, sealed...)), nil
+}
+
+// parseState returns what a state says about its transaction, or nil if stateOf did not return it.
+func (rp *RelyingParty) parseState(state string) *transaction {
+	const random = 32
+	// Strict: without it several spellings of a state would count.
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(state)
+	if err != nil || len(raw) < random {
+		return nil
+	}
+	t := &transaction{state: base64.RawURLEncoding.EncodeToString(raw[:random])}
+	if len(raw) == random {
+		return t
+	}
+	path, _, err := rp.cfg.Keys.open(statePurpose, nil, raw[random:], raw[:random])
+	if err != nil {
+		return nil
+	}
+	t.returnTo, _ = ParseReturnPath(string(path))
+	return t
+}
 
 func (t *transaction) encode() []byte {
 	var e encoder
@@ -175,21 +219,22 @@ func (rp *RelyingParty) expired(t *transaction) bool {
 // its cookie in any case. The cookie is this browser's proof that it started the sign-in;
 // without it the response belongs to another browser (RFC 9700 section 4.7).
 func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, state string) (*transaction, error) {
-	if len(state) != 43 {
+	known := rp.parseState(state)
+	if known == nil {
 		return nil, missing("the state is not one of this application's")
 	}
-	base := transactionCookie + state[:8]
+	base := known.cookieName()
 	value, ok := rp.cookies.get(r, base)
 	if !ok {
-		return nil, missing("this browser sent no transaction for the state")
+		return nil, known.failed(missing("this browser sent no transaction for the state"))
 	}
 	rp.cookies.clear(w, base, rp.transactionSite())
 	t, err := rp.openTransaction(base, value)
 	if err != nil {
-		return nil, missing("the transaction cannot be opened: %w", err)
+		return nil, known.failed(missing("the transaction cannot be opened: %w", err))
 	}
-	if !openid.EqualSecret(state, t.state) {
-		return nil, missing("the transaction is of another state")
+	if !openid.EqualSecret(known.state, t.state) {
+		return nil, known.failed(missing("the transaction is of another state"))
 	}
 	if rp.expired(t) {
 		return nil, t.failed(&openid.Error{Reason: ReasonTransactionExpired})

@@ -65,7 +65,7 @@ func TestCallbackAfterFailure(t *testing.T) {
 	failed := v.Callback(address)
 	s.WantRefused(v, failed, http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, 1, 0)
 	again := v.Callback(address)
-	if again.Header.Get("Location") != "/login?again=1&return_to=%2Fdashboard" || v.SignedIn() {
+	if again.Header.Get("Location") != "/login?again=1&return_to=%2Fprofile" || v.SignedIn() {
 		t.Errorf("replayed, it leads to %q", again.Header.Get("Location"))
 	}
 	s.WantCalls(1, 0)
@@ -127,7 +127,7 @@ func TestStaleCallback(t *testing.T) {
 		late, used := v.AuthorizationResponse("/profile"), v.AuthorizationResponse("/dashboard?used=1")
 		s.WantSignedIn(v, v.Callback(used), "alice", "/dashboard?used=1")
 		clock.Move(16 * time.Minute)
-		for address, want := range map[string]string{late: "/profile", used: "/dashboard", "/callback?code=x&state=" + strings.Repeat("x", 43): "/dashboard"} {
+		for address, want := range map[string]string{late: "/profile", used: "/dashboard?used=1", "/callback?code=x&state=" + strings.Repeat("x", 43): "/dashboard"} {
 			if got := v.Callback(address); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != want {
 				t.Errorf("answered %d to %q, want %s", got.StatusCode, got.Header.Get("Location"), want)
 			}
@@ -246,7 +246,7 @@ func TestCallbackHeals(t *testing.T) {
 		if end := v.Get(callback); end.Request.URL.Path != "/profile" {
 			t.Fatalf("the sign-in ends at %s", end.Request.URL)
 		}
-		if again := v.Direct(v.Request(http.MethodGet, callback, nil)); again.Header.Get("Location") != "/dashboard" {
+		if again := v.Direct(v.Request(http.MethodGet, callback, nil)); again.Header.Get("Location") != "/profile" {
 			t.Errorf("the callback answers %d and leads to %q", again.StatusCode, again.Header.Get("Location"))
 		}
 	})
@@ -254,7 +254,7 @@ func TestCallbackHeals(t *testing.T) {
 		mine, other := a.Visitor(), a.Visitor()
 		callback := response(other)
 		restarted := mine.Direct(mine.Request(http.MethodGet, callback, nil))
-		if restarted.StatusCode != http.StatusSeeOther || restarted.Header.Get("Location") != "/login?again=1&return_to=%2Fdashboard" {
+		if restarted.StatusCode != http.StatusSeeOther || restarted.Header.Get("Location") != "/login?again=1&return_to=%2Fprofile" {
 			t.Fatalf("CB-02: it answers %d and leads to %q", restarted.StatusCode, restarted.Header.Get("Location"))
 		}
 		if mine.SignedIn() {
@@ -264,7 +264,7 @@ func TestCallbackHeals(t *testing.T) {
 			t.Errorf("the restart leads to %q", begun.Header.Get("Location"))
 		}
 		again := mine.Direct(mine.Request(http.MethodGet, callback, nil))
-		if again.StatusCode != http.StatusBadRequest || !strings.Contains(again.Body, `href="/login"`) {
+		if again.StatusCode != http.StatusBadRequest || !strings.Contains(again.Body, `href="/login?return_to=%2Fprofile"`) {
 			t.Errorf("the loop is not broken: %d", again.StatusCode)
 		}
 		if end := other.Get(callback); end.Request.URL.Path != "/profile" {
@@ -287,54 +287,42 @@ func TestCallbackHeals(t *testing.T) {
 		}
 	})
 	t.Run("fifty at once", func(t *testing.T) {
-		v := a.Visitor()
+		v, before := a.Visitor(), a.Log.Count(`"msg":"signed in"`)
 		callback := response(v)
 		answers := make(chan apptest.Answer, 50)
 		for range 50 {
 			go func() { answers <- v.Direct(v.Request(http.MethodGet, callback, nil)) }()
 		}
-		completed := 0
 		for range 50 {
-			got := <-answers
-			if got.StatusCode >= 500 {
+			if got := <-answers; got.StatusCode >= 500 {
 				t.Errorf("CB-04: one is answered with %d", got.StatusCode)
 			}
-			if got.Header.Get("Location") == "/profile" {
-				completed++
-			}
 		}
-		if completed < 1 || !v.SignedIn() {
-			t.Errorf("CB-04: %d of them sign in", completed)
+		if !v.SignedIn() {
+			t.Error("CB-04: none of them signs in")
 		}
-		if got := a.Log.Count(`"msg":"signed in"`); got != 3 {
-			t.Errorf("CB-04: %d sign-ins are logged, want 3 for the three of this test", got)
+		if got := a.Log.Count(`"msg":"signed in"`) - before; got != 1 {
+			t.Errorf("CB-04: %d sign-ins are logged", got)
 		}
 	})
 }
 
 // TestProviderErrorIsNotQuoted (CB-09) sends error texts that attack a browser, a terminal
-// or a log.
+// or a log. No page quotes them, and the log has them cut and escaped.
 func TestProviderErrorIsNotQuoted(t *testing.T) {
 	t.Parallel()
-	const (
-		cancelled = http.StatusForbidden
-		refused   = http.StatusBadGateway
-	)
-	for name, tt := range map[string]struct {
-		code, description, uri string
-		status                 int
-	}{
-		"CB-09 a code that we know":    {"access_denied", "", "", cancelled},
-		"CB-09 a script":               {"<script>MARK</script>", "<script>MARK</script>", "https://MARK.example", refused},
-		"CB-09 a javascript: URL":      {"access_denied", "", "javascript:MARK", cancelled},
-		"CB-09 7 KiB of description":   {"access_denied", strings.Repeat("MARK", 7<<8), "", cancelled},
-		"CB-09 7 KiB of code":          {strings.Repeat("MARK", 7<<8), "", "", refused},
-		"CB-09 line breaks":            {"MARK\r\n{\"msg\":\"signed in\"}", "\r\nSet-Cookie: MARK=1", "", refused},
-		"CB-09 right-to-left marks":    {"MARK\u202e", "\u2066MARK\u2069", "", refused},
-		"CB-09 colours for a terminal": {"MARK\x1b[31m", "\x1b]0;MARK\x07", "", refused},
-		"CB-09 an attribute":           {`" onmouseover="MARK`, `'><img src=x onerror=MARK>`, "", refused},
-		"CB-09 a template":             {"{{MARK}}", "${MARK}", "", refused},
-		"CB-09 NUL and invalid UTF-8":  {"MARK\x00", "\xff\xfeMARK", "", refused},
+	for name, tt := range map[string]struct{ code, description, uri string }{
+		"CB-09 a code that we know":    {"access_denied", "", ""},
+		"CB-09 a script":               {"<script>MARK</script>", "<script>MARK</script>", "https://MARK.example"},
+		"CB-09 a javascript: URL":      {"access_denied", "", "javascript:MARK"},
+		"CB-09 7 KiB of description":   {"access_denied", strings.Repeat("MARK", 7<<8), ""},
+		"CB-09 7 KiB of code":          {strings.Repeat("MARK", 7<<8), "", ""},
+		"CB-09 line breaks":            {"MARK\r\n{\"msg\":\"signed in\"}", "\r\nSet-Cookie: MARK=1", ""},
+		"CB-09 right-to-left marks":    {"MARK\u202e", "\u2066MARK\u2069", ""},
+		"CB-09 colours for a terminal": {"MARK\x1b[31m", "\x1b]0;MARK\x07", ""},
+		"CB-09 an attribute":           {`" onmouseover="MARK`, `'><img src=x onerror=MARK>`, ""},
+		"CB-09 a template":             {"{{MARK}}", "${MARK}", ""},
+		"CB-09 NUL and invalid UTF-8":  {"MARK\x00", "\xff\xfeMARK", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -345,10 +333,14 @@ func TestProviderErrorIsNotQuoted(t *testing.T) {
 			})
 			v := s.Visitor()
 			got := v.Callback(v.AuthorizationResponse("/profile"))
-			s.WantRefused(v, got, tt.status, openid.ReasonDeclined, 0, 0)
-			said := got.Body + fmt.Sprint(got.Header) + s.Log.String()
-			if strings.Contains(said, "MARK") || strings.ContainsAny(said, "\x1b\x00\u202e\u2066") || strings.Contains(got.Body, "javascript:") {
+			s.WantRefused(v, got, http.StatusForbidden, openid.ReasonDeclined, 0, 0)
+			said := got.Body + fmt.Sprint(got.Header)
+			if strings.Contains(said, "MARK") || strings.Contains(said, "javascript:") {
 				t.Errorf("the provider's text is quoted:\n%.600s", said)
+			}
+			logged := s.Log.String()
+			if strings.ContainsAny(said+logged, "\x1b\x00\u202e\u2066") || strings.Count(logged, "MARK") > 160 {
+				t.Errorf("the log is not escaped, or too long:\n%.1200s", logged)
 			}
 			if lines := s.Logged("signed in", ""); len(lines) > 0 {
 				t.Errorf("the log says %v", lines)

@@ -51,9 +51,10 @@ type failure struct {
 type remedy int
 
 const (
-	startOver remedy = iota + 1 // starts the failed sign-in again, with its demands
-	signIn                      // starts a sign-in, because the session is missing or has ended
-	reload                      // requests the page again, if the method was GET or HEAD
+	startOver     remedy = iota + 1 // starts the failed sign-in again, with its demands
+	switchAccount                   // starts it again, and lets the person choose another account
+	signIn                          // starts a sign-in, because the session is missing or has ended
+	reload                          // requests the page again, if the method was GET or HEAD
 )
 
 // clientGone is the status that proxies log when the client closes the request before the response.
@@ -84,8 +85,8 @@ var failures = map[string]failure{
 	"logout_token_invalid":      unverified,
 	"access_token_invalid":      unverified,
 
-	// The provider declined, usually with a code in declined, or cannot be used.
-	"provider_declined":      {status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in service refused", text: "It did not accept this app's request. Ask this app's operator for help, and give them the reference below."},
+	// The provider declined with a code that is not in declined, or cannot be used.
+	"provider_declined":      {status: 403, level: slog.LevelWarn, remedy: switchAccount, heading: "You were not signed in", text: "The sign-in service refused. Try again, or use another account. If that does not help, ask this app's operator, and give them the reference below."},
 	"provider_unreachable":   {status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service cannot be reached", text: "It is not responding at the moment. Wait a moment and try again."},
 	"provider_misconfigured": {status: 503, level: slog.LevelError, remedy: startOver, heading: "Sign-in isn't configured correctly", text: "The settings of this app and of the sign-in service do not match. Ask this app's operator for help, and give them the reference below."},
 
@@ -129,21 +130,41 @@ var failures = map[string]failure{
 	"panic":          ourFault,
 }
 
-// declined has the failures for the provider's error codes (RFC 6749 section 4.1.2.1, OpenID Connect
-// Core 1.0 section 3.1.2.6).
+// declined has the failures for the provider's error codes.
 var declined = map[string]failure{
-	"access_denied":              {status: 403, level: slog.LevelInfo, remedy: startOver, heading: "You were not signed in", text: "The sign-in was cancelled or not allowed. You can try again, or use another account."},
+	"access_denied": notAllowed,
+	"unauthorized":  notAllowed, // Auth0: the account is blocked
+	// OpenID Connect Core 1.0 section 3.1.2.6.
 	"login_required":             needsPerson,
 	"interaction_required":       needsPerson,
 	"account_selection_required": needsPerson,
 	"consent_required":           needsPerson,
-	"temporarily_unavailable":    providerTrouble,
-	"server_error":               providerTrouble,
+	// RFC 6749 section 4.1.2.1. The faults of a request also come from RFC 6749 section 5.2, OpenID
+	// Connect Core 1.0 section 3.1.2.6, RFC 8707 section 2 and RFC 9396 section 5.
+	"temporarily_unavailable":       providerTrouble,
+	"server_error":                  providerTrouble,
+	"invalid_request":               requestRefused,
+	"unauthorized_client":           requestRefused,
+	"unsupported_response_type":     requestRefused,
+	"invalid_scope":                 requestRefused,
+	"invalid_client":                requestRefused,
+	"invalid_grant":                 requestRefused,
+	"invalid_request_uri":           requestRefused,
+	"invalid_request_object":        requestRefused,
+	"request_not_supported":         requestRefused,
+	"request_uri_not_supported":     requestRefused,
+	"registration_not_supported":    requestRefused,
+	"invalid_target":                requestRefused,
+	"invalid_authorization_details": requestRefused,
+	"invalid_resource":              requestRefused, // Microsoft Entra ID
 }
 
 // These failures are shared by several reasons.
 var (
 	unverified      = failure{status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in could not be verified", text: "The sign-in service's response did not pass our checks, so you were not signed in. Try again. If that does not help, ask this app's operator, and give them the reference below."}
+	notAllowed      = failure{status: 403, level: slog.LevelInfo, remedy: switchAccount, heading: "You were not signed in", text: "The sign-in was cancelled or not allowed. You can try again, or use another account."}
+	cancelled       = failure{status: 403, level: slog.LevelInfo, remedy: switchAccount, heading: "You were not signed in", text: "You cancelled the sign-in. You can try again, or use another account."}
+	requestRefused  = failure{status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in service refused", text: "It did not accept this app's request. Ask this app's operator for help, and give them the reference below."}
 	needsPerson     = failure{status: 400, level: slog.LevelInfo, remedy: startOver, heading: "The sign-in service needs your input", text: "It could not sign you in without asking you something. Try again."}
 	providerTrouble = failure{status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service has a problem", text: "It cannot sign you in right now. Wait a moment and try again."}
 	notRefreshed    = failure{status: 502, level: slog.LevelWarn, remedy: startOver, heading: "The profile could not be refreshed", text: "The sign-in service did not send it. Try again. What you see is from the last refresh."}
@@ -265,6 +286,11 @@ func lookup(reason string, err error) (f failure, ok bool) {
 	case e != nil && e.Reason == openid.ReasonDeclined:
 		if f, ok = declined[e.Code]; ok {
 			return f, true
+		}
+		// The standards have no code for this: Apple says user_cancelled_authorize, LinkedIn
+		// user_cancelled_login, and others spell it in other ways.
+		if strings.Contains(strings.ToLower(e.Code), "cancel") {
+			return cancelled, true
 		}
 	}
 	f, ok = failures[reason]
@@ -426,7 +452,9 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 	switch {
 	case f.remedy == startOver:
-		return views.Action{Label: "Try again", URL: startOverURL(err), Primary: true}, true
+		return views.Action{Label: "Try again", URL: startOverURL(r, err), Primary: true}, true
+	case f.remedy == switchAccount:
+		return views.Action{Label: "Try again", URL: switchURL(failedSignIn(r, err)), Primary: true}, true
 	case f.remedy == signIn:
 		return views.Action{Label: "Sign in", URL: loginURL(returnPath(r)), Primary: true}, true
 	case f.remedy == reload && slices.Contains(reading, r.Method):
@@ -437,14 +465,18 @@ func (f failure) action(r *http.Request, err error) (views.Action, bool) {
 }
 
 // startOverURL returns the address that starts the failed sign-in again, with its demands.
-func startOverURL(err error) string {
-	e, ok := errors.AsType[*authn.SignInError](err)
-	switch {
-	case !ok:
-		return loginURL(authn.ReturnPath{})
-	case openid.ReasonOf(err) == openid.ReasonStepUpFailed:
-		return destination(e.ReturnTo) // the page that demands the step-up
-	default:
-		return loginURL(e.ReturnTo)
+func startOverURL(r *http.Request, err error) string {
+	page := failedSignIn(r, err)
+	if openid.ReasonOf(err) == openid.ReasonStepUpFailed {
+		return destination(page) // the page that demands the step-up
 	}
+	return loginURL(page)
+}
+
+// failedSignIn returns the page that a failed sign-in was for.
+func failedSignIn(r *http.Request, err error) authn.ReturnPath {
+	if e, ok := errors.AsType[*authn.SignInError](err); ok {
+		return e.ReturnTo
+	}
+	return returnPath(r)
 }

@@ -192,7 +192,7 @@ func (a *App) sampleErrors() []sampleError {
 	} {
 		list = append(list, sampleError{http.StatusText(status), echo.NewHTTPError(status)})
 	}
-	for _, code := range []string{"access_denied", "login_required", "temporarily_unavailable", "invalid_scope"} {
+	for _, code := range []string{"access_denied", "user_cancelled_authorize", "an_unknown_code", "login_required", "temporarily_unavailable", "invalid_scope"} {
 		list = append(list, sampleError{"declined " + code, &openid.Error{Reason: openid.ReasonDeclined, Code: code}})
 	}
 	for _, reason := range []openid.Reason{

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -146,15 +145,15 @@ func formValues(c echo.Context) (url.Values, error) {
 }
 
 // heal recovers from a callback that is stale, replayed or lost because of the back button, a double
-// click, a restored tab or a bookmark. If the person is signed in, it redirects to the return path.
+// click, a restored tab, a bookmark, or a program that opened the link before the browser did. If the
+// person is signed in, it redirects to the return path.
 // Otherwise it starts the sign-in again, once. If that fails too, a page says what happened.
 func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	returnTo := afterSignIn
 	if e, ok := errors.AsType[*authn.SignInError](err); ok {
 		returnTo = destination(e.ReturnTo)
 	}
-	stale := []openid.Reason{authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed}
-	if current(c) != nil && slices.Contains(stale, openid.ReasonOf(err)) {
+	if current(c) != nil && authn.Stale(err, response) {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
 	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {

@@ -56,9 +56,9 @@ func TestOpenRedirects(t *testing.T) {
 	s.SignIn(person)
 	for list, ours := range map[string]bool{"refusedPaths": false, "localPaths": true} {
 		for _, path := range returnPaths(t, list) {
-			door := &door{s, person, path, "/dashboard"}
+			door := &door{s, person, path, "/dashboard", ours}
 			if ours && path != "/" && !strings.HasPrefix(path, "/?") {
-				door.want = path
+				door.want = strings.ReplaceAll(path, " ", "%20")
 			}
 			door.login()
 			door.thirdParty()
@@ -77,6 +77,7 @@ type door struct {
 	*apptest.Scripted
 	person     *apptest.Visitor
 	path, want string
+	ours       bool
 }
 
 func (d *door) check(where, got string) {
@@ -111,7 +112,7 @@ func (d *door) thirdParty() {
 	v := d.Visitor()
 	for _, prefix := range []string{"", d.URL} {
 		got := v.Direct(v.Request(http.MethodGet, "/login?"+url.Values{"iss": {d.OP.Issuer}, "target_link_uri": {prefix + d.path}}.Encode(), nil))
-		if accepted := got.StatusCode == http.StatusSeeOther; accepted && d.want != d.path && d.path != "" && !strings.HasPrefix(d.path, "/?") && d.path != "/" {
+		if accepted := got.StatusCode == http.StatusSeeOther; accepted && !d.ours && d.path != "" && !strings.HasPrefix(d.path, "/?") && d.path != "/" {
 			d.T.Errorf("HB-20: target_link_uri %q is taken", prefix+d.path)
 		} else if !accepted && got.StatusCode != http.StatusBadRequest {
 			d.T.Errorf("HB-20: target_link_uri %q is answered %d", prefix+d.path, got.StatusCode)
@@ -198,8 +199,9 @@ func (d *door) resume() {
 // local reports whether an address on a page of the app stays on the app.
 func (d *door) local(address string) bool {
 	u, err := url.Parse(address)
+	path, _, _ := strings.Cut(address, "?")
 	return err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "//") &&
-		!strings.ContainsAny(address, "\\\t\r\n")
+		!strings.Contains(path, `\`) && !strings.ContainsAny(address, "\t\r\n")
 }
 
 // isHeader reports whether a header or a request line can hold a text.

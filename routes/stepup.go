@@ -68,7 +68,10 @@ func requestToSave(c echo.Context, d openid.Demand) (authn.SavedRequest, error) 
 	if slices.Contains(reading, r.Method) {
 		return authn.SavedRequest{Method: http.MethodGet, Path: returnPath(r), Demand: d}, nil
 	}
-	path, _ := authn.ParseReturnPath(r.URL.RequestURI())
+	path, ok := authn.ParseReturnPath(r.URL.RequestURI())
+	if !ok {
+		return authn.SavedRequest{}, authn.ErrRequestTooLarge
+	}
 	saved := authn.SavedRequest{Method: r.Method, Path: path, Demand: d}
 	if r.ContentLength == 0 {
 		return saved, nil

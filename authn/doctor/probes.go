@@ -19,6 +19,9 @@ import (
 // address means anything.
 const unregistered = "https://unregistered.invalid"
 
+// maxCode bounds an error code in the report.
+const maxCode = 64
+
 // checkClient redeems a code that cannot exist: a provider that accepts the client refuses only the
 // code (RFC 6749 section 5.2).
 func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Finding {
@@ -38,7 +41,7 @@ func (e *Examination) checkClient(ctx context.Context, m *openid.Metadata) Findi
 		return e.explain("the token endpoint", err, "")
 	}
 	_ = json.Unmarshal(body, &answer) // a body that is not JSON has no code
-	code, status := openid.RegisteredCode(answer.Error), resp.StatusCode
+	code, status := openid.Quote(answer.Error, maxCode), resp.StatusCode
 	said := fmt.Sprintf("%d %s", status, code)
 	switch {
 	case status == http.StatusTooManyRequests || status >= 500:
@@ -169,7 +172,7 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 // checkAuthorizationRequest reads the error of that request. With nobody signed in, the only expected
 // error is that nobody is.
 func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadata) Finding {
-	code := openid.RegisteredCode(e.response)
+	code := openid.Quote(e.response, maxCode)
 	said := "the provider refuses the authorization request (" + code + ")"
 	switch {
 	case e.response == "":

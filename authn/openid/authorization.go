@@ -149,8 +149,11 @@ func (p *Provider) push(ctx context.Context, m *Metadata, request url.Values) (s
 	if err != nil {
 		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
 	}
-	if resp.StatusCode == http.StatusCreated { // RFC 9126 section 2.2
+	switch {
+	case resp.StatusCode == http.StatusCreated: // RFC 9126 section 2.2
 		resp.StatusCode = http.StatusOK
+	case resp.StatusCode >= 400: // section 2.3
+		return "", p.pushRefused(resp, request)
 	}
 	body, err := readJSON(resp)
 	if err != nil {
@@ -173,13 +176,25 @@ func (p *Provider) push(ctx context.Context, m *Metadata, request url.Values) (s
 	return location.String(), nil
 }
 
+func (p *Provider) pushRefused(resp *http.Response, request url.Values) error {
+	defer resp.Body.Close()
+	var answer struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&answer) // a body that is not JSON has no code
+	e := refuse(ReasonProviderUnreachable, "pushed authorization request: %w", &StatusError{Status: resp.StatusCode})
+	return e.describe(answer.Error, answer.Description, request.Get("state"), request.Get("nonce"), string(p.cfg.ClientSecret))
+}
+
 // AuthorizationResponse is what the provider answers to an authorization request (OpenID
 // Connect Core 1.0 section 3.1.2.5).
 type AuthorizationResponse struct {
-	State       string
-	code, error string
-	issuer      string
-	hasIssuer   bool
+	State              string
+	code               string
+	error, description string // RFC 6749 section 4.1.2.1
+	issuer             string
+	hasIssuer          bool
 }
 
 // ParseAuthorizationResponse reads a response. It refuses one in which a parameter appears
@@ -192,7 +207,8 @@ func ParseAuthorizationResponse(parameters url.Values) (AuthorizationResponse, e
 		}
 	}
 	r := AuthorizationResponse{
-		State: parameters.Get("state"), code: parameters.Get("code"), error: parameters.Get("error"),
+		State: parameters.Get("state"), code: parameters.Get("code"),
+		error: parameters.Get("error"), description: parameters.Get("error_description"),
 		issuer: parameters.Get("iss"), hasIssuer: parameters.Has("iss"),
 	}
 	if r.State == "" {
@@ -218,9 +234,16 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 	case (r.code == "") == (r.error == ""):
 		return "", refuse(ReasonResponseMalformed, "the response must have exactly one of code and error")
 	case r.error != "":
-		return "", &Error{Reason: ReasonDeclined, Code: RegisteredCode(r.error)}
+		return "", (&Error{Reason: ReasonDeclined}).describe(r.error, r.description, r.State)
 	}
 	return r.code, nil
+}
+
+// StartsOver reports whether the provider answers that the sign-in has to be started again.
+// Keycloak does so if the person has signed in there meanwhile, in another tab, and then
+// continues in a tab that the browser has restored (its Constants.AUTHENTICATION_EXPIRED_MESSAGE).
+func StartsOver(response url.Values) bool {
+	return response.Get("error") == "temporarily_unavailable" && response.Get("error_description") == "authentication_expired"
 }
 
 // Demand is what a page asks of the sign-in behind a session: that it is recent, or that it

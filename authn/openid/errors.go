@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Reason says why something was refused. The log and the metrics have the same
@@ -38,14 +41,15 @@ const (
 )
 
 // Error is a refusal with its reason. Its text is for operators. It holds no secret (no
-// token, code, state or nonce) and no text that the provider sent, except for the error
-// codes that the standards register, and short, quoted names: of issuers, algorithms and keys,
-// and of where the discovery document has moved to.
+// token, code, state or nonce), and text that the provider sent only in Code and Description,
+// and as short, quoted names: of issuers, algorithms and keys, and of where the discovery document
+// has moved to.
 type Error struct {
 	Reason Reason
-	// Code is the provider's OAuth error code if the standards register it, "other" for
-	// any other code, and "" without one.
-	Code string
+	// Code is the provider's OAuth error code, and Description what it says about it (RFC
+	// 6749 sections 4.1.2.1 and 5.2). Both are cut and escaped, and "" if there is none. The
+	// description may name the person.
+	Code, Description string
 	// RetryAfter is how long to wait before the next attempt; 0 if that is not known.
 	RetryAfter time.Duration
 	// Err is the cause; it may be nil.
@@ -54,7 +58,10 @@ type Error struct {
 
 func (e *Error) Error() string {
 	text := string(e.Reason)
-	if e.Code != "" {
+	switch {
+	case e.Description != "":
+		text += " (" + e.Code + ": " + e.Description + ")"
+	case e.Code != "":
 		text += " (" + e.Code + ")"
 	}
 	if e.Err != nil {
@@ -103,17 +110,28 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// RegisteredCode returns an error code if it is one of RFC 6749 (sections 4.1.2.1 and
-// 5.2), OpenID Connect Core 1.0 (section 3.1.2.6) or their extensions, and "other" if it
-// is not: anyone can put any text into a URL.
-func RegisteredCode(code string) string {
-	switch code {
-	case "access_denied", "invalid_request", "unauthorized_client", "unsupported_response_type",
-		"invalid_scope", "server_error", "temporarily_unavailable", "invalid_client",
-		"invalid_grant", "unsupported_grant_type", "interaction_required", "login_required",
-		"account_selection_required", "consent_required", "invalid_request_uri", "invalid_target":
-		return code
-	default:
-		return "other"
+// describe adds an error code and its description to e. It hides the values of the request that
+// the provider may have repeated in them.
+func (e *Error) describe(code, description string, secrets ...string) *Error {
+	e.Code, e.Description = Quote(code, 64, secrets...), Quote(description, 512, secrets...)
+	return e
+}
+
+// Quote returns text that a provider sent, or that anyone may have put into a URL, so that it
+// is safe to log: without the secrets, cut after limit bytes, and with control characters,
+// those that change the direction of text and what is not UTF-8 escaped as in a Go string.
+func Quote(text string, limit int, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, hidden)
+		}
 	}
+	if len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit] + "…"
+	}
+	quoted := strconv.QuoteToGraphic(text)
+	return quoted[1 : len(quoted)-1]
 }

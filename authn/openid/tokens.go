@@ -55,7 +55,7 @@ func (p *Provider) oauth2Config(m *Metadata) *oauth2.Config {
 func (p *Provider) exchange(ctx context.Context, m *Metadata, code, verifier string) (Tokens, error) {
 	token, err := p.oauth2Config(m).Exchange(p.withTokenClient(ctx), code, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return Tokens{}, tokenError(err)
+		return Tokens{}, p.tokenError(err, code, verifier)
 	}
 	tokens := p.tokens(token)
 	if tokens.IDToken == "" {
@@ -80,7 +80,7 @@ func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
 		if e, ok := errors.AsType[*tokenResponseError](err); ok {
 			rotated.Refresh = e.refresh
 		}
-		return rotated, tokenError(err)
+		return rotated, p.tokenError(err, string(old.Refresh))
 	}
 	tokens := p.tokens(token)
 	if tokens.IDToken == "" {
@@ -115,8 +115,9 @@ func (p *Provider) tokens(t *oauth2.Token) Tokens {
 	return tokens
 }
 
-// tokenError turns x/oauth2's error, whose text may quote the response, into an *Error.
-func tokenError(err error) error {
+// tokenError turns x/oauth2's error, whose text may quote the response, into an *Error. The
+// secrets are those of the request.
+func (p *Provider) tokenError(err error, secrets ...string) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
@@ -131,10 +132,8 @@ func tokenError(err error) error {
 			Err: fmt.Errorf("the token endpoint answered %d", status),
 		}
 	}
-	return &Error{
-		Reason: ReasonTokenRequestFailed, Code: RegisteredCode(e.ErrorCode),
-		Err: fmt.Errorf("the token endpoint answered %d", status),
-	}
+	return refuse(ReasonTokenRequestFailed, "the token endpoint answered %d", status).
+		describe(e.ErrorCode, e.ErrorDescription, append(secrets, string(p.cfg.ClientSecret))...)
 }
 
 // maxRetryAfter bounds how long a provider can ask for no requests.

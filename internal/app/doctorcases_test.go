@@ -189,7 +189,7 @@ func callbackCases(page http.HandlerFunc) []doctorCase {
 		{name: "a person would have to sign in", change: responds("login_required"), about: "authorization_request", text: [2]string{"login_required"}},
 		{name: "a scope that is not allowed", change: responds("invalid_scope"), problems: request, about: "authorization_request", text: [2]string{"invalid_scope", "AUTH0_SCOPES"}},
 		{name: "an unknown audience", change: responds("access_denied"), problems: request, about: "authorization_request", text: [2]string{"access_denied", "AUTH0_AUDIENCE"}},
-		{name: "a code of nobody's", change: responds("<script>"), problems: map[string]string{"authorization_request": "warning provider"}, about: "authorization_request", text: [2]string{"(other)"}},
+		{name: "a code of nobody's", change: responds("<script>"), problems: map[string]string{"authorization_request": "warning provider"}, about: "authorization_request", text: [2]string{"(<script>)"}},
 		{name: "pushed requests", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, about: "pushed_requests", text: [2]string{"is pushed"}},
 		{name: "an unknown redirect URI, pushed", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: answers(scriptedop.PAR, scriptedop.JSON(400, map[string]any{"error": "invalid_request"})), problems: unknown, about: "callback", text: [2]string{"does not know"}},
 		{name: "pushed requests that are not taken", env: []string{"PUSHED_AUTHORIZATION_REQUESTS=always"}, change: without("pushed_authorization_request_endpoint"), problems: map[string]string{
