@@ -21,7 +21,7 @@ func refuse(op *scriptedop.Provider, code, description string) {
 	})
 }
 
-// TestRefusals sends the errors of real providers. The page says whose turn it is, the log says
+// TestRefusals (CB-09) sends the errors of real providers. The page says whose turn it is, the log says
 // what the provider said, and the person can choose another account if the account was refused.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// TestTokenRefusals checks that the log has the error of the token endpoint and that of a pushed
+// TestTokenRefusals (SL-01) checks that the log has the error of the token endpoint and that of a pushed
 // request, and no secret that the provider repeats in it.
 func TestTokenRefusals(t *testing.T) {
 	t.Parallel()
@@ -131,7 +131,7 @@ func TestTokenRefusals(t *testing.T) {
 	}
 }
 
-// TestKeycloakStartsOver sends what Keycloak sends for a tab that the browser has restored, after
+// TestKeycloakStartsOver (CB-21) sends what Keycloak sends for a tab that the browser has restored, after
 // the person has signed in at Keycloak in another tab.
 func TestKeycloakStartsOver(t *testing.T) {
 	t.Parallel()
@@ -210,9 +210,9 @@ func TestKeycloakStartsOver(t *testing.T) {
 	})
 }
 
-// TestReturnPaths signs in on the way to pages whose addresses are unusual, by a link to the page
+// TestUnusualReturnPaths (HB-20) signs in on the way to pages whose addresses are unusual, by a link to the page
 // and by one to the sign-in page.
-func TestReturnPaths(t *testing.T) {
+func TestUnusualReturnPaths(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t)
 	long := "/profile?filter=" + strings.Repeat("a", 1900)
@@ -240,7 +240,7 @@ func TestReturnPaths(t *testing.T) {
 	}
 }
 
-// TestLostTransaction finishes sign-ins without the cookie that they began with. Nobody is signed
+// TestLostTransaction (AR-08, CB-02) finishes sign-ins without the cookie that they began with. Nobody is signed
 // in by such a response, and the sign-in that starts over leads to the page that was requested.
 func TestLostTransaction(t *testing.T) {
 	t.Parallel()
@@ -332,7 +332,7 @@ func TestLostTransaction(t *testing.T) {
 	})
 }
 
-// TestSignOutTakesOneClick signs out by the button of every page, and by that of the page that a link
+// TestSignOutTakesOneClick (LR-02) signs out by the button of every page, and by that of the page that a link
 // to /logout opens. The link alone signs nobody out.
 func TestSignOutTakesOneClick(t *testing.T) {
 	t.Parallel()
@@ -355,4 +355,3 @@ func TestSignOutTakesOneClick(t *testing.T) {
 		t.Error("another site's form signs out")
 	}
 }
-
