@@ -63,9 +63,9 @@ func newApp(t testing.TB, o appOptions) *app {
 	}
 	a.Server = httptest.NewUnstartedServer(a.routes())
 	a.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	cfg := a.configuration(t, "http")
+	cfg := a.configuration(t, "http", o.beside)
 	if o.secure {
-		cfg = a.configuration(t, "https")
+		cfg = a.configuration(t, "https", o.beside)
 	}
 	if o.config != nil {
 		o.config(&cfg)
@@ -108,13 +108,16 @@ func (s settings) build(t testing.TB) (*openid.Provider, authn.Config) {
 	return provider, s.Sessions
 }
 
-func (a *app) configuration(t testing.TB, scheme string) settings {
+func (a *app) configuration(t testing.TB, scheme string, beside *app) settings {
 	t.Helper()
 	keys, err := authn.NewKeys("an application secret of 32 bytes or more")
 	if err != nil {
 		t.Fatal(err)
 	}
 	origin := scheme + "://" + a.Listener.Addr().String()
+	if beside != nil {
+		origin = beside.URL // all nodes have one address
+	}
 	return settings{openid.Config{
 		Issuer: a.op.Issuer, ClientID: a.op.ClientID, ClientSecret: openid.Secret(a.op.ClientSecret),
 		ClientAuth: openid.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",

@@ -74,7 +74,7 @@ func TestAuth0SignOut(t *testing.T) {
 	}
 	t.Run("LR-03 federated is for Auth0", func(t *testing.T) {
 		t.Parallel()
-		cfg := newApp(t, appOptions{}).configuration(t, "http")
+		cfg := newApp(t, appOptions{}).configuration(t, "http", nil)
 		cfg.FederatedLogout = true
 		if _, err := openid.New(cfg.Config); err == nil {
 			t.Error("it is accepted with any provider")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -68,7 +67,5 @@ func (c Config) measured() Config {
 	return c
 }
 
-// cookies returns what writes the cookies: with https if the browser comes back by https.
-func (c Config) cookies() cookies {
-	return cookies{secure: strings.HasPrefix(c.Provider.RedirectURL(), "https://")}
-}
+// cookies returns what writes the cookies.
+func (c Config) cookies() cookies { return newCookies(c.Provider.RedirectURL()) }

@@ -26,7 +26,9 @@ func (rp *RelyingParty) SealTransaction(state string, plain []byte) (*http.Cooki
 
 // OpenTransaction returns what SealTransaction sealed.
 func (rp *RelyingParty) OpenTransaction(state, value string) ([]byte, error) {
-	t, err := rp.openTransaction((&transaction{state: state}).cookieName(), value)
+	base := (&transaction{state: state}).cookieName()
+	sealed, _ := parseTransactionCookie(base, value)
+	t, err := rp.openTransaction(base, sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func TestCookieAttributes(t *testing.T) {
 		secure       bool
 	}{
 		{"CK-01 https", "__Host-session", true},
-		{"CK-10 http on loopback", "session", false},
+		{"CK-10 http on loopback", "session_3000", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -138,11 +138,17 @@ func (s *Sessions) cookie(r *http.Request) (key Key, secret []byte, ok bool) {
 	if !ok {
 		return Key{}, nil, false
 	}
-	id, rest, ok := strings.Cut(value, ".")
-	if !ok || !isToken(id) || !isToken(rest) {
+	id, rest, ok := parseSessionCookie(value)
+	if !ok {
 		return Key{}, nil, false
 	}
 	return NewKey(sessionPurpose, id), []byte(rest), true
+}
+
+// parseSessionCookie returns the parts of a session cookie's value.
+func parseSessionCookie(value string) (id, secret string, ok bool) {
+	id, secret, ok = strings.Cut(value, ".")
+	return id, secret, ok && isToken(id) && isToken(secret)
 }
 
 // isToken reports whether a text looks like one of openid.RandomToken: 256 bits in base64url.
@@ -168,9 +174,13 @@ func (s *Sessions) EndCause(r *http.Request) Cause {
 	return CauseUnknown
 }
 
-// Stale reports whether the browser sent a session cookie with which Load opened nothing.
+// Stale reports whether the browser sent a session cookie with which Load opened nothing. A value
+// that this package cannot have written belongs to another application, and does not count.
 func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
-	return loaded == nil && s.cookies.sent(r, sessionCookie)
+	return loaded == nil && s.cookies.sent(r, sessionCookie, func(value string) bool {
+		_, _, ok := parseSessionCookie(value)
+		return ok
+	})
 }
 
 // Clear deletes the session cookie.

@@ -161,6 +161,7 @@ func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response ope
 
 const (
 	restartCookie   = "restarted"
+	restartValue    = "1"
 	restartLifetime = 2 * time.Minute
 )
 
@@ -188,16 +189,18 @@ func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err e
 		return false
 	}
 	asked := response.Get("code") != "" || openid.StartsOver(response)
-	if !asked || rp.cookies.sent(r, restartCookie) {
+	if !asked || rp.Restarted(r) {
 		return false
 	}
-	rp.cookies.set(w, restartCookie, "1", restartLifetime, http.SameSiteLaxMode)
+	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)
 	return true
 }
 
 // Restarted reports whether the browser has kept the cookie of MayRestart. Without cookies a
 // sign-in can never be finished, and would be restarted for ever.
-func (rp *RelyingParty) Restarted(r *http.Request) bool { return rp.cookies.sent(r, restartCookie) }
+func (rp *RelyingParty) Restarted(r *http.Request) bool {
+	return rp.cookies.sent(r, restartCookie, func(value string) bool { return value == restartValue })
+}
 
 // IsNavigation reports whether a request is a person going to a page: not a part of a page, a
 // frame, a script's fetch or a prefetch, none of which may start a sign-in. A browser too old

@@ -44,7 +44,7 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 // state back, it is enough that the browser comes back.
 func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
 	want, ok := rp.cookies.get(r, logoutCookie)
-	if !ok {
+	if !ok || want != withoutState && !isToken(want) {
 		return false
 	}
 	rp.cookies.clear(w, logoutCookie, http.SameSiteLaxMode)

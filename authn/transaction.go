@@ -24,10 +24,11 @@ const (
 	// stay below the 2,083 characters of an address that office programs pass on.
 	maxStatePath = 512
 
-	transactionCookie  = "txn_"
-	transactionPurpose = "transaction"
-	statePurpose       = "state"
-	transactionFormat  = 3
+	transactionCookie    = "txn_"
+	transactionNameBytes = 8 // of the state, in the cookie's name
+	transactionPurpose   = "transaction"
+	statePurpose         = "state"
+	transactionFormat    = 3
 )
 
 // transaction is one attempt to sign in, from the authorization request to its response. It
@@ -70,7 +71,7 @@ func (rp *RelyingParty) newTransaction(request SignInRequest, session *Session) 
 // logID names the sign-in in logs, from its beginning to its end.
 func (t *transaction) logID() string { return logID(NewKey("sign-in", t.state)) }
 
-func (t *transaction) cookieName() string { return transactionCookie + t.state[:8] }
+func (t *transaction) cookieName() string { return transactionCookie + t.state[:transactionNameBytes] }
 
 // stateOf returns the state of the transaction's authorization request (RFC 6749 section 10.12): 256
 // random bits, and the return path, sealed. The path is for a response without the transaction,
@@ -176,13 +177,13 @@ func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) 
 		started time.Time
 	}
 	var alive []live
-	prefix := rp.cookies.name(transactionCookie)
 	for _, c := range r.Cookies() {
-		if !strings.HasPrefix(c.Name, prefix) {
+		base, ok := rp.cookies.base(c.Name)
+		sealed, written := parseTransactionCookie(base, c.Value)
+		if !ok || !written {
 			continue
 		}
-		base := transactionCookie + strings.TrimPrefix(c.Name, prefix)
-		t, err := rp.openTransaction(base, c.Value)
+		t, err := rp.openTransaction(base, sealed)
 		if err != nil || rp.expired(t) {
 			rp.cookies.clear(w, base, rp.transactionSite())
 			continue
@@ -198,12 +199,21 @@ func (rp *RelyingParty) evict(w http.ResponseWriter, r *http.Request, room int) 
 	}
 }
 
-func (rp *RelyingParty) openTransaction(base, value string) (*transaction, error) {
+// minTransactionBytes is less than any sealed transaction has: its three tokens have 129.
+const minTransactionBytes = 128
+
+// parseTransactionCookie returns the sealed transaction in a cookie, and whether the cookie has the
+// form of those that storeTransaction writes.
+func parseTransactionCookie(base, value string) (sealed []byte, ok bool) {
+	if !strings.HasPrefix(base, transactionCookie) || len(base) != len(transactionCookie)+transactionNameBytes {
+		return nil, false
+	}
 	// Strict: without it several spellings of a value would open.
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
-	if err != nil {
-		return nil, errSealBroken
-	}
+	return sealed, err == nil && len(sealed) >= minTransactionBytes
+}
+
+func (rp *RelyingParty) openTransaction(base string, sealed []byte) (*transaction, error) {
 	plain, _, err := rp.cfg.Keys.open(transactionPurpose, nil, sealed, []byte(base))
 	if err != nil {
 		return nil, err
@@ -216,8 +226,8 @@ func (rp *RelyingParty) expired(t *transaction) bool {
 }
 
 // takeTransaction returns the transaction that an authorization response belongs to and clears
-// its cookie in any case. The cookie is this browser's proof that it started the sign-in;
-// without it the response belongs to another browser (RFC 9700 section 4.7).
+// its cookie, also if the transaction cannot be used. The cookie is this browser's proof that it
+// started the sign-in; without it the response belongs to another browser (RFC 9700 section 4.7).
 func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, state string) (*transaction, error) {
 	known := rp.parseState(state)
 	if known == nil {
@@ -228,8 +238,12 @@ func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, 
 	if !ok {
 		return nil, known.failed(missing("this browser sent no transaction for the state"))
 	}
+	sealed, ok := parseTransactionCookie(base, value)
+	if !ok {
+		return nil, known.failed(missing("the cookie holds no transaction"))
+	}
 	rp.cookies.clear(w, base, rp.transactionSite())
-	t, err := rp.openTransaction(base, value)
+	t, err := rp.openTransaction(base, sealed)
 	if err != nil {
 		return nil, known.failed(missing("the transaction cannot be opened: %w", err))
 	}

@@ -257,7 +257,7 @@ func TestTransactionCookieIsSealed(t *testing.T) {
 		refused(t, strangers.person(t), strings.Replace(callback, a.URL, strangers.URL, 1), name+"="+value)
 	})
 	t.Run("CB-06 as a session", func(t *testing.T) {
-		if got := b.withCookies("session="+value, a.URL+"/me"); got.status != http.StatusBadRequest {
+		if got := b.withCookies("session"+name[len("txn_12345678"):]+"="+value, a.URL+"/me"); got.status != http.StatusBadRequest {
 			t.Errorf("answered %d %s", got.status, got.text)
 		}
 	})

@@ -28,7 +28,7 @@ func TestLogoutRequest(t *testing.T) {
 		"LB-01 with other parameters":    {posted(apptest.FormType, "ignored_parameter=1&logout_token=TOKEN&state=x"), http.StatusOK},
 		"LB-01 with a charset":           {posted(apptest.FormType+"; charset=utf-8", "logout_token=TOKEN"), http.StatusOK},
 		"LB-01 from a page":              {posted(apptest.FormType, "logout_token=TOKEN", "Sec-Fetch-Site", "cross-site", "Origin", "https://op.example"), http.StatusOK},
-		"LB-01 with a cookie":            {posted(apptest.FormType, "logout_token=TOKEN", "Cookie", "session=x.y; txn_x=y"), http.StatusOK},
+		"LB-01 with a cookie":            {posted(apptest.FormType, "logout_token=TOKEN", "Cookie", "session_3000=x.y; txn_x_3000=y"), http.StatusOK},
 		"LB-01 JSON":                     {posted("application/json", `{"logout_token":"TOKEN"}`), refused},
 		"LB-01 multipart":                {posted("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"logout_token\"\r\n\r\nTOKEN\r\n--x--\r\n"), refused},
 		"LB-01 text":                     {posted("text/plain", "logout_token=TOKEN"), refused},

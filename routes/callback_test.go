@@ -40,7 +40,7 @@ func TestCallbackOnce(t *testing.T) {
 		}
 		s.WantNoSecrets(got)
 		for _, cookie := range got.Cookies() {
-			if cookie.Name == "session" && cookie.Value != "" {
+			if cookie.Name == s.CookieName("session") && cookie.Value != "" {
 				t.Error("a repeated response sets a session cookie")
 			}
 		}

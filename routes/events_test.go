@@ -39,7 +39,7 @@ func TestEventsAreForOpenPages(t *testing.T) {
 		"a sibling":                    {v, http.MethodGet, []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
 		"another origin":               {v, http.MethodGet, []string{"Origin", "https://evil.example"}, http.StatusForbidden},
 		"a frame in a sandbox":         {v, http.MethodGet, []string{"Origin", "null"}, http.StatusForbidden},
-		"a made-up session":            {s.Visitor(), http.MethodHead, []string{"Sec-Fetch-Mode", "cors", "Cookie", "session=" + strings.Repeat("A", 43) + "." + strings.Repeat("B", 43)}, http.StatusOK},
+		"a made-up session":            {s.Visitor(), http.MethodHead, []string{"Sec-Fetch-Mode", "cors", "Cookie", s.CookieName("session") + "=" + strings.Repeat("A", 43) + "." + strings.Repeat("B", 43)}, http.StatusOK},
 		"another method":               {v, http.MethodPost, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusMethodNotAllowed},
 		"a name that is not the app's": {v, http.MethodGet, []string{"Host", "evil.example"}, http.StatusMisdirectedRequest},
 	} {
@@ -162,7 +162,7 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 			one, two := start(t)
 			v := one.Visitor()
 			v.Get("/login")
-			open := (&apptest.Visitor{T: t, App: two, Client: v.Client}).Listen() // ports share cookies
+			open := v.At(two).Listen()
 			open.Want("alive")
 			v.Post("/logout", nil)
 			ended := time.Now()

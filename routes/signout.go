@@ -30,7 +30,9 @@ func (a *App) signOut(c echo.Context) error {
 		}
 		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
 	}
-	a.Sessions.Clear(w)
+	if s != nil || a.Sessions.Stale(r, s) {
+		a.Sessions.Clear(w)
+	}
 	// Not "cookies", which would cancel a sign-in in another tab.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	if s != nil {

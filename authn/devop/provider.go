@@ -72,6 +72,7 @@ type Provider struct {
 	origin    string // scheme and host of the issuer
 	base      string // path of the issuer, without a slash at its end
 	host      string // the only Host that is accepted
+	cookie    string // name of the session cookie
 	csp       string // without script-src
 	records   *records
 	workbench *workbench
@@ -111,6 +112,7 @@ func New(cfg Config) (*Provider, error) {
 		origin:    issuer.Scheme + "://" + issuer.Host,
 		base:      strings.TrimSuffix(issuer.Path, "/"),
 		host:      bareHost(issuer.Host),
+		cookie:    cookieName(issuer),
 		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
 		assets:    newAssets(),
 		calls: &http.Client{

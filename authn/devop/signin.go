@@ -1,6 +1,7 @@
 package devop
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,14 +13,14 @@ import (
 	"strings"
 )
 
-// cookieName must differ from the application's: browsers send a host's cookies to all of
-// its ports.
-const cookieName = "devop_session"
+// cookieName returns the name of the session cookie. Browsers send a host's cookies to all of its
+// ports, so it must differ from the application's and from those of other development providers.
+func cookieName(issuer *url.URL) string { return "devop_session_" + cmp.Or(issuer.Port(), "80") }
 
 // currentSession returns the session of the person who is signed in to the provider in this
 // browser.
 func (p *Provider) currentSession(r *http.Request) (session, bool) {
-	cookie, err := r.Cookie(cookieName)
+	cookie, err := r.Cookie(p.cookie)
 	if err != nil {
 		return session{}, false
 	}
@@ -29,7 +30,7 @@ func (p *Provider) currentSession(r *http.Request) (session, bool) {
 // setCookie sets the session cookie, or removes it if value is empty. The cookie lasts
 // until the browser closes. It is not Secure, because this provider has no https.
 func (p *Provider) setCookie(w http.ResponseWriter, value string) {
-	cookie := &http.Cookie{Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	cookie := &http.Cookie{Name: p.cookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if value == "" {
 		cookie.MaxAge = -1
 	}
@@ -85,7 +86,7 @@ func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	old := ""
-	if cookie, err := r.Cookie(cookieName); err == nil {
+	if cookie, err := r.Cookie(p.cookie); err == nil {
 		old = cookie.Value
 	}
 	started, cookie := p.records.startSession(old, subject)

@@ -101,7 +101,7 @@ func (s *Scripted) WantRefused(v *Visitor, got Answer, status int, reason openid
 func (s *Scripted) WantNoSession(v *Visitor, got Answer) {
 	s.T.Helper()
 	for _, cookie := range got.Cookies() {
-		if strings.TrimPrefix(cookie.Name, "__Host-") == "session" && cookie.Value != "" {
+		if cookie.Name == s.CookieName("session") && cookie.Value != "" {
 			s.T.Error("the answer sets a session cookie")
 		}
 	}

@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"net/url"
@@ -108,10 +109,54 @@ func (v *Visitor) Send(address, contentType, body string) Answer {
 	return v.Direct(req)
 }
 
-// At returns the same browser at another node of the app. All ports of a host share their
-// cookies.
+// At returns the same browser at another node of the app. In production all nodes have one address.
+// Here each has a port of its own, which is in the names of its cookies, so the browser's cookies
+// come to the node under the names that it looks for.
 func (v *Visitor) At(node *App) *Visitor {
-	return &Visitor{T: v.T, App: node, Client: v.Client}
+	client, home := *v.Client, v.App
+	if before, ok := client.Jar.(nodeJar); ok {
+		client.Jar, home = before.CookieJar, before.home
+	}
+	client.Jar = nodeJar{client.Jar, home, node}
+	return &Visitor{T: v.T, App: node, Client: &client}
+}
+
+// nodeJar holds the cookies of the node at home, and hands them to another node.
+type nodeJar struct {
+	http.CookieJar
+	home, node *App
+}
+
+func (j nodeJar) Cookies(u *url.URL) []*http.Cookie {
+	return renamed(j.CookieJar.Cookies(u), j.home, j.node)
+}
+
+func (j nodeJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	j.CookieJar.SetCookies(u, renamed(cookies, j.node, j.home))
+}
+
+func renamed(cookies []*http.Cookie, from, to *App) (list []*http.Cookie) {
+	for _, c := range cookies {
+		copied := *c
+		if base, ok := strings.CutSuffix(c.Name, from.CookieName("")); ok {
+			copied.Name = to.CookieName(base)
+		}
+		list = append(list, &copied)
+	}
+	return list
+}
+
+// CookieName returns the name of a cookie of the app, such as that of its session.
+func (a *App) CookieName(base string) string {
+	a.T.Helper()
+	address, err := url.Parse(a.URL)
+	if err != nil {
+		a.T.Fatal(err)
+	}
+	if address.Scheme == "https" {
+		return "__Host-" + base
+	}
+	return base + "_" + cmp.Or(address.Port(), "80")
 }
 
 // CookieHeader returns the Cookie header that the browser sends to the app.

@@ -60,7 +60,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("with %d people signed in, the next sign-in is answered with %d, Retry-After %q:\n%s", len(people), got.StatusCode, got.Header.Get("Retry-After"), got.Body)
 	}
 	for _, cookie := range got.Cookies() {
-		if cookie.Name == "session" && cookie.Value != "" {
+		if cookie.Name == p.CookieName("session") && cookie.Value != "" {
 			t.Error("the failed sign-in leaves half a session")
 		}
 	}

@@ -92,12 +92,12 @@ func wantNoStore(s *apptest.Scripted) {
 		s.T.Errorf("a sign-in is answered with %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
 	}
 	for _, cookie := range got.Cookies() {
-		if cookie.Name == "session" {
+		if cookie.Name == s.CookieName("session") {
 			s.T.Errorf("a failed sign-in sets the cookie %v", cookie)
 		}
 	}
 	madeUp := strings.Repeat("A", 43)
-	known := v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", "session="+madeUp+"."+madeUp))
+	known := v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", s.CookieName("session")+"="+madeUp+"."+madeUp))
 	if known.StatusCode != http.StatusServiceUnavailable || len(known.Cookies()) > 0 {
 		s.T.Errorf("FM-11: a visitor with a session cookie is answered with %d and cookies %v", known.StatusCode, known.Cookies())
 	}
@@ -220,7 +220,7 @@ func TestRedisMixesUp(t *testing.T) {
 	for name, v := range people {
 		one.OP.SignInAs(name)
 		one.SignIn(v)
-		id, _, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
+		id, _, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), one.CookieName("session")+"="), ".")
 		key := authn.NewKey("session", id)
 		names[name] = "latchkey:session:" + base64.RawURLEncoding.EncodeToString(key[:])
 	}

@@ -34,7 +34,7 @@ func TestNodesShareSessions(t *testing.T) {
 			t.Fatalf("the session does not open at %s\n%s", node.URL, node.Log)
 		}
 	}
-	if got := v.Direct(v.At(two.App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
+	if got := v.At(two.App).Direct(v.At(two.App).Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin")); got.StatusCode != http.StatusSeeOther {
 		t.Fatalf("logout answers %d", got.StatusCode)
 	}
 	if v.At(two.App).SignedIn() {
@@ -55,7 +55,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 	}
 	for _, path := range []string{"/dashboard", "/"} { // node two has no cached session
 		start := time.Now()
-		got := v.Direct(v.At(two.App).Request(http.MethodGet, path, nil))
+		got := v.At(two.App).Direct(v.At(two.App).Request(http.MethodGet, path, nil))
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || len(got.Cookies()) > 0 {
 			t.Errorf("%s answers %d, Retry-After %q, cookies %v", path, got.StatusCode, got.Header.Get("Retry-After"), got.Cookies())
 		}
@@ -63,7 +63,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 			t.Errorf("%s took %v", path, took)
 		}
 	}
-	if got := v.Direct(v.At(two.App).Request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
+	if got := v.At(two.App).Direct(v.At(two.App).Request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz answers %d", got.StatusCode)
 	}
 	if err := redis.Signal(syscall.SIGCONT); err != nil {
@@ -142,7 +142,7 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 				case <-stop:
 					return
 				case <-tick.C:
-					answers <- v.Direct(v.At(node.App).Request(http.MethodGet, "/dashboard", nil))
+					answers <- v.At(node.App).Direct(v.At(node.App).Request(http.MethodGet, "/dashboard", nil))
 				}
 			}
 		})
@@ -254,7 +254,7 @@ func TestRedisHoldsNothingReadable(t *testing.T) {
 	if !bytes.Contains(written, []byte("latchkey:session:")) {
 		t.Fatal("there is no session, so the rest would prove nothing")
 	}
-	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), "session="), ".")
+	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), s.CookieName("session")+"="), ".")
 	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef") {
 		if private == "" || bytes.Contains(written, []byte(private)) {
 			t.Errorf("Redis stores %q", private)
