@@ -52,13 +52,18 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if strings.EqualFold(r.Host, a.BaseURL.Host) || c.Path() == "/healthz" || c.Path() == "/readyz" {
+		host := a.requestedHost(r)
+		if strings.EqualFold(host, a.BaseURL.Host) {
+			r.Host = strings.ToLower(host) // as browsers write it in Origin, with which crossOriginCheck compares it
+			return next(c)
+		}
+		if c.Path() == "/healthz" || c.Path() == "/readyz" {
 			return next(c)
 		}
 		// To people, "localhost" and "127.0.0.1" are the same.
-		name, _, err := net.SplitHostPort(r.Host)
+		name, _, err := net.SplitHostPort(host)
 		if err != nil {
-			name = r.Host
+			name = host
 		}
 		if openid.IsLoopback(name) && openid.IsLoopback(a.BaseURL.Hostname()) && slices.Contains(reading, r.Method) && authn.IsNavigation(r) {
 			page, _ := authn.ParseReturnPath(r.URL.RequestURI())
@@ -128,22 +133,6 @@ func (a *App) noSession(c echo.Context) error {
 // current returns the session of a request, or nil.
 func current(c echo.Context) *authn.Session {
 	return authn.FromContext(c.Request().Context())
-}
-
-// clientAddress returns the function that finds a client's address: the peer's, unless the peer is a
-// trusted proxy that forwards another.
-func (a *App) clientAddress() echo.IPExtractor {
-	if len(a.TrustedProxies) == 0 {
-		return echo.ExtractIPDirect()
-	}
-	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, prefix := range a.TrustedProxies {
-		address := prefix.Masked().Addr()
-		options = append(options, echo.TrustIPRange(&net.IPNet{
-			IP: address.AsSlice(), Mask: net.CIDRMask(prefix.Bits(), address.BitLen()),
-		}))
-	}
-	return echo.ExtractIPFromXFFHeader(options...)
 }
 
 // isHTMX reports whether htmx requests a fragment. The result may decide only the format of the

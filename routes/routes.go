@@ -39,7 +39,7 @@ type Config struct {
 	PictureOrigins []string
 	// DevelopmentProvider is the address of the development provider; "" with a real provider.
 	DevelopmentProvider string
-	// TrustedProxies are the proxies whose X-Forwarded-For is trusted.
+	// TrustedProxies are the proxies whose X-Forwarded-For and X-Forwarded-Host are trusted.
 	TrustedProxies []netip.Prefix
 
 	Now func() time.Time
@@ -76,7 +76,7 @@ func New(cfg Config) *App {
 	}
 	a.registerMetrics()
 	a.echo.HTTPErrorHandler = a.handleError
-	a.echo.IPExtractor = a.clientAddress()
+	a.echo.IPExtractor = a.clientAddress
 	a.route(a.echo)
 	a.durations.routes = patterns(a.echo)
 	return a

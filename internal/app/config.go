@@ -57,7 +57,7 @@ type Config struct {
 	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"off, or on to serve /frontchannel-logout, which the provider loads in a frame to end a session"`
 	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
 	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in if the userinfo endpoint fails"`
-	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8, separated by commas"`
+	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, such as 10.0.0.0/8, separated by commas"`
 	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://s.gravatar.com, separated by commas; the provider's origin is always allowed"`
 	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
 	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`

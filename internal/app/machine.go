@@ -139,10 +139,10 @@ func (c *Config) checkProxies(context.Context) doctor.Finding {
 	everyone := slices.ContainsFunc(c.TrustedProxies, func(cidr string) bool { return strings.HasSuffix(cidr, "/0") })
 	switch {
 	case everyone:
-		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts every address: any client can claim any address in X-Forwarded-For",
+		return bad(doctor.Warning, doctor.Configuration, "TRUSTED_PROXIES trusts every address: any client can claim any address",
 			"name the networks of the proxies alone")
 	case len(c.TrustedProxies) > 0:
-		return good("X-Forwarded-For counts from %s", strings.Join(c.TrustedProxies, ", "))
+		return good("X-Forwarded-For and X-Forwarded-Host count from %s", strings.Join(c.TrustedProxies, ", "))
 	case base.Scheme == "https" && c.TLSCertFile == "":
 		return bad(doctor.Warning, doctor.Configuration, "the app needs a proxy in front of it for https, and TRUSTED_PROXIES names none: every client seems to come from the proxy",
 			"set TRUSTED_PROXIES to the proxy's network, and have it pass the Host header on; or set TLS_CERT_FILE and TLS_KEY_FILE")

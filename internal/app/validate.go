@@ -269,6 +269,8 @@ func (c *Config) validateOrigins(f *openid.Faults) {
 		prefix, err := netip.ParsePrefix(cidr)
 		if err != nil {
 			f.Add("TRUSTED_PROXIES", fmt.Sprintf("%q is not a CIDR", cidr), "write networks such as 10.0.0.0/8")
+		} else if prefix.Addr().Is4In6() && prefix.Bits() >= 96 {
+			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 		}
 		c.parsedTrustProxies = append(c.parsedTrustProxies, prefix)
 	}
