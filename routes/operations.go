@@ -3,6 +3,7 @@ package routes
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -25,8 +26,16 @@ func (a *App) Operations() http.Handler {
 	return e
 }
 
+// AppHeader is a header of /healthz and /readyz with AppName, by which a caller on this machine knows
+// that it has asked this app: other programs also answer {"status":"ok"}.
+const AppHeader = "X-App"
+
+// AppName names the program and the base URL that it serves.
+func AppName(base *url.URL) string { return "latchkey at " + base.String() }
+
 // healthz reports that the process is alive.
 func (a *App) healthz(c echo.Context) error {
+	c.Response().Header().Set(AppHeader, AppName(a.BaseURL))
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
@@ -34,6 +43,7 @@ func (a *App) healthz(c echo.Context) error {
 // discovered. It names reasons; the details are in the log.
 func (a *App) readyz(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
+	c.Response().Header().Set(AppHeader, AppName(a.BaseURL))
 	return c.JSON(r.httpStatus, r)
 }
 

@@ -96,7 +96,8 @@ func explainConnection(what string, err error) (Finding, bool) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || timedOut(err) {
 		return network(fmt.Sprintf("no answer within %s", openid.CallTimeout), "see whether a firewall or a proxy stands between, and whether the provider is up; a sign-in would not wait longer")
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	const wsaECONNREFUSED = syscall.Errno(10061) // what Windows returns
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaECONNREFUSED) {
 		return network("nothing listens there", "see whether the provider is up, and spell host and port as it does")
 	}
 	if failure, ok := errors.AsType[*net.OpError](err); ok {

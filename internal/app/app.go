@@ -52,12 +52,12 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	// hold the store, and a port may be taken.
 	servers := newServers(log)
 	defer servers.close()
-	listener, err := servers.listen(ctx, cfg.listenAddr(), "PORT")
+	listeners, err := servers.listen(ctx, cfg.listenAddr(), "PORT", cfg.otherLocalhosts()...)
 	if err != nil {
 		return err
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	var operations net.Listener // nil without OPS_ADDR
+	port := listeners[0].Addr().(*net.TCPAddr).Port
+	var operations []net.Listener // nil without OPS_ADDR
 	if cfg.OpsAddr != "" {
 		if operations, err = servers.listen(ctx, cfg.OpsAddr, "OPS_ADDR"); err != nil {
 			return err
@@ -86,7 +86,7 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if operations != nil {
 		servers.serve(operations, app.Handler.Operations(), nil)
 	}
-	servers.serve(listener, app.Handler, cfg.tlsConfig(log))
+	servers.serve(listeners, app.Handler, cfg.tlsConfig(log))
 	announce(stdout, log, cfg, port, provider, operations)
 	select {
 	case <-ctx.Done():
@@ -242,10 +242,10 @@ func realProvider(cfg *Config) *providerSettings {
 }
 
 // announce prints or logs where the app is, and where people sign in.
-func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations net.Listener) {
+func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations []net.Listener) {
 	base, metricsURL := cfg.BaseURL(port).String(), ""
 	if operations != nil {
-		metricsURL = "http://" + strings.Replace(operations.Addr().String(), "[::]", "localhost", 1) + "/metrics"
+		metricsURL = "http://" + strings.Replace(operations[0].Addr().String(), "[::]", "localhost", 1) + "/metrics"
 	}
 	if !cfg.readable(stdout) {
 		log.Info("listening", "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",

@@ -28,7 +28,7 @@ func BenchmarkOpenStream(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.servers.serve(listener, s.Handler, nil)
+	s.servers.serve([]net.Listener{listener}, s.Handler, nil)
 	memory := func() uint64 {
 		var m runtime.MemStats
 		for range 3 { // pools are let go at the second, stacks halved at each

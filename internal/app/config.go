@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type Config struct {
 	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, such as from openssl rand -hex 32; new,old replaces a key without signing anyone out (default on loopback: made and kept in DATA_DIR; required elsewhere)"`
 
 	Port            int    `env:"PORT, default=3000" desc:"the port that the app listens on; 0 is any free port"`
-	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port (default localhost if the base URL is on loopback, else all interfaces)"`
+	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port (default the host of the base URL if that is loopback, else all interfaces); localhost is 127.0.0.1 and ::1"`
 	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM file with the certificate, if the app serves HTTPS itself; set TLS_KEY_FILE too"`
 	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
@@ -131,9 +132,19 @@ func (c *Config) onLoopback() bool { return openid.IsLoopback(c.BaseURL(c.Port).
 // listenHost returns the host that the app listens on, or "" for all interfaces.
 func (c *Config) listenHost() string {
 	if c.ListenAddr == "" && c.onLoopback() {
-		return "localhost"
+		return c.BaseURL(c.Port).Hostname()
 	}
 	return c.ListenAddr
+}
+
+// otherLocalhosts returns the addresses of localhost that a browser may try, because the base URL says
+// localhost, but that the app does not listen on, because LISTEN_ADDR is a single address.
+func (c *Config) otherLocalhosts() []string {
+	own := net.ParseIP(c.listenHost())
+	if own == nil || own.IsUnspecified() || c.BaseURL(c.Port).Hostname() != "localhost" {
+		return nil
+	}
+	return slices.DeleteFunc(addresses("localhost"), func(address string) bool { return own.Equal(net.ParseIP(address)) })
 }
 
 // listenAddr returns the address that the app listens on.

@@ -20,13 +20,13 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	if !cfg.development() {
 		return realProvider(cfg), nil
 	}
-	listener, err := servers.listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
+	listeners, err := servers.listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
 	if err != nil {
 		return nil, err
 	}
 	base := cfg.BaseURL(port).String()
 	settings := &providerSettings{
-		issuer: "http://" + listener.Addr().String(), clientID: "latchkey-development",
+		issuer: "http://" + listeners[0].Addr().String(), clientID: "latchkey-development",
 		// Both ends of this secret are in this process.
 		clientSecret: openid.Secret(rand.Text()),
 	}
@@ -48,6 +48,6 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	}
 	settings.address = settings.issuer
 	settings.close = func() { _ = provider.Close() }
-	servers.serve(listener, provider, nil)
+	servers.serve(listeners, provider, nil)
 	return settings, nil
 }

@@ -17,6 +17,9 @@ var (
 	Commit    = commit
 	Good      = good
 	NewLogger = newLogger
+
+	IsAddressInUse = isAddressInUse
+	IsAccessDenied = isAccessDenied
 )
 
 const MaxLogged = maxLogged

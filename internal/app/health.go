@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"latchkey/routes"
 )
 
 // healthTimeout is shorter than the timeout of container engines.
@@ -35,8 +37,8 @@ func health(ctx context.Context, c invocation) error {
 	return err
 }
 
-// askApp returns the answer of the running app. The error says that nothing answers, or
-// that the status is not 200.
+// askApp returns the answer of the running app. The error says that nothing answers, that another
+// program does, or that the status is not 200.
 func (c *Config) askApp(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -59,19 +61,23 @@ func (c *Config) askApp(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the answer of %s: %w", c.appAddress(), err)
 	}
+	if resp.Header.Get(routes.AppHeader) != routes.AppName(c.BaseURL(c.Port)) {
+		return "", fmt.Errorf("another program answers at %s, or this app for another base URL than %s", c.appAddress(), c.BaseURL(c.Port))
+	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s answers %d: %s", path, resp.StatusCode, printable(string(body)))
 	}
 	return printable(string(body)), nil
 }
 
-// appAddress returns the address at which this machine reaches the app.
+// appAddress returns an address that the app listens on. A name would leave it to the resolver which
+// of its addresses is asked.
 func (c *Config) appAddress() string {
 	host := cmp.Or(c.listenHost(), "localhost")
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return net.JoinHostPort(host, strconv.Itoa(c.Port))
+	return net.JoinHostPort(addresses(host)[0], strconv.Itoa(c.Port))
 }
 
 // appTransport trusts the app's own certificate, besides the authorities that this machine

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"latchkey/authn"
@@ -66,15 +65,18 @@ func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 }
 
 // listenAddress is an address that the program listens on, with the variables that set it.
-type listenAddress struct{ address, host, port string }
+type listenAddress struct {
+	address, host, port string
+	free                []string // further hosts, as in bind
+}
 
 func (c *Config) listenAddresses() []listenAddress {
-	list := []listenAddress{{c.listenAddr(), "LISTEN_ADDR", "PORT"}}
+	list := []listenAddress{{c.listenAddr(), "LISTEN_ADDR", "PORT", c.otherLocalhosts()}}
 	if c.OpsAddr != "" {
-		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR"})
+		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR", nil})
 	}
 	if c.development() {
-		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR"})
+		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR", nil})
 	}
 	return list
 }
@@ -87,18 +89,18 @@ func (c *Config) checkPort(ctx context.Context) doctor.Finding {
 		if err == nil && port == "0" {
 			continue
 		}
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen.address)
+		listeners, err := bind(ctx, listen.address, listen.free)
 		address := fmt.Sprintf("port %s of %s", port, cmp.Or(host, "all interfaces"))
 		switch {
 		case err == nil:
-			_ = listener.Close() // nobody has connected to it
+			closeAll(listeners) // nobody has connected to them
 			free = append(free, address+" is free")
-		case errors.Is(err, syscall.EADDRINUSE):
+		case isAddressInUse(err):
 			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
 				return good("an app has %s already", address)
 			}
-			return bad(doctor.Failed, doctor.Machine, "another program has "+address, "stop it, or choose another "+listen.port)
-		case errors.Is(err, syscall.EACCES):
+			return bad(doctor.Failed, doctor.Machine, "another program has "+taken(err, listen.address), "stop it, or choose another "+listen.port)
+		case isAccessDenied(err):
 			return bad(doctor.Failed, doctor.Machine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
 		default:
 			return bad(doctor.Failed, doctor.Configuration, "cannot listen on "+address, listen.host+" has to be an address of this machine")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -22,27 +23,28 @@ type servers struct {
 	log       *slog.Logger
 	listeners []net.Listener
 	running   []*http.Server
-	// failed receives the error of a server that stops by itself.
+	// failed receives the error of a server that stops by itself: of at most three servers, with two
+	// listeners each.
 	failed chan error
 }
 
-func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 3)} }
+func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 6)} }
 
-// listen opens the port that a variable names. It waits a little for a process that is being
-// replaced, as in a hot reload, to release it.
-func (s *servers) listen(ctx context.Context, address, variable string) (net.Listener, error) {
+// listen opens the port that a variable names, as bind does. It waits a little for a process that
+// is being replaced, as in a hot reload, to release it.
+func (s *servers) listen(ctx context.Context, address, variable string, free ...string) ([]net.Listener, error) {
 	deadline := time.Now().Add(3 * time.Second)
 	for {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		listeners, err := bind(ctx, address, free)
 		if err == nil {
-			s.listeners = append(s.listeners, listener)
-			return listener, nil
+			s.listeners = append(s.listeners, listeners...)
+			return listeners, nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		if !isAddressInUse(err) {
 			return nil, fmt.Errorf("%w: %s: cannot listen on %s: %w", ErrConfiguration, variable, address, err)
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %s: another program already listens on %s; stop it, or choose another port", ErrConfiguration, variable, address)
+			return nil, fmt.Errorf("%w: %s: another program already listens on %s; stop it, or choose another port", ErrConfiguration, variable, taken(err, address))
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -52,9 +54,84 @@ func (s *servers) listen(ctx context.Context, address, variable string) (net.Lis
 	}
 }
 
-// serve starts a server on a listener, with TLS unless certificate is nil. Its limits stop
+// bind opens a port on each address of a host, or on none. The hosts in free get no listener; it is
+// an error if another program has the port there.
+func bind(ctx context.Context, address string, free []string) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(listeners)
+		}
+	}()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	open := func(host string) (net.Listener, error) {
+		return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	}
+	for _, host := range addresses(host) {
+		listener, err := open(host)
+		if err != nil {
+			return listeners, err
+		}
+		listeners = append(listeners, listener)
+		port = strconv.Itoa(listener.Addr().(*net.TCPAddr).Port) // if it was 0, the next address gets the same
+	}
+	for _, host := range free {
+		listener, err := open(host)
+		if err != nil {
+			return listeners, err
+		}
+		_ = listener.Close() // nobody has connected to it
+	}
+	return listeners, nil
+}
+
+// addresses returns the addresses that a listener's host stands for. localhost is two, and a browser
+// shows the server that it finds at either (RFC 6761 section 6.3). An address that this machine does
+// not have is left out, because nobody can listen there.
+func addresses(host string) []string {
+	if host != "localhost" {
+		return []string{host}
+	}
+	both := []string{"127.0.0.1", "::1"}
+	interfaces, err := net.InterfaceAddrs()
+	has := func(address string) bool {
+		return slices.ContainsFunc(interfaces, func(a net.Addr) bool {
+			network, ok := a.(*net.IPNet)
+			return ok && network.IP.Equal(net.ParseIP(address))
+		})
+	}
+	if err != nil || !slices.ContainsFunc(both, has) {
+		return both
+	}
+	return slices.DeleteFunc(both, func(address string) bool { return !has(address) })
+}
+
+// isAddressInUse reports whether an error says that another program listens on the address. Windows
+// returns Winsock's number for that; syscall's own constant is a number that no call returns there.
+func isAddressInUse(err error) bool {
+	const wsaEADDRINUSE = syscall.Errno(10048)
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE)
+}
+
+// isAccessDenied does so for an address that this user may not listen on, or that Windows reserves.
+func isAccessDenied(err error) bool {
+	const wsaEACCES = syscall.Errno(10013)
+	return errors.Is(err, syscall.EACCES) || errors.Is(err, wsaEACCES)
+}
+
+// taken returns the address that an error of bind is about.
+func taken(err error, address string) string {
+	if failure, ok := errors.AsType[*net.OpError](err); ok && failure.Addr != nil {
+		return failure.Addr.String()
+	}
+	return address
+}
+
+// serve starts a server on listeners, with TLS unless certificate is nil. Its limits stop
 // clients that are slow, broken or hostile, and no browser meets them.
-func (s *servers) serve(listener net.Listener, handler http.Handler, certificate *tls.Config) {
+func (s *servers) serve(listeners []net.Listener, handler http.Handler, certificate *tls.Config) {
 	server := &http.Server{
 		Handler:           handler,
 		TLSConfig:         certificate,
@@ -70,11 +147,13 @@ func (s *servers) serve(listener net.Listener, handler http.Handler, certificate
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	s.running = append(s.running, server)
-	go func() {
-		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
-		}
-	}()
+	for _, listener := range listeners {
+		go func() {
+			if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+			}
+		}()
+	}
 }
 
 // drain lets the requests under way finish. The app goes first, because it may still need
@@ -92,8 +171,10 @@ func (s *servers) drain() error {
 }
 
 // close closes the listeners, also those that nothing serves yet.
-func (s *servers) close() {
-	for _, listener := range s.listeners {
+func (s *servers) close() { closeAll(s.listeners) }
+
+func closeAll(listeners []net.Listener) {
+	for _, listener := range listeners {
 		_ = listener.Close() // closed already, if its server was drained
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +98,24 @@ func TestOperationsAddressIsTaken(t *testing.T) {
 	err := app.Run(ctx, nil, append(apptest.Env(s.OP), "PORT=0", "DATA_DIR="+t.TempDir(), "OPS_ADDR="+address), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "OPS_ADDR") {
 		t.Errorf("it ends with %v", err)
+	}
+}
+
+// TestSocketErrors recognizes the errors of listening with the numbers of this system and of Windows.
+func TestSocketErrors(t *testing.T) {
+	t.Parallel()
+	for number, want := range map[syscall.Errno]struct{ inUse, denied bool }{
+		syscall.EADDRINUSE: {inUse: true}, 10048: {inUse: true},
+		syscall.EACCES: {denied: true}, 10013: {denied: true},
+		syscall.EADDRNOTAVAIL: {}, 10049: {}, 0: {},
+	} {
+		err := fmt.Errorf("listening: %w", &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", number)})
+		if got := app.IsAddressInUse(err); got != want.inUse {
+			t.Errorf("%d: in use %t", number, got)
+		}
+		if got := app.IsAccessDenied(err); got != want.denied {
+			t.Errorf("%d: denied %t", number, got)
+		}
 	}
 }
 

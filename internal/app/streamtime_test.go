@@ -103,7 +103,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s *streaming, open func() ne
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreaming(t, cfg, keys)
 		listener := &pipes{make(chan net.Conn), make(chan struct{})}
-		s.servers.serve(listener, s.Handler, nil)
+		s.servers.serve([]net.Listener{listener}, s.Handler, nil)
 		test(t, s, func() net.Conn {
 			client, server := net.Pipe()
 			listener.connections <- server

@@ -163,7 +163,7 @@ func FreePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		port := strconv.Itoa(11_000 + rand.IntN(21_000))
-		if listener, err := net.Listen("tcp", "localhost:"+port); err == nil {
+		if listener, err := net.Listen("tcp", ":"+port); err == nil { // on every address, as localhost is two
 			listener.Close()
 			return port
 		}
