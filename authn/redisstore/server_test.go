@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,8 +94,14 @@ func end(process *exec.Cmd) {
 }
 
 // pause stops the server's process until resume, with its connections open.
-func (s *server) pause(t testing.TB)  { must(t, s.process.Process.Signal(syscall.SIGSTOP)) }
-func (s *server) resume(t testing.TB) { must(t, s.process.Process.Signal(syscall.SIGCONT)) }
+func (s *server) pause(t testing.TB)  { signal(t, "STOP", s.process.Process) }
+func (s *server) resume(t testing.TB) { signal(t, "CONT", s.process.Process) }
+
+// signal sends a signal that package syscall does not have on every system.
+func signal(t testing.TB, name string, process *os.Process) {
+	t.Helper()
+	must(t, exec.Command("sh", "-c", "kill -"+name+" "+strconv.Itoa(process.Pid)).Run())
+}
 
 // do runs a command as an operator would.
 func (s *server) do(t testing.TB, command ...string) rueidis.RedisResult {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -60,6 +61,18 @@ func StartRedisIn(t *testing.T, dir string) *Redis {
 		return err == nil
 	})
 	return &Redis{server.Process, "unix://" + socket}
+}
+
+// Pause stops the server's process until Resume, with its connections open.
+func (r *Redis) Pause(t *testing.T)  { r.signal(t, "STOP") }
+func (r *Redis) Resume(t *testing.T) { r.signal(t, "CONT") }
+
+// signal sends a signal that package syscall does not have on every system.
+func (r *Redis) signal(t *testing.T, name string) {
+	t.Helper()
+	if err := exec.Command("sh", "-c", "kill -"+name+" "+strconv.Itoa(r.Pid)).Run(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // StartNodes runs the program twice, beside one scripted provider and one Redis.

@@ -1,13 +1,11 @@
-//go:build unix
-
 package project
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"latchkey/internal/apptest"
@@ -32,9 +30,7 @@ func testReleaseInItsImage(t *testing.T, release string) {
 	data := filepath.Join(root, "data")
 	must(os.Chmod(root, 0o555), os.Mkdir(data, 0o700), os.Chown(data, nobody, nobody),
 		os.WriteFile(filepath.Join(root, "latchkey"), apptest.ReadFile(t, release), 0o555))
-	command := exec.Command("/latchkey")
-	command.Dir = "/"
-	command.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	command := exec.Command("chroot", fmt.Sprintf("--userspec=%d:%d", nobody, nobody), root, "/latchkey")
 	// A container engine would add /etc/hosts.
 	s := apptest.NewOP(t)
 	p := apptest.StartCommand(t, command, "/data", append(apptest.Env(s), "LISTEN_ADDR=127.0.0.1")...)

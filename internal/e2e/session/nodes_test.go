@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,9 +49,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 	one, two, redis := apptest.StartNodes(t)
 	v := one.Visitor()
 	v.Get("/login")
-	if err := redis.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	redis.Pause(t)
 	for _, path := range []string{"/dashboard", "/"} { // node two has no cached session
 		start := time.Now()
 		got := v.At(two.App).Direct(v.At(two.App).Request(http.MethodGet, path, nil))
@@ -66,9 +63,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 	if got := v.At(two.App).Direct(v.At(two.App).Request(http.MethodGet, "/readyz", nil)); got.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz answers %d", got.StatusCode)
 	}
-	if err := redis.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	redis.Resume(t)
 	apptest.Eventually(t, "the session opens again", func() bool { return v.At(two.App).SignedIn() && v.At(one.App).SignedIn() })
 	if strings.Contains(two.Log.String(), "0123456789abcdef") {
 		t.Error("the log contains the secret")
@@ -147,14 +142,9 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	signal := func(s syscall.Signal) {
-		if err := redis.Signal(s); err != nil {
-			t.Error(err)
-		}
-	}
-	signal(syscall.SIGSTOP)
+	redis.Pause(t)
 	<-time.After(10 * time.Second)
-	signal(syscall.SIGCONT)
+	redis.Resume(t)
 	for i, v := range people {
 		apptest.Eventually(t, "person "+strconv.Itoa(i)+" is signed in", func() bool { return v.At(one.App).SignedIn() && v.At(two.App).SignedIn() })
 	}
