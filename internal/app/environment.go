@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/joho/godotenv"
 	"github.com/sethvargo/go-envconfig"
@@ -95,6 +97,10 @@ func decode(values map[string]string) (cfg *Config, faults openid.Faults) {
 			continue
 		}
 		cfg.set[v.Name] = true
+		if problem, inner := surroundings(value); problem != "" && v.isText() {
+			faults.Add(v.Name, problem, "remove it; the value is used as it is")
+			value = inner // further faults are its own
+		}
 		one := map[string]string{v.Name: value}
 		if err := process(new(Config), one); err != nil {
 			faults.Add(v.Name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
@@ -110,6 +116,39 @@ func decode(values map[string]string) (cfg *Config, faults openid.Faults) {
 
 func process(cfg *Config, values map[string]string) error {
 	return envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: cfg, Lookuper: envconfig.MapLookuper(values)})
+}
+
+// surroundings describes what is around a value and cannot belong to it, and returns the value
+// without it. A file for a secret often ends with a line break, and Docker's --env-file keeps
+// quotation marks. The description quotes nothing, because the value may be a secret.
+func surroundings(value string) (problem, inner string) {
+	inner = strings.TrimFunc(value, invisible)
+	last, _ := utf8.DecodeLastRuneInString(value)
+	switch {
+	case inner != value && (last == '\n' || last == '\r'):
+		return "ends with a line break", inner
+	case inner != value && strings.HasPrefix(value, inner):
+		return "ends with white space or another character that cannot be seen", inner
+	case inner != value:
+		return "begins with white space or another character that cannot be seen", inner
+	}
+	for _, marks := range []string{`""`, "''", "``", "“”", "‘’"} {
+		opening, size := utf8.DecodeRuneInString(marks)
+		if rest, ok := strings.CutPrefix(value, string(opening)); ok && strings.HasSuffix(rest, marks[size:]) {
+			return "is in quotation marks, which are part of the value", strings.TrimSuffix(rest, marks[size:])
+		}
+	}
+	return "", value
+}
+
+// invisible reports whether a character is white space, a control character, or one without a width,
+// such as a byte order mark.
+func invisible(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf) }
+
+// isText reports whether the variable's value is a text that is used as it is. Lists are not: the
+// white space around their elements does not count.
+func (v Variable) isText() bool {
+	return v.field.Type.Kind() == reflect.String && v.Name != "APP_SECRET_KEY" && v.Name != "AUTH0_SCOPES"
 }
 
 // form describes what the value of a variable looks like. Any text is a string.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
@@ -82,10 +83,14 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	settings, known := c.settings(c.Port, provider, nil, nil, nil), *f
 	for _, fault := range slices.Concat(settings.OpenID.Faults(), settings.Authn.Faults()) {
 		variable := cmp.Or(variables[fault.Field], fault.Field)
-		if !slices.ContainsFunc(known, func(k openid.Fault) bool { return k.Field == variable }) {
+		if !hasFault(known, variable) {
 			f.Add(variable, fault.Problem, cmp.Or(remedies[fault.Field], fault.Remedy))
 		}
 	}
+}
+
+func hasFault(f openid.Faults, variable string) bool {
+	return slices.ContainsFunc(f, func(known openid.Fault) bool { return known.Field == variable })
 }
 
 func (c *Config) validateProvider(f *openid.Faults) {
@@ -104,8 +109,17 @@ func (c *Config) validateProvider(f *openid.Faults) {
 		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, the address of the provider's metadata", c.OIDCIssuer), fmt.Sprintf("write the issuer that the metadata names, such as %s", issuer))
 	}
 	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
-		if placeholder(variable[1]) {
+		if placeholder(variable[1]) || standIn(variable[1]) {
 			f.Add(variable[0], "still has its placeholder", "the provider shows the value where the application is registered")
+		}
+	}
+	for _, variable := range [][2]string{
+		{"AUTH0_DOMAIN", c.Auth0Domain}, {"OIDC_ISSUER", c.OIDCIssuer},
+		{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)},
+	} {
+		// RFC 6749 appendix A.1 and A.2 allow VSCHAR only; RFC 3986 does for URLs.
+		if i := strings.IndexFunc(variable[1], func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 && !hasFault(*f, variable[0]) {
+			f.Add(variable[0], fmt.Sprintf("has a character that is not printable ASCII, at byte %d", i+1), "copy it again from where the application is registered")
 		}
 	}
 }
@@ -113,9 +127,35 @@ func (c *Config) validateProvider(f *openid.Faults) {
 // placeholder recognizes the client IDs, secrets and domains of examples: dots, or the words
 // themselves in any spelling. Any other value may be real.
 func placeholder(value string) bool {
-	plain := strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "", "{", "", "}", "").Replace(strings.ToLower(value))
-	words := []string{"clientid", "clientsecret", "yourclientid", "yourclientsecret", "yoursecret", "yourdomain", "yourtenant", "yourauth0domain"}
-	return slices.Contains(words, plain) || (value != "" && strings.Trim(value, ".…") == "")
+	plain := plainWord(value)
+	words := []string{"clientid", "clientsecret", "auth0clientid", "auth0clientsecret", "yourclientid", "yourclientsecret", "yourauth0clientid", "yourauth0clientsecret",
+		"yoursecret", "yourdomain", "yourtenant", "yourissuer", "yourauth0domain", "yourauth0tenant"}
+	return slices.Contains(words, plain) || slices.Contains(words, strings.TrimSuffix(plain, "here")) || (value != "" && strings.Trim(value, ".…") == "")
+}
+
+// standIn recognizes what else stands in the place of a client ID or secret: a variable that nothing
+// has expanded, brackets around a description, a word for nothing, or one character again and again,
+// as in a page that hides the value.
+func standIn(value string) bool {
+	words := []string{"changeme", "replaceme", "fixme", "todo", "tbd", "null", "nil", "none", "undefined", "placeholder", "redacted", "hidden"}
+	if slices.Contains(words, plainWord(value)) {
+		return true
+	}
+	for _, marks := range [][2]string{{"<", ">"}, {"{", "}"}, {"${", "}"}, {"$(", ")"}} {
+		if strings.HasPrefix(value, marks[0]) && strings.HasSuffix(value, marks[1]) {
+			return true
+		}
+	}
+	if name := strings.Trim(value, "$%"); name != value && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "" {
+		return strings.HasPrefix(value, "$") || strings.HasPrefix(value, "%") && strings.HasSuffix(value, "%")
+	}
+	first, _ := utf8.DecodeRuneInString(value)
+	return utf8.RuneCountInString(value) > 2 && strings.Trim(value, string(first)) == ""
+}
+
+// plainWord returns a value in lower case, without what joins and surrounds words.
+func plainWord(value string) string {
+	return strings.NewReplacer("-", "", "_", "", " ", "", "<", "", ">", "", "{", "", "}", "", "[", "", "]", "", "$", "").Replace(strings.ToLower(value))
 }
 
 // placeholderHost reports whether the first label of a domain is a placeholder, as in
