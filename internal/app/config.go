@@ -33,7 +33,7 @@ type Config struct {
 	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, such as from openssl rand -hex 32; new,old replaces a key without signing anyone out (default on loopback: made and kept in DATA_DIR; required elsewhere)"`
 
 	Port            int    `env:"PORT, default=3000" desc:"the port that the app listens on; 0 is any free port"`
-	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port (default the host of the base URL if that is loopback, else all interfaces); localhost is 127.0.0.1 and ::1"`
+	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port; localhost is both 127.0.0.1 and ::1 (default the host of the base URL if that is loopback, else all interfaces)"`
 	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM file with the certificate, if the app serves HTTPS itself; set TLS_KEY_FILE too"`
 	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`

@@ -219,6 +219,7 @@ func (c *Config) validateCallback(f *openid.Faults) {
 		u = new(url.URL)
 	}
 	local := u.Scheme == "http" && openid.IsLoopback(u.Hostname())
+	below, _ := strings.CutSuffix(u.Path, "/callback")
 	switch {
 	case u.Scheme == "" || u.Host == "":
 		add(", not an absolute URL", "write it with its scheme and host, such as https://app.example.com/callback")
@@ -226,6 +227,8 @@ func (c *Config) validateCallback(f *openid.Faults) {
 		f.Add("AUTH0_CALLBACK_URL", "has a user name", "remove what comes before the host, up to the @")
 	case u.RawQuery != "" || u.Fragment != "":
 		add(", with a query or a fragment", "remove what comes after /callback")
+	case u.Path != below && strings.Trim(below, "/") != "":
+		add(fmt.Sprintf(", below the path %q", below), "serve the app at the root of a host or port of its own, such as https://app.example.com/callback, and write that here and at the provider: it cannot run below a path")
 	case u.Path != "/callback":
 		add(fmt.Sprintf(", with the path %q", u.Path), "use the path /callback, here and at the provider: the app answers there only")
 	case u.Scheme != "https" && !local:

@@ -142,11 +142,10 @@ func testDevelopmentSession(t *testing.T, release string) {
 	development := apptest.StartProcess(t, dataDir, key, providerAt)
 	v := development.Visitor()
 	v.SignIn("/login", apptest.Ada)
-	cookie := v.CookieHeader()
 	development.Kill()
 
 	dashboard := func(p *apptest.Process) int {
-		someone := p.Visitor()
+		cookie, someone := v.At(p.App).CookieHeader(), p.Visitor()
 		return someone.Direct(someone.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookie)).StatusCode
 	}
 	published := apptest.StartCommand(t, exec.Command(release), dataDir, append(apptest.Env(apptest.NewOP(t)), key)...)
