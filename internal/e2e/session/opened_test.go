@@ -45,10 +45,13 @@ func TestOpenedSessionsAreCurrent(t *testing.T) {
 					v, other := one.Visitor(), one.Visitor()
 					one.SignIn(other)
 					one.SignIn(v)
-					cookies := v.CookieHeader() // as a thief or a second tab keeps them
+					cookies := make(map[*apptest.Scripted]string) // as a thief or a second tab keeps them
+					for _, node := range []*apptest.Scripted{one, two} {
+						cookies[node] = v.At(node.App).CookieHeader()
+					}
 					dashboard := func(node *apptest.Scripted) apptest.Answer {
 						v := node.Visitor()
-						return v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookies))
+						return v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookies[node]))
 					}
 					for _, node := range []*apptest.Scripted{one, two, one, two} {
 						if got := dashboard(node); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Ada Lovelace") {
