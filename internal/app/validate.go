@@ -114,8 +114,10 @@ func (c *Config) validateProvider(f *openid.Faults) {
 		}
 	}
 	for _, variable := range [][2]string{
-		{"AUTH0_DOMAIN", c.Auth0Domain}, {"OIDC_ISSUER", c.OIDCIssuer},
-		{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)},
+		{"AUTH0_DOMAIN", c.Auth0Domain},
+		{"OIDC_ISSUER", c.OIDCIssuer},
+		{"AUTH0_CLIENT_ID", c.ClientID},
+		{"AUTH0_CLIENT_SECRET", string(c.ClientSecret)},
 	} {
 		// RFC 6749 appendix A.1 and A.2 allow VSCHAR only; RFC 3986 does for URLs.
 		if i := strings.IndexFunc(variable[1], func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 && !hasFault(*f, variable[0]) {
@@ -128,8 +130,10 @@ func (c *Config) validateProvider(f *openid.Faults) {
 // themselves in any spelling. Any other value may be real.
 func placeholder(value string) bool {
 	plain := plainWord(value)
-	words := []string{"clientid", "clientsecret", "auth0clientid", "auth0clientsecret", "yourclientid", "yourclientsecret", "yourauth0clientid", "yourauth0clientsecret",
-		"yoursecret", "yourdomain", "yourtenant", "yourissuer", "yourauth0domain", "yourauth0tenant"}
+	words := []string{
+		"clientid", "clientsecret", "auth0clientid", "auth0clientsecret", "yourclientid", "yourclientsecret", "yourauth0clientid", "yourauth0clientsecret",
+		"yoursecret", "yourdomain", "yourtenant", "yourissuer", "yourauth0domain", "yourauth0tenant",
+	}
 	return slices.Contains(words, plain) || slices.Contains(words, strings.TrimSuffix(plain, "here")) || (value != "" && strings.Trim(value, ".…") == "")
 }
 

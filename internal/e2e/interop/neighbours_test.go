@@ -90,8 +90,12 @@ func TestCookiesOfOthers(t *testing.T) {
 	} {
 		deleted := false
 		for _, visit := range []struct{ method, path string }{
-			{http.MethodGet, "/"}, {http.MethodGet, "/dashboard"}, {http.MethodGet, "/login"}, {http.MethodGet, "/callback?code=x&state=" + token},
-			{http.MethodGet, "/signed-out"}, {http.MethodPost, "/logout"},
+			{http.MethodGet, "/"},
+			{http.MethodGet, "/dashboard"},
+			{http.MethodGet, "/login"},
+			{http.MethodGet, "/callback?code=x&state=" + token},
+			{http.MethodGet, "/signed-out"},
+			{http.MethodPost, "/logout"},
 		} {
 			v := a.Visitor()
 			got := v.Direct(v.Request(visit.method, visit.path, nil, "Sec-Fetch-Site", "same-origin", "Cookie", tt.cookie+"="+tt.value))
