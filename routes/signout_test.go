@@ -86,7 +86,7 @@ func TestSignOutWithoutASession(t *testing.T) {
 		"nobody":           s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
 		"twice":            twice.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
 		"after the end":    late.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"),
-		"a made-up cookie": s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin", "Cookie", "session="+made),
+		"a made-up cookie": s.Visitor().Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin", "Cookie", s.CookieName("session")+"="+made),
 	} {
 		v := map[string]*apptest.Visitor{"twice": twice, "after the end": late}[name]
 		if v == nil {
