@@ -149,39 +149,20 @@ func (b *Browser) Open(path string) {
 // Click clicks the element that a selector finds.
 func (b *Browser) Click(selector string) {
 	b.T.Helper()
-	onNode(b, chromedp.Click(chromedp.CSS(selector)))
+	Value(b, chromedp.Click(chromedp.CSS(selector)))
 }
 
 // Wait waits until a selector finds a visible element.
 func (b *Browser) Wait(selector string) {
 	b.T.Helper()
-	onNode(b, chromedp.WaitVisible(chromedp.CSS(selector)))
+	Value(b, chromedp.WaitVisible(chromedp.CSS(selector)))
 }
 
 // Text returns the text of an element as a person reads it.
 func (b *Browser) Text(selector string) string {
 	b.T.Helper()
-	return onNode(b, chromedp.Text(chromedp.CSS(selector)))
+	return Value(b, chromedp.Text(chromedp.CSS(selector)))
 }
-
-// onNode runs a step of chromedp that finds an element and then uses it. The step is repeated if the
-// page has replaced the element in between, as a navigation and htmx do.
-func onNode[T any](b *Browser, action chromedp.Action[T]) T {
-	b.T.Helper()
-	for deadline := time.Now().Add(Patience); ; {
-		value, err := chromedp.Run(b.Context, action)
-		if err == nil {
-			return value
-		}
-		refused, ok := errors.AsType[*cdproto.Error](err)
-		if !ok || refused.Code != noSuchNode || time.Now().After(deadline) {
-			b.T.Fatal(err)
-		}
-	}
-}
-
-// noSuchNode is the code of Chromium's answer "No node with given id found".
-const noSuchNode = -32000
 
 // Path returns the path of a page of the app, or the whole address of another page.
 func (b *Browser) Path() string {
@@ -198,12 +179,28 @@ func Evaluate[T any](b *Browser, expression string) T {
 // Value runs a step of chromedp and returns its value.
 func Value[T any](b *Browser, action chromedp.Action[T]) T {
 	b.T.Helper()
-	value, err := chromedp.Run(b.Context, action)
+	value, err := settled(b, action)
 	if err != nil {
 		b.T.Fatal(err)
 	}
 	return value
 }
+
+// settled runs a step of chromedp. It repeats the step if the page, or the element that the step has
+// found, is replaced in between, as a navigation and htmx do.
+func settled[T any](b *Browser, action chromedp.Action[T]) (T, error) {
+	for deadline := time.Now().Add(Patience); ; {
+		value, err := chromedp.Run(b.Context, action)
+		refused, ok := errors.AsType[*cdproto.Error](err)
+		if !ok || refused.Code != replaced || time.Now().After(deadline) {
+			return value, err
+		}
+	}
+}
+
+// replaced is the code of Chromium's answers "No node with given id found" and "Cannot find context
+// with specified id".
+const replaced = -32000
 
 // WithoutJavaScript switches JavaScript off in the tab.
 func (b *Browser) WithoutJavaScript() {
@@ -225,7 +222,7 @@ func (b *Browser) SignIn(from, subject string) {
 // Until waits until a JavaScript expression is true.
 func (b *Browser) Until(expression string) {
 	b.T.Helper()
-	if _, err := chromedp.Run(b.Context, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(Patience))); err != nil {
+	if _, err := settled(b, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(Patience))); err != nil {
 		b.T.Fatalf("%s: %v; the page at %s says\n%s", expression, err, b.Path(), b.Text("body"))
 	}
 }
