@@ -120,7 +120,7 @@ func (a *app) configuration(t testing.TB, scheme string, beside *app) settings {
 	}
 	return settings{openid.Config{
 		Issuer: a.op.Issuer, ClientID: a.op.ClientID, ClientSecret: openid.Secret(a.op.ClientSecret),
-		ClientAuth: openid.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin + "/signed-out",
+		ClientAuth: openid.ClientSecretBasic, RedirectURL: origin + "/callback", PostLogoutRedirectURL: origin,
 		Scopes: []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
 		Now: a.clock.Now, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

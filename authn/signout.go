@@ -16,6 +16,7 @@ const (
 
 	logoutCookie   = "logout"
 	withoutState   = "none" // in place of a state, for a sign-out that brings none back
+	onlyHere       = "here" // in place of a state, for a sign-out that does not reach the provider
 	logoutLifetime = 10 * time.Minute
 
 	// revocationMemory outlasts any sign-in that was under way: its transaction, and the age
@@ -24,8 +25,9 @@ const (
 )
 
 // EndSessionURL returns where the browser is to be sent so that the provider's session ends
-// too, and "" if there is no such place or the provider has not been discovered. It keeps the
-// state in a cookie, for Returned.
+// too, and "" if there is no such place or the provider has not been discovered: the browser
+// then goes straight to where the provider would have sent it back to. A cookie keeps what
+// Returned has to expect there.
 func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
 	request := openid.EndSessionRequest{ReturnTo: rp.cfg.Provider.PostLogoutRedirectURL(), Federated: true}
 	if session != nil {
@@ -33,26 +35,47 @@ func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) s
 	}
 	address, state := rp.cfg.Provider.EndSessionURL(request)
 	if address == "" {
+		rp.SignedOutHere(w)
 		return ""
 	}
 	rp.cookies.set(w, logoutCookie, cmp.Or(state, withoutState), logoutLifetime, http.SameSiteLaxMode)
 	return address
 }
 
-// Returned reports whether the browser comes back from the sign-out that EndSessionURL began:
-// the provider has then ended its session too. The state counts once. If the provider brings no
-// state back, it is enough that the browser comes back.
-func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) bool {
+// SignedOutHere notes, for Returned, a sign-out that does not reach the provider.
+func (rp *RelyingParty) SignedOutHere(w http.ResponseWriter) {
+	rp.cookies.set(w, logoutCookie, onlyHere, logoutLifetime, http.SameSiteLaxMode)
+}
+
+// Returned reports whether a request is the end of a sign-out, and whether the provider has ended
+// its session too. A sign-out ends once.
+//
+// The provider has ended its session if it brings the state back. From one that brings none back,
+// it is enough that the browser comes from another site. Any other request from this site or from
+// nowhere is a visit in another tab, which leaves the sign-out alone; so does a prefetch.
+func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) (signedOut, atProvider bool) {
 	want, ok := rp.cookies.get(r, logoutCookie)
-	if !ok || want != withoutState && !isToken(want) {
-		return false
+	if !ok || r.Method != http.MethodGet || !IsNavigation(r) {
+		return false, false
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	elsewhere := site != "same-origin" && site != "none"
+	switch want {
+	case onlyHere:
+	case withoutState:
+		atProvider = elsewhere
+	default:
+		if !isToken(want) {
+			return false, false // another application's cookie
+		}
+		states := r.URL.Query()["state"]
+		atProvider = len(states) == 1 && openid.EqualSecret(states[0], want)
+	}
+	if !atProvider && !elsewhere && want != onlyHere {
+		return false, false
 	}
 	rp.cookies.clear(w, logoutCookie, http.SameSiteLaxMode)
-	if want == withoutState {
-		return true
-	}
-	states := r.URL.Query()["state"]
-	return len(states) == 1 && openid.EqualSecret(states[0], want)
+	return true, atProvider
 }
 
 // RevokeTokens revokes the refresh token of a session that End has ended (RFC 7009), and with it the

@@ -389,7 +389,7 @@ func wantSignOut(t *testing.T, a *app, location *url.URL, path string, parameter
 			t.Errorf("%s is missing: %s", name, location)
 		}
 	}
-	if query.Get("client_id") != a.op.ClientID || query.Get(returnTo) != a.URL+"/signed-out" {
+	if query.Get("client_id") != a.op.ClientID || query.Get(returnTo) != a.URL {
 		t.Errorf("the parameters are %v", query)
 	}
 }

@@ -31,7 +31,7 @@ func sessionsConfig(t *testing.T, store authn.Store, c *clock) settings {
 	return settings{openid.Config{
 		Issuer: issuer, ClientID: "client", ClientSecret: "the client's secret",
 		ClientAuth:  openid.ClientSecretBasic,
-		RedirectURL: origin + "callback", PostLogoutRedirectURL: origin + "signed-out",
+		RedirectURL: origin + "callback", PostLogoutRedirectURL: strings.TrimSuffix(origin, "/"),
 		Scopes: []string{"openid"}, IDTokenAlgorithms: []string{"RS256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
 		Now: c.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),

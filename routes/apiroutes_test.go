@@ -36,7 +36,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	log := slog.New(slog.DiscardHandler)
 	provider, err := openid.New(openid.Config{
 		Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: openid.Secret(op.ClientSecret), ClientAuth: openid.ClientSecretBasic,
-		RedirectURL: "http://example.com/callback", PostLogoutRedirectURL: "http://example.com/signed-out",
+		RedirectURL: "http://example.com/callback", PostLogoutRedirectURL: "http://example.com",
 		Scopes: []string{"openid"}, Audience: audience, IDTokenAlgorithms: []string{"ES256"}, ResponseMode: "query",
 		PushedAuthorizationRequests: "auto", Now: time.Now, Log: log,
 	})

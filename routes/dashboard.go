@@ -16,14 +16,18 @@ import (
 	"latchkey/views"
 )
 
-// home shows the home page, which offers to sign in.
+// home shows the home page, which offers to sign in. By default it is also the page that the provider
+// sends the browser back to after a sign-out. It then says that the person is signed out, and why.
 func (a *App) home(c echo.Context) error {
+	signedOut, atProvider := a.RelyingParty.Returned(c.Response(), c.Request())
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
-	return a.render(c, http.StatusOK, views.Home(a.shell(c, "Welcome"), views.HomeProps{
-		LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil,
-	}))
+	title, props := "Welcome", views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil}
+	if reason := explanation(because(a.Sessions.EndCause(c.Request()))); signedOut || reason != "" {
+		title, props.SignedOut = "Signed out", &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
+	}
+	return a.render(c, http.StatusOK, views.Home(a.shell(c, title), props))
 }
 
 // dashboard shows a person what the app knows about them.

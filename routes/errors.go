@@ -409,7 +409,7 @@ func (a *App) writeNotNavigation(c echo.Context, f failure, err error) error {
 
 // sendTo sends a person to target, where they sign in and then come back. htmx gets a header that
 // makes it leave the page: it would follow a redirect inside fetch, where the provider cannot be
-// reached, and it ignores its own headers on a 3xx.
+// reached, and it ignores its own headers on a 3xx. A form gets a page that moves on; see moveOn.
 func (a *App) sendTo(c echo.Context, f failure, target string) error {
 	r := c.Request()
 	switch {
@@ -418,6 +418,8 @@ func (a *App) sendTo(c echo.Context, f failure, target string) error {
 		return c.NoContent(http.StatusUnauthorized)
 	case wantsJSON(r):
 		return a.writeProblem(c, f)
+	case !slices.Contains(reading, r.Method):
+		return a.moveOn(c, f.status, views.MovingOnProps{Heading: f.heading, Text: f.text, URL: target})
 	default:
 		return c.Redirect(http.StatusSeeOther, target)
 	}

@@ -33,6 +33,14 @@ func (a *App) visitorSamples() []sample {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: true})
 		}},
 	}
+	home := func(name string, props views.SignedOutProps) {
+		list = append(list, sample{group: "home", name: name, title: "Signed out", page: func(s views.Shell) component {
+			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignedOut: &props})
+		}})
+	}
+	home("signed out here", views.SignedOutProps{})
+	home("signed out at the sign-in service too", views.SignedOutProps{AtProvider: true})
+	home("signed out elsewhere", views.SignedOutProps{Reason: explanation("elsewhere")})
 	signedOut := func(name string, props views.SignedOutProps) {
 		props.LoginURL = loginURL(parseReturnPath("/profile"))
 		list = append(list, sample{group: "signed out", name: name, title: "Signed out", page: func(s views.Shell) component {
@@ -45,7 +53,9 @@ func (a *App) visitorSamples() []sample {
 		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
 	}
 	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {
-		return views.SigningOut(s, a.DevelopmentProvider+"/")
+		return views.MovingOn(s, views.MovingOnProps{
+			Heading: "Signing out", Text: "Your session has ended here. Next, it ends at the sign-in service.", URL: a.DevelopmentProvider + "/",
+		})
 	}})
 }
 

@@ -44,9 +44,9 @@ func (a *App) headers() echo.MiddlewareFunc {
 	}
 }
 
-// contentPolicy returns the Content-Security-Policy. form-action includes the provider's origins,
-// because the sign-out form is redirected to the provider and browsers apply form-action to
-// redirects.
+// contentPolicy returns the Content-Security-Policy. form-action includes the provider's origins for
+// forms of a product that redirect to the provider, because browsers apply form-action to redirects.
+// Forms of this app go there by moveOn.
 func (a *App) contentPolicy() []string {
 	origins := a.Provider.Origins()
 	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {

@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 		`latchkey_request_duration_seconds_count{route="/callback",method="GET",status="3xx"}`:            2,
 		`latchkey_request_duration_seconds_count{route="/callback",method="GET",status="5xx"}`:            2,
 		`latchkey_request_duration_seconds_count{route="none",method="other",status="4xx"}`:               1,
-		`latchkey_request_duration_seconds_count{route="/sessions/:id/end",method="POST",status="3xx"}`:   1,
+		`latchkey_request_duration_seconds_count{route="/sessions/:id/end",method="POST",status="4xx"}`:   1,
 		`latchkey_request_duration_seconds_bucket{route="/callback",method="GET",status="3xx",le="+Inf"}`: 2,
 	} {
 		if got := after[name] - before[name]; got != want {

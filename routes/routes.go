@@ -32,9 +32,6 @@ type Config struct {
 	BaseURL *url.URL
 	// FrontchannelLogout serves /frontchannel-logout.
 	FrontchannelLogout bool
-	// FederatedLogout says that the provider passes a sign-out on to the upstream provider that the
-	// person signed in with.
-	FederatedLogout bool
 	// PictureOrigins are the origins of people's pictures, in addition to the provider's.
 	PictureOrigins []string
 	// DevelopmentProvider is the address of the development provider; "" with a real provider.

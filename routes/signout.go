@@ -33,28 +33,31 @@ func (a *App) signOut(c echo.Context) error {
 	if s != nil || a.Sessions.Stale(r, s) {
 		a.Sessions.Clear(w)
 	}
-	// Not "cookies", which would cancel a sign-in in another tab.
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	if s != nil {
-		a.RelyingParty.RevokeTokens(r.Context(), s)
-		if location := a.RelyingParty.EndSessionURL(w, s); location != "" {
-			return a.leave(c, location)
-		}
+	// Not "cookies", which would cancel a sign-in in another tab. Not "cache": no page of this app is
+	// stored, and Chromium searches its whole cache, which takes seconds if other sites filled it.
+	w.Header().Set("Clear-Site-Data", `"storage"`)
+	if s == nil {
+		a.RelyingParty.SignedOutHere(w)
+		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
 	}
-	return c.Redirect(http.StatusSeeOther, "/signed-out")
+	a.RelyingParty.RevokeTokens(r.Context(), s)
+	location := a.RelyingParty.EndSessionURL(w, s)
+	if location == "" {
+		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
+	}
+	return a.moveOn(c, http.StatusOK, views.MovingOnProps{
+		Heading: "Signing out", Text: "Your session has ended here. Next, it ends at the sign-in service.", URL: location,
+	})
 }
 
-// leave sends the browser to the provider's sign-out. With a federated logout the provider redirects
-// on to a site that form-action cannot name, and browsers apply form-action to every redirect of a
-// form. leave then answers with a page that moves on by itself, which does not count as a redirect.
-func (a *App) leave(c echo.Context, location string) error {
-	if !a.FederatedLogout {
-		return c.Redirect(http.StatusSeeOther, location)
-	}
-	c.Response().Header().Set("Refresh", "0; url="+location)
-	shell := a.shell(c, "Signing out")
-	shell.Person = nil // the session has ended
-	return a.render(c, http.StatusOK, views.SigningOut(shell, location))
+// moveOn answers a form with a page that moves on by itself to where the provider is next. A redirect
+// would not do: Chromium applies form-action to every redirect that follows a form, and the provider
+// may redirect on to a site that form-action cannot name, such as that of the provider behind it.
+func (a *App) moveOn(c echo.Context, status int, props views.MovingOnProps) error {
+	c.Response().Header().Set("Refresh", "0; url="+props.URL)
+	shell := a.shell(c, props.Heading)
+	shell.Person = nil // the session may have ended
+	return a.render(c, status, views.MovingOn(shell, props))
 }
 
 // sessionEnded says that the session of a request's cookie was ended, and why.
@@ -99,7 +102,7 @@ func endReason(cause authn.Cause) string {
 	}
 }
 
-// explanation returns what the signed-out page says for a word, or "" for an unknown word. Anyone can
+// explanation returns what a page says for a word, or "" for an unknown word. Anyone can
 // write such an address, so it can only choose among these sentences.
 func explanation(because string) string {
 	switch because {
@@ -136,12 +139,14 @@ func signedOutURL(because string, returnTo authn.ReturnPath) string {
 	return "/signed-out?" + query.Encode()
 }
 
-// signedOut is the page that the provider sends the browser back to, and the page that a tab opens
-// when its session has ended. Only with the right state does the page say that the session at the
-// provider has ended too. A tab that comes with a reason does not use up the state, because another
-// tab may be at the provider.
+// signedOut is the page that a tab opens when its session has ended. With AUTH0_LOGOUT_URL it can also
+// be the page that the provider sends the browser back to, instead of the home page. A tab that comes
+// with a reason does not use up the state, because another tab may be at the provider.
 func (a *App) signedOut(c echo.Context) error {
-	atProvider := !c.QueryParams().Has("because") && a.RelyingParty.Returned(c.Response(), c.Request())
+	var atProvider bool
+	if !c.QueryParams().Has("because") {
+		_, atProvider = a.RelyingParty.Returned(c.Response(), c.Request())
+	}
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}

@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,40 +22,94 @@ func TestSignOutAtTheProvider(t *testing.T) {
 	v := s.Visitor()
 	s.SignIn(v)
 	out := v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
-	location, asked := out.Header.Get("Location"), apptest.Query(t, out.Header.Get("Location"))
-	if out.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, s.OP.URL(scriptedop.EndSession)+"?") {
+	location, asked := out.Next(), apptest.Query(t, out.Next())
+	if out.StatusCode != http.StatusOK || out.Header.Get("Location") != "" || !strings.HasPrefix(location, s.OP.URL(scriptedop.EndSession)+"?") {
 		t.Fatalf("answered %d to %q", out.StatusCode, location)
 	}
-	if asked.Get("id_token_hint") != idToken || asked.Get("client_id") != s.OP.ClientID || asked.Get("post_logout_redirect_uri") != s.URL+"/signed-out" || len(asked.Get("state")) < 22 || len(asked) != 4 {
+	if asked.Get("id_token_hint") != idToken || asked.Get("client_id") != s.OP.ClientID || asked.Get("post_logout_redirect_uri") != s.URL || len(asked.Get("state")) < 22 || len(asked) != 4 {
 		t.Errorf("LR-03: the provider is asked %v", asked)
 	}
 	back := v.Direct(v.Request(http.MethodGet, location, nil)).Header.Get("Location")
-	if page := v.Get(back); page.StatusCode != http.StatusOK || !strings.Contains(page.Body, "here and at the sign-in service") {
+	if page := v.Get(back); page.StatusCode != http.StatusOK || !strings.Contains(page.Body, "You are signed out") || !strings.Contains(page.Body, "here and at the sign-in service") {
 		t.Errorf("coming back is answered with %d\n%s", page.StatusCode, apptest.Text(apptest.Parse(t, page.Body)))
+	}
+	if page := v.Get(back); page.StatusCode != http.StatusOK || strings.Contains(page.Body, "You are signed out") {
+		t.Errorf("the state counts twice:\n%s", apptest.Text(apptest.Parse(t, page.Body)))
+	}
+	if data := out.Header.Get("Clear-Site-Data"); data != `"storage"` {
+		t.Errorf("signing out clears %s", data)
 	}
 	if n := s.OP.Calls(scriptedop.Revoke); n != 1 {
 		t.Errorf("LR-05: the refresh token is revoked %d times", n)
 	}
 }
 
-// TestComingBackFromSignOut (LR-04) comes back with another state and with none. The page
-// is calm, and leads nowhere by itself.
+// TestComingBackFromSignOut (LR-04) comes back with another state and with none, to the home page
+// and to a page that AUTH0_LOGOUT_URL names. The page is calm, and leads nowhere by itself.
 func TestComingBackFromSignOut(t *testing.T) {
 	t.Parallel()
-	s := apptest.StartScripted(t)
-	for name, query := range map[string]string{
-		"another state": "?state=evil", "no state": "", "two states": "?state=a&state=b", "an address": "?redirect=//evil.example&returnTo=https://evil.example",
-	} {
-		v := s.Visitor()
-		s.SignIn(v)
-		v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
-		page := v.Direct(v.Request(http.MethodGet, "/signed-out"+query, nil))
-		if page.StatusCode != http.StatusOK || page.Header.Get("Refresh") != "" || strings.Contains(page.Body, "evil.example") || strings.Contains(page.Body, "and at the sign-in service") {
-			t.Errorf("%s is answered with %d\n%s", name, page.StatusCode, page.Body)
-		}
-		if apptest.Find(apptest.Parse(t, page.Body), func(n *apptest.Node) bool { return n.Data == "meta" && apptest.Attribute(n, "http-equiv") == "refresh" }) != nil || v.SignedIn() {
-			t.Errorf("%s starts a sign-in", name)
-		}
+	for _, path := range []string{"", "/", "/signed-out"} {
+		t.Run("to the origin"+path, func(t *testing.T) {
+			t.Parallel()
+			port := apptest.FreePort(t)
+			env := []string{"PORT=" + port}
+			if path != "" {
+				env = append(env, "AUTH0_LOGOUT_URL=http://localhost:"+port+path)
+			}
+			s := apptest.StartScripted(t, env...)
+			for name, query := range map[string]string{
+				"another state": "?state=evil", "no state": "", "two states": "?state=a&state=b", "an address": "?redirect=//evil.example&returnTo=https://evil.example",
+				"a word of ours": "?state=here", "another word of ours": "?state=none",
+			} {
+				v := s.Visitor()
+				s.SignIn(v)
+				out := v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
+				if got := apptest.Query(t, out.Next()).Get("post_logout_redirect_uri"); got != s.URL+path {
+					t.Errorf("the provider is to return to %q", got)
+				}
+				page := v.Direct(v.Request(http.MethodGet, cmp.Or(path, "/")+query, nil))
+				if page.StatusCode != http.StatusOK || page.Next() != "" || strings.Contains(page.Body, "evil.example") || strings.Contains(page.Body, "here and at the sign-in service") ||
+					!strings.Contains(page.Body, "You are signed out") {
+					t.Errorf("%s is answered with %d\n%s", name, page.StatusCode, page.Body)
+				}
+				if apptest.Find(apptest.Parse(t, page.Body), func(n *apptest.Node) bool { return n.Data == "meta" && apptest.Attribute(n, "http-equiv") == "refresh" }) != nil || v.SignedIn() {
+					t.Errorf("%s starts a sign-in", name)
+				}
+			}
+		})
+	}
+}
+
+// TestVisitsDuringSignOut (LR-04) visits the home page while the browser is at the provider. None of
+// the visits is the end of the sign-out.
+func TestVisitsDuringSignOut(t *testing.T) {
+	t.Parallel()
+	for name, noState := range map[string]bool{"the provider brings the state back": false, "it brings none back": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := apptest.AssembleWith(t, func(c *apptest.Settings) { c.OpenID.Auth0 = noState })
+			if noState {
+				s.OP.Edit(scriptedop.Discovery, func(m map[string]any) { delete(m, "end_session_endpoint") })
+			}
+			v := s.Visitor()
+			s.SignIn(v)
+			out := v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin"))
+			for visit, headers := range map[string][]string{
+				"typed":      {"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+				"a link":     {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+				"a prefetch": {"Sec-Fetch-Site", "cross-site", "Sec-Purpose", "prefetch"},
+				"an image":   {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"},
+			} {
+				if page := v.Get("/", headers...); strings.Contains(page.Body, "You are signed out") {
+					t.Errorf("%s counts", visit)
+				}
+			}
+			v.Direct(v.Request(http.MethodHead, "/", nil))
+			back := "/?" + url.Values{"state": {apptest.Query(t, out.Next()).Get("state")}}.Encode()
+			if page := v.Get(back, "Sec-Fetch-Site", "cross-site"); !strings.Contains(page.Body, "here and at the sign-in service") {
+				t.Errorf("coming back, the page says:\n%s", apptest.Text(apptest.Parse(t, page.Body)))
+			}
+		})
 	}
 }
 
@@ -66,8 +121,8 @@ func TestNoSignOutAtTheProvider(t *testing.T) {
 	s := apptest.StartBeside(t, op)
 	v := s.Visitor()
 	s.SignIn(v)
-	if page := v.Post("/logout", nil); page.StatusCode != http.StatusOK || page.Request.URL.Path != "/signed-out" || v.SignedIn() {
-		t.Errorf("signing out ends at %s with %d", page.Request.URL.Path, page.StatusCode)
+	if page := v.Post("/logout", nil); page.StatusCode != http.StatusOK || page.Request.URL.String() != s.URL || !strings.Contains(page.Body, "You may still be signed in at the sign-in service") || v.SignedIn() {
+		t.Errorf("signing out ends at %s with %d", page.Request.URL, page.StatusCode)
 	}
 }
 
@@ -92,7 +147,7 @@ func TestSignOutWithoutASession(t *testing.T) {
 		if v == nil {
 			v = s.Visitor()
 		}
-		if got := v.Direct(request); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/signed-out" {
+		if got := v.Direct(request); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != s.URL {
 			t.Errorf("%s: answered %d to %q", name, got.StatusCode, got.Header.Get("Location"))
 		}
 	}
@@ -113,7 +168,7 @@ func TestNoCookieSurvivesSignOut(t *testing.T) {
 		t.Fatal("the newest cookie opens nothing, so the checks below would prove nothing")
 	}
 	v.Direct(v.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
-	v.Get("/signed-out")
+	v.Get("/")
 	seen = append(seen, v.CookieHeader())
 	for i, cookies := range seen {
 		if opensWith(s.Visitor(), cookies) {
@@ -165,6 +220,9 @@ func TestWhySignedOut(t *testing.T) {
 			if want := "/signed-out?because=" + tt.because + "&return_to=%2Fsessions"; got.StatusCode != http.StatusUnauthorized || got.Header.Get("HX-Redirect") != want {
 				t.Errorf("htmx is answered %d, HX-Redirect %q, want %q", got.StatusCode, got.Header.Get("HX-Redirect"), want)
 			}
+			if home := p.Visitor().Direct(other.Request(http.MethodGet, "/", nil, "Cookie", p.There.CookieHeader())); !strings.Contains(home.Body, "You are signed out") || !strings.Contains(home.Body, tt.says) {
+				t.Errorf("the home page says\n%s", home.Body)
+			}
 			page := p.There.Get("/sessions")
 			if page.Request.URL.Path != "/signed-out" || !strings.Contains(page.Body, tt.says) || !strings.Contains(page.Body, `href="/login?return_to=%2Fsessions"`) {
 				t.Errorf("it ends at %s with\n%s", page.Request.URL, page.Body)
@@ -207,7 +265,7 @@ func TestSignedOutInAnotherTab(t *testing.T) {
 	if other := v.Get("/signed-out?because=tab&return_to=%2Fprofile"); !strings.Contains(other.Body, "another tab or window") {
 		t.Errorf("the other tab says\n%s", other.Body)
 	}
-	if back := v.Get(leaving.Header.Get("Location")); !strings.Contains(back.Body, "here and at the sign-in service") {
+	if back := v.Get(leaving.Next()); !strings.Contains(back.Body, "here and at the sign-in service") {
 		t.Errorf("the first ends at %s with\n%s", back.Request.URL, back.Body)
 	}
 }

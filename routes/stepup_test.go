@@ -14,13 +14,13 @@ import (
 )
 
 // interrupted ends the other sessions when the sign-in is too old, and returns where the
-// person is sent.
+// person is sent, by a page that moves on.
 func interrupted(p *apptest.TwoDevices) string {
 	p.T.Helper()
 	p.Clock.Move(11*time.Minute + time.Second)
 	got := p.EndOthers()
-	location := got.Header.Get("Location")
-	if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, "/resume/") {
+	location := got.Next()
+	if got.StatusCode != http.StatusUnauthorized || got.Header.Get("Location") != "" || !strings.HasPrefix(location, "/resume/") {
 		p.T.Fatalf("answered %d to %q\n%s", got.StatusCode, location, p.Log)
 	}
 	return location

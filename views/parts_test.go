@@ -14,7 +14,7 @@ func TestSignInAndSignOutButtonsHaveTheirIDs(t *testing.T) {
 	t.Parallel()
 	all := pages(t, "Ada")
 	for name, want := range map[string]struct{ login, logout int }{
-		"home": {1, 0}, "signed out": {1, 0}, "failure": {0, 0},
+		"home": {1, 0}, "home, signed out": {1, 0}, "signed out": {1, 0}, "moving on": {0, 0}, "failure": {0, 0},
 		"dashboard": {0, 1}, "profile": {0, 1}, "confirm sign-out": {0, 1}, "failure inside": {0, 1},
 	} {
 		if n := strings.Count(all[name], `<a id="qsLoginBtn" `); n != want.login {

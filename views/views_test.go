@@ -95,6 +95,8 @@ func pages(t *testing.T, text string) map[string]string {
 	out := map[string]string{}
 	for name, c := range map[string]templ.Component{
 		"home":             views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignInDown: true}),
+		"home, signed out": views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignedOut: &views.SignedOutProps{Reason: text}}),
+		"moving on":        views.MovingOn(signedOut, views.MovingOnProps{Heading: text, Text: text, URL: "/login"}),
 		"dashboard":        views.Dashboard(signedIn, dashboard(text)),
 		"profile":          views.Profile(signedIn, profile(text)),
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),

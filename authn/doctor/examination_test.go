@@ -14,7 +14,7 @@ import (
 
 const (
 	callback  = "https://app.example.com/callback"
-	signedOut = "https://app.example.com/signed-out"
+	signedOut = "https://app.example.com"
 )
 
 // configuration returns one that is accepted, for a scripted provider.

@@ -94,10 +94,11 @@ func (e *Examination) browse(ctx context.Context, address string) (reply, error)
 	return r, nil
 }
 
-// leadsTo reports whether the reply redirects to an address, with any query.
+// leadsTo reports whether the reply redirects to an address, with any query. An origin alone has the
+// path "/" (RFC 3986 section 6.2.3), which some providers write.
 func (r reply) leadsTo(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && r.location != nil && r.location.Scheme == u.Scheme && r.location.Host == u.Host && r.location.Path == u.Path
+	return err == nil && r.location != nil && r.location.Scheme == u.Scheme && r.location.Host == u.Host && cmp.Or(r.location.Path, "/") == cmp.Or(u.Path, "/")
 }
 
 // refuses reports whether the reply is an error, by its status or by a redirect to the provider's own
@@ -235,7 +236,8 @@ func (e *Examination) explainSignOutRefusal(ctx context.Context, m *openid.Metad
 	address := e.urls.SignedOut
 	registered := address + " at the provider, to the letter, as " + e.provider.Preset().SignOutName()
 	if nowhere := e.signOut(ctx, ""); !nowhere.refuses() {
-		return failed(Configuration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status), "register "+registered)
+		return failed(Configuration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status),
+			"register "+registered+"; or set AUTH0_LOGOUT_URL to the page of this app that is registered there, such as /signed-out")
 	}
 	return warning(Configuration, fmt.Sprintf("inconclusive: the provider refuses a sign-out without a session (%d), whatever the address", r.status), "look for "+registered)
 }

@@ -48,7 +48,7 @@ func newParty(t testing.TB, o options) *party {
 	p.config = openid.Config{
 		Issuer: p.op.Issuer, ClientID: p.op.ClientID, ClientSecret: openid.Secret(p.op.ClientSecret),
 		ClientAuth: openid.ClientSecretBasic, RedirectURL: "https://app.example/callback",
-		PostLogoutRedirectURL: "https://app.example/signed-out",
+		PostLogoutRedirectURL: "https://app.example",
 		Scopes:                []string{"openid", "profile", "email", "offline_access"}, IDTokenAlgorithms: []string{"RS256", "ES256"},
 		ResponseMode: "query", PushedAuthorizationRequests: "auto",
 		Now: p.clock.Now, Log: slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

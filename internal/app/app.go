@@ -150,8 +150,8 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	handler := routes.New(routes.Config{
 		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
 		Assets: assets, BaseURL: cfg.BaseURL(port),
-		FrontchannelLogout: cfg.FrontchannelLogout == "on", FederatedLogout: shared.FederatedLogout,
-		PictureOrigins: cfg.PictureOrigins, DevelopmentProvider: developmentProvider,
+		FrontchannelLogout: cfg.FrontchannelLogout == "on",
+		PictureOrigins:     cfg.PictureOrigins, DevelopmentProvider: developmentProvider,
 		TrustedProxies: cfg.parsedTrustProxies, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 	})
 	return &App{provider, sessions, tokenSource, handler}, nil
@@ -180,7 +180,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
 		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
-		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.BaseURL(port).String() + "/signed-out",
+		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.logoutURL(port),
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
@@ -272,9 +272,9 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
     AUTH0_CLIENT_SECRET=...
     APP_SECRET_KEY=...            made with: openssl rand -hex 32
   and register at the tenant
-    %s     as Allowed Callback URL
-    %s   as Allowed Logout URL
+    %s   as Allowed Callback URL
+    %s            as Allowed Logout URL
   Any other OpenID provider: OIDC_ISSUER in place of AUTH0_DOMAIN. Stop with Ctrl-C.
 
-`, provider.address, cfg.callbackURL(port), base+"/signed-out")
+`, provider.address, cfg.callbackURL(port), cfg.logoutURL(port))
 }

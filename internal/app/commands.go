@@ -114,7 +114,7 @@ func checkConfig(_ context.Context, c invocation) error {
 // show prints every variable with the value in effect, or [hidden] for a secret.
 func (c *Config) show(w io.Writer) error {
 	derived := map[string]string{
-		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
+		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "AUTH0_LOGOUT_URL": c.logoutURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
 		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
 	}
 	if c.development() {

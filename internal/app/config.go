@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"log/slog"
@@ -27,6 +28,7 @@ type Config struct {
 	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the client ID of the application at the provider"`
 	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`
 	CallbackURL  string        `env:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
+	LogoutURL    string        `env:"AUTH0_LOGOUT_URL" desc:"the page of this app that the provider sends people back to after a sign-out, exactly as registered there (default the base URL alone, such as http://localhost:PORT)"`
 	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of the API that access tokens are for; sent only if set. This app's own API accepts access tokens for it"`
 	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"the scopes to request, separated by spaces; offline_access is not sent if the provider lists its scopes without it"`
 
@@ -118,12 +120,23 @@ func (c *Config) BaseURL(port int) *url.URL {
 	if err != nil {
 		return &url.URL{}
 	}
-	// Browsers leave the default port out of Host and Origin.
+	return originOf(u)
+}
+
+// originOf returns the origin of an address, without the default port, as browsers send it in Host
+// and Origin.
+func originOf(u *url.URL) *url.URL {
 	host := u.Host
 	if port := u.Port(); (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {
 		host = strings.TrimSuffix(host, ":"+port)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: host}
+}
+
+// logoutURL returns where the browser comes back to after a sign-out: by default the origin alone, as
+// Auth0's quickstarts register it.
+func (c *Config) logoutURL(port int) string {
+	return cmp.Or(c.LogoutURL, c.BaseURL(port).String())
 }
 
 // onLoopback reports whether the base URL names this machine and nothing else.

@@ -33,7 +33,7 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 	clients := []devop.Client{{
 		ID: settings.clientID, Secret: string(settings.clientSecret),
 		RedirectURIs:           []string{cfg.callbackURL(port)},
-		PostLogoutRedirectURIs: []string{base + "/signed-out"},
+		PostLogoutRedirectURIs: []string{cfg.logoutURL(port)},
 		BackchannelLogoutURI:   base + "/backchannel-logout",
 		InitiateLoginURI:       base + "/login",
 	}}

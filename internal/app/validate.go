@@ -33,6 +33,7 @@ func (c *Config) validate(f *openid.Faults) {
 		c.validateProvider(f)
 	}
 	c.validateCallback(f)
+	c.validateLogoutURL(f)
 	c.validateListeners(f)
 	c.validateCertificate(f)
 	c.validateSecrets(f)
@@ -243,6 +244,26 @@ func (c *Config) validateCallback(f *openid.Faults) {
 	}
 	if local && c.CallbackURL != "" && c.Port != 0 && cmp.Or(u.Port(), "80") != strconv.Itoa(c.Port) {
 		f.Add("PORT", fmt.Sprintf("is %d, and AUTH0_CALLBACK_URL is %q", c.Port, c.CallbackURL), "use the same port in both: nothing listens at the other one")
+	}
+}
+
+// validateLogoutURL accepts a page of this app. Only there does the person learn that they are signed
+// out, and a provider that knows another origin would send people to whoever has it.
+func (c *Config) validateLogoutURL(f *openid.Faults) {
+	if c.LogoutURL == "" {
+		return
+	}
+	base := c.BaseURL(c.Port).String()
+	u, err := url.Parse(c.LogoutURL)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host == "":
+		f.Add("AUTH0_LOGOUT_URL", "is not an absolute URL", "write it with its scheme and host, such as "+base+"/signed-out")
+	case u.User != nil:
+		f.Add("AUTH0_LOGOUT_URL", "has a user name", "remove what comes before the host, up to the @")
+	case !strings.EqualFold(originOf(u).String(), base):
+		f.Add("AUTH0_LOGOUT_URL", fmt.Sprintf("is %q, and the base URL is %s", c.LogoutURL, base), "name a page of this app: the base URL alone, or with a path such as /signed-out")
+	case strings.Contains(c.LogoutURL, "#"):
+		f.Add("AUTH0_LOGOUT_URL", fmt.Sprintf("is %q, with a fragment", c.LogoutURL), "remove what comes after the path")
 	}
 }
 

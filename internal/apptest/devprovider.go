@@ -53,7 +53,7 @@ func (p *DevProvider) Start(t *testing.T, issuer, base string) {
 		Now:    func() time.Time { return time.Now().Add(time.Duration(p.Ahead.Load())) },
 		Clients: []devop.Client{{
 			ID: "app", Secret: ClientSecret, RedirectURIs: []string{base + "/callback"},
-			PostLogoutRedirectURIs: []string{base + "/signed-out"}, BackchannelLogoutURI: base + "/backchannel-logout",
+			PostLogoutRedirectURIs: []string{base}, BackchannelLogoutURI: base + "/backchannel-logout",
 		}},
 	})
 	if err != nil {

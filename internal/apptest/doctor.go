@@ -16,7 +16,7 @@ import (
 // The addresses of an app that [Diagnose] examines.
 const (
 	CallbackURL  = "http://localhost:0/callback"
-	SignedOutURL = "http://localhost:0/signed-out"
+	SignedOutURL = "http://localhost:0"
 )
 
 // Diagnosis is the report of `latchkey doctor --json`.

@@ -16,8 +16,8 @@ import (
 // FormType is the media type of a form.
 const FormType = "application/x-www-form-urlencoded"
 
-// Visitor is a browser without JavaScript: it keeps cookies, follows redirects and submits
-// forms. The test fails where a request is not answered at all.
+// Visitor is a browser without JavaScript: it keeps cookies, follows redirects and pages that
+// move on by themselves, and submits forms. The test fails where a request is not answered at all.
 type Visitor struct {
 	T      *testing.T
 	App    *App
@@ -30,8 +30,37 @@ type Answer struct {
 	Body string
 }
 
-// Do sends a request and follows redirects.
+// movesOn is the Refresh header of a page that moves on by itself.
+const movesOn = "0; url="
+
+// Next returns where a browser goes on to by itself, by a redirect or by a Refresh header, or "" if
+// it stays.
+func (a Answer) Next() string {
+	if target, ok := strings.CutPrefix(a.Header.Get("Refresh"), movesOn); ok {
+		return target
+	}
+	return a.Header.Get("Location")
+}
+
+// Do sends a request, and follows redirects and pages that move on by themselves.
 func (v *Visitor) Do(req *http.Request) Answer {
+	v.T.Helper()
+	got := v.send(req)
+	for range 10 {
+		if !strings.HasPrefix(got.Header.Get("Refresh"), movesOn) {
+			return got
+		}
+		next, err := got.Request.URL.Parse(got.Next())
+		if err != nil {
+			v.T.Fatal(err)
+		}
+		got = v.send(v.Request(http.MethodGet, next.String(), nil))
+	}
+	v.T.Fatalf("%s moves on for ever", got.Request.URL)
+	return got
+}
+
+func (v *Visitor) send(req *http.Request) Answer {
 	v.T.Helper()
 	resp, err := v.Client.Do(req)
 	if err != nil {
@@ -45,12 +74,12 @@ func (v *Visitor) Do(req *http.Request) Answer {
 	return Answer{resp, string(body)}
 }
 
-// Direct sends a request and follows no redirect.
+// Direct sends a request and follows nothing.
 func (v *Visitor) Direct(req *http.Request) Answer {
 	v.T.Helper()
 	still := *v.Client
 	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return (&Visitor{T: v.T, App: v.App, Client: &still}).Do(req)
+	return (&Visitor{T: v.T, App: v.App, Client: &still}).send(req)
 }
 
 // Request returns a request to a path of the app, or to an absolute address. headers are

@@ -36,7 +36,7 @@ func New(t testing.TB, app string, people ...devop.Person) *Provider {
 		Clients: []devop.Client{{
 			ID: p.ClientID, Secret: p.ClientSecret,
 			RedirectURIs:           []string{app + "/callback"},
-			PostLogoutRedirectURIs: []string{app + "/signed-out"},
+			PostLogoutRedirectURIs: []string{app},
 			BackchannelLogoutURI:   app + "/backchannel-logout",
 			InitiateLoginURI:       app + "/login",
 		}},

@@ -149,7 +149,7 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 	base := scheme + "://localhost:" + port
 	client := map[string]any{
 		"client_id": "app", "client_secret": apptest.ClientSecret, "redirect_uris": []string{base + "/callback"},
-		"post_logout_redirect_uris": []string{base + "/signed-out"}, "grant_types": []string{"authorization_code", "refresh_token"},
+		"post_logout_redirect_uris": []string{base}, "grant_types": []string{"authorization_code", "refresh_token"},
 		"backchannel_logout_uri": base + "/backchannel-logout", "backchannel_logout_session_required": true,
 	}
 	for name, value := range wanted.Client {

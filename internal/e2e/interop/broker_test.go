@@ -1,0 +1,104 @@
+package interop
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// broker makes a provider send browsers on to a provider behind it, at sign-in and at sign-out, as a
+// brokering Keycloak or Entra ID with ADFS does. It returns the origin of the other provider, which
+// sends them back.
+func broker(t *testing.T, op *scriptedop.Provider) (upstream string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Query().Get("then"), http.StatusFound)
+	}))
+	t.Cleanup(server.Close)
+	for _, e := range []scriptedop.Endpoint{scriptedop.Authorize, scriptedop.EndSession} {
+		op.Answer(e, func(w http.ResponseWriter, r *http.Request) {
+			if r.Form.Has("returned") {
+				op.Correct(e)(w, r)
+				return
+			}
+			r.Form.Set("returned", "")
+			then := op.URL(e) + "?" + r.Form.Encode()
+			http.Redirect(w, r, server.URL+"/?"+url.Values{"then": {then}}.Encode(), http.StatusFound)
+		})
+	}
+	return server.URL
+}
+
+// TestProviderBehindTheProvider (LR-03, HB-03) follows forms of the app in a browser to a provider
+// that redirects on to a site that the page's form-action does not name.
+func TestProviderBehindTheProvider(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
+		start := func(t *testing.T, change func(*apptest.Settings)) (*apptest.Scripted, *apptest.Clock, *apptest.Browser) {
+			t.Parallel()
+			a, clock := apptest.AssembleWith(t, change)
+			b := apptest.OpenBrowser(t, a.App)
+			b.Expect(broker(t, a.OP))
+			if !script {
+				b.WithoutJavaScript()
+			}
+			b.Open("/login")
+			b.Wait("#qsLogoutBtn")
+			return a, clock, b
+		}
+		wantSignedOut := func(b *apptest.Browser) {
+			b.T.Helper()
+			b.Click("#qsLogoutBtn")
+			b.Wait("#qsLoginBtn")
+			if got := b.Text("main"); !strings.HasPrefix(b.Path(), "/?") || !strings.Contains(got, "here and at the sign-in service") {
+				b.T.Errorf("signing out ends at %s, which says: %s", b.Path(), got)
+			}
+		}
+		t.Run("sign-out "+name, func(t *testing.T) {
+			_, _, b := start(t, func(*apptest.Settings) {})
+			wantSignedOut(b)
+		})
+		t.Run("federated sign-out "+name, func(t *testing.T) {
+			a, _, b := start(t, func(c *apptest.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true })
+			wantSignedOut(b)
+			if !a.OP.Last(scriptedop.EndSession).Query.Has("federated") {
+				t.Error("the provider was not asked for a federated sign-out")
+			}
+		})
+		// The sign-in is too old to end the other sessions, so the form leads to the provider.
+		t.Run("step-up "+name, func(t *testing.T) {
+			a, clock, b := start(t, func(*apptest.Settings) {})
+			other := a.Visitor()
+			a.SignIn(other)
+			clock.Move(11*time.Minute + time.Second)
+			b.Open("/sessions")
+			b.Expect("401")
+			b.Click("#end-others")
+			b.Wait("#resume-button")
+			if !other.SignedIn() {
+				t.Error("the other session ended before the person confirmed it")
+			}
+			b.Click("#resume-button")
+			b.Wait("#sessions-card")
+			if other.SignedIn() {
+				t.Error("the other session has not ended")
+			}
+		})
+		// The session has expired when the form arrives, and the form leads to a sign-in.
+		t.Run("expired session "+name, func(t *testing.T) {
+			_, clock, b := start(t, func(*apptest.Settings) {})
+			b.Open("/profile")
+			clock.Move(25 * time.Hour)
+			b.Expect("401")
+			b.Click("#profile-refresh-button")
+			b.Wait("#qsLogoutBtn")
+			apptest.Eventually(t, "the person is signed in again", func() bool { return strings.HasPrefix(b.Path(), "/profile") || b.Path() == "/dashboard" })
+		})
+	}
+}
