@@ -55,7 +55,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	tabTo(b, "#qsLogoutBtn")
 	pressKey(b, enterKey)
 	b.Wait("#qsLoginBtn")
-	if got := b.Path(); !strings.HasPrefix(got, "/signed-out") {
+	if got := b.Path(); !strings.HasPrefix(got, "/?state=") {
 		t.Errorf("signing out ends at %s", got)
 	}
 }
