@@ -34,9 +34,9 @@ type AuthorizationRequest struct {
 	RedirectURL string
 }
 
-// hints are the parameters that a link to the sign-in page may pass on to the provider.
-// Everything else in an authorization request is this client's to say: a link must not be able
-// to ask for another scope or redirect URI.
+// hints are the parameters that a link to the sign-in page may pass on to every provider; a
+// preset has more. Everything else in an authorization request is this client's to say: a link
+// must not be able to ask for another scope or redirect URI.
 var hints = []string{"screen_hint", "login_hint", "connection", "organization", "invitation", "ui_locales"}
 
 // maxHintBytes bounds a hint.
@@ -96,7 +96,7 @@ func (p *Provider) parameters(m *Metadata, request AuthorizationRequest) []oauth
 			set(name, p.preset.offline.Get(name))
 		}
 	}
-	for _, name := range hints {
+	for _, name := range p.preset.passes() {
 		set(name, Hint(request.Link, name))
 	}
 	return parameters

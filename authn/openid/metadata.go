@@ -113,7 +113,7 @@ func (m *Metadata) checkIssuer(cfg Config) error {
 	if m.Issuer == cfg.Issuer {
 		return nil
 	}
-	return &IssuerError{Provider: m.Issuer, Configured: cfg.Issuer, hint: cfg.preset().Hint}
+	return &IssuerError{Provider: m.Issuer, Configured: cfg.Issuer, hint: cfg.Preset().Hint}
 }
 
 // CheckIssuer returns an *IssuerError if metadata is that of another issuer.
@@ -165,7 +165,7 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 		if e.value == "" && !e.required {
 			continue
 		}
-		if err := validateEndpoint(e.value, plain); err != nil {
+		if err := validateEndpoint(e.value, plain, cfg.Preset().passes()); err != nil {
 			faults = append(faults, fmt.Errorf("%s %w", e.name, err))
 		}
 	}
@@ -174,7 +174,7 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 
 // validateEndpoint accepts an absolute https URL without credentials or fragment; plain http
 // too, on loopback, if the issuer itself is plain http.
-func validateEndpoint(raw string, plainAllowed bool) error {
+func validateEndpoint(raw string, plainAllowed bool, hints []string) error {
 	if raw == "" {
 		return errors.New("is missing")
 	}

@@ -29,6 +29,12 @@ type Preset struct {
 	// offline holds the parameters of an authorization request that ask for a refresh
 	// token if the scope offline_access does not.
 	offline url.Values
+	// hints are further parameters that a link to the sign-in page may pass on: the
+	// provider's own, which name the identity provider or the directory to sign in with.
+	hints []string
+	// pictures are the origins of the pictures that the provider gives people, and of
+	// those that they redirect to.
+	pictures []string
 	// selectsAccount says that the provider knows prompt=select_account.
 	selectsAccount bool
 	// callbacks and signOuts are the provider's names for the two lists of addresses in
@@ -54,7 +60,9 @@ var presets = []Preset{
 	// end_session_endpoint until it is switched on; /v2/logout is always there
 	// ("Auth0 Logout" of the Authentication API). "Log Users Out of Identity
 	// Providers": federated, on either of them. "Custom Domains": tokens name the domain
-	// that was asked.
+	// that was asked. "Change User Pictures": everyone has a picture, of Gravatar unless the
+	// identity provider sends one. Gravatar redirects those without one to WordPress's copy of
+	// initials of cdn.auth0.com.
 	{
 		Name:     auth0,
 		matches:  func(host, _ string) bool { return strings.HasSuffix(host, ".auth0.com") },
@@ -64,18 +72,25 @@ var presets = []Preset{
 			sibling: func(m *Metadata) string { return m.Issuer }, path: "/v2/logout", clientID: "client_id", returnTo: "returnTo",
 		},
 		federated: "federated",
+		pictures: []string{
+			"https://s.gravatar.com", "https://i0.wp.com", "https://i1.wp.com", "https://i2.wp.com",
+			"https://cdn.auth0.com", "https://lh3.googleusercontent.com",
+		},
 		callbacks: "Allowed Callback URLs", signOuts: "Allowed Logout URLs",
 	},
 	// developers.google.com/identity/openid-connect. "Discovery document": the fields
 	// have no end_session_endpoint, so that signing out here leaves Google's session
 	// alone. "Authentication URI parameters", access_type: offline asks for a refresh
 	// token, which comes with the person's first consent only; offline_access is none of
-	// the scopes. prompt: none, consent and select_account are all that there are.
+	// the scopes. prompt: none, consent and select_account are all that there are. hd: the
+	// domain of a Google Workspace organization.
 	{
 		Name:     "Google",
 		matches:  func(host, _ string) bool { return host == "accounts.google.com" },
 		misspelt: exactly("https://accounts.google.com"),
 		offline:  url.Values{"access_type": {"offline"}},
+		hints:    []string{"hd"},
+		pictures: []string{"https://lh3.googleusercontent.com"},
 
 		selectsAccount: true,
 		callbacks:      "Authorized redirect URIs",
@@ -85,7 +100,8 @@ var presets = []Preset{
 	// id that personal accounts have in common. "Access tokens", Validate the issuer:
 	// metadata of these names has {tenantid} in its issuer, and every token another one.
 	// "OpenID Connect", Send the sign-in request, prompt: login, none, consent and
-	// select_account.
+	// select_account; domain_hint: the domain of the directory. The picture of a token is at
+	// graph.microsoft.com, which wants an access token, so no page can show it.
 	{
 		Name: "Microsoft Entra ID",
 		matches: func(host, _ string) bool {
@@ -93,6 +109,7 @@ var presets = []Preset{
 		},
 		misspelt:       entraMisspelt,
 		selectsAccount: true,
+		hints:          []string{"domain_hint"},
 
 		Hint:      "the issuer has the directory's id, not its domain name, and ends in /v2.0: https://login.microsoftonline.com/TENANT-ID/v2.0",
 		callbacks: "Redirect URIs of the platform Web", signOuts: "Redirect URIs of the platform Web",
@@ -101,7 +118,8 @@ var presets = []Preset{
 	// which is that of the authorization endpoint, takes client_id and logout_uri. Since
 	// 2024 metadata names it as the end_session_endpoint, and it still refuses the
 	// standard's parameters. It sends no state back. "Token issuer endpoint": a refresh token
-	// comes with every code, and offline_access is none of the scopes.
+	// comes with every code, and offline_access is none of the scopes. "Authorize endpoint",
+	// identity_provider: the name of the identity provider in the user pool.
 	{
 		Name: "Amazon Cognito",
 		matches: func(host, _ string) bool {
@@ -112,21 +130,25 @@ var presets = []Preset{
 			sibling: func(m *Metadata) string { return m.AuthorizationEndpoint }, path: "/logout", clientID: "client_id", returnTo: "logout_uri",
 			always: true,
 		},
+		hints:     []string{"identity_provider"},
 		callbacks: "Allowed callback URLs", signOuts: "Allowed sign-out URLs",
 	},
 	// developer.okta.com/docs/concepts/auth-servers, Available authorization server
-	// types: the org has an issuer of its own, and each custom server another.
+	// types: the org has an issuer of its own, and each custom server another. OpenID Connect
+	// API reference, /authorize, idp: the id of the identity provider.
 	{
 		Name: "Okta",
 		matches: func(host, _ string) bool {
 			return slices.ContainsFunc([]string{".okta.com", ".oktapreview.com", ".okta-emea.com"}, func(s string) bool { return strings.HasSuffix(host, s) })
 		},
 		misspelt:  withoutSlash,
+		hints:     []string{"idp"},
 		Hint:      "every authorization server of Okta's has an issuer of its own: https://ORG.okta.com, https://ORG.okta.com/oauth2/default, or that of a custom domain",
 		callbacks: "Sign-in redirect URIs", signOuts: "Sign-out redirect URIs",
 	},
 	// keycloak.org, "Configuring the hostname": the issuer is made of it. Upgrading Guide,
-	// Migrating to 17.0.0: /auth has gone from the path.
+	// Migrating to 17.0.0: /auth has gone from the path. Server Administration Guide,
+	// Client-suggested Identity Provider: kc_idp_hint, the alias of the identity provider.
 	{
 		Name: "Keycloak",
 		matches: func(_, path string) bool {
@@ -134,6 +156,7 @@ var presets = []Preset{
 			realm = strings.TrimSuffix(realm, "/")
 			return ok && realm != "" && !strings.Contains(realm, "/")
 		},
+		hints:     []string{"kc_idp_hint"},
 		Hint:      "the issuer is made of Keycloak's hostname setting and the realm's name, without a slash at its end; before Keycloak 17 there was /auth before /realms",
 		callbacks: "Valid redirect URIs", signOuts: "Valid post logout redirect URIs",
 	},
@@ -152,9 +175,9 @@ func presetOf(issuer string) Preset {
 	return Preset{}
 }
 
-// preset returns the preset of the issuer, or Auth0's if the configuration says so: a custom
+// Preset returns the preset of the issuer, or Auth0's if the configuration says so: a custom
 // domain does not show whose it is.
-func (c Config) preset() Preset {
+func (c Config) Preset() Preset {
 	if c.Auth0 {
 		return presets[slices.IndexFunc(presets, func(p Preset) bool { return p.Name == auth0 })]
 	}
@@ -181,6 +204,13 @@ func (p Preset) SignOutName() string { return cmp.Or(p.signOuts, "post_logout_re
 
 // RegistersSignOut reports whether such an address has to be registered.
 func (p Preset) RegistersSignOut() bool { return p.Name == "" || p.signOuts != "" }
+
+// PictureOrigins are the origins that pages need for the pictures that the provider gives people,
+// beside the provider's own.
+func (p Preset) PictureOrigins() []string { return slices.Clone(p.pictures) }
+
+// passes returns the parameters that a link to the sign-in page may pass on to the provider.
+func (p Preset) passes() []string { return slices.Concat(hints, p.hints) }
 
 // logRegistration logs what has to be registered at a well-known provider, in its words.
 func (p Preset) logRegistration(cfg Config) {

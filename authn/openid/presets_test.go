@@ -273,6 +273,69 @@ func TestSwitchPromptOfKnownProviders(t *testing.T) {
 	}
 }
 
+// TestHintsOfKnownProviders (AR-07) follows a link with every hint that a provider has. Each provider
+// gets its own, and those that every provider may get.
+func TestHintsOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	own := map[string]string{
+		"https://accounts.google.com": "hd",
+		"https://login.microsoftonline.com/8d2f1e6c-6b0a-4c58-9d7e-2f4b1a3c5d7e/v2.0": "domain_hint",
+		"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC":                   "identity_provider",
+		"https://acme.okta.com":              "idp",
+		"https://id.example.com/realms/acme": "kc_idp_hint",
+		"https://tenant.auth0.com/":          "",
+		"https://anybody.example/tenant":     "",
+	}
+	everybodys := url.Values{"login_hint": {"ada@example.com"}, "connection": {"github"}}
+	for issuer, hint := range own {
+		t.Run(issuer, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{})
+			p.ActAs(issuer)
+			link := url.Values{"scope": {"admin"}, "prompt": {"none"}, "kc_action": {"delete_account"}}
+			for _, name := range own {
+				link.Set(name, "acme & co")
+			}
+			for name := range everybodys {
+				link.Set(name, everybodys.Get(name))
+			}
+			asked := query(t, p.begin(openid.AuthorizationRequest{Link: link}).request)
+			for _, name := range own {
+				if want := map[bool]string{true: "acme & co"}[name == hint]; name != "" && asked.Get(name) != want {
+					t.Errorf("%s is %q, want %q", name, asked.Get(name), want)
+				}
+			}
+			for name := range everybodys {
+				if asked.Get(name) != everybodys.Get(name) {
+					t.Errorf("%s is %q", name, asked.Get(name))
+				}
+			}
+			if asked.Get("scope") == "admin" || asked.Has("prompt") || asked.Has("kc_action") {
+				t.Errorf("AR-07: the request is %v", asked)
+			}
+			if long := query(t, p.begin(openid.AuthorizationRequest{Link: url.Values{hint: {strings.Repeat("x", 513)}}}).request); long.Has(hint) && hint != "" {
+				t.Errorf("a hint of 513 bytes is passed on")
+			}
+		})
+	}
+}
+
+// TestPicturesOfKnownProviders lists where the pictures of each provider are.
+func TestPicturesOfKnownProviders(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{
+		"https://tenant.auth0.com/":                       "https://s.gravatar.com https://i0.wp.com https://i1.wp.com https://i2.wp.com https://cdn.auth0.com https://lh3.googleusercontent.com",
+		"https://accounts.google.com":                     "https://lh3.googleusercontent.com",
+		"https://login.microsoftonline.com/8eaef023/v2.0": "",
+		"https://id.example.com/realms/acme":              "",
+		"https://anybody.example":                         "",
+	} {
+		if got := strings.Join(openid.Config{Issuer: issuer}.Preset().PictureOrigins(), " "); got != want {
+			t.Errorf("%s: pictures are at %q, want %q", issuer, got, want)
+		}
+	}
+}
+
 // TestRegistrationIsLogged checks that the log says what to register with a known provider.
 func TestRegistrationIsLogged(t *testing.T) {
 	t.Parallel()

@@ -98,7 +98,7 @@ func (c Config) Faults() (f Faults) {
 	if remedy := misspelt(c.Issuer); remedy != "" {
 		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
 	}
-	if c.FederatedLogout && c.preset().federated == "" {
+	if c.FederatedLogout && c.Preset().federated == "" {
 		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
 	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post")
@@ -162,7 +162,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	p := &Provider{origins: new(atomic.Pointer[origins]), cfg: cfg, preset: cfg.preset(), clock: &clockSkew{log: cfg.Log}}
+	p := &Provider{origins: new(atomic.Pointer[origins]), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
 	p.client = newClient(cfg, p.clock)
 	p.tokenClient = &http.Client{
 		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,

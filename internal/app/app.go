@@ -151,7 +151,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
 		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
-		PictureOrigins:     cfg.PictureOrigins, DevelopmentProvider: developmentProvider,
+		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
 		TrustedProxies: cfg.parsedTrustProxies, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 	})
 	return &App{provider, sessions, tokenSource, handler}, nil

@@ -117,6 +117,7 @@ func (c *Config) show(w io.Writer) error {
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "AUTH0_LOGOUT_URL": c.logoutURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
 		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
 	}
+	derived["PICTURE_ORIGINS"] = strings.Join(c.pictureOrigins(openid.Config{Issuer: c.issuer(), Auth0: c.Auth0Domain != ""}.Preset()), ",")
 	if c.development() {
 		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
 	}

@@ -107,7 +107,8 @@ func TestCheckConfig(t *testing.T) {
 		"AUTH0_DOMAIN": "set tenant.eu.auth0.com", "AUTH0_CLIENT_SECRET": "set [hidden]", "APP_SECRET_KEY": "set [hidden]", "SESSION_STORE": "set [hidden]",
 		"SESSION_IDLE": "set 1h30m0s", "SESSION_ABSOLUTE": "default 168h0m0s", "ID_TOKEN_ALG": "set RS256,ES256", "PORT": "default 3000",
 		"AUTH0_CALLBACK_URL": "default http://localhost:3000/callback", "OIDC_ISSUER": "none -", "AUTH0_AUDIENCE": "none -",
-		"SHUTDOWN_GRACE": "default 0s",
+		"SHUTDOWN_GRACE": "default 0s", "AUTH0_LOGOUT_URL": "default http://localhost:3000",
+		"PICTURE_ORIGINS": "default https://s.gravatar.com,https://i0.wp.com,https://i1.wp.com,https://i2.wp.com,https://cdn.auth0.com,https://lh3.googleusercontent.com",
 	} {
 		if lines[name] != want {
 			t.Errorf("%s: %q, want %q", name, lines[name], want)

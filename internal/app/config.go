@@ -61,7 +61,7 @@ type Config struct {
 	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
 	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in if the userinfo endpoint fails"`
 	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, such as 10.0.0.0/8, separated by commas"`
-	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://s.gravatar.com, separated by commas; the provider's origin is always allowed"`
+	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://images.example.com, separated by commas; none leaves out those of Auth0 and Google, and the provider's own origin is always allowed"`
 	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
 	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`
 
@@ -137,6 +137,18 @@ func originOf(u *url.URL) *url.URL {
 // Auth0's quickstarts register it.
 func (c *Config) logoutURL(port int) string {
 	return cmp.Or(c.LogoutURL, c.BaseURL(port).String())
+}
+
+// noPictures is the word in PICTURE_ORIGINS that removes the origins of the provider's preset.
+const noPictures = "none"
+
+// pictureOrigins returns the origins of pictures beside the provider's own.
+func (c *Config) pictureOrigins(preset openid.Preset) []string {
+	own := slices.DeleteFunc(slices.Clone(c.PictureOrigins), func(origin string) bool { return origin == noPictures })
+	if len(own) < len(c.PictureOrigins) {
+		return own
+	}
+	return append(preset.PictureOrigins(), own...)
 }
 
 // onLoopback reports whether the base URL names this machine and nothing else.

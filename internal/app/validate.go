@@ -343,8 +343,11 @@ func (c *Config) validateOrigins(f *openid.Faults) {
 		c.parsedTrustProxies = append(c.parsedTrustProxies, prefix)
 	}
 	for _, origin := range c.PictureOrigins {
+		if origin == noPictures {
+			continue
+		}
 		if u, err := url.Parse(origin); err != nil || u.Scheme != "https" || u.Host == "" || origin != "https://"+u.Host || strings.ContainsAny(origin, "*;, ") {
-			f.Add("PICTURE_ORIGINS", fmt.Sprintf("%q is not an origin", origin), "write origins such as https://s.gravatar.com")
+			f.Add("PICTURE_ORIGINS", fmt.Sprintf("%q is not an origin", origin), "write origins such as https://images.example.com, or none")
 		}
 	}
 }
