@@ -133,6 +133,9 @@ func (e *Examination) checkDiscovery(ctx context.Context) Finding {
 		return e.explainDiscovery(e.provider.DiscoveryURL(), err)
 	}
 	e.fetched = m
+	if origin := e.provider.BackchannelOrigin(); origin != "" {
+		return ok("%s is there, by way of %s", e.provider.DiscoveryURL(), origin)
+	}
 	return ok("%s is there", e.provider.DiscoveryURL())
 }
 

@@ -68,6 +68,9 @@ func cause(err error) error {
 	return err
 }
 
+// otherAddress is for a provider that browsers reach, as that of a container is.
+const otherAddress = "; if browsers reach it there and this machine does not, set OIDC_BACKCHANNEL_ORIGIN to where this machine does"
+
 // explainConnection says why the connection to the provider fails, and reports false if it does
 // not.
 func explainConnection(what string, err error) (Finding, bool) {
@@ -75,7 +78,7 @@ func explainConnection(what string, err error) (Finding, bool) {
 		return failed(Network, what+": "+found, remedy), true
 	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
-		return network(fmt.Sprintf("the name %q is not known here", unknown.Name), "spell the host as the provider does; if it is right, this machine's name resolution fails")
+		return network(fmt.Sprintf("the name %q is not known here", unknown.Name), "spell the host as the provider does; if it is right, this machine's name resolution fails"+otherAddress)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return network("its certificate is from an authority that this machine does not trust",
@@ -98,7 +101,7 @@ func explainConnection(what string, err error) (Finding, bool) {
 	}
 	const wsaECONNREFUSED = syscall.Errno(10061) // what Windows returns
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaECONNREFUSED) {
-		return network("nothing listens there", "see whether the provider is up, and spell host and port as it does")
+		return network("nothing listens there", "see whether the provider is up, and spell host and port as it does"+otherAddress)
 	}
 	if failure, ok := errors.AsType[*net.OpError](err); ok {
 		return network(failure.Op+" failed", "see whether this machine can reach the provider: check the route, the proxy and the firewall")

@@ -147,34 +147,45 @@ func (m *Metadata) checkAlgorithms(allowed []string) error {
 }
 
 func (m *Metadata) checkEndpoints(cfg Config) error {
-	plain := strings.HasPrefix(cfg.Issuer, "http://")
+	// A browser goes to those of the front channel, this app calls the others.
+	front := endpointRule{plain: strings.HasPrefix(cfg.Issuer, "http://"), hints: cfg.Preset().passes()}
+	back := front
+	back.origin = origin(cfg.BackchannelOrigin)
 	endpoints := []struct {
 		name, value string
 		required    bool
+		rule        endpointRule
 	}{
-		{"authorization_endpoint", m.AuthorizationEndpoint, true},
-		{"token_endpoint", m.TokenEndpoint, true},
-		{"jwks_uri", m.JWKSURI, true},
-		{"userinfo_endpoint", m.UserInfoEndpoint, cfg.UserInfoRequired},
-		{"end_session_endpoint", m.EndSessionEndpoint, false},
-		{"revocation_endpoint", m.RevocationEndpoint, false},
-		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+		{"authorization_endpoint", m.AuthorizationEndpoint, true, front},
+		{"token_endpoint", m.TokenEndpoint, true, back},
+		{"jwks_uri", m.JWKSURI, true, back},
+		{"userinfo_endpoint", m.UserInfoEndpoint, cfg.UserInfoRequired, back},
+		{"end_session_endpoint", m.EndSessionEndpoint, false, front},
+		{"revocation_endpoint", m.RevocationEndpoint, false, back},
+		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests, back},
 	}
 	var faults []error
 	for _, e := range endpoints {
 		if e.value == "" && !e.required {
 			continue
 		}
-		if err := validateEndpoint(e.value, plain, cfg.Preset().passes()); err != nil {
+		if err := e.rule.check(e.value); err != nil {
 			faults = append(faults, fmt.Errorf("%s %w", e.name, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// validateEndpoint accepts an absolute https URL without credentials or fragment; plain http
-// too, on loopback, if the issuer itself is plain http.
-func validateEndpoint(raw string, plainAllowed bool, hints []string) error {
+// endpointRule says which endpoints are accepted.
+type endpointRule struct {
+	plain  bool     // plain http, on loopback
+	origin string   // of the back channel, where some providers say that this app calls them; or ""
+	hints  []string // the parameters that a link may pass on
+}
+
+// check accepts an absolute https URL without credentials or fragment; plain http too, on
+// loopback, if the issuer itself is plain http; and a URL of the configured back channel.
+func (r endpointRule) check(raw string) error {
 	if raw == "" {
 		return errors.New("is missing")
 	}
@@ -184,7 +195,8 @@ func validateEndpoint(raw string, plainAllowed bool, hints []string) error {
 		return errors.New("is not an absolute URL")
 	case u.User != nil || strings.Contains(raw, "#"):
 		return errors.New("has credentials or a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && plainAllowed && IsLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && r.plain && IsLoopback(u.Hostname()):
+	case r.origin != "" && originOf(u) == r.origin:
 	default:
 		return errors.New("is not https")
 	}
@@ -194,7 +206,7 @@ func validateEndpoint(raw string, plainAllowed bool, hints []string) error {
 	if err != nil {
 		return errors.New("has a query that cannot be read")
 	}
-	for _, name := range slices.Concat(hints, []string{
+	for _, name := range slices.Concat(r.hints, []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "nonce", "code_challenge",
 		"code_challenge_method", "prompt", "max_age", "acr_values", "audience", "request", "request_uri",
 	}) {

@@ -32,6 +32,10 @@ import (
 type Config struct {
 	// Issuer is the provider's issuer identifier, exactly as the provider writes it.
 	Issuer string
+	// BackchannelOrigin is where this app reaches the provider if that is not where browsers
+	// do: the scheme, the host and the port to which calls for the issuer's origin go. "" is
+	// the issuer's own.
+	BackchannelOrigin string
 	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
 	Auth0 bool
 	// ClientID and ClientSecret identify this client at the provider. PrivateKeyJWT needs
@@ -98,6 +102,7 @@ func (c Config) Faults() (f Faults) {
 	if remedy := misspelt(c.Issuer); remedy != "" {
 		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
 	}
+	c.addBackchannelFaults(&f)
 	if c.FederatedLogout && c.Preset().federated == "" {
 		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
@@ -199,6 +204,9 @@ func (p *Provider) Ready() error {
 // succeeded yet. The *Error has ReasonProviderUnreachable, which passes by itself, or
 // ReasonProviderMisconfigured, which does not.
 func (p *Provider) Metadata(ctx context.Context) (*Metadata, error) { return p.discovery.wait(ctx) }
+
+// BackchannelOrigin returns where this app reaches the provider, or "" if that is where browsers do.
+func (p *Provider) BackchannelOrigin() string { return p.cfg.BackchannelOrigin }
 
 // Issuer returns the provider's issuer identifier.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }

@@ -39,24 +39,29 @@ var (
 	errResponseTooLarge = errors.New("the provider's response is too large")
 )
 
-// newClient returns the HTTP client for all calls to the provider. It gives up in time,
+// newClient returns the HTTP client for all calls to the provider, by its back channel if it has one. It gives up in time,
 // reads no more than it should, and follows no redirects: a redirected token request would
 // carry the code, the verifier and the client secret to another host (RFC 9700 section
 // 4.12). See followWithinOrigin for the one exception.
 func newClient(cfg Config, clock *clockSkew) *http.Client {
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    tlsTimeout,
+		ForceAttemptHTTP2:      true,
+		MaxConnsPerHost:        maxConnections,
+		MaxIdleConns:           maxConnections,
+		MaxIdleConnsPerHost:    maxConnections,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	var next http.RoundTripper = transport
+	if cfg.BackchannelOrigin != "" {
+		next = newBackchannel(cfg, transport)
+	}
 	return &http.Client{
-		Timeout: CallTimeout,
-		Transport: boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, next: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
-			TLSHandshakeTimeout:    tlsTimeout,
-			ForceAttemptHTTP2:      true,
-			MaxConnsPerHost:        maxConnections,
-			MaxIdleConns:           maxConnections,
-			MaxIdleConnsPerHost:    maxConnections,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-		}}},
+		Timeout:       CallTimeout,
+		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, next: next}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

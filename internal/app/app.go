@@ -176,7 +176,7 @@ func (a *App) stop(servers *servers, grace time.Duration, log *slog.Logger) erro
 // settings translates the configuration for packages openid and authn.
 func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) Settings {
 	return Settings{openid.Config{
-		Issuer: provider.issuer, Auth0: c.Auth0Domain != "",
+		Issuer: provider.issuer, BackchannelOrigin: c.BackchannelOrigin, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
 		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,

@@ -24,6 +24,8 @@ import (
 type Config struct {
 	Auth0Domain string `env:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
 	OIDCIssuer  string `env:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
+	// An Auth0 tenant has one address for everyone.
+	BackchannelOrigin string `env:"OIDC_BACKCHANNEL_ORIGIN" desc:"where the app itself reaches the provider of OIDC_ISSUER, if that is not where browsers do, such as http://keycloak:8080; the issuer stays the same"`
 
 	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the client ID of the application at the provider"`
 	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`

@@ -32,6 +32,9 @@ func (c *Config) validate(f *openid.Faults) {
 	} else {
 		c.validateProvider(f)
 	}
+	if c.BackchannelOrigin != "" && c.OIDCIssuer == "" {
+		f.Add("OIDC_BACKCHANNEL_ORIGIN", "is set, and OIDC_ISSUER is not", "remove it: it is another address of the provider that OIDC_ISSUER names")
+	}
 	c.validateCallback(f)
 	c.validateLogoutURL(f)
 	c.validateListeners(f)

@@ -64,6 +64,9 @@ type Config struct {
 	// Name is the host in the issuer, for clients that can resolve it. It defaults to the
 	// loopback address.
 	Name string
+	// Origin is the origin in the issuer, if browsers reach the provider elsewhere than at
+	// Server.URL.
+	Origin string
 	// Now is the provider's clock. It defaults to time.Now.
 	Now func() time.Time
 }
@@ -103,8 +106,8 @@ type Provider struct {
 
 // Request is a request that the provider received.
 type Request struct {
-	Method string
-	Header http.Header
+	Method, Host string
+	Header       http.Header
 	// Query and Form are the parameters of the URL and those of the body.
 	Query, Form url.Values
 }
@@ -144,7 +147,7 @@ func New(t testing.TB, cfg Config) *Provider {
 		scheme = "https://"
 	}
 	host, port, _ := net.SplitHostPort(p.Server.Listener.Addr().String())
-	p.Issuer = scheme + net.JoinHostPort(cmp.Or(cfg.Name, host), port) + cfg.Path
+	p.Issuer = cmp.Or(cfg.Origin, scheme+net.JoinHostPort(cmp.Or(cfg.Name, host), port)) + cfg.Path
 	p.base = strings.TrimSuffix(p.Issuer, "/")
 	if cfg.TLS {
 		p.Server.StartTLS()
@@ -260,7 +263,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	p.mu.Lock()
 	p.calls[e]++
-	p.requests[e] = Request{Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(), Form: maps.Clone(r.PostForm)}
+	p.requests[e] = Request{Method: r.Method, Host: r.Host, Header: r.Header.Clone(), Query: r.URL.Query(), Form: maps.Clone(r.PostForm)}
 	answer := p.answers[e]
 	p.mu.Unlock()
 	if answer == nil {
@@ -271,8 +274,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // endpoint finds the endpoint that a request is for.
 func (p *Provider) endpoint(r *http.Request) Endpoint {
+	own := p.Server.Listener.Addr().String() // an endpoint that a test has moved there
 	for _, e := range []Endpoint{Discovery, JWKS, Authorize, Token, UserInfo, PAR, Revoke, EndSession} {
-		if "http://"+r.Host+r.URL.Path == p.URL(e) || "https://"+r.Host+r.URL.Path == p.URL(e) {
+		u, err := url.Parse(p.URL(e))
+		if err == nil && r.URL.Path == u.Path && (r.Host == u.Host || r.Host == own) {
 			return e
 		}
 	}

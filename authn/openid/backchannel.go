@@ -1,0 +1,97 @@
+package openid
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// backchannel sends requests for the issuer's origin to the origin at which this app reaches the
+// provider. They keep the issuer's Host, so that the provider sees itself under the name by which
+// browsers know it, and publishes and issues what it does for them.
+type backchannel struct {
+	issuer, target *url.URL
+	// direct is for the back channel, which no proxy is in the way of, and next for what else
+	// metadata names.
+	direct, next http.RoundTripper
+}
+
+func newBackchannel(cfg Config, next *http.Transport) backchannel {
+	direct := next.Clone()
+	direct.Proxy = nil
+	issuer, _ := url.Parse(cfg.Issuer) // Faults has parsed both
+	target, _ := url.Parse(cfg.BackchannelOrigin)
+	return backchannel{issuer, target, direct, next}
+}
+
+func (b backchannel) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch originOf(req.URL) {
+	case originOf(b.issuer):
+	case originOf(b.target):
+		return b.direct.RoundTrip(req)
+	default:
+		return b.next.RoundTrip(req)
+	}
+	there := req.Clone(req.Context()) // a RoundTripper leaves the caller's alone
+	there.Host, there.URL.Scheme, there.URL.Host = b.issuer.Host, b.target.Scheme, b.target.Host
+	resp, err := b.direct.RoundTrip(there)
+	if resp != nil {
+		resp.Request = req // a relative Location is at the provider's address
+	}
+	return resp, err
+}
+
+// origin returns the origin of an address, or "" if it has none.
+func origin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return originOf(u)
+}
+
+// originOf returns the origin of a URL in the form in which origins can be compared (RFC 6454
+// section 4).
+func originOf(u *url.URL) string {
+	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// addBackchannelFaults adds the faults of the back channel's origin. Plain http carries the client
+// secret, and keys that anyone on the way could replace, so it is for names and addresses that
+// exist on the operator's own network only.
+func (c Config) addBackchannelFaults(f *Faults) {
+	if c.BackchannelOrigin == "" {
+		return
+	}
+	u, err := url.Parse(c.BackchannelOrigin)
+	switch {
+	case err != nil || u.Hostname() == "" || c.BackchannelOrigin != u.Scheme+"://"+u.Host || (u.Scheme != "https" && u.Scheme != "http"):
+		f.Add("BackchannelOrigin", "is not an origin", "write scheme, host and port alone, such as http://keycloak:8080")
+	case u.Scheme == "http" && !private(u.Hostname()):
+		f.Add("BackchannelOrigin", fmt.Sprintf("is %q, plain http to a host that may be anywhere", c.BackchannelOrigin),
+			"write https, or a name or an address of your own network: keycloak, keycloak.auth.svc, 10.0.0.5")
+	}
+}
+
+// private reports whether a host can only be on the network of this machine: loopback, a private or
+// link-local address (RFC 1918, RFC 4193, RFC 3927), a name without a dot, or one below a domain that
+// is reserved for such networks: internal, local (RFC 6762), localhost (RFC 6761), home.arpa (RFC
+// 8375), and svc and cluster.local, which are Kubernetes'.
+func private(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return !strings.Contains(host, ".") || slices.ContainsFunc([]string{".internal", ".local", ".localhost", ".home.arpa", ".svc"}, func(domain string) bool {
+		return strings.HasSuffix(host, domain)
+	})
+}
