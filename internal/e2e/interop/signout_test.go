@@ -108,6 +108,60 @@ func TestProviderBehindTheProvider(t *testing.T) {
 	}
 }
 
+// TestRegisteredLogoutURL (LR-03) signs out at a provider that has one address registered, to the
+// letter: the origin alone, as Auth0's quickstarts say, or another that AUTH0_LOGOUT_URL names. The
+// doctor says what to do where the two differ.
+func TestRegisteredLogoutURL(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		registered, configured string // below the origin; "default" configures nothing
+		refused                bool
+	}{
+		"the quickstart's":                   {"", "default", false},
+		"the origin with a slash":            {"/", "/", false},
+		"the page of before":                 {"/signed-out", "/signed-out", false},
+		"the page of before, not configured": {"/signed-out", "default", true},
+		"the quickstart's, not configured":   {"", "/signed-out", true},
+		"a slash too many":                   {"", "/", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := apptest.FreePort(t)
+			base, env := "http://localhost:"+port, []string{"PORT=" + port}
+			if tt.configured != "default" {
+				env = append(env, "AUTH0_LOGOUT_URL="+base+tt.configured)
+			}
+			op := apptest.NewOP(t)
+			op.Answer(scriptedop.EndSession, func(w http.ResponseWriter, r *http.Request) {
+				if to := r.Form.Get("post_logout_redirect_uri"); to != "" && to != base+tt.registered {
+					http.Error(w, "not registered", http.StatusBadRequest)
+					return
+				}
+				op.Correct(scriptedop.EndSession)(w, r)
+			})
+			finding := apptest.Diagnose(t, append(apptest.Env(op), env...)...).Find(t, "sign_out")
+			if (finding.Verdict == "failed") != tt.refused || tt.refused != strings.Contains(finding.Remedy, "AUTH0_LOGOUT_URL") {
+				t.Errorf("the doctor says: %+v", finding)
+			}
+			s := apptest.StartBeside(t, op, env...)
+			v := s.Visitor()
+			end := v.Press(s.SignIn(v), "qsLogoutBtn")
+			if tt.refused {
+				if end.StatusCode != http.StatusBadRequest || v.SignedIn() {
+					t.Errorf("signing out ends at %s with %d", end.Request.URL, end.StatusCode)
+				}
+				return
+			}
+			if address, _, _ := strings.Cut(end.Request.URL.String(), "?"); address != base+tt.registered {
+				t.Errorf("signing out ends at %s", end.Request.URL)
+			}
+			if !strings.Contains(end.Body, "You are signed out") || !strings.Contains(end.Body, "Your session has ended here and at the sign-in service.") {
+				t.Errorf("the page says\n%s", apptest.Text(apptest.Parse(t, end.Body)))
+			}
+		})
+	}
+}
+
 // TestSignOutKeepsTheCache signs out in a browser. What the browser has in its cache stays there:
 // clearing it takes seconds if other sites have filled it, and this app puts nothing private into it.
 func TestSignOutKeepsTheCache(t *testing.T) {

@@ -41,7 +41,7 @@ func TestJourney(t *testing.T) {
 	}
 
 	signedOut := v.Press(refreshed, "qsLogoutBtn")
-	if signedOut.Request.URL.Path != "/signed-out" || !strings.Contains(signedOut.Body, "here and at the sign-in service") {
+	if signedOut.Request.URL.Path != "" || !strings.Contains(signedOut.Body, "You are signed out") || !strings.Contains(signedOut.Body, "here and at the sign-in service") {
 		t.Errorf("signing out ends at %s:\n%s", signedOut.Request.URL, apptest.Text(apptest.Parse(t, signedOut.Body)))
 	}
 	if back := v.Get("/dashboard"); !strings.HasPrefix(back.Request.URL.String(), a.Issuer) {
@@ -224,7 +224,7 @@ func TestSignOutAsks(t *testing.T) {
 	if page := v.Get("/dashboard"); page.Request.URL.Path != "/dashboard" {
 		t.Fatal("the person was signed out")
 	}
-	if page := v.Press(v.Get("/logout"), "qsLogoutBtn"); page.Request.URL.Path != "/signed-out" {
+	if page := v.Press(v.Get("/logout"), "qsLogoutBtn"); !strings.Contains(page.Body, "You are signed out") {
 		t.Errorf("confirming ends at %s", page.Request.URL)
 	}
 }
