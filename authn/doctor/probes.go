@@ -237,7 +237,7 @@ func (e *Examination) explainSignOutRefusal(ctx context.Context, m *openid.Metad
 	registered := address + " at the provider, to the letter, as " + e.provider.Preset().SignOutName()
 	if nowhere := e.signOut(ctx, ""); !nowhere.refuses() {
 		return failed(Configuration, fmt.Sprintf("the provider does not know %s (it answered %d)", address, r.status),
-			"register "+registered+"; or set AUTH0_LOGOUT_URL to the page of this app that is registered there, such as /signed-out")
+			"register "+registered+"; or set AUTH0_LOGOUT_URL to the address of this app that is registered there")
 	}
 	return warning(Configuration, fmt.Sprintf("inconclusive: the provider refuses a sign-out without a session (%d), whatever the address", r.status), "look for "+registered)
 }

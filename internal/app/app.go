@@ -264,6 +264,7 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 		fmt.Fprintf(stdout, "  People sign in at   %s\n\n", provider.issuer)
 		return
 	}
+	callback := cfg.callbackURL(port)
 	fmt.Fprintf(stdout, `  People sign in at   %s   (the built-in development provider: sample people, no account needed)
 
   To use an Auth0 tenant instead, put these into .env and start again:
@@ -273,8 +274,8 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
     APP_SECRET_KEY=...            made with: openssl rand -hex 32
   and register at the tenant
     %s   as Allowed Callback URL
-    %s            as Allowed Logout URL
+    %-*s   as Allowed Logout URL
   Any other OpenID provider: OIDC_ISSUER in place of AUTH0_DOMAIN. Stop with Ctrl-C.
 
-`, provider.address, cfg.callbackURL(port), cfg.logoutURL(port))
+`, provider.address, callback, len(callback), cfg.logoutURL(port))
 }
