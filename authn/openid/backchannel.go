@@ -2,7 +2,6 @@ package openid
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -29,9 +28,9 @@ func newBackchannel(cfg Config, next *http.Transport) backchannel {
 }
 
 func (b backchannel) RoundTrip(req *http.Request) (*http.Response, error) {
-	switch originOf(req.URL) {
-	case originOf(b.issuer):
-	case originOf(b.target):
+	switch {
+	case sameOrigin(req.URL, b.issuer):
+	case sameOrigin(req.URL, b.target):
 		return b.direct.RoundTrip(req)
 	default:
 		return b.next.RoundTrip(req)
@@ -43,25 +42,6 @@ func (b backchannel) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Request = req // a relative Location is at the provider's address
 	}
 	return resp, err
-}
-
-// origin returns the origin of an address, or "" if it has none.
-func origin(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	return originOf(u)
-}
-
-// originOf returns the origin of a URL in the form in which origins can be compared (RFC 6454
-// section 4).
-func originOf(u *url.URL) string {
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[scheme]
-	}
-	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // addBackchannelFaults adds the faults of the back channel's origin. Plain http carries the client

@@ -150,7 +150,9 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 	// A browser goes to those of the front channel, this app calls the others.
 	front := endpointRule{plain: strings.HasPrefix(cfg.Issuer, "http://"), hints: cfg.Preset().passes()}
 	back := front
-	back.origin = origin(cfg.BackchannelOrigin)
+	if cfg.BackchannelOrigin != "" {
+		back.origin, _ = url.Parse(cfg.BackchannelOrigin) // Faults has parsed it
+	}
 	endpoints := []struct {
 		name, value string
 		required    bool
@@ -178,8 +180,10 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 
 // endpointRule says which endpoints are accepted.
 type endpointRule struct {
-	plain  bool     // plain http, on loopback
-	origin string   // of the back channel, where some providers say that this app calls them; or ""
+	plain bool // plain http, on loopback
+	// origin is that of the back channel, which some providers name for what this app calls;
+	// nil if there is none.
+	origin *url.URL
 	hints  []string // the parameters that a link may pass on
 }
 
@@ -196,7 +200,7 @@ func (r endpointRule) check(raw string) error {
 	case u.User != nil || strings.Contains(raw, "#"):
 		return errors.New("has credentials or a fragment")
 	case u.Scheme == "https", u.Scheme == "http" && r.plain && IsLoopback(u.Hostname()):
-	case r.origin != "" && originOf(u) == r.origin:
+	case r.origin != nil && sameOrigin(u, r.origin):
 	default:
 		return errors.New("is not https")
 	}

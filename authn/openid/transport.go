@@ -39,10 +39,10 @@ var (
 	errResponseTooLarge = errors.New("the provider's response is too large")
 )
 
-// newClient returns the HTTP client for all calls to the provider, by its back channel if it has one. It gives up in time,
-// reads no more than it should, and follows no redirects: a redirected token request would
-// carry the code, the verifier and the client secret to another host (RFC 9700 section
-// 4.12). See followWithinOrigin for the one exception.
+// newClient returns the HTTP client for all calls to the provider, by its back channel if it has
+// one. It gives up in time, reads no more than it should, and follows no redirects: a redirected
+// token request would carry the code, the verifier and the client secret to another host (RFC
+// 9700 section 4.12). See followWithinOrigin for the one exception.
 func newClient(cfg Config, clock *clockSkew) *http.Client {
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
