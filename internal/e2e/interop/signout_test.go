@@ -42,9 +42,10 @@ func broker(t *testing.T, op *scriptedop.Provider) (upstream string) {
 func TestProviderBehindTheProvider(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
-		start := func(t *testing.T, change func(*apptest.Settings)) (*apptest.Scripted, *apptest.Clock, *apptest.Browser) {
+		start := func(t *testing.T, change func(*apptest.Settings), metadata func(map[string]any)) (*apptest.Scripted, *apptest.Clock, *apptest.Browser) {
 			t.Parallel()
 			a, clock := apptest.AssembleWith(t, change)
+			a.OP.Edit(scriptedop.Discovery, metadata)
 			b := apptest.OpenBrowser(t, a.App)
 			b.Expect(broker(t, a.OP))
 			if !script {
@@ -63,19 +64,31 @@ func TestProviderBehindTheProvider(t *testing.T) {
 			}
 		}
 		t.Run("sign-out "+name, func(t *testing.T) {
-			_, _, b := start(t, func(*apptest.Settings) {})
+			_, _, b := start(t, func(*apptest.Settings) {}, nil)
 			wantSignedOut(b)
 		})
 		t.Run("federated sign-out "+name, func(t *testing.T) {
-			a, _, b := start(t, func(c *apptest.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true })
+			a, _, b := start(t, func(c *apptest.Settings) { c.OpenID.Auth0, c.OpenID.FederatedLogout = true, true }, nil)
 			wantSignedOut(b)
 			if !a.OP.Last(scriptedop.EndSession).Query.Has("federated") {
 				t.Error("the provider was not asked for a federated sign-out")
 			}
 		})
+		// An old tenant brings no state back. That the browser comes from there has to do.
+		t.Run("sign-out without a state "+name, func(t *testing.T) {
+			a, _, b := start(t, func(c *apptest.Settings) { c.OpenID.Auth0 = true }, func(m map[string]any) { delete(m, "end_session_endpoint") })
+			a.OP.Answer(scriptedop.Other, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, r.Form.Get("returnTo"), http.StatusFound)
+			})
+			b.Click("#qsLogoutBtn")
+			b.Wait("#qsLoginBtn")
+			if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") || a.OP.Calls(scriptedop.Other) != 1 {
+				t.Errorf("signing out ends at %s, which says: %s", b.Path(), got)
+			}
+		})
 		// The sign-in is too old to end the other sessions, so the form leads to the provider.
 		t.Run("step-up "+name, func(t *testing.T) {
-			a, clock, b := start(t, func(*apptest.Settings) {})
+			a, clock, b := start(t, func(*apptest.Settings) {}, nil)
 			other := a.Visitor()
 			a.SignIn(other)
 			clock.Move(11*time.Minute + time.Second)
@@ -97,7 +110,7 @@ func TestProviderBehindTheProvider(t *testing.T) {
 		}
 		// The session has expired when the form arrives, and the form leads to a sign-in.
 		t.Run("expired session "+name, func(t *testing.T) {
-			_, clock, b := start(t, func(*apptest.Settings) {})
+			_, clock, b := start(t, func(*apptest.Settings) {}, nil)
 			b.Open("/profile")
 			clock.Move(25 * time.Hour)
 			b.Expect("401")
