@@ -86,7 +86,7 @@ func TestCookiesOfOthers(t *testing.T) {
 		"another's logout, our name":         {a.CookieName("logout"), "yes", false},
 		"a session that is unknown":          {a.CookieName("session"), token + "." + token, true},
 		"a transaction that does not open":   {a.CookieName("txn_AAAAAAAA"), transaction, true},
-		"a logout of ours":                   {a.CookieName("logout"), "none", true},
+		"a logout of ours":                   {a.CookieName("logout"), "here", true},
 	} {
 		deleted := false
 		for _, visit := range []struct{ method, path string }{
