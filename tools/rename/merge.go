@@ -99,8 +99,8 @@ func heldCommit(root, held, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A tag stands for its commit.
-	if commit, err := git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", held+"^{commit}"); err == nil {
+	// A tag stands for its commit. A tree stands for itself.
+	if commit, err := git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", held+"^{}"); err == nil {
 		held = commit
 	}
 	for line := range strings.Lines(commits) {
