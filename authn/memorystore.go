@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -198,6 +199,25 @@ func (s *MemoryStore) List(ctx context.Context, index Key) ([]Record, error) {
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})
 	return list, nil
+}
+
+// All implements Store.
+func (s *MemoryStore) All(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		if err := ctx.Err(); err != nil {
+			yield(Record{}, err)
+			return
+		}
+		s.mu.Lock()
+		all := slices.Collect(maps.Values(s.records))
+		s.mu.Unlock()
+		for _, r := range all {
+			r.Sealed = nil
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Count implements Store.

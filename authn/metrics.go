@@ -54,7 +54,7 @@ func signInsFailed(reason openid.Reason) string {
 func countSessions(set *metrics.Set) {
 	set.GetOrCreateCounter(sessionsStarted)
 	set.GetOrCreateCounter(sessionsEndedBy("expired"))
-	for cause := CauseSignedOut; cause <= CauseTooMany; cause++ {
+	for cause := CauseSignedOut; cause <= CauseOperator; cause++ {
 		set.GetOrCreateCounter(sessionsEndedBy(cause.String()))
 	}
 	for _, outcome := range []string{refreshed, refreshRefused, refreshFailed} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -69,6 +70,7 @@ const (
 	CauseProvider               // the provider ended it
 	CauseRefresh                // the provider issues no new tokens for it
 	CauseTooMany                // the person has begun more sessions than allowed
+	CauseOperator               // an operator ended it
 )
 
 // String returns the cause's word in logs and metrics.
@@ -86,6 +88,8 @@ func (c Cause) String() string {
 		return "refresh_refused"
 	case CauseTooMany:
 		return "too_many"
+	case CauseOperator:
+		return "operator"
 	default:
 		return "unknown"
 	}
@@ -151,6 +155,12 @@ type Store interface {
 	// List returns the records that have index as their Owner or their ProviderSession, without
 	// their sealed parts, the latest sign-in first.
 	List(ctx context.Context, index Key) ([]Record, error)
+
+	// All returns every record, without its sealed part, in any order. It reads the store in steps,
+	// each of which the context bounds as it does a call, so the caller may call other methods
+	// meanwhile: a record that is there all the time is returned once, and one that is created or
+	// ended in the meantime may be. An error is the last thing that it returns.
+	All(ctx context.Context) iter.Seq2[Record, error]
 
 	// Count returns how many records List would return. It may count some that have ended.
 	Count(ctx context.Context, index Key) (int, error)

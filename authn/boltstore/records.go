@@ -3,12 +3,16 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"iter"
 	"slices"
 
 	"go.etcd.io/bbolt"
 
 	"latchkey/authn"
 )
+
+// allStep is how many records All reads in one transaction.
+const allStep = 1000
 
 // Create implements authn.Store.
 func (s *Store) Create(ctx context.Context, r authn.Record) error {
@@ -80,11 +84,7 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 	var list []authn.Record
 	err := s.read(ctx, func(tx *bbolt.Tx) error {
 		for _, key := range indexed(tx, index) {
-			if r, ok := decodeRecord(key, get(tx, records, key)); ok {
-				r.Sealed = nil
-				if at, ok := s.touches.of(key); ok {
-					r.LastSeen, r.Expires = at.lastSeen, at.expires
-				}
+			if r, ok := s.head(key, get(tx, records, key)); ok {
 				list = append(list, r)
 			}
 		}
@@ -95,6 +95,59 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 	}
 	slices.SortStableFunc(list, func(a, b authn.Record) int { return b.SignedIn.Compare(a.SignedIn) })
 	return list, nil
+}
+
+// head decodes a record without its sealed part.
+func (s *Store) head(key authn.Key, value []byte) (authn.Record, bool) {
+	r, ok := decodeRecord(key, value)
+	r.Sealed = nil
+	if at, touched := s.touches.of(key); touched {
+		r.LastSeen, r.Expires = at.lastSeen, at.expires
+	}
+	return r, ok
+}
+
+// All implements authn.Store. It does not return records that it cannot read.
+func (s *Store) All(ctx context.Context) iter.Seq2[authn.Record, error] {
+	return func(yield func(authn.Record, error) bool) {
+		var from []byte
+		for {
+			list, next, err := s.heads(ctx, from)
+			if err != nil {
+				yield(authn.Record{}, err)
+				return
+			}
+			for _, r := range list {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if next == nil {
+				return
+			}
+			from = next
+		}
+	}
+}
+
+// heads returns the records of one step of All, and where the next step starts, which is nil after
+// the last step.
+func (s *Store) heads(ctx context.Context, from []byte) (list []authn.Record, next []byte, err error) {
+	err = s.read(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket([]byte(records)).Cursor()
+		seen := 0
+		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
+			if seen++; seen > allStep {
+				next = bytes.Clone(k)
+				return nil
+			}
+			if r, ok := s.head(authn.Key(k), value); ok {
+				list = append(list, r)
+			}
+		}
+		return nil
+	})
+	return list, next, err
 }
 
 // Count implements authn.Store.

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -172,6 +175,62 @@ func (s *Store) List(ctx context.Context, index authn.Key) ([]authn.Record, erro
 		return cmp.Or(b.SignedIn.Compare(a.SignedIn), bytes.Compare(a.Key[:], b.Key[:]))
 	})
 	return slices.CompactFunc(list, func(a, b authn.Record) bool { return a.Key == b.Key }), nil
+}
+
+// All implements authn.Store. It scans the keys of each server in turn. A scan may return a key
+// several times, and the replicas of a cluster have the keys of their primaries.
+func (s *Store) All(ctx context.Context) iter.Seq2[authn.Record, error] {
+	return func(yield func(authn.Record, error) bool) {
+		nodes, err := ask(ctx, s, "listing sessions", func(_ context.Context, c rueidis.Client) ([]rueidis.Client, error) {
+			return slices.Collect(maps.Values(c.Nodes())), nil
+		})
+		seen := make(map[authn.Key]bool)
+		for _, node := range nodes {
+			for cursor, begun := uint64(0), false; err == nil && (cursor != 0 || !begun); begun = true {
+				var found []authn.Record
+				if found, cursor, err = s.scan(ctx, node, cursor); err != nil {
+					break
+				}
+				for _, r := range found {
+					if !seen[r.Key] && !yield(r, nil) {
+						return
+					}
+					seen[r.Key] = true
+				}
+			}
+		}
+		if err != nil {
+			yield(authn.Record{}, err)
+		}
+	}
+}
+
+// scanStep is about how many keys one step of All looks at.
+const scanStep = 1000
+
+// scan returns the records of one step of All, and the cursor of the next, which is 0 after the last
+// step.
+func (s *Store) scan(ctx context.Context, node rueidis.Client, cursor uint64) (found []authn.Record, next uint64, err error) {
+	pattern := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s.prefix) + "session:*"
+	type step struct {
+		found []authn.Record
+		next  uint64
+	}
+	done, err := ask(ctx, s, "listing sessions", func(ctx context.Context, c rueidis.Client) (step, error) {
+		page, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanStep).Build()).AsScanEntry()
+		if err != nil {
+			return step{}, err
+		}
+		var list []entry
+		for _, name := range page.Elements {
+			if key, ok := s.sessionKey(name); ok {
+				list = append(list, entry{key: key})
+			}
+		}
+		found, err := s.heads(ctx, c, list)
+		return step{found, page.Cursor}, err
+	})
+	return done.found, done.next, err
 }
 
 // Count implements authn.Store.

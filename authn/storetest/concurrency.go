@@ -57,6 +57,10 @@ func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]err
 	_, loadErr := s.Load(ctx, r.Key)
 	_, revokeErr := s.Revoke(ctx, r.Owner, at(0), at(time.Hour))
 	_, listErr := s.List(ctx, r.Owner)
+	var allErr error
+	for _, err := range s.All(ctx) {
+		allErr = err
+	}
 	_, countErr := s.Count(ctx, r.Owner)
 	_, onceErr := s.Once(ctx, key("once a"), at(time.Hour))
 	_, sweepErr := s.Sweep(ctx, later())
@@ -68,6 +72,7 @@ func callEach(ctx context.Context, s authn.Store, r authn.Record) map[string]err
 		"End":    s.End(ctx, r.Key, authn.CauseSignedOut, at(time.Hour)),
 		"Revoke": revokeErr,
 		"List":   listErr,
+		"All":    allErr,
 		"Count":  countErr,
 		"Once":   onceErr,
 		"Sweep":  sweepErr,

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) authn.Store) {
 		{"End", endCases()},
 		{"Revoke", revokeCases()},
 		{"List", listCases()},
+		{"All", allCases()},
 		{"Once", onceCases()},
 		{"Sweep", sweepCases()},
 		{"Context", contextCases()},

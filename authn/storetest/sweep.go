@@ -38,6 +38,79 @@ func listCases() []testCase {
 	}
 }
 
+func allCases() []testCase {
+	return []testCase{
+		{"returns nothing of an empty store", func(t *testing.T, s authn.Store) {
+			wantKeys(t, "All", keysOf(all(t, s)))
+		}},
+		{"returns the records of everyone, without sealed parts, and none that has ended", allRecords},
+		{"returns each of many records once, and lets its caller end them", allOfMany},
+		{"stops when its caller does", func(t *testing.T, s authn.Store) {
+			create(t, s, record("a"), record("b"))
+			for range s.All(t.Context()) {
+				break
+			}
+			wantAlive(t, s, record("a"), record("b"))
+		}},
+	}
+}
+
+func allRecords(t *testing.T, s authn.Store) {
+	ada, bob, ended, alone := record("a"), record("Bob's"), record("ended"), record("alone")
+	bob.Owner, alone.ProviderSession = key("owner Bob"), authn.Key{}
+	create(t, s, ada, bob, ended, alone)
+	end(t, s, ended)
+	wantErr(t, "Touch", s.Touch(t.Context(), bob.Key, at(time.Hour), at(50*time.Hour)), nil)
+	bob.LastSeen, bob.Expires = at(time.Hour), at(50*time.Hour)
+	want := make(map[authn.Key]authn.Record)
+	for _, r := range []authn.Record{ada, bob, alone} {
+		r.Version, r.Sealed = 1, nil
+		want[r.Key] = r
+	}
+	got := all(t, s)
+	if len(got) != len(want) {
+		t.Fatalf("All returned %d records, want %d", len(got), len(want))
+	}
+	for _, r := range got {
+		wantRecord(t, r, want[r.Key])
+	}
+}
+
+func allOfMany(t *testing.T, s authn.Store) {
+	const many = 1100
+	errs := together(many, func(i int) error {
+		r := record(fmt.Sprint(i))
+		r.Owner = key(fmt.Sprint("owner ", i))
+		return s.Create(t.Context(), r)
+	})
+	want, left := make([]authn.Key, many), make([]authn.Key, 0, many)
+	for i, err := range errs {
+		wantErr(t, "Create", err, nil)
+		want[i] = record(fmt.Sprint(i)).Key
+	}
+	var got []authn.Key
+	for r, err := range s.All(t.Context()) {
+		wantErr(t, "All", err, nil)
+		if len(got)%100 == 0 {
+			end(t, s, r)
+		} else {
+			left = append(left, r.Key)
+		}
+		got = append(got, r.Key)
+	}
+	wantKeys(t, "All", got, want...)
+	wantKeys(t, "All of what is left", keysOf(all(t, s)), left...)
+}
+
+func all(t *testing.T, s authn.Store) (list []authn.Record) {
+	t.Helper()
+	for r, err := range s.All(t.Context()) {
+		wantErr(t, "All", err, nil)
+		list = append(list, r)
+	}
+	return list
+}
+
 func listOrder(t *testing.T, s authn.Store) {
 	var want []authn.Record
 	for _, hours := range []int{3, 1, 5, 4, 2} {
