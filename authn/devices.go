@@ -85,7 +85,7 @@ func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, 
 // endRecords ends sessions one by one. Those that it has ended stay ended if a later one fails.
 func (s *Sessions) endRecords(ctx context.Context, records []Record, cause Cause) (int, error) {
 	for n, record := range records {
-		if err := s.end(ctx, record.Key, cause, s.now().Add(s.absolute)); err != nil {
+		if err := s.end(ctx, record.Key, record.Owner, cause, s.now().Add(s.absolute)); err != nil {
 			return n, unavailable(err)
 		}
 	}

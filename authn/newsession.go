@@ -89,6 +89,7 @@ type previousSession struct {
 	key    Key
 	secret []byte
 	lives  bool // it was found in the store
+	owner  Key  // if it lives
 }
 
 // previous lists the sessions that the browser had: that of its cookie, and the one that it had
@@ -117,7 +118,7 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 		if err != nil {
 			return err
 		}
-		previous[i].lives = true
+		previous[i].lives, previous[i].owner = true, before.record.Owner
 		if !inherited && before.record.Owner == session.record.Owner {
 			session.values, session.saved, inherited = before.values, before.saved, true
 		}
@@ -130,11 +131,14 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 // would revoke the person's whole grant with it, the new tokens included.
 func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
 	for _, p := range previous {
-		end := s.end
-		if !p.lives {
-			end = s.store.End // it has ended, or cannot be opened; this makes sure
+		until := s.now().Add(s.absolute)
+		var err error
+		if p.lives {
+			err = s.end(ctx, p.key, p.owner, CauseReplaced, until)
+		} else {
+			err = s.store.End(ctx, p.key, CauseReplaced, until) // it has ended, or cannot be opened; this makes sure
 		}
-		if err := end(ctx, p.key, CauseReplaced, s.now().Add(s.absolute)); err != nil {
+		if err != nil {
 			s.log.WarnContext(ctx, "the previous session was not ended", "session", logID(p.key), "error", err)
 		}
 	}

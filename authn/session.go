@@ -79,7 +79,9 @@ func (s *Session) renewable() bool { return s.hasRefreshToken || s.tokens.Refres
 
 // PersonID names the person to their own pages and in logs. All of their sessions have the
 // same.
-func (s *Session) PersonID() string { return hex.EncodeToString(s.record.Owner[:8]) }
+func (s *Session) PersonID() string { return personID(s.record.Owner) }
+
+func personID(owner Key) string { return hex.EncodeToString(owner[:8]) }
 
 // endBy moves the absolute end to when the provider's session ends, if that is earlier.
 func (s *Session) endBy(t time.Time) {

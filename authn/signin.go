@@ -96,6 +96,8 @@ type SignIn struct {
 	openid.SignIn
 	// ReturnTo is where the person was going.
 	ReturnTo ReturnPath
+	// StepUp says that the page there demanded this sign-in.
+	StepUp bool
 
 	nonce    string
 	previous previousSession
@@ -136,7 +138,7 @@ func (rp *RelyingParty) complete(ctx context.Context, w http.ResponseWriter, r *
 	if err != nil {
 		return nil, t.failed(err)
 	}
-	return &SignIn{SignIn: *signIn, ReturnTo: t.returnTo, nonce: t.nonce, previous: t.previous, logID: t.logID()}, nil
+	return &SignIn{SignIn: *signIn, ReturnTo: t.returnTo, StepUp: t.demand.MaxAge > 0 || len(t.demand.ACR) > 0, nonce: t.nonce, previous: t.previous, logID: t.logID()}, nil
 }
 
 // redeem redeems the code of a response that belongs to a transaction of this browser.

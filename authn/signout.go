@@ -103,28 +103,33 @@ func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error
 	} else if _, ended := errors.AsType[*EndedError](err); !ended && session.partial {
 		return err // nobody could revoke the tokens
 	}
-	if err := s.end(ctx, session.record.Key, cause, session.Expires); err != nil {
+	if err := s.end(ctx, session.record.Key, session.record.Owner, cause, session.Expires); err != nil {
 		return unavailable(err)
 	}
 	return nil
 }
 
 // end ends a session in the store, and tells its open pages at once.
-func (s *Sessions) end(ctx context.Context, key Key, cause Cause, until time.Time) error {
+func (s *Sessions) end(ctx context.Context, key, owner Key, cause Cause, until time.Time) error {
 	err := s.store.End(ctx, key, cause, until)
 	if err == nil {
-		s.noteEnded(ctx, cause, key)
+		s.noteEnded(ctx, cause, owner, key)
 	}
 	return err
 }
 
-// noteEnded tells the open pages of sessions, the metrics and the log that they were ended.
-func (s *Sessions) noteEnded(ctx context.Context, cause Cause, keys ...Key) {
+// noteEnded tells the open pages of sessions, the metrics and the log that they were ended. owner is
+// the zero Key if it is not known whose they were.
+func (s *Sessions) noteEnded(ctx context.Context, cause Cause, owner Key, keys ...Key) {
 	s.cache.drop(keys...)
 	s.watchers.wake(keys...)
 	for _, key := range keys {
 		s.metrics.GetOrCreateCounter(sessionsEndedBy(cause.String())).Inc()
-		s.log.InfoContext(ctx, "session ended", "session", logID(key), "cause", cause.String())
+		attributes := []any{"event", EventSessionEnded, "session", logID(key), "cause", cause.String(), "by", cause.by()}
+		if owner != (Key{}) {
+			attributes = append(attributes, "person", personID(owner))
+		}
+		s.log.InfoContext(ctx, "session ended", attributes...)
 	}
 }
 
@@ -136,17 +141,21 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, keys ...Key) {
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	index := OwnerKey(t.Issuer, t.Subject)
+	var owner Key
+	if t.Subject != "" {
+		owner = OwnerKey(t.Issuer, t.Subject)
+	}
+	index := owner
 	if t.SID != "" {
 		index = ProviderSessionKey(t.Issuer, t.SID)
 		if t.Subject != "" {
-			if err := s.checkOwner(ctx, index, OwnerKey(t.Issuer, t.Subject)); err != nil {
+			if err := s.checkOwner(ctx, index, owner); err != nil {
 				return 0, err
 			}
 		}
 	}
 	ended, err := s.store.Revoke(ctx, index, t.IssuedAt, s.now().Add(revocationMemory))
-	s.noteEnded(ctx, CauseProvider, ended...) // also if it fails half-way
+	s.noteEnded(ctx, CauseProvider, owner, ended...) // also if it fails half-way
 	if err != nil {
 		return 0, unavailable(err)
 	}

@@ -319,7 +319,12 @@ func (a *App) handleError(err error, c echo.Context) {
 
 // logFailure logs and counts a failure, unless the log line of the request says everything.
 func (a *App) logFailure(c echo.Context, f failure, err error) {
-	if is[*stepUpNeeded](err) || errors.Is(err, authn.ErrAnonymous) {
+	if errors.Is(err, authn.ErrAnonymous) {
+		return
+	}
+	if is[*stepUpNeeded](err) {
+		s := current(c)
+		a.Log.InfoContext(c.Request().Context(), "a new sign-in demanded", "event", authn.EventStepUp, "session", s.LogID(), "person", s.PersonID(), "route", c.Path())
 		return
 	}
 	if f.status == clientGone {
@@ -327,7 +332,7 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	} else {
 		a.Metrics.GetOrCreateCounter(requestsRefused(f.reason)).Inc()
 	}
-	attributes := []slog.Attr{slog.String("reason", f.reason), slog.Int("status", f.status), slog.String("route", c.Path())}
+	attributes := []slog.Attr{slog.Any("event", event(c, err)), slog.String("reason", f.reason), slog.Int("status", f.status), slog.String("route", c.Path())}
 	if e, ok := errors.AsType[*openid.Error](err); ok && e.Code != "" {
 		attributes = append(attributes, slog.String("code", e.Code))
 	}
@@ -335,10 +340,24 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 		attributes = append(attributes, slog.String("sign_in", e.ID))
 	}
 	if s := current(c); s != nil {
-		attributes = append(attributes, slog.String("session", s.LogID()))
+		attributes = append(attributes, slog.String("session", s.LogID()), slog.String("person", s.PersonID()))
 	}
 	attributes = append(attributes, slog.String("issuer", a.Provider.Issuer()), slog.String("error", err.Error()))
 	a.Log.LogAttrs(c.Request().Context(), f.level, "refused", attributes...)
+}
+
+// event returns which security event a failure is.
+func event(c echo.Context, err error) authn.Event {
+	bearer, isBearer := errors.AsType[*bearerError](err)
+	signingIn := c.Path() == "/login" || c.Path() == "/callback"
+	switch {
+	case is[*logoutRefused](err), isBearer && bearer.code != "":
+		return authn.EventTokenRefused
+	case is[*authn.SignInError](err), signingIn && is[*openid.Error](err):
+		return authn.EventSignInFailed
+	default:
+		return authn.EventRefused
+	}
 }
 
 // retryAfter sets the Retry-After header, if the failure has a time.

@@ -49,7 +49,7 @@ func (a *App) visitorSamples() []sample {
 	}
 	signedOut("here", views.SignedOutProps{})
 	signedOut("at the sign-in service too", views.SignedOutProps{AtProvider: true})
-	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", otherTab, expired} {
+	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", "operator", otherTab, expired} {
 		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
 	}
 	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {

@@ -114,7 +114,7 @@ func (a *App) callback(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Log.InfoContext(r.Context(), "signed in", "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer, "sign_in", in.LogID())
+	a.Log.InfoContext(r.Context(), "signed in", "event", authn.EventSignIn, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer, "sign_in", in.LogID(), "step_up", in.StepUp)
 	return c.Redirect(http.StatusSeeOther, destination(in.ReturnTo))
 }
 
@@ -157,7 +157,7 @@ func (a *App) heal(c echo.Context, err error, response url.Values) error {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
 	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {
-		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "reason", openid.ReasonOf(err))
+		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "event", authn.EventSignInFailed, "reason", openid.ReasonOf(err))
 		return c.Redirect(http.StatusSeeOther, "/login?"+url.Values{"again": {"1"}, "return_to": {returnTo}}.Encode())
 	}
 	return err

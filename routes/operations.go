@@ -6,14 +6,18 @@ import (
 	"net/url"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
 	"latchkey/authn/openid"
 )
 
-// Operations returns the handler for the operators' own address. It serves health and metrics.
+// Operations returns the handler for the operators' own address. It serves health and metrics, and with
+// an OperatorToken what operators do with sessions.
 func (a *App) Operations() http.Handler {
 	e := echo.New()
-	e.Use(a.recover(), func(next echo.HandlerFunc) echo.HandlerFunc {
+	e.HTTPErrorHandler = func(err error, c echo.Context) { a.handleError(&apiError{err}, c) }
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(a.identify, a.recover(), limitAddress, middleware.BodyLimit(maxBody), func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			c.Response().Header()["Cache-Control"] = []string{"no-store"}
 			c.Response().Header()["X-Content-Type-Options"] = []string{"nosniff"}
@@ -23,6 +27,10 @@ func (a *App) Operations() http.Handler {
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
 	e.Match(reading, "/metrics", a.exposeMetrics)
+	if a.OperatorToken != "" {
+		e.GET(SessionsPath, a.listSessions, a.operator)
+		e.POST(EndSessionsPath, a.endSessions, a.operator)
+	}
 	return e
 }
 

@@ -18,6 +18,8 @@ type Request struct {
 	ID string
 	// Client is the address that the request came from.
 	Client string
+	// Operator is who sent it, as they say, on the operators' address.
+	Operator string
 }
 
 // RequestOf returns the request that a context belongs to, or the zero Request.

@@ -38,6 +38,8 @@ type Config struct {
 	DevelopmentProvider string
 	// TrustedProxies are the proxies whose X-Forwarded-For and X-Forwarded-Host are trusted.
 	TrustedProxies []netip.Prefix
+	// OperatorToken is the bearer token that lets operators list and end sessions; "" lets nobody.
+	OperatorToken openid.Secret
 
 	Now func() time.Time
 	Log *slog.Logger

@@ -28,7 +28,7 @@ func (a *App) signOut(c echo.Context) error {
 		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
 			return err
 		}
-		a.Log.InfoContext(r.Context(), "signed out", "session", s.LogID(), "issuer", s.Identity.Issuer)
+		a.Log.InfoContext(r.Context(), "signed out", "event", authn.EventSignOut, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer)
 	}
 	if s != nil || a.Sessions.Stale(r, s) {
 		a.Sessions.Clear(w)
@@ -84,6 +84,8 @@ func because(cause authn.Cause) string {
 		return "refresh"
 	case authn.CauseTooMany:
 		return "limit"
+	case authn.CauseOperator:
+		return "operator"
 	default:
 		return ""
 	}
@@ -114,6 +116,8 @@ func explanation(because string) string {
 		return "Your provider ended this session."
 	case "limit":
 		return "You signed in on too many devices, so the session that was unused for longest was ended."
+	case "operator":
+		return "The operator of this app ended this session."
 	case otherTab:
 		return "You signed out in another tab or window of this browser."
 	case expired:

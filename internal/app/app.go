@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +46,11 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if err != nil {
 		return refused(err)
 	}
-	log := newLogger(cfg, stdout)
+	events, err := cfg.openEvents()
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg, stdout, events)
 	defer flushLog(log)
 	cfg.warnOfOpenFiles(log)
 
@@ -115,7 +121,7 @@ type Settings struct {
 // nothing: no server, no provider, and nothing in the background. change has the last word
 // on the settings, the clock among them.
 func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*Settings)) (*App, error) {
-	log := newLogger(cfg, stdout)
+	log := newLogger(cfg, stdout, nil)
 	store, keys, err := cfg.openStorage(ctx, log)
 	if err != nil {
 		return nil, err
@@ -152,7 +158,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
-		TrustedProxies: cfg.parsedTrustProxies, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
+		TrustedProxies: cfg.parsedTrustProxies, OperatorToken: cfg.OpsToken, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 	})
 	return &App{provider, sessions, tokenSource, handler}, nil
 }
@@ -247,12 +253,16 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 	if operations != nil {
 		metricsURL = "http://" + strings.Replace(operations[0].Addr().String(), "[::]", "localhost", 1) + "/metrics"
 	}
-	if !cfg.readable(stdout) {
-		log.Info("listening", "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
-			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode)
+	if !cfg.readable(stdout) || cfg.LogEvents != "" {
+		log.Info("listening", "event", authn.EventConfiguration, "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
+			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode,
+			"id_token_alg", cfg.IDTokenAlgorithms, "logout_token_typ", cfg.LogoutTokenType, "frontchannel_logout", cfg.FrontchannelLogout,
+			"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "variables", slices.Sorted(maps.Keys(cfg.set)))
 		if provider.address != "" {
 			log.Warn("development provider in use: anyone on this machine can sign in as any person", "issuer", provider.issuer)
 		}
+	}
+	if !cfg.readable(stdout) {
 		return
 	}
 	flushLog(log)

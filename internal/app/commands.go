@@ -19,28 +19,31 @@ import (
 
 // command is a command other than to serve.
 type command struct {
+	// name is one or two words.
 	name, about string
-	// flag is the only flag that it takes, or "".
-	flag string
-	run  func(ctx context.Context, c invocation) error
+	// flags are what it takes: "--all", or "--subject SUB" for a flag with a value.
+	flags []string
+	run   func(ctx context.Context, c invocation) error
 }
 
 // invocation is one call of a command.
 type invocation struct {
 	env    []string
 	stdout io.Writer
-	// flagged reports whether the command's flag was given.
-	flagged bool
+	// flags has the flags that were given, such as "--all", with their values.
+	flags map[string]string
 }
 
 // commands returns all commands, in the order of the help text.
 func commands() []command {
 	return []command{
-		{"doctor", "check the configuration, the store and the provider, and say what to change", "--json", runDoctor},
-		{"check-config", "show the configuration, without its secrets", "", checkConfig},
-		{"health", "ask the running app whether it is alive, or ready for people to sign in", "--ready", health},
-		{"version", "show what this program was built from", "", version},
-		{"help", "show this text", "", help},
+		{"doctor", "check the configuration, the store and the provider, and say what to change", []string{"--json"}, runDoctor},
+		{"check-config", "show the configuration, without its secrets", nil, checkConfig},
+		{"health", "ask the running app whether it is alive, or ready for people to sign in", []string{"--ready"}, health},
+		{"sessions list", "list the sessions of the running app, or of one person, with OPS_TOKEN", []string{"--subject SUB"}, listSessions},
+		{"sessions end", "end the sessions of a person, one session, or all sessions, with OPS_TOKEN", []string{"--subject SUB", "--session ID", "--all", "--by NAME"}, endSessions},
+		{"version", "show what this program was built from", nil, version},
+		{"help", "show this text", nil, help},
 	}
 }
 
@@ -51,22 +54,47 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 	if name == "-h" {
 		name = "--help"
 	}
+	args = append([]string{strings.TrimPrefix(name, "--")}, args[1:]...)
 	list := commands()
-	i := slices.IndexFunc(list, func(c command) bool { return c.name == strings.TrimPrefix(name, "--") })
+	i := slices.IndexFunc(list, func(c command) bool {
+		n := len(strings.Fields(c.name))
+		return len(args) >= n && c.name == strings.Join(args[:n], " ")
+	})
 	if i < 0 {
-		return fmt.Errorf("%w: there is no command %q; `latchkey` without arguments serves; `latchkey help` lists the commands", ErrConfiguration, args[0])
+		return fmt.Errorf("%w: there is no command %q; `latchkey` without arguments serves; `latchkey help` lists the commands", ErrConfiguration, strings.Join(args[:min(len(args), 2)], " "))
 	}
 	call := invocation{env: env, stdout: stdout}
 	if slices.ContainsFunc(args[1:], func(arg string) bool { return arg == "-h" || arg == "--help" }) {
 		return help(ctx, call)
 	}
-	for _, arg := range args[1:] {
-		if arg == "" || arg != list[i].flag {
-			return fmt.Errorf("%w: %s does not take %q; `latchkey help` explains", ErrConfiguration, list[i].name, arg)
-		}
-		call.flagged = true
+	var err error
+	if call.flags, err = list[i].parse(args[len(strings.Fields(list[i].name)):]); err != nil {
+		return err
 	}
 	return list[i].run(ctx, call)
+}
+
+// parse returns the flags that a command was called with. A value is the next argument, or follows an
+// equals sign. It is not empty: a script may have an empty variable there.
+func (c command) parse(args []string) (map[string]string, error) {
+	given := make(map[string]string)
+	for len(args) > 0 {
+		name, value, joined := strings.Cut(args[0], "=")
+		i := slices.IndexFunc(c.flags, func(flag string) bool { return strings.Fields(flag)[0] == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %s does not take %q; `latchkey help` explains", ErrConfiguration, c.name, args[0])
+		}
+		args = args[1:]
+		takesValue := strings.Contains(c.flags[i], " ")
+		if takesValue && !joined && len(args) > 0 {
+			value, args = args[0], args[1:]
+		}
+		if takesValue && value == "" || !takesValue && joined {
+			return nil, fmt.Errorf("%w: write %s", ErrConfiguration, c.flags[i])
+		}
+		given[name] = value
+	}
+	return given, nil
 }
 
 // help prints what the program does, its commands and its variables.
@@ -76,8 +104,8 @@ func help(_ context.Context, c invocation) error {
 	fmt.Fprint(table, "  latchkey\tserve\n")
 	for _, command := range commands() {
 		usage := command.name
-		if command.flag != "" {
-			usage += " [" + command.flag + "]"
+		for _, flag := range command.flags {
+			usage += " [" + flag + "]"
 		}
 		fmt.Fprintf(table, "  latchkey %s\t%s\n", usage, command.about)
 	}

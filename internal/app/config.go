@@ -43,6 +43,8 @@ type Config struct {
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
 	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz"`
 
+	OpsToken openid.Secret `env:"OPS_TOKEN" desc:"32 bytes or more, such as from openssl rand -hex 32, with which operators list and end sessions at OPS_ADDR; without it nobody can"`
+
 	ShutdownGrace *time.Duration `env:"SHUTDOWN_GRACE, noinit" desc:"how long the app keeps serving after SIGTERM while /readyz answers 503, so that load balancers take it out first (default 0s if the base URL is on loopback, else 2s)"`
 
 	SessionStore      openid.Secret `env:"SESSION_STORE, default=file" desc:"file, memory, or the URL of a Redis or Valkey server that several nodes share, such as rediss://user:password@host:6379"`
@@ -66,6 +68,7 @@ type Config struct {
 	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://images.example.com, separated by commas; none leaves out those of Auth0 and Google, and the provider's own origin is always allowed"`
 	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
 	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`
+	LogEvents                   string     `env:"LOG_EVENTS" desc:"where security events are written as well, as JSON: a file, or fd:N for an open descriptor such as fd:3"`
 
 	// Your product: add its variables after this line.
 

@@ -25,7 +25,8 @@ const doctorTimeout = 2 * time.Minute
 func runDoctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	report := &report{out: c.stdout, asJSON: c.flagged, terminal: !c.flagged && isTerminal(c.stdout)}
+	_, asJSON := c.flags["--json"]
+	report := &report{out: c.stdout, asJSON: asJSON, terminal: !asJSON && isTerminal(c.stdout)}
 	cfg, err := LoadConfig(c.env)
 	if faults, ok := errors.AsType[openid.Faults](err); ok {
 		report.addFaults(faults)

@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/routes"
 )
@@ -22,8 +23,9 @@ import (
 const maxLogged = 4 << 10
 
 // newLogger logs to the program's output: as text if a person reads it, else as JSON in
-// UTC. Lines for a file or a pipe are written together; see logBuffer.
-func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
+// UTC. Lines for a file or a pipe are written together; see logBuffer. It also writes the security
+// events to events, unless that is nil, always as JSON and at once.
+func newLogger(cfg *Config, stdout io.Writer, events *os.File) *slog.Logger {
 	if file, ok := stdout.(*os.File); ok && !isTerminal(file) {
 		stdout = &logBuffer{out: file}
 	}
@@ -38,7 +40,46 @@ func newLogger(cfg *Config, stdout io.Writer) *slog.Logger {
 		}
 		handler = slog.NewTextHandler(stdout, options)
 	}
-	return slog.New(requestHandler{handler, stdout})
+	h := requestHandler{Handler: handler, out: stdout}
+	if events != nil {
+		h.events = slog.NewJSONHandler(events, &slog.HandlerOptions{ReplaceAttr: tidy})
+	}
+	return slog.New(h)
+}
+
+// eventVersion is the version of the form of security events: their names, and the names and meanings
+// of their attributes. It grows if one is removed or changes.
+const eventVersion = 1
+
+// openEvents opens the file or the descriptor that LOG_EVENTS names, for as long as the process lives. It
+// returns nil without LOG_EVENTS.
+func (c *Config) openEvents() (file *os.File, err error) {
+	switch n, isDescriptor, _ := c.eventsDescriptor(); {
+	case c.LogEvents == "":
+		return nil, nil
+	case isDescriptor && n == 1:
+		return os.Stdout, nil
+	case isDescriptor && n == 2:
+		return os.Stderr, nil
+	case isDescriptor:
+		file = os.NewFile(uintptr(n), c.LogEvents)
+		_, err = file.Stat()
+	default:
+		file, err = os.OpenFile(c.LogEvents, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: LOG_EVENTS: %w", ErrConfiguration, err)
+	}
+	return file, nil
+}
+
+// eventsDescriptor returns the number in LOG_EVENTS, and whether it is in the form of one.
+func (c *Config) eventsDescriptor() (n uint64, isDescriptor bool, err error) {
+	text, isDescriptor := strings.CutPrefix(c.LogEvents, "fd:")
+	if isDescriptor {
+		n, err = strconv.ParseUint(text, 10, 16)
+	}
+	return n, isDescriptor, err
 }
 
 // readable reports whether a person reads the output.
@@ -114,20 +155,51 @@ func harmless(text string) string {
 }
 
 // requestHandler adds the request to each line, so that the reference on an error page
-// finds all of them.
+// finds all of them. It writes security events to a second handler, too.
 type requestHandler struct {
 	slog.Handler
-	out io.Writer
+	out    io.Writer
+	events slog.Handler // nil if the log alone has them
+}
+
+// Enabled implements slog.Handler. The second handler has the events that LOG_LEVEL keeps out of the
+// log.
+func (h requestHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, level) || h.events != nil && h.events.Enabled(ctx, level)
 }
 
 func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
+	isEvent := false
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "event" && a.Value.Kind() == slog.KindAny {
+			_, isEvent = a.Value.Any().(authn.Event)
+		}
+		return !isEvent
+	})
+	if isEvent {
+		record.AddAttrs(slog.Int("event_version", eventVersion))
+	}
 	if request := routes.RequestOf(ctx); request.ID != "" {
 		record.AddAttrs(slog.String("client", request.Client), slog.String("request", request.ID))
+		if request.Operator != "" {
+			record.AddAttrs(slog.String("operator", request.Operator))
+		}
 	}
 	if trace := openid.TraceFrom(ctx); trace.ID() != "" {
 		record.AddAttrs(slog.String("trace_id", trace.ID()))
 	}
-	err := h.Handler.Handle(ctx, record)
+	var err error
+	if isEvent && h.events != nil {
+		if err = h.events.Handle(ctx, record); err != nil {
+			failed := slog.NewRecord(record.Time, slog.LevelError, "security event not written", 0)
+			failed.AddAttrs(slog.Any("error", err))
+			err = errors.Join(err, h.Handler.Handle(ctx, failed))
+		}
+	}
+	if !h.Handler.Enabled(ctx, record.Level) {
+		return err
+	}
+	err = errors.Join(err, h.Handler.Handle(ctx, record))
 	if buffer, ok := h.out.(*logBuffer); ok && record.Level > slog.LevelInfo {
 		err = errors.Join(err, buffer.flush())
 	}
@@ -135,11 +207,19 @@ func (h requestHandler) Handle(ctx context.Context, record slog.Record) error {
 }
 
 func (h requestHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return requestHandler{h.Handler.WithAttrs(attrs), h.out}
+	h.Handler = h.Handler.WithAttrs(attrs)
+	if h.events != nil {
+		h.events = h.events.WithAttrs(attrs)
+	}
+	return h
 }
 
 func (h requestHandler) WithGroup(name string) slog.Handler {
-	return requestHandler{h.Handler.WithGroup(name), h.out}
+	h.Handler = h.Handler.WithGroup(name)
+	if h.events != nil {
+		h.events = h.events.WithGroup(name)
+	}
+	return h
 }
 
 // flushLog writes the lines that a logger still holds.

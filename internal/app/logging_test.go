@@ -226,7 +226,7 @@ func TestLogForms(t *testing.T) {
 	t.Parallel()
 	for format, want := range map[string]string{"json": `"level":"WARN","msg":"told\\x1b[31m"`, "text": `level=WARN msg=told\x1b[31m`} {
 		var out bytes.Buffer
-		log := app.NewLogger(&app.Config{LogFormat: format}, &out)
+		log := app.NewLogger(&app.Config{LogFormat: format}, &out, nil)
 		log.Debug("not told")
 		log.Warn("told\x1b[31m", "error", errors.New("of\u202ea stranger\n2nd"), slog.Group("group", "name", "\x1b"), "long", strings.Repeat("ä", app.MaxLogged),
 			"secret", openid.Secret("s3cret"), "took", time.Second)

@@ -47,7 +47,7 @@ type streaming struct {
 
 func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	t.Helper()
-	log, provider := newLogger(cfg, io.Discard), realProvider(cfg)
+	log, provider := newLogger(cfg, io.Discard, nil), realProvider(cfg)
 	store := &failingStore{Store: authn.NewMemoryStore()}
 	p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, provider, keys, store, log), "")
 	if err != nil {

@@ -52,6 +52,9 @@ func (c *Config) validate(f *openid.Faults) {
 	if c.LogFormat != "" {
 		f.OneOf("LOG_FORMAT", c.LogFormat, "text", "json")
 	}
+	if _, isDescriptor, err := c.eventsDescriptor(); isDescriptor && err != nil {
+		f.Add("LOG_EVENTS", fmt.Sprintf("is %q", c.LogEvents), "write the path of a file, or fd: and the number of a descriptor, such as fd:3")
+	}
 	if c.ClientAuth == openid.PrivateKeyJWT && c.SigningKey != "" {
 		var err error
 		if c.parsedSigningKey, err = readSigningKey(c.SigningKey); err != nil {
@@ -291,13 +294,28 @@ func (c *Config) validateSecrets(f *openid.Faults) {
 	if c.AppSecretKey == "" && !c.onLoopback() {
 		f.Add("APP_SECRET_KEY", "is missing", remedy)
 	}
-	for i, secret := range c.secrets() {
+	check := func(variable, name string, secret openid.Secret) {
 		switch {
 		case len(secret) < authn.MinSecretBytes:
-			f.Add("APP_SECRET_KEY", fmt.Sprintf("key %d has %d bytes, and needs %d or more", i+1, len(secret), authn.MinSecretBytes), remedy)
+			f.Add(variable, fmt.Sprintf("%shas %d bytes, and needs %d or more", name, len(secret), authn.MinSecretBytes), remedy)
 		case weakSecret(secret):
-			f.Add("APP_SECRET_KEY", fmt.Sprintf("key %d is not random", i+1), remedy)
+			f.Add(variable, name+"is not random", remedy)
 		}
+	}
+	for i, secret := range c.secrets() {
+		check("APP_SECRET_KEY", fmt.Sprintf("key %d ", i+1), secret)
+	}
+	if c.OpsToken == "" {
+		return
+	}
+	if check("OPS_TOKEN", "", c.OpsToken); strings.ContainsFunc(string(c.OpsToken), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		f.Add("OPS_TOKEN", "has a character that a header cannot carry", remedy) // RFC 6750 section 2.1
+	}
+	if slices.Contains(c.secrets(), c.OpsToken) {
+		f.Add("OPS_TOKEN", "is the APP_SECRET_KEY", remedy)
+	}
+	if c.OpsAddr == "" {
+		f.Add("OPS_ADDR", "is missing, and OPS_TOKEN is set", "set both, or remove OPS_TOKEN")
 	}
 }
 

@@ -1,0 +1,137 @@
+package authn
+
+import (
+	"context"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// operatorTimeout bounds what an operator asks for, such as to end every session.
+	operatorTimeout = 5 * time.Minute
+	// endsAtATime is how many sessions EndSelected ends at the same time: a store that waits for its
+	// disk writes them together.
+	endsAtATime = 64
+)
+
+// Selection says which sessions an operator means. The zero Selection means all of them.
+type Selection struct {
+	// Subject is the provider's identifier of the sessions' person.
+	Subject string
+	// Session is what Session.LogID returns.
+	Session string
+}
+
+// ListedSession is a session as operators see it. Its claims are not included: only the person's cookie
+// opens them.
+type ListedSession struct {
+	// Session and Person are the names in the log.
+	Session  string    `json:"session"`
+	Person   string    `json:"person"`
+	Device   string    `json:"device"`
+	SignedIn time.Time `json:"signed_in"`
+	LastSeen time.Time `json:"last_seen"`
+	Expires  time.Time `json:"expires"`
+}
+
+// List returns the selected sessions, those of a person in the order of their sign-ins. An error, an
+// *openid.Error with ReasonStoreUnavailable, is the last thing that it returns.
+func (s *Sessions) List(ctx context.Context, which Selection) iter.Seq2[ListedSession, error] {
+	return func(yield func(ListedSession, error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
+		defer cancel()
+		for r, err := range s.selected(ctx, which) {
+			listed := ListedSession{logID(r.Key), personID(r.Owner), r.Device, r.SignedIn, r.LastSeen, r.Expires}
+			if !yield(listed, err) {
+				return
+			}
+		}
+	}
+}
+
+// EndSelected ends the selected sessions for an operator, and returns how many it has ended, also if it
+// fails. It goes on if the operator stops waiting. If they are those of a person, it also refuses a
+// sign-in of the person that is under way.
+func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), operatorTimeout)
+	defer cancel()
+	var ended atomic.Int64
+	group, ending := errgroup.WithContext(ctx)
+	group.SetLimit(endsAtATime)
+	for record, err := range s.selected(ctx, which) {
+		group.Go(func() error {
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ending, writeTimeout)
+			defer cancel()
+			if err := s.end(ctx, record.Key, record.Owner, CauseOperator, s.now().Add(s.absolute)); err != nil {
+				return unavailable(err)
+			}
+			ended.Add(1)
+			return nil
+		})
+	}
+	err := group.Wait()
+	if err == nil && which.Subject != "" && which.Session == "" {
+		err = s.refuseUnderWay(ctx, which.Subject)
+	}
+	return int(ended.Load()), err
+}
+
+// refuseUnderWay makes sure that a sign-in of a person that the provider has completed by now begins no
+// session.
+func (s *Sessions) refuseUnderWay(ctx context.Context, subject string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	owner := OwnerKey(s.issuer, subject)
+	ended, err := s.store.Revoke(ctx, owner, s.now(), s.now().Add(revocationMemory))
+	s.noteEnded(ctx, CauseOperator, owner, ended...) // those that began a session just now
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// PersonOf returns the name in the log of a person of the provider.
+func (s *Sessions) PersonOf(subject string) string { return personID(OwnerKey(s.issuer, subject)) }
+
+// selected returns the records of the selected sessions that have not expired.
+func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		records := s.store.All(ctx)
+		if which.Subject != "" {
+			records = s.recordsOf(ctx, which.Subject)
+		}
+		now := s.now()
+		for record, err := range records {
+			if err != nil {
+				yield(Record{}, unavailable(err))
+				return
+			}
+			wanted := which.Session == "" || which.Session == logID(record.Key)
+			if wanted && now.Before(record.Expires) && !yield(record, nil) {
+				return
+			}
+		}
+	}
+}
+
+// recordsOf returns the records of a person as Store.All returns those of everyone.
+func (s *Sessions) recordsOf(ctx context.Context, subject string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		records, err := s.store.List(ctx, OwnerKey(s.issuer, subject))
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, record := range records {
+			if !yield(record, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package routes
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/authn/openid"
+)
+
+// These are the paths of what operators do with sessions, on their own address.
+const (
+	SessionsPath    = "/sessions"
+	EndSessionsPath = "/sessions/end"
+)
+
+// OperatorHeader is the header in which a client of the operators' address says who its operator is.
+const OperatorHeader = "X-Operator"
+
+// errOperatorToken says that a request does not have the operators' token.
+var errOperatorToken = errors.New("routes: the operators' token is missing or wrong")
+
+// maxOperator bounds the name of an operator, in bytes.
+const maxOperator = 100
+
+// operator refuses a request without the operators' token, and notes who the operator says they are:
+// all of them have the same token.
+func (a *App) operator(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		authorization, name := r.Header.Get(echo.HeaderAuthorization), r.Header.Get(OperatorHeader)
+		scheme, token, _ := strings.Cut(authorization, " ")
+		switch {
+		case authorization == "":
+			return &bearerError{err: errOperatorToken}
+		case !strings.EqualFold(scheme, "Bearer") || !openid.EqualSecret(token, string(a.OperatorToken)):
+			return &bearerError{code: "invalid_token", err: errOperatorToken}
+		case name == "" || len(name) > maxOperator:
+			return invalidRequest("the header " + OperatorHeader + " does not say who the operator is")
+		}
+		r.Context().Value(requestKey{}).(*requestContext).request.Operator = name
+		// To end many sessions takes longer than the server allows for a page.
+		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Time{})
+		return next(c)
+	}
+}
+
+// listSessions answers with a line of JSON for each session, and with a last line that says how many
+// there are: without it, the list is not complete. The parameter subject names a person.
+func (a *App) listSessions(c echo.Context) error {
+	which := authn.Selection{Subject: c.QueryParam("subject")}
+	a.logOperator(c, "sessions listed by an operator", which)
+	c.Response().Header().Set(echo.HeaderContentType, "application/x-ndjson")
+	out, n := json.NewEncoder(c.Response()), 0
+	for session, err := range a.Sessions.List(c.Request().Context(), which) {
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(session); err != nil {
+			return err
+		}
+		n++
+	}
+	return out.Encode(SessionCount{n})
+}
+
+// SessionCount is how many sessions an operator has listed or ended.
+type SessionCount struct {
+	Sessions int `json:"sessions"`
+}
+
+// endSessions ends the sessions that exactly one of the form's fields names: subject, session or all.
+func (a *App) endSessions(c echo.Context) error {
+	form, err := formValues(c)
+	if err != nil {
+		return err
+	}
+	which := authn.Selection{Subject: form.Get("subject"), Session: form.Get("session")}
+	named := 0
+	for _, field := range []string{"subject", "session", "all"} {
+		if form.Get(field) != "" {
+			named++
+		}
+	}
+	if named != 1 {
+		return echo.ErrBadRequest.SetInternal(errors.New("the form must have exactly one of subject, session and all"))
+	}
+	ended, err := a.Sessions.EndSelected(c.Request().Context(), which)
+	a.logOperator(c, "sessions ended by an operator", which, "ended", ended)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, SessionCount{ended})
+}
+
+// logOperator logs what an operator does to which sessions. The line does not name a person by their
+// subject.
+func (a *App) logOperator(c echo.Context, message string, which authn.Selection, attributes ...any) {
+	attributes = append(attributes, "event", authn.EventOperator)
+	if which.Subject != "" {
+		attributes = append(attributes, "person", a.Sessions.PersonOf(which.Subject))
+	}
+	if which.Session != "" {
+		attributes = append(attributes, "session", which.Session)
+	}
+	a.Log.InfoContext(c.Request().Context(), message, attributes...)
+}
