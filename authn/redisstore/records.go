@@ -56,19 +56,25 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	})
 }
 
-// fetch reads a record, and asks the server to report changes to it.
+// fetch reads a record, and asks the server to report changes to it. The server remembers each key
+// that it is to report, even one that does not exist, and anyone can make up a key: so fetch first
+// reads whether there is a record.
 func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (authn.Record, error) {
+	there, err := c.Do(ctx, c.B().Hmget().Key(s.sessionName(key)).Field("version", "cause").Build()).AsStrSlice()
+	if err != nil {
+		return authn.Record{}, err
+	}
+	if there[0] == "" {
+		return authn.Record{}, notFound(there[1])
+	}
 	command := c.B().Hgetall().Key(s.sessionName(key)).Cache().ToStaticTTL()
 	fields, err := c.DoCache(ctx, command, cacheFor).AsStrMap()
 	if err != nil {
 		return authn.Record{}, err
 	}
-	if ended, ok := decodeTombstone(fields); ok {
-		return authn.Record{}, ended
-	}
 	r, ok := decodeRecord(key, fields["origin"], fields["seen"], fields["version"])
 	if !ok {
-		return authn.Record{}, authn.ErrNotFound
+		return authn.Record{}, notFound(fields["cause"])
 	}
 	r.Sealed = []byte(fields["sealed"])
 	return r, nil
