@@ -251,13 +251,13 @@ func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 			return sealed
 		})
 	}
-	for _, version := range []byte{0, 1, 3, 255} {
+	for _, version := range []byte{0, 1, 2, 4, 255} {
 		format(version)
 		s.wantPerson(t, value, "")
 		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
 		wantReason(t, "Update", err, authn.ReasonSessionEnded)
 	}
-	format(2)
+	format(3)
 	s.wantPerson(t, value, "alice")
 }
 
@@ -280,7 +280,7 @@ func TestAnOlderFormatIsRead(t *testing.T) {
 	for name, s := range newSites(t) {
 		t.Run(name, func(t *testing.T) {
 			record := authn.Record{
-				Key: keyOf(old.Cookie), Owner: authn.OwnerKey(issuer, "subject|alice"), Device: "a browser",
+				Key: keyOf(old.Cookie), Owner: authn.NewKey("owner", issuer, "subject|alice"), Device: "a browser",
 				SignedIn: noon(), LastSeen: noon(), Expires: noon().Add(time.Hour), Sealed: sealed,
 			}
 			if err := s.config.Sessions.Store.Create(t.Context(), record); err != nil {
@@ -294,7 +294,7 @@ func TestAnOlderFormatIsRead(t *testing.T) {
 				t.Errorf("the values are %v", got)
 			}
 			saved, err := s.config.Sessions.Store.Load(t.Context(), record.Key)
-			if err != nil || saved.Sealed[0] != 2 {
+			if err != nil || saved.Sealed[0] != 3 {
 				t.Errorf("after a save, the record has the format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 // The fields of a record. A program that writes a field in another format gives it another
 // name. A record that lacks one of these fields is ignored.
 //
-//	origin    owner, provider session, time of sign-in, device: never changes
+//	origin    owner, provider session, time of sign-in, device
 //	seen      last seen and expires
 //	version   decimal
 //	sealed    as it is
@@ -31,7 +31,7 @@ func encodeOrigin(r authn.Record) string {
 	return string(append(b, r.Device...))
 }
 
-// decodeOrigin sets the fields of a record that never change.
+// decodeOrigin sets the fields of a record that origin holds.
 func decodeOrigin(r *authn.Record, origin string) bool {
 	if len(origin) < originHead {
 		return false
