@@ -51,6 +51,7 @@ type App struct {
 	echo        *echo.Echo
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
+	people      *limits[authn.Key] // see limitPerson
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
@@ -68,6 +69,7 @@ const (
 // New returns the app.
 func New(cfg Config) *App {
 	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
+	a.people = newLimits[authn.Key](personRate, personBurst)
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()
 	}
