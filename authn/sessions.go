@@ -66,6 +66,9 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	}, nil
 }
 
+// PerPerson returns how many sessions a person may have.
+func (s *Sessions) PerPerson() int { return s.perPerson }
+
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
 // one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
 // means that this is unknown; it must not be treated as nil.

@@ -16,11 +16,10 @@ const (
 	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// personRate and personBurst limit how often one person may sign in: each sign-in adds to the
-	// session store, from however many addresses it comes. A person needs a few in an hour, and a
-	// test suite that shares an account not many more.
-	personRate  = rate.Limit(personBurst) / 3600 // a second
-	personBurst = 200
+	// personSignIns is how often one person may sign in within an hour, and personSessions that
+	// number for each session that they may have; the larger one counts. Each sign-in adds to the
+	// session store, from however many addresses it comes. A person needs a few in an hour.
+	personSignIns, personSessions = 200, 4
 	// maxLimiters bounds each of the two generations of limiters in memory.
 	maxLimiters = 20_000
 )
@@ -52,6 +51,12 @@ func (a *App) limitSignIns() echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
+}
+
+// newPersonLimits returns the limits of people who may have this many sessions.
+func newPersonLimits(sessions int) *limits[authn.Key] {
+	n := max(personSignIns, personSessions*sessions)
+	return newLimits[authn.Key](rate.Limit(n)/3600, n) // in a second
 }
 
 // limitPerson limits how often one person may sign in. The provider has already said who it is: before

@@ -69,7 +69,7 @@ const (
 // New returns the app.
 func New(cfg Config) *App {
 	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
-	a.people = newLimits[authn.Key](personRate, personBurst)
+	a.people = newPersonLimits(a.Sessions.PerPerson())
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()
 	}
