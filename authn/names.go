@@ -22,10 +22,9 @@ const (
 // session, the current one last. They are keyed by the application's secret: subjects and addresses
 // are no secrets, so that anyone could look for a person among plain hashes.
 //
-// While a secret is being replaced there is a name for each secret. Before them all comes the plain
-// hash that earlier versions wrote. A session moves to its current name when it is
-// saved, which Touch brings about; whoever goes through the names in their order misses none that
-// moves meanwhile.
+// While a secret is being replaced there is a name for each secret. The first name is the plain hash
+// that earlier versions wrote. A session moves to its current name when it is saved, as Touch does.
+// Sessions only move to later names, so that a caller who goes through the names in order misses none.
 type names []Key
 
 func (n names) current() Key { return n[len(n)-1] }

@@ -28,7 +28,9 @@ func TestSessionsAreFoundAfterASecretIsReplaced(t *testing.T) {
 	t.Parallel()
 	in := signInOf("alice").Identity
 	ends := map[string]func(t *testing.T, s *site, visits string){
-		"LB-08 by sub": func(t *testing.T, s *site, _ string) { endAll(t, s, openid.LogoutToken{Issuer: issuer, Subject: in.Subject}) },
+		"LB-08 by sub": func(t *testing.T, s *site, _ string) {
+			endAll(t, s, openid.LogoutToken{Issuer: issuer, Subject: in.Subject})
+		},
 		"LB-08 by sid": func(t *testing.T, s *site, _ string) { endAll(t, s, openid.LogoutToken{Issuer: issuer, SID: in.SID}) },
 		"LB-08 by both": func(t *testing.T, s *site, _ string) {
 			endAll(t, s, openid.LogoutToken{Issuer: issuer, Subject: in.Subject, SID: in.SID})

@@ -53,7 +53,7 @@ type Store struct {
 	// mu keeps others away from db while compact replaces it.
 	mu        sync.RWMutex
 	db        *bbolt.DB
-	file      os.FileInfo // describes db's file
+	file      os.FileInfo  // describes db's file
 	length    atomic.Int64 // of the file, as its header says
 	broken    atomic.Pointer[Error]
 	providing sync.Mutex // held while the reserve is provided
