@@ -50,7 +50,7 @@ func newCache() *cache { return &cache{recent: make(map[Key]*cached)} }
 func (c *cache) get(record Record, secret []byte) *Session {
 	entry := c.find(record.Key)
 	hash := sha256.Sum256(secret)
-	if entry == nil || entry.session.record.Version != record.Version || entry.tag != tagOf(record.Sealed) ||
+	if entry == nil || !entry.session.record.sealedAs(record) || entry.tag != tagOf(record.Sealed) ||
 		subtle.ConstantTimeCompare(entry.secret[:], hash[:]) != 1 {
 		return nil
 	}

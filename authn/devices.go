@@ -74,7 +74,7 @@ func (s *Sessions) endOwn(ctx context.Context, session *Session, meant func(Reco
 }
 
 func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, error) {
-	records, err := s.store.List(ctx, session.record.Owner)
+	records, err := s.list(ctx, s.keys.owner(session.Identity.Issuer, session.Identity.Subject))
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -85,14 +85,19 @@ func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, 
 // endRecords ends sessions one by one. Those that it has ended stay ended if a later one fails.
 func (s *Sessions) endRecords(ctx context.Context, records []Record, cause Cause) (int, error) {
 	for n, record := range records {
-		if err := s.end(ctx, record.Key, record.Owner, cause, s.now().Add(s.absolute)); err != nil {
+		if err := s.end(ctx, record.Key, record.Owner, cause); err != nil {
 			return n, unavailable(err)
 		}
 	}
 	return len(records), nil
 }
 
-func ownID(key Key) string { return base64.RawURLEncoding.EncodeToString(key[:]) }
+// ownID names a session in the path of a request, which is logged. The key in the store does not
+// follow from it.
+func ownID(key Key) string {
+	id := NewKey("own session", string(key[:]))
+	return base64.RawURLEncoding.EncodeToString(id[:16])
+}
 
 // Device names the browser and the system that a User-Agent header claims, so that people can
 // tell their sessions apart: "Firefox on Linux". It proves nothing.

@@ -65,13 +65,7 @@ func (s *MemoryStore) Create(ctx context.Context, r Record) error {
 	}
 	r.Version = 1
 	r.Sealed = bytes.Clone(r.Sealed)
-	s.records[r.Key] = r
-	for _, index := range r.Indexes() {
-		if s.byIndex[index] == nil {
-			s.byIndex[index] = make(map[Key]struct{})
-		}
-		s.byIndex[index][r.Key] = struct{}{}
-	}
+	s.put(r)
 	return nil
 }
 
@@ -107,9 +101,11 @@ func (s *MemoryStore) Save(ctx context.Context, r Record) error {
 	if old.Version != r.Version {
 		return ErrConflict
 	}
+	s.drop(r.Key)
+	old.Owner, old.ProviderSession = r.Owner, r.ProviderSession
 	old.Version++
 	old.Sealed = bytes.Clone(r.Sealed)
-	s.records[r.Key] = old
+	s.put(old)
 	return nil
 }
 
@@ -269,6 +265,17 @@ func (s *MemoryStore) Ping(ctx context.Context) error { return ctx.Err() }
 
 // Close implements Store.
 func (s *MemoryStore) Close() error { return nil }
+
+// put stores a record and its index entries. The caller holds the lock.
+func (s *MemoryStore) put(r Record) {
+	s.records[r.Key] = r
+	for _, index := range r.Indexes() {
+		if s.byIndex[index] == nil {
+			s.byIndex[index] = make(map[Key]struct{})
+		}
+		s.byIndex[index][r.Key] = struct{}{}
+	}
+}
 
 // drop removes a record and its index entries. The caller holds the lock.
 func (s *MemoryStore) drop(key Key) {

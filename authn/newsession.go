@@ -45,7 +45,8 @@ func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 		}
 		return nil, unavailable(err)
 	}
-	session.record.Version = 1
+	record.Version, record.Sealed = 1, nil
+	session.record = record
 	s.endPrevious(ctx, previous)
 	s.endSurplus(ctx, session)
 	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
@@ -57,10 +58,8 @@ func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
 	session := &Session{
 		Identity: in.Identity, Started: now, Expires: now.Add(s.absolute), LastSeen: now,
 		ProfileAt: now, tokens: in.Tokens, nonce: in.nonce, asked: []time.Time{now}, secret: secret,
-		record: Record{Key: key, Owner: OwnerKey(in.Identity.Issuer, in.Identity.Subject), SignedIn: in.IDToken.IssuedAt},
-	}
-	if in.Identity.SID != "" {
-		session.record.ProviderSession = ProviderSessionKey(in.Identity.Issuer, in.Identity.SID)
+		person: s.keys.personID(in.Identity.Issuer, in.Identity.Subject),
+		record: Record{Key: key, SignedIn: in.IDToken.IssuedAt},
 	}
 	session.endBy(in.IDToken.SessionExpiry)
 	session.IdleUntil = s.idleUntil(now, session.Expires)
@@ -69,7 +68,7 @@ func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
 
 // endSurplus ends the sessions beyond the limit of a person, least recently used first.
 func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
-	n, err := s.store.Count(ctx, session.record.Owner)
+	n, err := s.count(ctx, s.keys.owner(session.Identity.Issuer, session.Identity.Subject))
 	if err == nil && n <= s.perPerson {
 		return
 	}
@@ -88,7 +87,7 @@ func (s *Sessions) endSurplus(ctx context.Context, session *Session) {
 type previousSession struct {
 	key    Key
 	secret []byte
-	lives  bool // it was found in the store
+	lives  bool // the secret opened it
 	owner  Key  // if it lives
 }
 
@@ -119,7 +118,7 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 			return err
 		}
 		previous[i].lives, previous[i].owner = true, before.record.Owner
-		if !inherited && before.record.Owner == session.record.Owner {
+		if !inherited && before.Identity.Issuer == session.Identity.Issuer && before.Identity.Subject == session.Identity.Subject {
 			session.values, session.saved, inherited = before.values, before.saved, true
 		}
 	}
@@ -128,17 +127,15 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 
 // endPrevious ends the replaced sessions. If one cannot be ended, that is no reason to refuse
 // the new one, which replaces its cookie. Its refresh token is not revoked: some providers
-// would revoke the person's whole grant with it, the new tokens included.
+// would revoke the person's whole grant with it, the new tokens included. For a session that
+// the cookie did not open there is nothing to end, and the store must not remember what anyone
+// can make up.
 func (s *Sessions) endPrevious(ctx context.Context, previous []previousSession) {
 	for _, p := range previous {
-		until := s.now().Add(s.absolute)
-		var err error
-		if p.lives {
-			err = s.end(ctx, p.key, p.owner, CauseReplaced, until)
-		} else {
-			err = s.store.End(ctx, p.key, CauseReplaced, until) // it has ended, or cannot be opened; this makes sure
+		if !p.lives {
+			continue
 		}
-		if err != nil {
+		if err := s.end(ctx, p.key, p.owner, CauseReplaced); err != nil {
 			s.log.WarnContext(ctx, "the previous session was not ended", "session", logID(p.key), "error", err)
 		}
 	}

@@ -68,7 +68,7 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 			}
 			ctx, cancel := context.WithTimeout(ending, writeTimeout)
 			defer cancel()
-			if err := s.end(ctx, record.Key, record.Owner, CauseOperator, s.now().Add(s.absolute)); err != nil {
+			if err := s.end(ctx, record.Key, record.Owner, CauseOperator); err != nil {
 				return unavailable(err)
 			}
 			ended.Add(1)
@@ -87,9 +87,9 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 func (s *Sessions) refuseUnderWay(ctx context.Context, subject string) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	owner := OwnerKey(s.issuer, subject)
-	ended, err := s.store.Revoke(ctx, owner, s.now(), s.now().Add(revocationMemory))
-	s.noteEnded(ctx, CauseOperator, owner, ended...) // those that began a session just now
+	person := s.keys.owner(s.issuer, subject)
+	ended, err := s.revoke(ctx, person, s.now(), s.now().Add(endingMemory))
+	s.noteEnded(ctx, CauseOperator, person.current(), ended...) // those that began a session just now
 	if err != nil {
 		return unavailable(err)
 	}
@@ -97,7 +97,7 @@ func (s *Sessions) refuseUnderWay(ctx context.Context, subject string) error {
 }
 
 // PersonOf returns the name in the log of a person of the provider.
-func (s *Sessions) PersonOf(subject string) string { return personID(OwnerKey(s.issuer, subject)) }
+func (s *Sessions) PersonOf(subject string) string { return s.keys.personID(s.issuer, subject) }
 
 // selected returns the records of the selected sessions that have not expired.
 func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Record, error] {
@@ -123,7 +123,7 @@ func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Reco
 // recordsOf returns the records of a person as Store.All returns those of everyone.
 func (s *Sessions) recordsOf(ctx context.Context, subject string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		records, err := s.store.List(ctx, OwnerKey(s.issuer, subject))
+		records, err := s.list(ctx, s.keys.owner(s.issuer, subject))
 		if err != nil {
 			yield(Record{}, err)
 			return

@@ -39,6 +39,7 @@ var errSealBroken = errors.New("authn: the seal is broken")
 // signing anyone out.
 type Keys struct {
 	secrets [][]byte
+	naming  [][]byte // for names, derived from each secret
 }
 
 // NewKeys returns keys for the application's secrets, the current one first.
@@ -51,7 +52,11 @@ func NewKeys(secrets ...openid.Secret) (*Keys, error) {
 		if len(s) < MinSecretBytes {
 			return nil, fmt.Errorf("authn: application secret %d has %d bytes, it needs %d or more", i+1, len(s), MinSecretBytes)
 		}
-		k.secrets = append(k.secrets, []byte(s))
+		naming, err := deriveKey([]byte(s), nil, namePurpose)
+		if err != nil {
+			return nil, err
+		}
+		k.secrets, k.naming = append(k.secrets, []byte(s)), append(k.naming, naming)
 	}
 	return k, nil
 }
@@ -86,13 +91,21 @@ func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext 
 
 // derive returns the cipher for a purpose. The nonce is random and precedes the ciphertext.
 func derive(secret, salt []byte, purpose string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, salt, "latchkey 1 "+purpose, 32)
+	key, err := deriveKey(secret, salt, purpose)
 	if err != nil {
-		return nil, fmt.Errorf("authn: deriving a key: %w", err)
+		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("authn: deriving a key: %w", err)
 	}
 	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func deriveKey(secret, salt []byte, purpose string) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, secret, salt, "latchkey 1 "+purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("authn: deriving a key: %w", err)
+	}
+	return key, nil
 }

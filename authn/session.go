@@ -46,6 +46,7 @@ type Session struct {
 	// last.
 	saved []SavedRequest
 
+	person string                // PersonID
 	claims []openid.SourcedClaim // of Identity, once Claims has been called
 
 	record Record  // without its sealed part
@@ -78,10 +79,8 @@ func (s *Session) Claims() []openid.SourcedClaim {
 func (s *Session) renewable() bool { return s.hasRefreshToken || s.tokens.Refresh != "" }
 
 // PersonID names the person to their own pages and in logs. All of their sessions have the
-// same.
-func (s *Session) PersonID() string { return personID(s.record.Owner) }
-
-func personID(owner Key) string { return hex.EncodeToString(owner[:8]) }
+// same, until the application's secret is replaced.
+func (s *Session) PersonID() string { return s.person }
 
 // endBy moves the absolute end to when the provider's session ends, if that is earlier.
 func (s *Session) endBy(t time.Time) {
@@ -113,7 +112,8 @@ func FromContext(ctx context.Context) *Session {
 // written in this version when it is next saved. One of a newer version, which a newer program
 // wrote, opens no session.
 const (
-	sessionFormat       = 2
+	sessionFormat       = 3
+	boundSessionFormat  = 3 // the first one that is bound to more than its key; see sealContext
 	oldestSessionFormat = 1 // without the fields of encodeSince2
 )
 

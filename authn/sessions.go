@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -64,6 +65,9 @@ func NewSessions(cfg Config) (*Sessions, error) {
 		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
 	}, nil
 }
+
+// PerPerson returns how many sessions a person may have.
+func (s *Sessions) PerPerson() int { return s.perPerson }
 
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
 // one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
@@ -213,8 +217,8 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 		}
 		switch err := s.store.Save(ctx, record); {
 		case err == nil:
-			fresh.record.Version++
-			fresh.stale = false
+			record.Version, record.Sealed = record.Version+1, nil
+			fresh.record, fresh.stale = record, false
 			return fresh, nil
 		case errors.Is(err, ErrConflict):
 			// Without a random pause, concurrent writers would conflict again and again.
@@ -229,14 +233,15 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 	}
 }
 
-// seal returns the record of a session. It is bound to its key: a record that is stored under
-// another session's key does not open.
+// seal returns the record of a session, under the current names of its person and its provider
+// session.
 func (s *Sessions) seal(session *Session) (Record, error) {
-	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(sessionFormat, session.record.Key))
+	record := session.record
+	record.Owner, record.ProviderSession = s.keys.indexes(&session.Identity)
+	sealed, err := s.keys.seal(sessionPurpose, session.secret, session.encode(), sealContext(sessionFormat, record))
 	if err != nil {
 		return Record{}, err
 	}
-	record := session.record
 	record.LastSeen, record.Expires = session.LastSeen, session.IdleUntil
 	record.Sealed = append([]byte{sessionFormat}, sealed...)
 	return record, nil
@@ -264,7 +269,7 @@ func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 		return nil, errEncoding
 	}
 	format := record.Sealed[0]
-	plain, current, err := s.keys.open(sessionPurpose, secret, record.Sealed[1:], sealContext(format, record.Key))
+	plain, current, err := s.keys.open(sessionPurpose, secret, record.Sealed[1:], sealContext(format, record))
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +282,10 @@ func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 	if session.Identity.Issuer != s.issuer {
 		return nil, errors.New("the session is of another issuer")
 	}
-	session.record, session.secret, session.stale = record, secret, !current
+	owner, providerSession := s.keys.indexes(&session.Identity)
+	session.stale = !current || record.Owner != owner || record.ProviderSession != providerSession
+	session.person = s.keys.personID(session.Identity.Issuer, session.Identity.Subject)
+	session.record, session.secret = record, secret
 	// A timeout that has been shortened since counts for old sessions, too.
 	if limit := session.Started.Add(s.absolute); limit.Before(session.Expires) {
 		session.Expires = limit
@@ -298,13 +306,17 @@ func (s *Sessions) withTokens(ctx context.Context, session *Session) (*Session, 
 	return full, err
 }
 
-func sealContext(format byte, key Key) []byte { return append([]byte{format}, key[:]...) }
-
-// OwnerKey names a person in the store.
-func OwnerKey(issuer, subject string) Key { return NewKey("owner", issuer, subject) }
-
-// ProviderSessionKey names the provider's session in the store.
-func ProviderSessionKey(issuer, sid string) Key { return NewKey("provider session", issuer, sid) }
+// sealContext returns what a record's sealed part is bound to: it does not open under another
+// session's key, nor for another owner, provider session or time of sign-in, by which a revocation
+// would miss it.
+func sealContext(format byte, r Record) []byte {
+	b := append([]byte{format}, r.Key[:]...)
+	if format < boundSessionFormat {
+		return b
+	}
+	b = append(append(b, r.Owner[:]...), r.ProviderSession[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(r.SignedIn.UnixMicro())) // stores keep microseconds
+}
 
 // Ready returns nil if the store answers.
 func (s *Sessions) Ready(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"latchkey/authn/openid"
@@ -19,9 +20,14 @@ const (
 	onlyHere       = "here" // in place of a state, for a sign-out that does not reach the provider
 	logoutLifetime = 10 * time.Minute
 
-	// revocationMemory outlasts any sign-in that was under way: its transaction, and the age
-	// that an ID token may have.
-	revocationMemory = transactionLifetime + 10*time.Minute + openid.Leeway
+	// endingMemory is how long the store remembers that a session was ended, or that sign-ins were
+	// revoked. It outlasts everything that could bring the session back: a sign-in in progress,
+	// with its transaction and the age that an ID token may have, and a request that holds the
+	// session, with its refresh (callbackTimeout) and its write (writeTimeout). An open page asks
+	// for the cause within seconds; one that comes later says only that the person has to sign
+	// in. It is no longer, because each sign-in leaves one ended session: for as long as the store
+	// remembers them, one account can make it grow.
+	endingMemory = transactionLifetime + 10*time.Minute + openid.Leeway
 )
 
 // EndSessionURL returns where the browser is to be sent so that the provider's session ends
@@ -98,20 +104,23 @@ func (s *Sessions) End(ctx context.Context, session *Session, cause Cause) error
 	// This request may have loaded the session without its tokens, or another one may have
 	// refreshed them since.
 	last, err := s.load(ctx, session.record.Key, session.secret)
+	if _, ended := errors.AsType[*EndedError](err); ended {
+		return nil
+	}
 	if err == nil {
 		session.tokens, session.partial, session.hasRefreshToken = last.tokens, false, false
-	} else if _, ended := errors.AsType[*EndedError](err); !ended && session.partial {
+	} else if session.partial {
 		return err // nobody could revoke the tokens
 	}
-	if err := s.end(ctx, session.record.Key, session.record.Owner, cause, session.Expires); err != nil {
+	if err := s.end(ctx, session.record.Key, session.record.Owner, cause); err != nil {
 		return unavailable(err)
 	}
 	return nil
 }
 
 // end ends a session in the store, and tells its open pages at once.
-func (s *Sessions) end(ctx context.Context, key, owner Key, cause Cause, until time.Time) error {
-	err := s.store.End(ctx, key, cause, until)
+func (s *Sessions) end(ctx context.Context, key, owner Key, cause Cause) error {
+	err := s.store.End(ctx, key, cause, s.now().Add(endingMemory))
 	if err == nil {
 		s.noteEnded(ctx, cause, owner, key)
 	}
@@ -141,20 +150,20 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, owner Key, keys .
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	var owner Key
+	meant, owner := s.keys.owner(t.Issuer, t.Subject), Key{}
 	if t.Subject != "" {
-		owner = OwnerKey(t.Issuer, t.Subject)
+		owner = meant.current()
 	}
-	index := owner
 	if t.SID != "" {
-		index = ProviderSessionKey(t.Issuer, t.SID)
+		person := meant
+		meant = s.keys.providerSession(t.Issuer, t.SID)
 		if t.Subject != "" {
-			if err := s.checkOwner(ctx, index, owner); err != nil {
+			if err := s.checkOwner(ctx, meant, person); err != nil {
 				return 0, err
 			}
 		}
 	}
-	ended, err := s.store.Revoke(ctx, index, t.IssuedAt, s.now().Add(revocationMemory))
+	ended, err := s.revoke(ctx, meant, t.IssuedAt, s.now().Add(endingMemory))
 	s.noteEnded(ctx, CauseProvider, owner, ended...) // also if it fails half-way
 	if err != nil {
 		return 0, unavailable(err)
@@ -167,20 +176,20 @@ func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, erro
 func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	records, err := s.store.List(ctx, ProviderSessionKey(issuer, sid))
+	records, err := s.list(ctx, s.keys.providerSession(issuer, sid))
 	if err != nil {
 		return 0, unavailable(err)
 	}
 	return s.endRecords(ctx, records, CauseProvider)
 }
 
-func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner Key) error {
-	records, err := s.store.List(ctx, providerSession)
+func (s *Sessions) checkOwner(ctx context.Context, providerSession, owner names) error {
+	records, err := s.list(ctx, providerSession)
 	if err != nil {
 		return unavailable(err)
 	}
 	for _, record := range records {
-		if record.Owner != owner {
+		if !slices.Contains(owner, record.Owner) {
 			return &openid.Error{Reason: openid.ReasonLogoutTokenInvalid, Err: errors.New("the sid belongs to another subject")}
 		}
 	}

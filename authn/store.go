@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Key is a hash that names a record, or an index of records: the SHA-256 of a session's id, of an
-// issuer and subject, or of an issuer and sid. The zero Key names nothing.
+// Key names a record, or an index of records: it is the SHA-256 of a session's id, or an HMAC of an
+// issuer and subject or of an issuer and sid. The zero Key names nothing.
 type Key [sha256.Size]byte
 
 // NewKey hashes parts into a Key. Each part is preceded by its length, so that no two lists of
@@ -28,9 +28,9 @@ func NewKey(kind string, parts ...string) Key {
 type Record struct {
 	// Key is the hash of the id in the cookie.
 	Key Key
-	// Owner is the hash of issuer and subject: whose session this is.
+	// Owner is the HMAC of issuer and subject: whose session this is.
 	Owner Key
-	// ProviderSession is the hash of issuer and sid, the provider's id of its session; zero
+	// ProviderSession is the HMAC of issuer and sid, the provider's id of its session; zero
 	// if there is no sid.
 	ProviderSession Key
 	// Device is a short label of the browser, such as "Firefox on Linux".
@@ -130,13 +130,17 @@ type Store interface {
 	// hang gives up after a second.
 	Load(ctx context.Context, key Key) (Record, error)
 
-	// Save replaces the sealed part of the record if its version is still r.Version, and makes
-	// it version r.Version+1. It returns ErrConflict if another Save came first, and
-	// ErrNotFound if the session has ended. All other fields stay as they are in the store: a
-	// Touch in between is not undone.
+	// Save replaces the sealed part of the record, its Owner and its ProviderSession if its version
+	// is still r.Version, and makes it version r.Version+1. It returns ErrConflict if another Save
+	// came first, and ErrNotFound if the session has ended. All other fields stay as they are in
+	// the store: a Touch in between is not undone.
+	//
+	// A Save that moves the record to another Owner or ProviderSession may conflict with a Touch,
+	// too. A Revoke of the old index that is followed by one of the new finds the record, whenever
+	// it moves.
 	Save(ctx context.Context, r Record) error
 
-	// Touch sets LastSeen and Expires and leaves the version alone, so that it never conflicts
+	// Touch sets LastSeen and Expires and leaves the version alone, so that it does not conflict
 	// with a Save. It returns ErrNotFound if the session has ended.
 	Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error
 
@@ -194,4 +198,10 @@ func (r Record) Indexes() []Key {
 // revocation, which signs out.
 func SignedInAfter(signedIn, notAfter time.Time) bool {
 	return signedIn.Unix() > notAfter.Unix()
+}
+
+// sealedAs reports whether the sealed part of r is bound to the same values as that of another record
+// with the same key; see sealContext.
+func (r Record) sealedAs(other Record) bool {
+	return r.Version == other.Version && r.Owner == other.Owner && r.ProviderSession == other.ProviderSession && r.SignedIn.Equal(other.SignedIn)
 }

@@ -251,13 +251,13 @@ func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 			return sealed
 		})
 	}
-	for _, version := range []byte{0, 1, 3, 255} {
+	for _, version := range []byte{0, 1, 2, 4, 255} {
 		format(version)
 		s.wantPerson(t, value, "")
 		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
 		wantReason(t, "Update", err, authn.ReasonSessionEnded)
 	}
-	format(2)
+	format(3)
 	s.wantPerson(t, value, "alice")
 }
 
@@ -265,6 +265,27 @@ func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 // saves it in the current format.
 func TestAnOlderFormatIsRead(t *testing.T) {
 	t.Parallel()
+	for name, s := range newSites(t) {
+		t.Run(name, func(t *testing.T) {
+			cookie := sessionOfFormat1(t, s)
+			alice := newVisitor(t)
+			alice.jar.SetCookies(alice.origin, []*http.Cookie{{Name: "__Host-session", Value: cookie, Path: "/", Secure: true}})
+			s.wantPerson(t, cookie, "alice")
+			saveValue(t, s, alice, "more", "kept since")
+			if got := loadValues(t, s, alice); got["note"] != "kept since format 1" || got["more"] != "kept since" {
+				t.Errorf("the values are %v", got)
+			}
+			saved, err := s.config.Sessions.Store.Load(t.Context(), keyOf(cookie))
+			if err != nil || saved.Sealed[0] != 3 {
+				t.Errorf("after a save, the record has the format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
+			}
+		})
+	}
+}
+
+// sessionOfFormat1 stores a session of Alice's that an older program wrote, and returns its cookie.
+func sessionOfFormat1(t *testing.T, s *site) string {
+	t.Helper()
 	file, err := os.ReadFile("testdata/session-format-1.json")
 	if err != nil {
 		t.Fatal(err)
@@ -277,28 +298,14 @@ func TestAnOlderFormatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, s := range newSites(t) {
-		t.Run(name, func(t *testing.T) {
-			record := authn.Record{
-				Key: keyOf(old.Cookie), Owner: authn.OwnerKey(issuer, "subject|alice"), Device: "a browser",
-				SignedIn: noon(), LastSeen: noon(), Expires: noon().Add(time.Hour), Sealed: sealed,
-			}
-			if err := s.config.Sessions.Store.Create(t.Context(), record); err != nil {
-				t.Fatal(err)
-			}
-			alice := newVisitor(t)
-			alice.jar.SetCookies(alice.origin, []*http.Cookie{{Name: "__Host-session", Value: old.Cookie, Path: "/", Secure: true}})
-			s.wantPerson(t, old.Cookie, "alice")
-			saveValue(t, s, alice, "more", "kept since")
-			if got := loadValues(t, s, alice); got["note"] != "kept since format 1" || got["more"] != "kept since" {
-				t.Errorf("the values are %v", got)
-			}
-			saved, err := s.config.Sessions.Store.Load(t.Context(), record.Key)
-			if err != nil || saved.Sealed[0] != 2 {
-				t.Errorf("after a save, the record has the format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
-			}
-		})
+	record := authn.Record{
+		Key: keyOf(old.Cookie), Owner: plainOwner("alice"), Device: "a browser",
+		SignedIn: noon(), LastSeen: noon(), Expires: noon().Add(time.Hour), Sealed: sealed,
 	}
+	if err := s.config.Sessions.Store.Create(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	return old.Cookie
 }
 
 func TestMemoryStore(t *testing.T) {

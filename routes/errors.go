@@ -72,6 +72,7 @@ var failures = map[string]failure{
 	"no_cookies":            {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "Cookies are blocked", text: "You need cookies to sign in. Allow them for this site, or leave private browsing, and try again."},
 	"foreign_link":          {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "This link isn't valid here", text: "It names another sign-in service, or a page outside this app. Nothing has changed. To sign in without the link, try again."},
 	"rate_limited":          {status: 429, level: slog.LevelWarn, remedy: reload, heading: "Too many sign-ins from your network", text: "Wait a moment and try again."},
+	"person_rate_limited":   {status: 429, level: slog.LevelWarn, remedy: startOver, heading: "Too many sign-ins", text: "You have signed in very often in the last hour. Wait a minute and try again."},
 	"step_up_failed":        {status: 403, level: slog.LevelWarn, remedy: startOver, heading: "That sign-in was not enough", text: "This needs a more recent or stronger sign-in, and the sign-in service did not confirm one. Nothing has changed, and you are still signed in. Try again."},
 	"userinfo_required":     {status: 502, level: slog.LevelWarn, remedy: startOver, heading: "Your profile did not arrive", text: "The sign-in service confirmed who you are, but did not send your profile, which this app needs. You are not signed in. Try again in a moment."},
 	"claims_too_large":      {status: 502, level: slog.LevelError, remedy: startOver, heading: "Your profile is too large", text: "The sign-in service sent more data about you than this app accepts. Ask this app's operator for help, and give them the reference below. Fewer groups or roles may solve it."},
@@ -188,6 +189,7 @@ func reasonOf(err error) string {
 	}{
 		{is[*authn.TooSoonError](err), "too_soon"},
 		{is[*tooManyError](err), "rate_limited"},
+		{is[*personTooOftenError](err), "person_rate_limited"},
 		{is[*stepUpNeeded](err), "step_up_needed"},
 		{is[*claimNeeded](err), "claim_missing"},
 		{is[*sessionEnded](err), "session_ended"},
@@ -243,6 +245,9 @@ func (a *App) describe(err error) failure {
 		f.after, f.text = e.Wait, fmt.Sprintf(f.text, inSeconds(e.Wait))
 	}
 	if e, ok := errors.AsType[*tooManyError](err); ok {
+		f.after = e.wait
+	}
+	if e, ok := errors.AsType[*personTooOftenError](err); ok {
 		f.after = e.wait
 	}
 	if e, ok := errors.AsType[*bearerError](err); ok && e.scope != "" {

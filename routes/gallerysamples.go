@@ -194,6 +194,7 @@ func (a *App) sampleErrors() []sampleError {
 		{"a form too large to keep", authn.ErrRequestTooLarge},
 		{"too many open pages", authn.ErrTooManyWatchers},
 		{"too many sign-ins", &tooManyError{wait: time.Minute}},
+		{"too many sign-ins of a person", &personTooOftenError{wait: time.Minute}},
 		{"our fault", errPanic},
 	}
 	for _, status := range []int{

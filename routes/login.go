@@ -110,6 +110,9 @@ func (a *App) callback(c echo.Context) error {
 	if err != nil {
 		return a.heal(c, err, response)
 	}
+	if err := a.limitPerson(in); err != nil {
+		return err
+	}
 	s, err := a.Sessions.Start(c.Response(), r, in)
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
+
+	"latchkey/authn"
 )
 
 const (
@@ -14,8 +16,12 @@ const (
 	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// maxPeers bounds each of the two generations of limiters in memory.
-	maxPeers = 20_000
+	// personSignIns is how often one person may sign in within an hour, and personSessions that
+	// number for each session that they may have; the larger one counts. Each sign-in adds to the
+	// session store, from however many addresses it comes. A person needs a few in an hour.
+	personSignIns, personSessions = 200, 4
+	// maxLimiters bounds each of the two generations of limiters in memory.
+	maxLimiters = 20_000
 )
 
 // tooManyError says that an address has exceeded its rate.
@@ -23,23 +29,43 @@ type tooManyError struct{ wait time.Duration }
 
 func (e *tooManyError) Error() string { return "routes: too many requests from one address" }
 
+// personTooOftenError says that a person has signed in too often.
+type personTooOftenError struct{ wait time.Duration }
+
+func (e *personTooOftenError) Error() string { return "routes: too many sign-ins of one person" }
+
 // limitSignIns limits how many requests to the provider one address can cause. Loopback is exempt:
 // behind a local proxy that TRUSTED_PROXIES does not name, all people share one address, and a
 // limit would lock them out together.
 func (a *App) limitSignIns() echo.MiddlewareFunc {
-	peers := &peerLimits{now: a.Now, young: make(map[netip.Prefix]*rate.Limiter)}
+	peers := newLimits[netip.Prefix](signInRate, signInBurst)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			address, err := netip.ParseAddr(c.RealIP())
 			if err != nil || address.IsLoopback() {
 				return next(c)
 			}
-			if wait := peers.take(network(address)); wait > 0 {
+			if wait := peers.take(network(address), a.Now()); wait > 0 {
 				return &tooManyError{wait}
 			}
 			return next(c)
 		}
 	}
+}
+
+// newPersonLimits returns the limits of people who may have this many sessions.
+func newPersonLimits(sessions int) *limits[authn.Key] {
+	n := max(personSignIns, personSessions*sessions)
+	return newLimits[authn.Key](rate.Limit(n)/3600, n) // in a second
+}
+
+// limitPerson limits how often one person may sign in. The provider has already said who it is: before
+// that nobody can tell.
+func (a *App) limitPerson(in *authn.SignIn) error {
+	if wait := a.people.take(authn.NewKey("person", in.Identity.Issuer, in.Identity.Subject), a.Now()); wait > 0 {
+		return &authn.SignInError{ID: in.LogID(), ReturnTo: in.ReturnTo, Err: &personTooOftenError{wait}}
+	}
+	return nil
 }
 
 // network returns the network that counts as one peer. With IPv6 a customer has a whole /64.
@@ -56,29 +82,33 @@ func network(address netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// peerLimits holds the limiters of the most recent peers, in two generations. When young is full,
-// it becomes old, and the limiters in the previous old are dropped.
-type peerLimits struct {
-	now        func() time.Time
+// limits holds the limiters of the most recent peers or people, in two generations. When young is
+// full, it becomes old, and the limiters in the previous old are dropped.
+type limits[K comparable] struct {
+	rate       rate.Limit
+	burst      int
 	mu         sync.Mutex
-	young, old map[netip.Prefix]*rate.Limiter
+	young, old map[K]*rate.Limiter
+}
+
+func newLimits[K comparable](limit rate.Limit, burst int) *limits[K] {
+	return &limits[K]{rate: limit, burst: burst, young: make(map[K]*rate.Limiter)}
 }
 
 // take counts a request and returns how long to wait before it would be allowed, or 0.
-func (l *peerLimits) take(peer netip.Prefix) time.Duration {
+func (l *limits[K]) take(key K, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limiter, ok := l.young[peer]
+	limiter, ok := l.young[key]
 	if !ok {
-		if limiter, ok = l.old[peer]; !ok {
-			limiter = rate.NewLimiter(signInRate, signInBurst)
+		if limiter, ok = l.old[key]; !ok {
+			limiter = rate.NewLimiter(l.rate, l.burst)
 		}
-		if len(l.young) >= maxPeers {
-			l.old, l.young = l.young, make(map[netip.Prefix]*rate.Limiter)
+		if len(l.young) >= maxLimiters {
+			l.old, l.young = l.young, make(map[K]*rate.Limiter)
 		}
-		l.young[peer] = limiter
+		l.young[key] = limiter
 	}
-	now := l.now()
 	reservation := limiter.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
 	if wait > 0 {

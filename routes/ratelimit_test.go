@@ -268,6 +268,49 @@ func TestSignInsAreLimited(t *testing.T) {
 	}
 }
 
+// TestSignInsOfAPersonAreLimited (SE-13, DO-05) signs one person in until the app refuses, each time in
+// another browser, and then another person.
+func TestSignInsOfAPersonAreLimited(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	callback := func() (*apptest.Visitor, apptest.Answer) {
+		t.Helper()
+		v := s.Visitor()
+		return v, v.Callback(v.AuthorizationResponse("/profile"))
+	}
+	signIns := func() (n int, refused *apptest.Visitor, got apptest.Answer) {
+		t.Helper()
+		for ; n < 500; n++ {
+			if refused, got = callback(); got.StatusCode != http.StatusSeeOther {
+				return n, refused, got
+			}
+		}
+		return n, refused, got
+	}
+	n, v, got := signIns()
+	if n != 200 || got.Header.Get("Retry-After") != "18" {
+		t.Errorf("one person may sign in %d times, want 200; Retry-After is %q", n, got.Header.Get("Retry-After"))
+	}
+	calls := s.OP.Calls(scriptedop.Token)
+	s.WantRefused(v, got, http.StatusTooManyRequests, "person_rate_limited", calls, calls)
+	if !strings.Contains(got.Body, "<h1>Too many sign-ins</h1>") {
+		t.Errorf("the page says something else:\n%s", got.Body)
+	}
+
+	s.OP.SignInAs("bob")
+	v, got = callback()
+	s.WantSignedIn(v, got, "bob", "/profile")
+
+	s.OP.SignInAs("alice")
+	clock.Move(time.Minute)
+	if n, _, _ := signIns(); n != 3 {
+		t.Errorf("a minute later, the person may sign in %d times, want 3", n)
+	}
+	clock.Move(time.Hour)
+	v, got = callback()
+	s.WantSignedIn(v, got, "alice", "/profile")
+}
+
 // TestSignInsOfAPassingProxyAreNot (DO-14) begins sign-ins from one loopback address, like a
 // proxy that is not configured as trusted.
 func TestSignInsOfAPassingProxyAreNot(t *testing.T) {

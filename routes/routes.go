@@ -53,6 +53,7 @@ type App struct {
 	echo        *echo.Echo
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
+	people      *limits[authn.Key] // see limitPerson
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
@@ -70,6 +71,7 @@ const (
 // New returns the app.
 func New(cfg Config) *App {
 	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
+	a.people = newPersonLimits(a.Sessions.PerPerson())
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,8 +53,10 @@ type Store struct {
 	// mu keeps others away from db while compact replaces it.
 	mu        sync.RWMutex
 	db        *bbolt.DB
-	file      os.FileInfo // describes db's file
-	providing sync.Mutex  // held while the reserve is provided
+	file      os.FileInfo  // describes db's file
+	length    atomic.Int64 // of the file, as its header says
+	broken    atomic.Pointer[Error]
+	providing sync.Mutex // held while the reserve is provided
 	touches   touches
 }
 
@@ -89,14 +92,15 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boltstore: looking at %s: %w", path, err), db.Close())
 	}
-	err = checkLength(db, info, path)
+	store := &Store{db: db, path: path, file: info, touches: touches{pending: make(map[authn.Key]touch)}}
+	err = store.checkLength()
 	if err == nil {
 		err = setUp(db, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{db: db, path: path, file: info, touches: touches{pending: make(map[authn.Key]touch)}}, nil
+	return store, nil
 }
 
 // openFile opens the file and waits for its lock. The process that held the lock may have
@@ -122,15 +126,32 @@ func openFile(path string, wait time.Duration) (*bbolt.DB, error) {
 	}
 }
 
-// checkLength refuses a file that is shorter than its header says. bbolt opens such a file,
-// and the process would die at the first read beyond its end.
-func checkLength(db *bbolt.DB, info os.FileInfo, path string) error {
-	return db.View(func(tx *bbolt.Tx) error {
-		if info.Size() < tx.Size() {
-			return damaged(path, fmt.Errorf("%d of its %d bytes are there", info.Size(), tx.Size()))
-		}
+// checkLength returns an error if the file is shorter than its header says, and makes every later
+// call return it. bbolt does not notice, and would end the process at a read beyond the file's end,
+// or grow the file again around the hole. It checks the last known length first, because bbolt
+// keeps its locks if it cannot read the header.
+func (s *Store) checkLength() error {
+	if err := s.atLeast(s.length.Load()); err != nil {
+		return err
+	}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		s.length.Store(tx.Size())
 		return nil
 	})
+	if err != nil {
+		return s.failure("reading", err)
+	}
+	return s.atLeast(s.length.Load())
+}
+
+func (s *Store) atLeast(length int64) error {
+	info, err := os.Stat(s.path)
+	if err != nil || !os.SameFile(s.file, info) || info.Size() >= length {
+		return nil // of a file that was deleted or replaced, nobody can tell; see inPlace
+	}
+	broken := damaged(s.path, fmt.Errorf("%d of its %d bytes are there", info.Size(), length))
+	s.broken.Store(broken)
+	return broken
 }
 
 // setUp creates the buckets and makes the file's name durable.
@@ -177,6 +198,9 @@ func (s *Store) Close() error {
 	unwritten := s.writeTouches()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if broken := s.broken.Load(); broken != nil {
+		return broken // bbolt may wait for its own locks; see checkLength
+	}
 	if err := errors.Join(unwritten, s.db.Close()); err != nil {
 		return fmt.Errorf("boltstore: closing %s: %w", s.path, err)
 	}
@@ -191,7 +215,11 @@ func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err erro
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	defer recoverDamage(s.path, &err)
+	if broken := s.broken.Load(); broken != nil {
+		return broken
+	}
+	defer s.recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return s.failure("reading", s.db.View(fn))
 }
 
@@ -223,7 +251,14 @@ func (s *Store) add(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 func (s *Store) provide() (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	defer recoverDamage(s.path, &err)
+	if broken := s.broken.Load(); broken != nil {
+		return broken
+	}
+	defer s.recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if err := s.checkLength(); err != nil {
+		return err
+	}
 	if stats := s.db.Stats(); stats.FreePageN+stats.PendingPageN >= reserve || !s.providing.TryLock() {
 		return nil
 	}
@@ -259,7 +294,14 @@ func within(ctx context.Context, fn func() error) error {
 func (s *Store) batch(ctx context.Context, fn func(tx *bbolt.Tx) error) (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	defer recoverDamage(s.path, &err)
+	if broken := s.broken.Load(); broken != nil {
+		return broken
+	}
+	defer s.recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if err := s.checkLength(); err != nil {
+		return err
+	}
 	var answer error
 	err = s.db.Batch(func(tx *bbolt.Tx) error {
 		if answer = ctx.Err(); answer != nil {
@@ -298,7 +340,17 @@ func recoverDamage(path string, err *error) {
 	}
 }
 
-func damaged(path string, err error) error {
+// recoverDamage is recoverDamage for a file in use, which may have been cut short.
+func (s *Store) recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = damaged(s.path, fmt.Errorf("%v", p))
+		if short := s.atLeast(s.length.Load()); short != nil {
+			*err = short
+		}
+	}
+}
+
+func damaged(path string, err error) *Error {
 	return &Error{
 		Problem: fmt.Sprintf("%s is damaged or not a session store (%v)", path, err),
 		Remedy:  "move it away and start again; everyone must sign in again", Err: err,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,7 +23,7 @@ const (
 // compact returns the space of dropped records to the disk. The parameter live is the size
 // of the live entries in bytes. All other calls wait while compact copies these few
 // entries. If it fails, the file stays as it is.
-func (s *Store) compact(live int64) error {
+func (s *Store) compact(live int64) (err error) {
 	if runtime.GOOS == "windows" {
 		return nil // Windows cannot replace an open file
 	}
@@ -32,6 +33,11 @@ func (s *Store) compact(live int64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.recoverDamage(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if err := s.checkLength(); err != nil {
+		return err
+	}
 	small, err := s.copyOf(s.path + ".compact")
 	if err != nil {
 		return fmt.Errorf("boltstore: compacting %s: %w", s.path, err)
@@ -42,6 +48,7 @@ func (s *Store) compact(live int64) error {
 	large := s.db
 	s.db = small
 	s.file, err = os.Stat(s.path)
+	s.length.Store(0) // unknown until checkLength reads it
 	return errors.Join(err, syncDirectory(s.path), large.Close())
 }
 

@@ -92,10 +92,8 @@ func later(a, b time.Time) time.Time {
 // are unknown: they lead nowhere, and the next Revoke removes them.
 func drop(tx *bbolt.Tx, key authn.Key) error {
 	if r, ok := decodeRecord(key, get(tx, records, key)); ok {
-		for _, index := range r.Indexes() {
-			if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
-				return err
-			}
+		if err := reindex(tx, key, r.Indexes(), nil); err != nil {
+			return err
 		}
 	}
 	return tx.Bucket([]byte(records)).Delete(key[:])

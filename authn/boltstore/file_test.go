@@ -3,13 +3,17 @@
 package boltstore_test
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"latchkey/authn"
 	"latchkey/authn/boltstore"
 )
 
@@ -121,6 +125,45 @@ func TestOpenRefusesAFileCutShort(t *testing.T) {
 		must(t, s.Close(), os.Truncate(path, pages*4096))
 		_, err := boltstore.Open(path)
 		wantText(t, err, path, "move it away")
+	}
+}
+
+// TestFileCutShortInUse (FM-18) truncates the file of an open store. Every call must return, and say
+// what happened, once it meets the missing part: without a check, the process would die of a fault.
+func TestFileCutShortInUse(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{0, 1, 4096, 2 * 4096, 3 * 4096, 8*4096 + 100, 40 * 4096} {
+		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "data", "sessions.db")
+			s := openStore(t, path)
+			var written []authn.Record
+			for range 50 {
+				r := newRecord(4096)
+				must(t, s.Create(t.Context(), r), s.Touch(t.Context(), r.Key, r.LastSeen, r.Expires))
+				written = append(written, r)
+			}
+			must(t, s.Ping(t.Context()), os.Truncate(path, size))
+
+			for _, r := range written { // those whose pages are left may still be read
+				if _, err := s.Load(t.Context(), r.Key); err != nil && !errors.Is(err, authn.ErrNotFound) {
+					wantText(t, err, path, "move it away")
+				}
+			}
+			r, until := written[0], time.Now().Add(time.Hour)
+			_, onceErr := s.Once(t.Context(), r.Key, until)
+			_, revokeErr := s.Revoke(t.Context(), r.Owner, until, until)
+			_, sweepErr := s.Sweep(t.Context(), until)
+			_, loadErr := s.Load(t.Context(), r.Key)
+			for name, err := range map[string]error{
+				"Ping": s.Ping(t.Context()), "Create": s.Create(t.Context(), newRecord(1)), "End": s.End(t.Context(), r.Key, authn.CauseSignedOut, until),
+				"Once": onceErr, "Revoke": revokeErr, "Sweep": sweepErr, "Load": loadErr, "Close": s.Close(),
+			} {
+				if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "bytes are there): move it away") {
+					t.Errorf("%s returned %v", name, err)
+				}
+			}
+		})
 	}
 }
 

@@ -31,10 +31,8 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 		if get(tx, records, r.Key) != nil {
 			return authn.ErrConflict
 		}
-		for _, index := range r.Indexes() {
-			if err := tx.Bucket([]byte(byIndex)).Put(indexEntry(index, r.Key), nil); err != nil {
-				return err
-			}
+		if err := reindex(tx, r.Key, nil, r.Indexes()); err != nil {
+			return err
 		}
 		return put(tx, records, r.Key, value)
 	})
@@ -72,6 +70,12 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 		}
 		if stored.Version != r.Version {
 			return authn.ErrConflict
+		}
+		if old := stored.Indexes(); !slices.Equal(old, r.Indexes()) {
+			stored.Owner, stored.ProviderSession = r.Owner, r.ProviderSession
+			if err := reindex(tx, r.Key, old, stored.Indexes()); err != nil {
+				return err
+			}
 		}
 		stored.Version++
 		stored.Sealed = r.Sealed
@@ -177,6 +181,21 @@ func indexed(tx *bbolt.Tx, index authn.Key) []authn.Key {
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+// reindex moves a record from old indexes to new ones.
+func reindex(tx *bbolt.Tx, key authn.Key, from, to []authn.Key) error {
+	for _, index := range from {
+		if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
+			return err
+		}
+	}
+	for _, index := range to {
+		if err := tx.Bucket([]byte(byIndex)).Put(indexEntry(index, key), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func indexEntry(index, key authn.Key) []byte {

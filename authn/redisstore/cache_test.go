@@ -3,6 +3,8 @@ package redisstore_test
 import (
 	"bytes"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,12 +29,37 @@ func TestASignedInRequestCostsNoRoundTrip(t *testing.T) {
 	if n := srv.calls(t, "hgetall"); n != 1 {
 		t.Errorf("1,000 loads read %d times, want once", n)
 	}
-	// A miss is not cached: anyone can make up a key.
-	for range 3 {
-		wantNotFound(t, s, newRecord(0).Key)
+}
+
+// TestAMadeUpKeyCostsNoMemory loads keys that do not exist, which anyone can make up. The server must
+// not remember them, as it does each record that it has to report changes of.
+func TestAMadeUpKeyCostsNoMemory(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	s := open(t, srv.url)
+	tracked := func() int {
+		t.Helper()
+		info, err := srv.admin.Do(t.Context(), srv.admin.B().Info().Section("stats").Build()).ToString()
+		must(t, err)
+		_, after, _ := strings.Cut(info, "\ntracking_total_keys:")
+		digits, _, _ := strings.Cut(after, "\r")
+		n, err := strconv.Atoi(digits)
+		must(t, err)
+		return n
 	}
-	if n := srv.calls(t, "hgetall"); n != 4 {
-		t.Errorf("the server has read %d times after 3 misses, want 4", n)
+	used, ended := newRecord(10), newRecord(10)
+	must(t, s.Create(t.Context(), used), s.Create(t.Context(), ended), s.End(t.Context(), ended.Key, authn.CauseSignedOut, ended.Expires))
+	_, err := s.Load(t.Context(), used.Key)
+	must(t, err)
+	if n := tracked(); n != 1 {
+		t.Errorf("with one record in use, the server tracks %d keys", n)
+	}
+	for range 100 {
+		wantNotFound(t, s, newRecord(0).Key)
+		wantNotFound(t, s, ended.Key)
+	}
+	if n := tracked(); n != 1 {
+		t.Errorf("after 100 made-up keys, the server tracks %d keys, want 1", n)
 	}
 }
 

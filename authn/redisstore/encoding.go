@@ -12,7 +12,7 @@ import (
 // The fields of a record. A program that writes a field in another format gives it another
 // name. A record that lacks one of these fields is ignored.
 //
-//	origin    owner, provider session, time of sign-in, device: never changes
+//	origin    owner, provider session, time of sign-in, device
 //	seen      last seen and expires
 //	version   decimal
 //	sealed    as it is
@@ -31,7 +31,7 @@ func encodeOrigin(r authn.Record) string {
 	return string(append(b, r.Device...))
 }
 
-// decodeOrigin sets the fields of a record that never change.
+// decodeOrigin sets the fields of a record that origin holds.
 func decodeOrigin(r *authn.Record, origin string) bool {
 	if len(origin) < originHead {
 		return false
@@ -89,11 +89,14 @@ func decodeTime(s string) time.Time {
 
 func encodeCause(c authn.Cause) string { return strconv.Itoa(int(c)) }
 
-// decodeTombstone returns why a session ended, and reports whether the fields are those of
-// a tombstone.
-func decodeTombstone(fields map[string]string) (*authn.EndedError, bool) {
-	cause, err := strconv.ParseUint(fields["cause"], 10, 8)
-	return &authn.EndedError{Cause: authn.Cause(cause)}, err == nil
+// notFound returns the error for a key without a record: an *authn.EndedError if a tombstone
+// there has a cause.
+func notFound(cause string) error {
+	number, err := strconv.ParseUint(cause, 10, 8)
+	if err != nil {
+		return authn.ErrNotFound
+	}
+	return &authn.EndedError{Cause: authn.Cause(number)}
 }
 
 // milliseconds is serverTime as text.

@@ -59,29 +59,54 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	})
 }
 
-// fetch reads a record, and asks the server to report changes to it.
+// fetch reads a record, and asks the server to report changes to it. The server remembers each key
+// that it is to report, even one that does not exist, and anyone can make up a key: so fetch first
+// reads whether there is a record.
 func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (authn.Record, error) {
+	there, err := c.Do(ctx, c.B().Hmget().Key(s.sessionName(key)).Field("version", "cause").Build()).AsStrSlice()
+	if err != nil {
+		return authn.Record{}, err
+	}
+	if there[0] == "" {
+		return authn.Record{}, notFound(there[1])
+	}
 	command := c.B().Hgetall().Key(s.sessionName(key)).Cache().ToStaticTTL()
 	fields, err := c.DoCache(ctx, command, cacheFor).AsStrMap()
 	if err != nil {
 		return authn.Record{}, err
 	}
-	if ended, ok := decodeTombstone(fields); ok {
-		return authn.Record{}, ended
-	}
 	r, ok := decodeRecord(key, fields["origin"], fields["seen"], fields["version"])
 	if !ok {
-		return authn.Record{}, authn.ErrNotFound
+		return authn.Record{}, notFound(fields["cause"])
 	}
 	r.Sealed = []byte(fields["sealed"])
 	return r, nil
 }
 
-// Save implements authn.Store.
+// Save implements authn.Store. It enters the session into new indexes first. The entries in the old
+// ones stay until they expire: they do no harm.
 func (s *Store) Save(ctx context.Context, r authn.Record) error {
 	defer s.cache.drop(r.Key)
-	answer, err := s.run(ctx, "saving a session", s.scripts.save, []string{s.sessionName(r.Key)},
-		[]string{strconv.FormatUint(r.Version, 10), strconv.FormatUint(r.Version+1, 10), string(r.Sealed)})
+	stored, err := s.Load(ctx, r.Key)
+	if err != nil {
+		return err
+	}
+	if stored.Version != r.Version {
+		return authn.ErrConflict
+	}
+	args := []string{strconv.FormatUint(r.Version, 10), strconv.FormatUint(r.Version+1, 10), string(r.Sealed)}
+	if !slices.Equal(stored.Indexes(), r.Indexes()) {
+		stored.Owner, stored.ProviderSession = r.Owner, r.ProviderSession
+		revoked, err := s.enter(ctx, stored)
+		if err != nil {
+			return err
+		}
+		if revoked { // the session is about to end
+			return authn.ErrNotFound
+		}
+		args = append(args, encodeOrigin(stored), encodeSeen(stored.LastSeen, stored.Expires))
+	}
+	answer, err := s.run(ctx, "saving a session", s.scripts.save, []string{s.sessionName(r.Key)}, args)
 	switch {
 	case err != nil:
 		return err
@@ -94,30 +119,34 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 }
 
 // Touch implements authn.Store. It moves the session's index entries first, so that a
-// revocation finds the session for as long as its record exists.
+// revocation finds the session for as long as its record exists. It starts over if a Save has moved
+// the session to other indexes meanwhile.
 func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time.Time) error {
-	r, err := s.Load(ctx, key)
-	if err != nil {
-		return err
+	for {
+		r, err := s.Load(ctx, key)
+		if err != nil {
+			return err
+		}
+		r.Expires = expires
+		revoked, err := s.enter(ctx, r)
+		if err != nil {
+			return err
+		}
+		if revoked { // the session is about to end
+			return authn.ErrNotFound
+		}
+		answer, err := s.run(ctx, "touching a session", s.scripts.touch, []string{s.sessionName(key)},
+			[]string{encodeSeen(lastSeen, expires), milliseconds(expires), encodeOrigin(r)})
+		s.cache.drop(key)
+		switch {
+		case err != nil:
+			return err
+		case answer == "gone":
+			return authn.ErrNotFound
+		case answer == "touched":
+			return nil
+		}
 	}
-	r.Expires = expires
-	revoked, err := s.enter(ctx, r)
-	if err != nil {
-		return err
-	}
-	if revoked { // the session is about to end
-		return authn.ErrNotFound
-	}
-	defer s.cache.drop(key)
-	answer, err := s.run(ctx, "touching a session", s.scripts.touch, []string{s.sessionName(key)},
-		[]string{encodeSeen(lastSeen, expires), milliseconds(expires)})
-	if err != nil {
-		return err
-	}
-	if answer == "gone" {
-		return authn.ErrNotFound
-	}
-	return nil
 }
 
 // enter adds a session to its indexes, or extends its entries, until the session expires.

@@ -90,6 +90,7 @@ func concurrencyCases() []testCase {
 		}},
 		{"SE-07 no write concurrent with End brings the session back", endBesideWrites},
 		{"LB-12 no Create concurrent with Revoke outlives it", revokeBesideCreates},
+		{"LB-11 no Save moves a session past a Revoke of its old index and then its new one", moveBesideRevoke},
 		{"Touch concurrent with Save causes no conflict", touchBesideSave},
 	}
 }
@@ -180,6 +181,33 @@ func endBesideWrites(t *testing.T, s authn.Store) {
 					writeBesideEnd(t, s, r, worker%2 == 0)
 				}
 			}
+		})
+		wantGone(t, s, r)
+	}
+}
+
+func moveBesideRevoke(t *testing.T, s authn.Store) {
+	for round := range 20 {
+		r := record(fmt.Sprint(round))
+		r.Owner = key(fmt.Sprint("owner ", round))
+		create(t, s, r)
+		moved := load(t, s, r)
+		moved.Owner, moved.ProviderSession = key(fmt.Sprint("new name of owner ", round)), key(fmt.Sprint("new name of provider session ", round))
+		together(3, func(worker int) bool {
+			switch worker {
+			case 0:
+				revoke(t, s, r.Owner, at(0))
+				revoke(t, s, moved.Owner, at(0))
+			case 1:
+				if err := s.Save(t.Context(), moved); err != nil && !errors.Is(err, authn.ErrNotFound) && !errors.Is(err, authn.ErrConflict) {
+					t.Errorf("Save: %v", err)
+				}
+			case 2:
+				if err := s.Touch(t.Context(), r.Key, at(time.Hour), at(50*time.Hour)); err != nil && !errors.Is(err, authn.ErrNotFound) {
+					t.Errorf("Touch: %v", err)
+				}
+			}
+			return true
 		})
 		wantGone(t, s, r)
 	}

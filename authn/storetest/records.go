@@ -107,7 +107,7 @@ func saveCases() []testCase {
 			}
 		}},
 		{"SE-08 refuses every version but the stored one", saveRefusesOtherVersions},
-		{"does not change Owner, ProviderSession and SignedIn", saveKeepsTheOrigin},
+		{"moves the session to its Owner and ProviderSession, and does not change SignedIn", saveMoves},
 		{"SE-08 does not undo a Touch since the Load", func(t *testing.T, s authn.Store) {
 			r := record("a")
 			create(t, s, r)
@@ -155,21 +155,33 @@ func saveRefusesOtherVersions(t *testing.T, s authn.Store) {
 	wantErr(t, "Save of version 2", s.Save(t.Context(), r), nil)
 }
 
-func saveKeepsTheOrigin(t *testing.T, s authn.Store) {
-	r := record("a")
-	create(t, s, r)
+func saveMoves(t *testing.T, s authn.Store) {
+	r, other := record("a"), record("b")
+	create(t, s, r, other)
 	moved := r
 	moved.Version = 1
-	moved.Owner, moved.ProviderSession = key("owner Bob"), key("provider session of Bob")
-	moved.SignedIn = at(time.Hour)
-	wantErr(t, "Save", s.Save(t.Context(), moved), nil)
+	moved.Owner, moved.ProviderSession = key("Ada's new name"), key("the provider session's new name")
+	moved.SignedIn, moved.Device = at(time.Hour), "another device"
+	for range 2 { // the second moves nothing
+		wantErr(t, "Save", s.Save(t.Context(), moved), nil)
+		moved.Version++
+	}
+	late := r
+	late.Version = 1
+	wantErr(t, "Save of a version from before the move", s.Save(t.Context(), late), authn.ErrConflict)
 
-	r.Version = 2
-	wantRecord(t, load(t, s, r), r)
-	wantKeys(t, "Bob's list", keysOf(list(t, s, moved.Owner)))
-	wantKeys(t, "Ada's list", keysOf(list(t, s, r.Owner)), r.Key)
-	wantKeys(t, "what Bob's provider session names", revoke(t, s, moved.ProviderSession, at(2*time.Hour)))
-	wantKeys(t, "what Ada's provider session names", revoke(t, s, r.ProviderSession, at(0)), r.Key)
+	want := moved
+	want.SignedIn, want.Device = r.SignedIn, r.Device
+	wantRecord(t, load(t, s, r), want)
+	wantKeys(t, "the list of the new owner", keysOf(list(t, s, moved.Owner)), r.Key)
+	wantKeys(t, "the list of the new provider session", keysOf(list(t, s, moved.ProviderSession)), r.Key)
+	wantKeys(t, "the list of the old owner", keysOf(list(t, s, r.Owner)), other.Key)
+	wantKeys(t, "the list of the old provider session", keysOf(list(t, s, r.ProviderSession)))
+	wantErr(t, "Touch", s.Touch(t.Context(), r.Key, at(2*time.Hour), at(50*time.Hour)), nil)
+	wantKeys(t, "Revoke of the old provider session", revoke(t, s, r.ProviderSession, at(0)))
+	wantKeys(t, "Revoke of the old owner", revoke(t, s, r.Owner, at(0)), other.Key)
+	wantKeys(t, "Revoke of the new owner", revoke(t, s, moved.Owner, at(0)), r.Key)
+	wantGone(t, s, r)
 }
 
 func touchCases() []testCase {

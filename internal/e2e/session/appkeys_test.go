@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ const (
 
 // TestKeyIsReplaced (CF-10, CK-08) puts a new secret before the old one, as docs/deploy.md
 // says, and later removes the old one. Nobody who visits in between is signed out, and no
-// sign-in in progress is lost.
+// sign-in in progress is lost. The provider's sign-out finds all of them under the new secret.
 func TestKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "APP_SECRET_KEY="+firstKey)
@@ -53,6 +54,17 @@ func TestKeyIsReplaced(t *testing.T) {
 	}
 	if staysAway.At(s.App).SignedIn() {
 		t.Error("the person who never visited is still signed in: the old secret is still in use")
+	}
+	token := s.OP.LogoutToken()
+	delete(token.Claims, "sid") // it ends all of her sessions
+	logout := url.Values{"logout_token": {token.Compact()}}
+	if got := s.Visitor().Send("/backchannel-logout", apptest.FormType, logout.Encode()); got.StatusCode != http.StatusOK {
+		t.Errorf("the logout token is answered %d %s", got.StatusCode, got.Body)
+	}
+	for name, v := range map[string]*apptest.Visitor{"the person who visited": comes, "the person who signed in then": late, "the person who was signing in": signingIn} {
+		if v.At(s.App).SignedIn() {
+			t.Errorf("after the provider's sign-out, %s is still signed in", name)
+		}
 	}
 	for document, want := range map[string]string{"docs/configuration.md": "replaces a key without signing anyone out", "docs/deploy.md": "APP_SECRET_KEY=NEW,OLD"} {
 		if !strings.Contains(string(apptest.ReadFile(t, document)), want) {

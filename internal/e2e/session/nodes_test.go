@@ -3,6 +3,7 @@ package session
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authn"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -245,7 +247,9 @@ func TestRedisHoldsNothingReadable(t *testing.T) {
 		t.Fatal("there is no session, so the rest would prove nothing")
 	}
 	id, secret, _ := strings.Cut(strings.TrimPrefix(v.CookieHeader(), s.CookieName("session")+"="), ".")
-	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef") {
+	plain := authn.NewKey("owner", s.OP.Issuer, "alice") // which anyone who knows her subject can compute
+	for _, private := range append(s.OP.Secrets(), id, secret, "alice", "example.com", s.OP.Issuer, "0123456789abcdef",
+		string(plain[:]), base64.RawURLEncoding.EncodeToString(plain[:])) {
 		if private == "" || bytes.Contains(written, []byte(private)) {
 			t.Errorf("Redis stores %q", private)
 		}
