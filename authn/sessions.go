@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -74,6 +75,9 @@ func (s *Sessions) PerPerson() int { return s.perPerson }
 // means that this is unknown; it must not be treated as nil.
 //
 // The session of a GET or HEAD request may lack its tokens; TokenSource.Token fetches them.
+//
+// Load does not depend on whether the request is cancelled: the store answers in time in any case, and
+// a client that has closed only its sending side still reads.
 func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	key, secret, ok := s.cookie(r)
 	if !ok {
@@ -83,7 +87,7 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		load = s.loadCached // the others, such as a sign-out, may need the tokens
 	}
-	session, err := load(r.Context(), key, secret)
+	session, err := load(context.WithoutCancel(r.Context()), key, secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, nil
 	}
@@ -169,7 +173,7 @@ func (s *Sessions) EndCause(r *http.Request) Cause {
 	if !ok {
 		return CauseUnknown
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), readTimeout)
 	defer cancel()
 	_, err := s.store.Load(ctx, key)
 	if ended, ok := errors.AsType[*EndedError](err); ok {
@@ -223,7 +227,7 @@ func (s *Sessions) Update(ctx context.Context, session *Session, change func(*Se
 		case errors.Is(err, ErrConflict):
 			// Without a random pause, concurrent writers would conflict again and again.
 			if !pause(ctx, rand.N(time.Duration(attempt+1)*time.Millisecond)) {
-				return nil, unavailable(err)
+				return nil, unavailable(fmt.Errorf("%w: %w", err, ctx.Err()))
 			}
 		case errors.Is(err, ErrNotFound):
 			return nil, sessionEnded(err)

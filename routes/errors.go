@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,7 +58,8 @@ const (
 	reload                          // requests the page again, if the method was GET or HEAD
 )
 
-// clientGone is the status that proxies log when the client closes the request before the response.
+// clientGone is the status, known from nginx, of a request that failed because the client cancelled
+// it. A client that still reads gets it, too.
 const clientGone = 499
 
 // failures has the failure for each reason.
@@ -304,22 +306,33 @@ func lookup(reason string, err error) (f failure, ok bool) {
 
 // handleError turns an error into a response and a log line. It is the only place that does so.
 // observe and Echo call it.
+//
+// It always writes the status. That the context has ended does not mean that nobody is waiting:
+// net/http also cancels it when the client closes only its sending side, and such a client still
+// reads.
 func (a *App) handleError(err error, c echo.Context) {
 	f := a.describe(err)
-	if c.Request().Context().Err() != nil {
-		f.status = clientGone // which may itself be the cause of the error
+	if cancelledByClient(c, err) {
+		f.status, f.level = clientGone, slog.LevelDebug
 	}
 	a.logFailure(c, f, err)
 	if c.Response().Committed {
 		return
 	}
-	if f.status == clientGone {
-		c.Response().Status = clientGone
-		return
-	}
 	if writeErr := a.writeFailure(c, f, err); writeErr != nil {
-		a.Log.WarnContext(c.Request().Context(), "error page not written", "error", writeErr)
+		ctx, level := c.Request().Context(), slog.LevelWarn
+		if ctx.Err() != nil {
+			level = slog.LevelDebug // nobody was waiting after all
+		}
+		a.Log.Log(ctx, level, "error page not written", "error", writeErr)
 	}
+}
+
+// cancelledByClient reports whether err would not have occurred if the client had not cancelled the
+// request. After the first byte of a response only writing it can fail, which also ends the
+// context.
+func cancelledByClient(c echo.Context, err error) bool {
+	return c.Request().Context().Err() != nil && (errors.Is(err, context.Canceled) || c.Response().Committed)
 }
 
 // logFailure logs and counts a failure, unless the log line of the request says everything.
@@ -332,9 +345,7 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 		a.Log.InfoContext(c.Request().Context(), "a new sign-in demanded", "event", authn.EventStepUp, "session", s.LogID(), "person", s.PersonID(), "route", c.Path())
 		return
 	}
-	if f.status == clientGone {
-		f.level = slog.LevelDebug
-	} else {
+	if f.status != clientGone {
 		a.Metrics.GetOrCreateCounter(requestsRefused(f.reason)).Inc()
 	}
 	attributes := []slog.Attr{slog.Any("event", event(c, err)), slog.String("reason", f.reason), slog.Int("status", f.status), slog.String("route", c.Path())}

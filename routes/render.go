@@ -35,7 +35,8 @@ func (a *App) render(c echo.Context, status int, page component) error {
 		}
 	}()
 	buf.Reset()
-	if err := page.Render(c.Request().Context(), buf); err != nil {
+	// A component refuses to render once its context has ended, but the client may still read.
+	if err := page.Render(context.WithoutCancel(c.Request().Context()), buf); err != nil {
 		return err
 	}
 	w := c.Response()

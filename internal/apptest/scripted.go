@@ -1,12 +1,17 @@
 package apptest
 
 import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/authn/openid"
 	"latchkey/internal/app"
@@ -137,4 +142,45 @@ func (s *Scripted) WantNoSecrets(got Answer) {
 func (s *Scripted) WantStreams(want int) {
 	s.T.Helper()
 	Eventually(s.T, strconv.Itoa(want)+" open streams", func() bool { return s.Assembled.Sessions.Watching() == want })
+}
+
+// HalfClosed sends a request to an app of [Assemble] over a connection whose sending side is closed
+// after it, as `nc -N` and some proxies do, and returns the answer. The app answers only after the
+// server has noticed, which is when it cancels the request's context.
+func (s *Scripted) HalfClosed(req *http.Request) Answer {
+	s.T.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body) // the server looks for the end only after the body
+		if err != nil {
+			s.T.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		<-r.Context().Done()
+		s.Assembled.Handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
+		s.T.Fatal(err)
+	}
+	if err := req.Write(conn); err != nil {
+		s.T.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		s.T.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return Answer{resp, string(body)}
 }

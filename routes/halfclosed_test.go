@@ -1,0 +1,254 @@
+package routes_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/authn"
+	"latchkey/authn/boltstore"
+	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
+)
+
+// halfClosed is an app that is asked over connections that are closed for sending. v is signed in.
+type halfClosed struct {
+	*apptest.Scripted
+	clock  *apptest.Clock
+	broken atomic.Bool // makes the app panic when it asks for the time
+	v      *apptest.Visitor
+}
+
+// promptStore is a store that answers before the server notices the end of a connection, also to what
+// changes a session.
+type promptStore struct{ authn.Store }
+
+func (s promptStore) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
+	return s.Store.Load(context.WithoutCancel(ctx), key)
+}
+
+func (s promptStore) Save(ctx context.Context, r authn.Record) error {
+	return s.Store.Save(context.WithoutCancel(ctx), r)
+}
+
+func newHalfClosed(t *testing.T, prepare func(authn.Store) authn.Store, env ...string) *halfClosed {
+	t.Helper()
+	h := new(halfClosed)
+	h.Scripted, h.clock = apptest.AssembleWith(t, func(cfg *apptest.Settings) {
+		cfg.Authn.Store = prepare(cfg.Authn.Store)
+		now := cfg.OpenID.Now
+		cfg.OpenID.Now = func() time.Time {
+			if h.broken.Load() {
+				panic("broken")
+			}
+			return now()
+		}
+	}, env...)
+	h.v = h.Visitor()
+	h.SignIn(h.v)
+	return h
+}
+
+// own returns a request of the person who is signed in.
+func (h *halfClosed) own(method, path string, form url.Values, headers ...string) *http.Request {
+	return h.v.Request(method, path, form, append(headers, "Cookie", h.v.CookieHeader(), "Sec-Fetch-Site", "same-origin")...)
+}
+
+// callback returns the callback of a sign-in, whose response change may edit.
+func (h *halfClosed) callback(change func(url.Values)) *http.Request {
+	v := h.Visitor()
+	address := apptest.WithQuery(h.T, v.AuthorizationResponse("/profile"), change)
+	return v.Request(http.MethodGet, address, nil, "Cookie", v.CookieHeader())
+}
+
+// refused returns how often the app has refused a request for a reason.
+func (h *halfClosed) refused(reason string) uint64 {
+	return h.Assembled.Handler.Metrics.GetOrCreateCounter(fmt.Sprintf("latchkey_requests_refused_total{reason=%q}", reason)).Get()
+}
+
+// check sends a request, and checks the status, what the answer says, the log and the counter. Without
+// a reason no refusal may be logged.
+func (h *halfClosed) check(req *http.Request, status int, says, reason, level string, counted uint64) {
+	h.T.Helper()
+	before := h.refused(reason)
+	got := h.HalfClosed(req)
+	if got.StatusCode != status || !strings.Contains(got.Header.Get("Location")+got.Body, says) {
+		h.T.Errorf("answered %d to %q, want %d and %q\n%s", got.StatusCode, got.Header.Get("Location"), status, says, got.Body)
+	}
+	id := got.Header.Get("X-Request-Id")
+	if lines := h.Logged("request answered", id); len(lines) != 1 || lines[0]["status"] != float64(status) {
+		h.T.Errorf("the log says %v", lines)
+	}
+	lines := h.Logged("refused", id)
+	if reason == "" {
+		if len(lines) > 0 {
+			h.T.Errorf("the log says %v", lines)
+		}
+		return
+	}
+	if len(lines) != 1 || lines[0]["reason"] != reason || lines[0]["level"] != level {
+		h.T.Errorf("the log says %v, want %s at %s", lines, reason, level)
+	}
+	if n := h.refused(reason) - before; n != counted {
+		h.T.Errorf("counted %d times", n)
+	}
+}
+
+// TestHalfClosedConnection sends each kind of refused request over a connection that is closed for
+// sending, whose client still reads. The status, the log and the counter must be those of any other
+// connection, or a prober could hide.
+func TestHalfClosedConnection(t *testing.T) {
+	t.Parallel()
+	type request = func(*halfClosed) *http.Request
+	get := func(path string, headers ...string) request {
+		return func(h *halfClosed) *http.Request { return h.Visitor().Request(http.MethodGet, path, nil, headers...) }
+	}
+	raw := func(method, path, contentType, body string) request {
+		return func(h *halfClosed) *http.Request { return h.Visitor().Raw(method, path, contentType, body) }
+	}
+	own := func(method, path string, form url.Values, headers ...string) request {
+		return func(h *halfClosed) *http.Request { return h.own(method, path, form, headers...) }
+	}
+	// after changes something first.
+	after := func(change func(*halfClosed), then request) request {
+		return func(h *halfClosed) *http.Request { change(h); return then(h) }
+	}
+	late := func(h *halfClosed) { h.clock.Move(time.Hour) }
+	callback := func(change func(*halfClosed, url.Values)) request {
+		return func(h *halfClosed) *http.Request {
+			return h.callback(func(values url.Values) { change(h, values) })
+		}
+	}
+	when := func(e scriptedop.Endpoint, answer http.HandlerFunc) request {
+		return callback(func(h *halfClosed, _ url.Values) { h.OP.Answer(e, answer) })
+	}
+	declined := func(values url.Values) { values.Del("code"); values.Set("error", "access_denied") }
+	logout := func(edit func(*scriptedop.JWT)) request {
+		return func(h *halfClosed) *http.Request {
+			token := h.OP.LogoutToken()
+			edit(token)
+			return raw("POST", "/backchannel-logout", apptest.FormType, "logout_token="+token.Compact())(h)
+		}
+	}
+	const none = ""
+	for name, tt := range map[string]struct {
+		request       request
+		status        int
+		says          string // in the body or in Location
+		reason, level string // none if only the line of the request is logged
+		env           string
+	}{
+		// The request.
+		"no page":                   {get("/nothing"), 404, "<h1>Page not found</h1>", "not_found", "INFO", none},
+		"no page for htmx":          {get("/nothing", "HX-Request", "true"), 404, `role="alert"`, "not_found", "INFO", none},
+		"no page for a program":     {get("/nothing", "Accept", "application/json"), 404, `"title":"Page not found"`, "not_found", "INFO", none},
+		"another method":            {raw("DELETE", "/login", none, none), 405, "does not work here", "method_not_allowed", "INFO", none},
+		"a preflight":               {raw("OPTIONS", "/logout", none, none), 405, "does not work here", "method_not_allowed", "INFO", none},
+		"a large form":              {raw("POST", "/logout", apptest.FormType, strings.Repeat("x", 70<<10)), 413, "too large", "request_entity_too_large", "INFO", none},
+		"a long address":            {get("/?" + strings.Repeat("x", 9<<10)), 414, "too long", "request_uri_too_long", "INFO", none},
+		"a stream for another site": {get("/events", "Sec-Fetch-Site", "cross-site"), 403, "another site", "cross_origin", "WARN", none},
+		"a form of another site": {func(h *halfClosed) *http.Request {
+			return h.Visitor().Request("POST", "/logout", url.Values{}, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+		}, 403, "came from another site", "cross_origin", "WARN", none},
+		"another host": {func(h *halfClosed) *http.Request {
+			r := get("/")(h)
+			r.Host = "evil.example"
+			return r
+		}, 421, "not served here", "wrong_host", "WARN", none},
+		"a front-channel logout of nobody": {get("/frontchannel-logout"), 400, "malformed", "bad_request", "INFO", "FRONTCHANNEL_LOGOUT=on"},
+		"a panic":                          {after(func(h *halfClosed) { h.broken.Store(true) }, get("/login")), 500, "Something went wrong", "panic", "ERROR", none},
+		"a page":                           {get("/"), 200, "<html", none, none, none},
+
+		// The sign-in.
+		"a sign-in in an image":       {get("/login", "Sec-Fetch-Dest", "image"), 400, "its own page", "not_a_navigation", "INFO", none},
+		"a sign-in without cookies":   {get("/login?again=1"), 400, "Cookies are blocked", "no_cookies", "WARN", none},
+		"a sign-in of another issuer": {get("/login?iss=https://evil.example"), 400, "valid here", "foreign_link", "WARN", none},
+		"too many sign-ins": {after(func(h *halfClosed) {
+			for range 100 {
+				h.v.Direct(get("/login", "X-Forwarded-For", "192.0.2.1")(h))
+			}
+		}, get("/login", "X-Forwarded-For", "192.0.2.1")), 429, "Too many", "rate_limited", "WARN", "TRUSTED_PROXIES=127.0.0.0/8"},
+		"a sign-in":                 {get("/login"), 303, "/authorize?", none, none, none},
+		"a malformed response":      {get("/callback"), 400, "could not be read", "response_malformed", "WARN", none},
+		"a response to nobody":      {get("/callback?error=access_denied&state=" + strings.Repeat("A", 43)), 400, "not started here", "transaction_missing", "WARN", none},
+		"a late response":           {callback(func(h *halfClosed, values url.Values) { declined(values); late(h) }), 400, "expired", "transaction_expired", "WARN", none},
+		"another issuer's response": {callback(func(_ *halfClosed, values url.Values) { values.Set("iss", "https://evil.example") }), 502, "not be verified", "issuer_mismatch", "ERROR", none},
+		"a declined sign-in":        {callback(func(_ *halfClosed, values url.Values) { declined(values) }), 403, "not signed in", "provider_declined", "INFO", none},
+		"a refused code":            {when(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"})), 502, "not be verified", "token_request_failed", "ERROR", none},
+		"a refused client":          {when(scriptedop.Token, scriptedop.JSON(401, map[string]any{"error": "invalid_client"})), 503, "configured", "token_request_failed", "ERROR", none},
+		"a response without tokens": {when(scriptedop.Token, scriptedop.JSON(200, map[string]any{})), 502, "not be verified", "token_response_invalid", "ERROR", none},
+		"a provider that is down":   {when(scriptedop.Token, scriptedop.Status(503)), 503, "cannot be reached", "provider_unreachable", "WARN", none},
+		"another sign-in's ID token": {callback(func(h *halfClosed, _ url.Values) {
+			h.OP.EditIDToken(func(token *scriptedop.JWT) { token.Claims["nonce"] = "x" })
+		}), 502, "not be verified", "id_token_invalid", "ERROR", none},
+		"another person's userinfo": {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "mallory"})), 502, "not be verified", "userinfo_subject_mismatch", "ERROR", none},
+		"no userinfo, if required":  {when(scriptedop.UserInfo, scriptedop.Status(500)), 502, "did not arrive", "userinfo_required", "WARN", "USERINFO=required"},
+		"too many claims":           {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "alice", "x": strings.Repeat("x", 65<<10)})), 502, "too large", "claims_too_large", "ERROR", none},
+		"a callback":                {callback(func(*halfClosed, url.Values) {}), 303, "/profile", none, none, none},
+
+		// The session.
+		"a page that needs one":               {get("/dashboard"), 303, "/login", none, none, none},
+		"a page that needs one, htmx":         {get("/dashboard", "HX-Request", "true"), 401, none, none, none, none},
+		"a page that needs one, for programs": {get("/dashboard", "Accept", "application/json"), 401, "Sign in first", none, none, none},
+		"a session that has ended": {func(h *halfClosed) *http.Request {
+			r := h.own("GET", "/dashboard", nil)
+			h.v.Direct(logout(func(*scriptedop.JWT) {})(h))
+			return r
+		}, 303, "/signed-out", "session_ended", "INFO", none},
+		"a page for others":       {own("GET", "/admin", nil), 403, "have access", "claim_missing", "INFO", none},
+		"nothing to continue":     {own("GET", "/resume/x", nil), 404, "nothing to continue", "nothing_held", "INFO", none},
+		"a step-up":               {after(late, own("POST", "/sessions/end-others", url.Values{})), 303, "/resume/", none, none, none},
+		"a step-up, for programs": {after(late, own("POST", "/sessions/end-others", url.Values{}, "Accept", "application/json")), 401, "Sign in again", none, none, none},
+		"a form too large to keep": {after(late, func(h *halfClosed) *http.Request {
+			r := raw("POST", "/sessions/end-others", apptest.FormType, "x="+strings.Repeat("!", 30<<10))(h) // three times as long when it is kept
+			r.Header.Set("Cookie", h.v.CookieHeader())
+			return r
+		}), 403, "too large to keep", "form_too_large", "WARN", none},
+		"a page of one's own":        {own("GET", "/dashboard", nil), 200, "alice", none, none, none},
+		"no credentials for the API": {get("/api/me"), 401, "Sign in first", none, none, none},
+		"half a bearer token":        {get("/api/me", "Authorization", "Bearer a b"), 400, "malformed", "invalid_request", "INFO", none},
+		"a bearer token of nobody":   {get("/api/me", "Authorization", "Bearer x"), 401, "access token was refused", "access_token_invalid", "INFO", none},
+
+		// Back-channel logout.
+		"no form":                {raw("POST", "/backchannel-logout", "text/plain", "x"), 400, "invalid_request", "unsupported_media_type", "WARN", none},
+		"no logout token":        {raw("POST", "/backchannel-logout", apptest.FormType, "x=y"), 400, "invalid_request", "logout_request_malformed", "WARN", none},
+		"a forged logout token":  {logout(func(token *scriptedop.JWT) { token.Key = scriptedop.NewKey("key-1", "ES256") }), 400, "logout_token_invalid", "logout_token_invalid", "WARN", none},
+		"a genuine logout token": {logout(func(*scriptedop.JWT) {}), 200, none, none, none, none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := append(strings.Fields(tt.env), "AUTH0_AUDIENCE="+apiAudience)
+			h := newHalfClosed(t, func(store authn.Store) authn.Store { return promptStore{store} }, env...)
+			h.check(tt.request(h), tt.status, tt.says, tt.reason, tt.level, 1)
+		})
+	}
+}
+
+// TestHalfClosedConnectionAndTheStore refuses requests over half-closed connections because of the
+// store. The fault is the store's if it is down, and the client's if the client has cancelled the
+// question.
+func TestHalfClosedConnectionAndTheStore(t *testing.T) {
+	t.Parallel()
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	const says, reason = "check your session right now", "store_unavailable"
+	cancelled := newHalfClosed(t, func(authn.Store) authn.Store { return store }, "LOG_LEVEL=debug")
+	cancelled.check(cancelled.own("POST", "/session/extend", url.Values{}), 499, says, reason, "DEBUG", 0)
+
+	down := newHalfClosed(t, func(authn.Store) authn.Store { return promptStore{store} })
+	token := down.OP.LogoutToken().Compact()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	down.check(down.own("GET", "/dashboard", nil), 503, says, reason, "ERROR", 1)
+	down.check(down.v.Raw("POST", "/backchannel-logout", apptest.FormType, "logout_token="+token), 400, reason, reason, "ERROR", 1)
+}
