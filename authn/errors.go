@@ -15,6 +15,9 @@ const (
 	ReasonTransactionUsed      openid.Reason = "transaction_used"
 	ReasonConfigurationChanged openid.Reason = "configuration_changed"
 
+	// This process has as many sign-ins as it takes on at the provider.
+	ReasonTooManySignIns openid.Reason = "too_many_sign_ins"
+
 	// The request may not start a sign-in: it is a prefetch, or a part of a page.
 	ReasonNotNavigation openid.Reason = "not_a_navigation"
 

@@ -36,7 +36,7 @@ func countSignIns(set *metrics.Set) {
 		openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, openid.ReasonTokenRequestFailed,
 		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
 		openid.ReasonUserInfoRequired, openid.ReasonTooLarge, ReasonTransactionMissing, ReasonTransactionExpired,
-		ReasonTransactionUsed, ReasonConfigurationChanged, ReasonSessionEnded, ReasonStoreUnavailable,
+		ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns, ReasonSessionEnded, ReasonStoreUnavailable,
 	} {
 		set.GetOrCreateCounter(signInsFailed(reason))
 	}

@@ -23,6 +23,8 @@ type RelyingParty struct {
 	cookies cookies
 	// binding is that of the transactions of this configuration.
 	binding Key
+	// beginnings limits the authorization requests, and exchanges the code exchanges.
+	beginnings, exchanges *throttle
 }
 
 // NewRelyingParty returns the relying party of a configuration.
@@ -35,7 +37,8 @@ func NewRelyingParty(cfg Config) (*RelyingParty, error) {
 	p := cfg.Provider
 	return &RelyingParty{
 		cfg: cfg, cookies: cfg.cookies(),
-		binding: NewKey("transaction binding", p.Issuer(), p.ClientID(), p.RedirectURL()),
+		binding:    NewKey("transaction binding", p.Issuer(), p.ClientID(), p.RedirectURL()),
+		beginnings: newThrottle(cfg), exchanges: newThrottle(cfg),
 	}, nil
 }
 
@@ -60,8 +63,8 @@ type SignInRequest struct {
 }
 
 // Begin starts a sign-in. It keeps the transaction in a cookie and returns the authorization
-// request, to which the browser is to be redirected. The errors are those of
-// openid.Provider.AuthorizationURL, in a *SignInError.
+// request, to which the browser is to be redirected. The errors, in a *SignInError, are those of
+// openid.Provider.AuthorizationURL, and an *openid.Error with ReasonTooManySignIns.
 func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request SignInRequest) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), callbackTimeout)
 	defer cancel()
@@ -77,6 +80,11 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Si
 }
 
 func (rp *RelyingParty) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, request SignInRequest, t *transaction) (string, error) {
+	leave, err := rp.beginnings.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	state, err := rp.stateOf(t)
 	if err != nil {
 		return "", err
@@ -110,8 +118,8 @@ func (in *SignIn) LogID() string { return in.logID }
 // Complete finishes a sign-in. It takes the transaction that the authorization response
 // belongs to and redeems the code. The *openid.Error has one of the reasons of
 // openid.Provider.Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
-// ReasonTransactionUsed, ReasonConfigurationChanged or ReasonStoreUnavailable; it is in a
-// *SignInError if the state is one of this application's.
+// ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns or
+// ReasonStoreUnavailable; it is in a *SignInError if the state is one of this application's.
 func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
 	// A browser that goes away must not stop a sign-in half-way: the code is used up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callbackTimeout)
@@ -156,6 +164,12 @@ func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response ope
 	if !first {
 		return nil, &openid.Error{Reason: ReasonTransactionUsed}
 	}
+	// Only now: what costs the provider nothing must not use up what others need.
+	leave, err := rp.exchanges.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return rp.cfg.Provider.Redeem(ctx, code, openid.Expected{
 		Verifier: t.verifier, Nonce: t.nonce, Demand: t.demand, Organization: t.organization,
 	})

@@ -311,12 +311,124 @@ func TestSignInsOfAPersonAreLimited(t *testing.T) {
 	s.WantSignedIn(v, got, "alice", "/profile")
 }
 
+// TestSignInsOfTheProcessAreLimited (DO-05) begins and completes sign-ins from many addresses, each of
+// which stays within its own limit. Beginnings and code exchanges have limits of their own, and a
+// callback that does not reach the provider counts for neither.
+func TestSignInsOfTheProcessAreLimited(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t, "TRUSTED_PROXIES=127.0.0.0/8")
+	s.OP.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"}))
+	from := func(i int) []string { return []string{"X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i%30)} }
+	var callbacks []func() apptest.Answer
+	begin := func(i int) apptest.Answer {
+		t.Helper()
+		v := s.Visitor()
+		got := v.Direct(v.Request(http.MethodGet, "/login?return_to=%2Fprofile", nil, from(i)...))
+		if got.StatusCode == http.StatusSeeOther {
+			response := v.Direct(v.Request(http.MethodGet, got.Header.Get("Location"), nil)).Header.Get("Location")
+			callbacks = append(callbacks, func() apptest.Answer {
+				return v.Direct(v.Request(http.MethodGet, response, nil, from(i+15)...))
+			})
+		}
+		return got
+	}
+	// admitted sends requests until one is refused, and returns how many were not.
+	admitted := func(send func(i int) apptest.Answer, otherwise int) int {
+		t.Helper()
+		for i := range 1000 {
+			got := send(i)
+			switch {
+			case got.StatusCode == http.StatusServiceUnavailable:
+				if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != "too_many_sign_ins" || lines[0]["level"] != "WARN" {
+					t.Errorf("the log says %v", lines)
+				}
+				if got.Header.Get("Retry-After") != "1" || !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile">Try again<`) {
+					t.Errorf("refused with Retry-After %q\n%s", got.Header.Get("Retry-After"), got.Body)
+				}
+				return i
+			case got.StatusCode != otherwise:
+				t.Fatalf("number %d is answered %d", i, got.StatusCode)
+			}
+		}
+		return 1000
+	}
+	if n := admitted(begin, http.StatusSeeOther); n != 500 {
+		t.Errorf("%d sign-ins may begin at once, want 500", n)
+	}
+	clock.Move(time.Second)
+	if n := admitted(begin, http.StatusSeeOther); n != 25 {
+		t.Errorf("%d sign-ins may begin in a second, want 25", n)
+	}
+	for i := range 100 {
+		bot := s.Visitor()
+		bot.Direct(bot.Request(http.MethodGet, fmt.Sprintf("/callback?code=x&state=%043d", i), nil, "X-Forwarded-For", "198.51.100.1"))
+	}
+	clock.Move(time.Minute) // for the limits of the addresses
+	if n := admitted(func(i int) apptest.Answer { return callbacks[i]() }, http.StatusBadGateway); n != 500 || s.OP.Calls(scriptedop.Token) != 500 {
+		t.Errorf("%d codes are exchanged at once with %d requests, want 500", n, s.OP.Calls(scriptedop.Token))
+	}
+	v := s.Visitor()
+	if got := v.Direct(v.Request(http.MethodGet, "/", nil, from(1)...)); got.StatusCode != http.StatusOK {
+		t.Errorf("the home page is answered %d", got.StatusCode)
+	}
+}
+
+// TestSignInsAtOnce (DO-05, DO-16) begins and completes sign-ins while the provider does not answer.
+// 256 wait for it, and the next one is refused at once.
+func TestSignInsAtOnce(t *testing.T) {
+	t.Parallel()
+	const most = 256
+	for name, tt := range map[string]struct {
+		endpoint scriptedop.Endpoint
+		env      string
+		address  func(v *apptest.Visitor) string
+	}{
+		"beginnings":     {scriptedop.PAR, "PUSHED_AUTHORIZATION_REQUESTS=always", func(*apptest.Visitor) string { return "/login?return_to=%2Fprofile" }},
+		"code exchanges": {scriptedop.Token, "PUSHED_AUTHORIZATION_REQUESTS=never", func(v *apptest.Visitor) string { return v.AuthorizationResponse("/profile") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := apptest.StartScripted(t, tt.env)
+			var visitors [most + 1]*apptest.Visitor
+			var addresses [most + 1]string
+			for i := range visitors {
+				visitors[i] = s.Visitor()
+				addresses[i] = tt.address(visitors[i])
+			}
+			release := make(chan struct{})
+			s.OP.Answer(tt.endpoint, scriptedop.After(release, s.OP.Correct(tt.endpoint)))
+			type answered struct {
+				apptest.Answer
+				v *apptest.Visitor
+			}
+			answers := make(chan answered, len(visitors))
+			for i, v := range visitors {
+				go func() { answers <- answered{v.Callback(addresses[i]), v} }()
+			}
+			refused := <-answers // while all others wait
+			if lines := s.Logged("refused", refused.Header.Get("X-Request-Id")); refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" || len(lines) != 1 || lines[0]["reason"] != "too_many_sign_ins" {
+				t.Errorf("one is answered %d, and the log says %v", refused.StatusCode, lines)
+			}
+			close(release)
+			for range most {
+				if got := <-answers; got.StatusCode != http.StatusSeeOther {
+					t.Errorf("another is answered %d", got.StatusCode)
+				}
+			}
+			s.OP.Answer(tt.endpoint, nil)
+			if end := refused.v.Get(apptest.Link(t, refused.Answer, "Try again")); end.StatusCode != http.StatusOK || end.Request.URL.Path != "/profile" {
+				t.Errorf("trying again ends at %s with %d", end.Request.URL.Path, end.StatusCode)
+			}
+		})
+	}
+}
+
 // TestSignInsOfAPassingProxyAreNot (DO-14) begins sign-ins from one loopback address, like a
-// proxy that is not configured as trusted.
+// proxy that is not configured as trusted, at a provider on this machine.
 func TestSignInsOfAPassingProxyAreNot(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)
-	for range 300 {
+	for range 600 {
 		v := s.Visitor()
 		if got := v.Direct(v.Request(http.MethodGet, "/login", nil, "X-Forwarded-For", "192.0.2.1")); got.StatusCode != http.StatusSeeOther {
 			t.Fatalf("answered %d", got.StatusCode)

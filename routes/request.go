@@ -51,6 +51,8 @@ func (c *requestContext) Value(key any) any {
 		return &c.trace
 	case authn.SessionKey:
 		return c.session
+	case authn.ClientKey:
+		return c.request.Client
 	case authn.CallerKey:
 		return c.caller
 	default:
