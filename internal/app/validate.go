@@ -114,6 +114,10 @@ func (c *Config) validateProvider(f *openid.Faults) {
 		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, a placeholder", c.OIDCIssuer), "write the issuer of your provider")
 	} else if isMetadata {
 		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, the address of the provider's metadata", c.OIDCIssuer), fmt.Sprintf("write the issuer that the metadata names, such as %s", issuer))
+	} else if u, err := url.Parse(c.OIDCIssuer); err == nil && u.Scheme == "http" && openid.IsLoopback(u.Hostname()) && !developmentProviderIncluded && !c.onLoopback() {
+		// People's browsers would look for the provider on their own machines, where any program may
+		// answer. How the app itself reaches the provider is another matter.
+		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, on this machine only, and the base URL is %s", c.OIDCIssuer, c.BaseURL(c.Port)), "write the https issuer that people's browsers reach, and set OIDC_BACKCHANNEL_ORIGIN if the app reaches the provider elsewhere")
 	}
 	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
 		if placeholder(variable[1]) || standIn(variable[1]) {

@@ -25,6 +25,7 @@ func TestRelease(t *testing.T) {
 	release := buildAsPublished(t, apptest.Root(t))
 	t.Run("DV-01 it contains no part of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
+	t.Run("CF-03 people's browsers reach its provider", func(t *testing.T) { testReleaseIssuer(t, release) })
 	t.Run("DV-02 no path of a provider exists", func(t *testing.T) { testReleasePaths(t, release) })
 	t.Run("DV-05 a session of the development build opens nothing", func(t *testing.T) { testDevelopmentSession(t, release) })
 	t.Run("CF-13 it runs as in its image", func(t *testing.T) { testReleaseInItsImage(t, release) })
@@ -105,6 +106,39 @@ func testReleaseRefuses(t *testing.T, release string) {
 			}
 			if entries, err := os.ReadDir(command.Dir); err != nil || len(entries) > 0 {
 				t.Errorf("the release leaves %v behind (%v)", entries, err)
+			}
+		})
+	}
+}
+
+// testReleaseIssuer gives the release issuers on this machine and elsewhere.
+func testReleaseIssuer(t *testing.T, release string) {
+	const public, local = "https://app.example.com/callback", "http://localhost:3000/callback"
+	for name, tt := range map[string]struct {
+		callback, issuer, backchannel string
+		refused                       bool
+	}{
+		"localhost, for the public":          {public, "http://localhost:8080/realms/acme", "", true},
+		"127.0.0.1, for the public":          {public, "http://127.0.0.1:8080", "", true},
+		"::1, for the public":                {public, "http://[::1]:8080", "", true},
+		"localhost, spelt otherwise":         {public, "HTTP://localhost:8080", "", true},
+		"localhost, also as back channel":    {public, "http://localhost:8080", "http://localhost:8080", true},
+		"https, for the public":              {public, "https://id.example.com", "", false},
+		"https, with localhost behind it":    {public, "https://id.example.com", "http://localhost:8080", false},
+		"localhost, for this machine":        {local, "http://localhost:8080/realms/acme", "", false},
+		"localhost, for this machine's name": {"https://localhost:3000/callback", "http://localhost:8080", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			command := exec.CommandContext(t.Context(), release, "check-config")
+			command.Env = []string{
+				"AUTH0_CALLBACK_URL=" + tt.callback, "OIDC_ISSUER=" + tt.issuer, "OIDC_BACKCHANNEL_ORIGIN=" + tt.backchannel,
+				"AUTH0_CLIENT_ID=c", "AUTH0_CLIENT_SECRET=s", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef",
+			}
+			command.Dir = t.TempDir()
+			output, err := command.CombinedOutput()
+			if named := strings.Contains(string(output), "OIDC_ISSUER: is"); (err != nil) != tt.refused || named != tt.refused {
+				t.Errorf("the release ends with %v:\n%s", err, output)
 			}
 		})
 	}
