@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -48,9 +49,16 @@ type Sessions struct {
 	// unopened is set once the log says that a session could not be opened.
 	unopened atomic.Bool
 
-	readiness sync.Mutex
-	readyAt   time.Time
-	readyErr  error
+	readiness readiness
+}
+
+// readiness is the last answer of Ready.
+type readiness struct {
+	flight singleflight.Group
+
+	mu  sync.Mutex
+	at  time.Time
+	err error
 }
 
 // NewSessions returns the sessions that cfg's Store keeps.
@@ -322,21 +330,30 @@ func sealContext(format byte, r Record) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(r.SignedIn.UnixMicro())) // stores keep microseconds
 }
 
-// Ready returns nil if the store answers.
+// Ready returns nil if the store answers. All callers during an outage wait for one question, so that
+// none waits longer than readTimeout.
 func (s *Sessions) Ready(ctx context.Context) error {
-	s.readiness.Lock()
-	defer s.readiness.Unlock()
-	if now := s.now(); s.readyErr != nil || now.Sub(s.readyAt) >= readyFor {
+	r, now := &s.readiness, s.now()
+	r.mu.Lock()
+	fresh := r.err == nil && now.Sub(r.at) < readyFor
+	r.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	_, err, _ := r.flight.Do("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
 		err := s.store.Ping(ctx)
-		if err != nil && s.readyErr == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if err != nil && r.err == nil {
 			s.log.ErrorContext(ctx, "the session store does not answer", "error", err)
 		}
-		s.readyAt, s.readyErr = now, err
-	}
-	if s.readyErr != nil {
-		return unavailable(s.readyErr)
+		r.at, r.err = now, err
+		return nil, err
+	})
+	if err != nil {
+		return unavailable(err)
 	}
 	return nil
 }

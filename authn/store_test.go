@@ -11,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/authn"
@@ -139,6 +142,44 @@ func wantOutage(t *testing.T, s *site, session *authn.Session, w http.ResponseWr
 	values.Options.MaxAge = -1
 	outage("Save that ends it", s.Save(known, w, values))
 	s.Touch(r.Context(), session)
+}
+
+// hangingStore does not answer a Ping in time.
+type hangingStore struct {
+	authn.Store
+	pings atomic.Int32
+}
+
+func (s *hangingStore) Ping(ctx context.Context) error {
+	s.pings.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestReadyDoesNotQueue (CF-06) asks whether the store is ready, many times at once, while it hangs.
+// Everyone gets the answer to one question, after a second.
+func TestReadyDoesNotQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingStore{Store: authn.NewMemoryStore()}
+		s := newSiteOn(t, store)
+		for round := range int32(2) { // an outage is not remembered
+			began := time.Now()
+			var callers sync.WaitGroup
+			for range 50 {
+				callers.Go(func() {
+					wantReason(t, "Ready", s.Ready(t.Context()), authn.ReasonStoreUnavailable)
+					if took := time.Since(began); took != time.Second {
+						t.Errorf("it took %v", took)
+					}
+				})
+			}
+			callers.Wait()
+			if n := store.pings.Load(); n != round+1 {
+				t.Errorf("the store was asked %d times", n)
+			}
+		}
+	})
 }
 
 // TestCanceledRequest (FM-11) loads and changes a session for a canceled request, which is never an

@@ -82,11 +82,8 @@ func (a *App) registerMetrics() {
 	gauge("latchkey_build_info{"+buildLabels()+"}", func() float64 { return 1 })
 	gauge("latchkey_open_streams", func() float64 { return float64(a.Sessions.Watching()) })
 	gauge("latchkey_draining", func() float64 { return oneIf(a.draining.Load()) })
-	for _, check := range []string{"provider", "store"} {
-		gauge(`latchkey_ready{check="`+check+`"}`, func() float64 {
-			return oneIf(a.readiness(context.Background()).Checks[check] == "ok")
-		})
-	}
+	gauge(`latchkey_ready{check="provider"}`, func() float64 { return oneIf(a.Provider.Ready() == nil) })
+	gauge(`latchkey_ready{check="store"}`, func() float64 { return oneIf(a.Sessions.Ready(context.Background()) == nil) })
 }
 
 // exposeMetrics answers in Prometheus's text format. docs/operations.md explains each metric.
