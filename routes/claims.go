@@ -84,25 +84,28 @@ func claimsProps(s *authn.Session) views.ClaimsProps {
 // claimRows makes the claims readable, and adds what the last refresh changed.
 func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Claim {
 	rows := make([]views.Claim, 0, len(list))
+	changed := make(map[string]openid.Change, len(changes))
+	for _, change := range changes {
+		changed[change.Name] = change
+	}
 	for _, claim := range list {
 		row := views.Claim{
 			Name: claim.Name, Label: claimLabel(claim.Name), Value: claimValue(claim.Claim), Source: string(claim.Source),
 		}
-		for _, change := range changes {
-			switch {
-			case change.Name != claim.Name || !bytes.Equal(change.After, claim.Value):
-				// another claim, or one that a newer ID token has changed again since
-			case change.Before == nil:
-				row.Change = views.ClaimNew
-			default:
-				row.Change, row.Before = views.ClaimChanged, plainValue(change.Before)
-			}
+		change, ok := changed[claim.Name]
+		delete(changed, claim.Name) // what is left was removed
+		switch {
+		case !ok || !bytes.Equal(change.After, claim.Value):
+			// the same as before, or changed again since by a newer ID token
+		case change.Before == nil:
+			row.Change = views.ClaimNew
+		default:
+			row.Change, row.Before = views.ClaimChanged, plainValue(change.Before)
 		}
 		rows = append(rows, row)
 	}
 	for _, change := range changes {
-		still := slices.ContainsFunc(list, func(c openid.SourcedClaim) bool { return c.Name == change.Name })
-		if change.After == nil && !still {
+		if _, left := changed[change.Name]; left && change.After == nil {
 			rows = append(rows, views.Claim{
 				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimRemoved, Before: plainValue(change.Before),
 			})

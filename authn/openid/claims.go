@@ -53,7 +53,11 @@ func (c Claims) Bool(name string) bool {
 
 // without returns the claims except those with one of the names.
 func (c Claims) without(names []string) Claims {
-	return object(slices.DeleteFunc(c.List(), func(claim Claim) bool { return slices.Contains(names, claim.Name) }))
+	left := make(map[string]bool, len(names))
+	for _, name := range names {
+		left[name] = true
+	}
+	return object(slices.DeleteFunc(c.List(), func(claim Claim) bool { return left[claim.Name] }))
 }
 
 // with returns the claims with another value of one that is there.

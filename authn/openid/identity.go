@@ -69,18 +69,24 @@ func newIdentity(issuer string, t *IDToken, userInfo Claims) Identity {
 // Claims lists every claim once. If both sources have one, that of userinfo is newer and
 // counts, except for claims that count only in the signed token.
 func (i Identity) Claims() []SourcedClaim {
-	var list []SourcedClaim
-	userInfo := i.UserInfo.List()
-	for _, claim := range i.IDToken.List() {
+	idToken, userInfo := i.IDToken.List(), i.UserInfo.List()
+	newer := make(map[string]Claim, len(userInfo))
+	for _, claim := range userInfo {
+		if !SignedOnly(claim.Name) {
+			newer[claim.Name] = claim
+		}
+	}
+	list := make([]SourcedClaim, 0, len(idToken)+len(newer))
+	for _, claim := range idToken {
 		source := SourceIDToken
-		if n := slices.IndexFunc(userInfo, func(c Claim) bool { return c.Name == claim.Name }); n >= 0 && !SignedOnly(claim.Name) {
-			claim, source = userInfo[n], SourceUserInfo
+		if update, ok := newer[claim.Name]; ok {
+			claim, source = update, SourceUserInfo
+			delete(newer, claim.Name)
 		}
 		list = append(list, SourcedClaim{claim, source})
 	}
 	for _, claim := range userInfo {
-		known := slices.ContainsFunc(list, func(c SourcedClaim) bool { return c.Name == claim.Name })
-		if !known && !SignedOnly(claim.Name) {
+		if _, left := newer[claim.Name]; left {
 			list = append(list, SourcedClaim{claim, SourceUserInfo})
 		}
 	}
@@ -178,19 +184,21 @@ func Changes(before, after Claims) []Change {
 	}
 	var list []Change
 	old := before.List()
+	left := make(map[string][]byte, len(old))
+	for _, claim := range old {
+		left[claim.Name] = claim.Value
+	}
 	for _, now := range after.List() {
-		n := slices.IndexFunc(old, func(c Claim) bool { return c.Name == now.Name })
-		if n < 0 {
-			list = append(list, Change{Name: now.Name, After: now.Value})
-			continue
+		was, known := left[now.Name]
+		delete(left, now.Name)
+		if !known || !bytes.Equal(was, now.Value) {
+			list = append(list, Change{Name: now.Name, Before: was, After: now.Value})
 		}
-		if !bytes.Equal(old[n].Value, now.Value) {
-			list = append(list, Change{Name: now.Name, Before: old[n].Value, After: now.Value})
-		}
-		old = slices.Delete(old, n, n+1)
 	}
 	for _, gone := range old {
-		list = append(list, Change{Name: gone.Name, Before: gone.Value})
+		if _, ok := left[gone.Name]; ok {
+			list = append(list, Change{Name: gone.Name, Before: gone.Value})
+		}
 	}
 	return list
 }
