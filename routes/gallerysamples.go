@@ -208,7 +208,7 @@ func (a *App) sampleErrors() []sampleError {
 	}
 	for _, reason := range []openid.Reason{
 		openid.ReasonResponseMalformed, authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed,
-		authn.ReasonConfigurationChanged, openid.ReasonIssuerMismatch, openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured,
+		authn.ReasonConfigurationChanged, authn.ReasonTooManySignIns, openid.ReasonIssuerMismatch, openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured,
 		openid.ReasonTokenRequestFailed, openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed,
 		openid.ReasonUserInfoFailed, openid.ReasonUserInfoMismatch, openid.ReasonUserInfoRequired, openid.ReasonTooLarge,
 		authn.ReasonSessionEnded, authn.ReasonRefreshRefused, authn.ReasonRefreshFailed, authn.ReasonStoreUnavailable, authn.ReasonNotNavigation,

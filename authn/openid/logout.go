@@ -149,7 +149,9 @@ func (p *Provider) verifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 	if err := checkLogoutEvent(c); err != nil {
 		return nil, err
 	}
-	if jti, err := c.string("jti"); err != nil || jti == "" { // section 2.4
+	if jti, err := c.string("jti"); err != nil {
+		return nil, err
+	} else if jti == "" { // section 2.4
 		return nil, errors.New("jti is missing")
 	}
 	if _, err := p.verifier(signed).VerifyLogout(ctx, raw); err != nil {
@@ -161,6 +163,9 @@ func (p *Provider) verifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 // checkLogoutEvent checks that events has the member for back-channel logout and that its
 // value is an object (section 2.4); go-oidc accepts null and strings too.
 func checkLogoutEvent(c strictClaims) error {
+	if !c.has("events") {
+		return errors.New("events is missing: this is no logout token")
+	}
 	var events map[string]json.RawMessage
 	if err := json.Unmarshal(c["events"], &events); err != nil {
 		return errors.New("events is not an object")

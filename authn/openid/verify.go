@@ -91,6 +91,7 @@ type signedToken struct {
 	// names the kind.
 	typ     string
 	typed   bool
+	alg     string
 	payload Claims
 	claims  strictClaims
 	// issued and expires are zero if the token does not say.
@@ -129,7 +130,7 @@ func parseToken(raw string) (*signedToken, error) {
 		var err error
 		decoded[i], err = base64.RawURLEncoding.Strict().DecodeString(part)
 		// The decoder skips line breaks, which no token has.
-		if err != nil || part == "" || strings.ContainsAny(part, "\r\n") {
+		if err != nil || strings.ContainsAny(part, "\r\n") {
 			return nil, errors.New("the token is not base64url")
 		}
 	}
@@ -144,7 +145,15 @@ func parseToken(raw string) (*signedToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &signedToken{raw: raw, typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
+	alg, err := header.string("alg")
+	if err != nil {
+		return nil, err
+	}
+	// RFC 7515 section 4.1.1 requires alg; "none" has an empty signature (RFC 7518 section 3.6).
+	if alg == "" || strings.EqualFold(alg, "none") || len(decoded[2]) == 0 {
+		return nil, fmt.Errorf("the token is not signed: its alg is %.20q, and its signature has %d bytes", alg, len(decoded[2]))
+	}
+	t := &signedToken{raw: raw, alg: alg, typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
 	if t.claims, err = parseClaims(t.payload); err != nil {
 		return nil, fmt.Errorf("the claims: %w", err)
 	}
@@ -184,9 +193,13 @@ func (p *Provider) checkParties(c strictClaims, audience string) error {
 // checkSignature checks the algorithm and the signature. The error is errNoKey if the signature is
 // not the provider's.
 func (p *Provider) checkSignature(ctx context.Context, t *signedToken, kind tokenKind) error {
-	jws, err := jose.ParseSignedCompact(t.raw, p.algorithms(kind))
+	allowed := p.algorithms(kind)
+	if !slices.Contains(allowed, jose.SignatureAlgorithm(t.alg)) {
+		return fmt.Errorf("not signed with an allowed algorithm: its alg is %.20q, and allowed are %q", t.alg, allowed)
+	}
+	jws, err := jose.ParseSignedCompact(t.raw, allowed)
 	if err != nil {
-		return errors.New("not signed with an allowed algorithm")
+		return errors.New("the token's header is malformed")
 	}
 	_, err = p.keySet.verify(ctx, jws, kind.refetches)
 	return err
@@ -195,11 +208,17 @@ func (p *Provider) checkSignature(ctx context.Context, t *signedToken, kind toke
 // checkTimes checks exp, iat and nbf (RFC 7519 sections 4.1.4 to 4.1.6).
 func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 	now := p.cfg.Now()
-	if t.issued, err = t.claims.time("iat"); err != nil || (t.issued.IsZero() && !kind.undated) {
-		return errors.New("iat is missing or not a time")
+	if t.issued, err = t.claims.time("iat"); err != nil {
+		return err
 	}
-	if t.expires, err = t.claims.time("exp"); err != nil || (t.expires.IsZero() && !kind.undated && !kind.endless) {
-		return errors.New("exp is missing or not a time")
+	if t.expires, err = t.claims.time("exp"); err != nil {
+		return err
+	}
+	switch {
+	case t.issued.IsZero() && !kind.undated:
+		return errors.New("iat is missing")
+	case t.expires.IsZero() && !kind.undated && !kind.endless:
+		return errors.New("exp is missing")
 	}
 	if t.expires.IsZero() && kind.endless {
 		t.expires = t.issued.Add(kind.maxAge)
@@ -219,7 +238,7 @@ func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 	case kind.maxAge > 0 && now.Sub(t.issued) > kind.maxAge:
 		return fmt.Errorf("issued %s ago"+compare, now.Sub(t.issued).Round(time.Second))
 	case notBefore.Sub(now) > Leeway:
-		return errors.New("not valid yet")
+		return fmt.Errorf("not valid before %s"+compare, notBefore.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +278,48 @@ func both(edits ...func(*party, *scriptedop.JWT)) func(*party, *scriptedop.JWT) 
 		for _, edit := range edits {
 			edit(p, t)
 		}
+	}
+}
+
+// TestWhatIsWrongWithAToken checks what the log says of tokens that lack something.
+func TestWhatIsWrongWithAToken(t *testing.T) {
+	t.Parallel()
+	unsigned := signedWith(scriptedop.Key{Algorithm: "none"})
+	for name, tt := range map[string]struct {
+		edit func(p *party, t *scriptedop.JWT)
+		want string
+	}{
+		"ID-01 none":                    {unsigned, `the token is not signed: its alg is "none", and its signature has 0 bytes`},
+		"ID-01 none, spelt otherwise":   {both(unsigned, header("alg", "NoNe")), `the token is not signed: its alg is "NoNe", and its signature has 0 bytes`},
+		"ID-01 none, with a signature":  {header("alg", "none"), `the token is not signed: its alg is "none", and its signature has 64 bytes`},
+		"ID-01 ES256, and no signature": {both(unsigned, header("alg", "ES256")), `the token is not signed: its alg is "ES256", and its signature has 0 bytes`},
+		"ID-01 alg an empty text":       {header("alg", ""), `the token is not signed: its alg is "", and its signature has 64 bytes`},
+		"ID-01 alg a number":            {header("alg", 1), "alg is not a string"},
+		"ID-02 another algorithm":       {header("alg", "HS256"), `not signed with an allowed algorithm: its alg is "HS256", and allowed are ["ES256"]`},
+		"ID-12 no exp":                  {claim("exp", nil), "exp is missing"},
+		"ID-12 exp 0":                   {claim("exp", 0), "exp is missing"},
+		"ID-12 exp a text":              {claim("exp", "tomorrow"), "exp is not a number"},
+		"ID-12 exp below 0":             {claim("exp", -1), "exp is out of range"},
+		"ID-12 no iat":                  {claim("iat", nil), "iat is missing"},
+		"ID-12 iat a text":              {claim("iat", "now"), "iat is not a number"},
+		"ID-12 nbf to come":             {claimAt("nbf", time.Hour), "not valid before "},
+		"LB-05 no events":               {claim("events", nil), "events is missing: this is no logout token"},
+		"LB-05 events null":             {claim("events", null{}), "events is missing: this is no logout token"},
+		"LB-05 events a list":           {claim("events", []string{"x"}), "events is not an object"},
+		"LB-05 another event":           {claim("events", map[string]any{"x": map[string]any{}}), "events has no back-channel logout event"},
+		"LB-10 no jti":                  {claim("jti", nil), "jti is missing"},
+		"LB-10 jti a number":            {claim("jti", 1), "jti is not a string"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParty(t, options{config: func(c *openid.Config) { c.StrictLogoutTokens = true }})
+			p.wantSignedIn(p.signIn(), "alice")
+			token := p.op.LogoutToken()
+			tt.edit(p, token)
+			_, err := p.VerifyLogoutToken(t.Context(), token.Compact())
+			if got, _ := strings.CutPrefix(fmt.Sprint(err), "logout_token_invalid: "); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("the log says %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
