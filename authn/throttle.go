@@ -45,8 +45,8 @@ func newThrottle(cfg Config) *throttle {
 // enter admits a sign-in at once or not at all. The *openid.Error has ReasonTooManySignIns. The caller
 // calls leave when the provider is done.
 //
-// A client on this machine may ask a provider on this machine at any rate, in development or to
-// measure the app: there is no quota to protect.
+// A client on this machine, or of no known address, may ask a provider on this machine at any rate, in
+// development or to measure the app: there is no quota to protect.
 func (t *throttle) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case t.slots <- struct{}{}:
@@ -57,7 +57,7 @@ func (t *throttle) enter(ctx context.Context) (leave func(), err error) {
 		}
 	}
 	client, _ := ctx.Value(ClientKey{}).(string)
-	if !t.local || !openid.IsLoopback(client) {
+	if !t.local || (client != "" && !openid.IsLoopback(client)) {
 		if wait := t.take(); wait > 0 {
 			<-t.slots
 			return nil, &openid.Error{

@@ -203,7 +203,7 @@ func TestHalfClosedConnection(t *testing.T) {
 		}, 303, "/signed-out", "session_ended", "INFO", none},
 		"a page for others":       {own("GET", "/admin", nil), 403, "have access", "claim_missing", "INFO", none},
 		"nothing to continue":     {own("GET", "/resume/x", nil), 404, "nothing to continue", "nothing_held", "INFO", none},
-		"a step-up":               {after(late, own("POST", "/sessions/end-others", url.Values{})), 303, "/resume/", none, none, none},
+		"a step-up":               {after(late, own("POST", "/sessions/end-others", url.Values{})), 401, `href="/resume/`, none, none, none},
 		"a step-up, for programs": {after(late, own("POST", "/sessions/end-others", url.Values{}, "Accept", "application/json")), 401, "Sign in again", none, none, none},
 		"a form too large to keep": {after(late, func(h *halfClosed) *http.Request {
 			r := raw("POST", "/sessions/end-others", apptest.FormType, "x="+strings.Repeat("!", 30<<10))(h) // three times as long when it is kept

@@ -126,6 +126,9 @@ func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, si
 	if err := p.checkSameSignIn(signed.claims, signedIn.Subject, nonce); err != nil {
 		return nil, withReason(ReasonIDTokenInvalid, err)
 	}
+	if err := signed.checkSigned(); err != nil {
+		return nil, unusable(err)
+	}
 	err = p.checkSignature(ctx, signed, p.idTokens)
 	if errors.Is(err, errNoKey) {
 		return nil, withReason(ReasonIDTokenInvalid, err)

@@ -89,11 +89,13 @@ type signedToken struct {
 	raw string
 	// typ is that of the header, in lower case and without "application/"; typed says that it
 	// names the kind.
-	typ     string
-	typed   bool
-	alg     string
-	payload Claims
-	claims  strictClaims
+	typ   string
+	typed bool
+	alg   string
+	// signature is the length of the signature in bytes.
+	signature int
+	payload   Claims
+	claims    strictClaims
 	// issued and expires are zero if the token does not say.
 	issued, expires time.Time
 }
@@ -103,6 +105,9 @@ type signedToken struct {
 // or ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
 func (p *Provider) verify(ctx context.Context, raw string, kind tokenKind) (*signedToken, error) {
 	t, err := parseToken(raw)
+	if err == nil {
+		err = t.checkSigned()
+	}
 	if err == nil {
 		err = p.check(t, kind)
 	}
@@ -149,18 +154,23 @@ func parseToken(raw string) (*signedToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	// RFC 7515 section 4.1.1 requires alg; "none" has an empty signature (RFC 7518 section 3.6).
-	if alg == "" || strings.EqualFold(alg, "none") || len(decoded[2]) == 0 {
-		return nil, fmt.Errorf("the token is not signed: its alg is %.20q, and its signature has %d bytes", alg, len(decoded[2]))
-	}
-	t := &signedToken{raw: raw, alg: alg, typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
+	t := &signedToken{raw: raw, alg: alg, signature: len(decoded[2]), typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
 	if t.claims, err = parseClaims(t.payload); err != nil {
 		return nil, fmt.Errorf("the claims: %w", err)
 	}
 	return t, nil
 }
 
-// check does all checks of verify that need no key.
+// checkSigned checks that there is a signature. RFC 7515 section 4.1.1 requires alg; "none" has an
+// empty signature (RFC 7518 section 3.6).
+func (t *signedToken) checkSigned() error {
+	if t.alg == "" || strings.EqualFold(t.alg, "none") || t.signature == 0 {
+		return fmt.Errorf("the token is not signed: its alg is %.20q, and its signature has %d bytes", t.alg, t.signature)
+	}
+	return nil
+}
+
+// check does all checks of verify that need no key, once there is a signature.
 func (p *Provider) check(t *signedToken, kind tokenKind) error {
 	t.typed = slices.Contains(kind.types, t.typ)
 	if !t.typed && (!kind.lax || (t.typ != "" && t.typ != "jwt")) {
