@@ -247,6 +247,36 @@ func TestSlowRefreshOnTwoNodes(t *testing.T) {
 	}
 }
 
+// TestRoleRemovedDuringARefresh (SE-18) removes a role from userinfo while another node refreshes
+// the tokens. The provider sends no new ID token, and what the old one said must not come back.
+func TestRoleRemovedDuringARefresh(t *testing.T) {
+	t.Parallel()
+	one, two, b := nodes(t, scriptedop.Config{})
+	roles := func(claims map[string]any) { claims["roles"] = []string{"admin"} }
+	one.op.Edit(scriptedop.UserInfo, roles)
+	one.op.EditIDToken(func(token *scriptedop.JWT) { roles(token.Claims) })
+	one.lives(10 * time.Minute)
+	b.wantSignedIn(b.signIn(), "alice")
+	has := func() bool { return b.who().Claims["roles"] != nil }
+	if !has() {
+		t.Fatal("the role is missing from the start")
+	}
+	one.clock.Move(9*time.Minute + 30*time.Second) // due, and not expired
+	one.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "id_token") })
+	barrier := one.hold(scriptedop.Token)
+	refreshed := b.asks()
+	await(t, barrier.Reached)
+	one.op.Edit(scriptedop.UserInfo, nil)
+	if got := b.at(two).post(two.URL+"/refresh", nil); got.status != http.StatusOK || has() {
+		t.Errorf("refreshing the profile answers %d %s; the role is there: %t", got.status, got.text, has())
+	}
+	barrier.Open()
+	b.wantToken(<-refreshed)
+	if has() {
+		t.Error("the role is back after the token refresh")
+	}
+}
+
 // TestRefreshTakenOver delays a node during a refresh for so long that another node
 // considers it dead (RT-03, FM-16, FM-20).
 func TestRefreshTakenOver(t *testing.T) {

@@ -57,7 +57,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 	if m.UserInfoEndpoint == "" {
 		return ts.refreshIDToken(ctx, session)
 	}
-	before := session.tokens
+	before, known := session.tokens, session.Identity.UserInfo // without what a new ID token will remove
 	if before.Expires.IsZero() && before.Refresh != "" {
 		// A token of unknown lifetime is refreshed now: otherwise nothing would ever show
 		// whether the provider still issues new ones.
@@ -84,7 +84,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 		return nil, &openid.Error{Reason: openid.ReasonTooLarge, Err: fmt.Errorf("%d bytes of userinfo", len(claims))}
 	}
 	return ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
-		s.Changes = openid.Changes(s.Identity.UserInfo, claims)
+		s.Changes = openid.Changes(known, claims)
 		s.ProfileAt = ts.now()
 		s.Identity.SetUserInfo(claims)
 		return nil

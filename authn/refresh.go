@@ -22,7 +22,7 @@ const maxUnsaved = 10_000
 type newTokens struct {
 	session *Session // with the tokens that they replace, and only what is needed to find it
 	tokens  openid.Tokens
-	idToken *openid.IDToken
+	idToken *openid.IDToken // nil if the old one stays
 	backoff backoff
 	holder  string // of the lease
 }
@@ -99,11 +99,11 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 	return saved, err
 }
 
-// replacing returns new tokens in place of a session's, with its own ID token's claims.
+// replacing returns new tokens in place of a session's, without a new ID token.
 func replacing(session *Session, tokens openid.Tokens, holder string) newTokens {
 	return newTokens{
 		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
-		tokens:  tokens, idToken: &openid.IDToken{Claims: session.Identity.IDToken}, holder: holder,
+		tokens:  tokens, holder: holder,
 	}
 }
 
@@ -174,8 +174,10 @@ func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, err
 			s.lease = lease{}
 		}
 		s.tokens, s.backoff = fresh.tokens, fresh.backoff
-		s.Identity.SetIDToken(fresh.idToken)
-		s.endBy(fresh.idToken.SessionExpiry)
+		if fresh.idToken != nil {
+			s.Identity.SetIDToken(fresh.idToken)
+			s.endBy(fresh.idToken.SessionExpiry)
+		}
 		return nil
 	})
 	switch {

@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -230,25 +231,33 @@ func TestClaimsAfterARefresh(t *testing.T) {
 	}
 }
 
-// TestNewIDTokenIsNewer (SE-18) removes a role from a refreshed ID token while userinfo
-// does not answer: the earlier userinfo is out of date.
+// TestNewIDTokenIsNewer (SE-18) changes a role in a refreshed ID token while userinfo does not
+// answer. What the old ID token said and the new one does not counts no more, even if userinfo
+// has said it, too.
 func TestNewIDTokenIsNewer(t *testing.T) {
 	t.Parallel()
+	type says struct{ userInfo, idToken any }
+	role, more, none := []string{"admin"}, []string{"admin", "reader"}, []string{}
 	for name, tt := range map[string]struct {
-		first, then any
-		before      int
-		after       int
+		first         says
+		then          any // in the new ID token
+		before, after int
 	}{
-		"SE-18 taken away": {[]string{"admin"}, []string{}, 200, 403},
-		"SE-18 the same":   {[]string{"admin"}, []string{"admin"}, 200, 200},
-		"SE-18 given":      {[]string{}, []string{"admin"}, 403, 200},
-		// A refreshed ID token need not repeat every claim.
-		"SE-18 not repeated": {[]string{"admin"}, nil, 200, 200},
+		"SE-18 gone":                                {says{role, role}, nil, 200, 403},
+		"SE-18 gone, and in the ID token alone":     {says{nil, role}, nil, 200, 403},
+		"SE-18 gone, and userinfo said more":        {says{more, role}, nil, 200, 403},
+		"SE-18 empty":                               {says{role, role}, none, 200, 403},
+		"SE-18 null":                                {says{role, role}, json.RawMessage("null"), 200, 403},
+		"SE-18 another role is left":                {says{more, more}, []string{"reader"}, 200, 403},
+		"SE-18 this role is left":                   {says{more, more}, role, 200, 200},
+		"SE-18 the same":                            {says{role, role}, role, 200, 200},
+		"SE-18 given":                               {says{none, none}, role, 403, 200},
+		"SE-18 in userinfo alone, as it always was": {says{role, nil}, nil, 200, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, clock := apptest.Assemble(t)
-			saysRoles(s, tt.first, tt.first)
+			saysRoles(s, tt.first.userInfo, tt.first.idToken)
 			v := s.Visitor()
 			s.SignIn(v)
 			if got := askAdmin(v); got.StatusCode != tt.before {
@@ -264,5 +273,34 @@ func TestNewIDTokenIsNewer(t *testing.T) {
 				t.Errorf("after that it answers %d", got.StatusCode)
 			}
 		})
+	}
+}
+
+// TestShortRefreshedIDToken (SE-18) has a provider whose refreshed ID tokens have no claims about
+// the person. Their role waits for userinfo; their name and picture do not.
+func TestShortRefreshedIDToken(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	profile := func(claims map[string]any) {
+		claims["name"], claims["picture"], claims[rolesClaim] = "Alice Example", "https://pictures.example/alice", []string{"admin"}
+	}
+	s.OP.Edit(scriptedop.UserInfo, profile)
+	s.OP.EditIDToken(func(token *scriptedop.JWT) { profile(token.Claims) })
+	v := s.Visitor()
+	s.SignIn(v)
+	s.OP.EditIDToken(nil)
+	clock.Move(2 * time.Hour)
+	s.OP.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusInternalServerError))
+	if got := v.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
+		t.Fatalf("refreshing answers %d", got.StatusCode)
+	}
+	refused := askAdmin(v)
+	if refused.StatusCode != http.StatusForbidden || !strings.Contains(refused.Body, "Alice Example") {
+		t.Errorf("without userinfo it answers %d\n%s", refused.StatusCode, refused.Body)
+	}
+	s.OP.Answer(scriptedop.UserInfo, nil)
+	got := v.RefreshProfile()
+	if got.StatusCode != http.StatusOK || askAdmin(v).StatusCode != http.StatusOK {
+		t.Errorf("with userinfo it answers %d, and the page %d", got.StatusCode, askAdmin(v).StatusCode)
 	}
 }

@@ -2,6 +2,7 @@ package openid
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,9 +143,11 @@ func (i *Identity) SetUserInfo(userInfo Claims) {
 	i.Profile = i.profile()
 }
 
-// SetIDToken replaces the claims of the ID token with those of a refreshed one. A claim that it
-// has changed is newer than userinfo. A claim that it does not repeat stays: a refreshed ID
-// token need not have all claims (OpenID Connect Core 1.0 section 12.2).
+// SetIDToken replaces the claims of the ID token with those of a refreshed one. A claim that it has
+// changed or no longer has is removed from the userinfo claims, too: what they say is older. A
+// refreshed ID token need not have all claims (OpenID Connect Core 1.0 section 12.2), but a role
+// that was taken away looks the same as one that is not repeated. The next userinfo response brings
+// back what the person still has.
 //
 // Of two auth_times the older one stays. A provider that counts a refresh as a sign-in must not
 // make an old sign-in recent: the person has proved nothing.
@@ -159,7 +162,7 @@ func (i *Identity) SetIDToken(t *IDToken) {
 	}
 	var overtaken []string
 	for _, change := range Changes(i.IDToken, idToken) {
-		if change.After != nil && !SignedOnly(change.Name) {
+		if !SignedOnly(change.Name) {
 			overtaken = append(overtaken, change.Name)
 		}
 	}
@@ -167,7 +170,12 @@ func (i *Identity) SetIDToken(t *IDToken) {
 		i.UserInfo = i.UserInfo.without(overtaken)
 	}
 	i.IDToken = idToken
+	shown := i.Profile
 	i.Profile = i.profile()
+	// A name and a picture grant nothing. They stay until userinfo says otherwise, because some
+	// providers leave them out of refreshed ID tokens, and pages would lose them for a while.
+	i.Profile.Name = cmp.Or(i.Profile.Name, shown.Name)
+	i.Profile.Picture = cmp.Or(i.Profile.Picture, shown.Picture)
 }
 
 // Change is a claim that a refresh changed. Before is nil for a new claim, and After for one
