@@ -286,10 +286,14 @@ func TestShortRefreshedIDToken(t *testing.T) {
 	}
 	s.OP.Edit(scriptedop.UserInfo, profile)
 	s.OP.EditIDToken(func(token *scriptedop.JWT) { profile(token.Claims) })
-	v := s.Visitor()
+	v, other := s.Visitor(), s.Visitor()
 	s.SignIn(v)
+	s.SignIn(other)
 	s.OP.EditIDToken(nil)
 	clock.Move(2 * time.Hour)
+	if got := other.RefreshProfile(); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Up to date") || askAdmin(other).StatusCode != http.StatusOK {
+		t.Errorf("with userinfo at once it answers %d, and the page %d\n%s", got.StatusCode, askAdmin(other).StatusCode, got.Body)
+	}
 	s.OP.Answer(scriptedop.UserInfo, scriptedop.Status(http.StatusInternalServerError))
 	if got := v.RefreshProfile(); got.StatusCode != http.StatusBadGateway {
 		t.Fatalf("refreshing answers %d", got.StatusCode)
