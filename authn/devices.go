@@ -50,6 +50,11 @@ func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, err
 	return list, nil
 }
 
+// IsCurrent reports whether an OwnSession's ID names the session itself.
+func (s *Sessions) IsCurrent(session *Session, id string) bool {
+	return ownID(session.record.Key) == id
+}
+
 // EndOwn ends the session of the session's person that an OwnSession's ID names, and returns
 // how many it ended: 0 if there is none, or if it is another person's. The tokens of an ended
 // session cannot be revoked, since only its own cookie opens them. The *openid.Error has

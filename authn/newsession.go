@@ -105,8 +105,8 @@ func (s *Sessions) previous(r *http.Request, begun previousSession) []previousSe
 	return list
 }
 
-// inherit copies the application's values and the saved requests of the person's first previous
-// session. It copies nothing of another person's.
+// inherit copies the application's values of the person's first previous session, and takes its saved
+// requests. It takes nothing of another person's.
 func (s *Sessions) inherit(ctx context.Context, session *Session, previous []previousSession) error {
 	inherited := false
 	for i, p := range previous {
@@ -119,7 +119,10 @@ func (s *Sessions) inherit(ctx context.Context, session *Session, previous []pre
 		}
 		previous[i].lives, previous[i].owner = true, before.record.Owner
 		if !inherited && before.Identity.Issuer == session.Identity.Issuer && before.Identity.Subject == session.Identity.Subject {
-			session.values, session.saved, inherited = before.values, before.saved, true
+			session.values, inherited = before.values, true
+			if session.saved, err = s.takeRequests(ctx, before); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

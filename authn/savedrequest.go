@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -27,7 +28,8 @@ var ErrRequestTooLarge = errors.New("authn: the form is too large to keep during
 type SavedRequest struct {
 	// ID names the request in the address to come back to.
 	ID string
-	// Method and Path are those of the request.
+	// Method and Path are those of the request. Only GET and POST can be continued: no browser sends
+	// another method by itself.
 	Method string
 	Path   ReturnPath
 	// Form is the submitted form, URL-encoded, or "".
@@ -82,11 +84,50 @@ func savedBytes(list []SavedRequest) (n int) {
 }
 
 // SavedRequest returns the request that SaveRequest keeps under an ID, and whether it is still
-// kept.
+// kept and can be continued.
 func (s *Sessions) SavedRequest(session *Session, id string) (SavedRequest, bool) {
 	n := slices.IndexFunc(session.saved, func(r SavedRequest) bool { return r.ID == id })
-	if n < 0 || !s.now().Before(session.saved[n].Until) {
+	if n < 0 || !s.now().Before(session.saved[n].Until) || !slices.Contains([]string{http.MethodGet, http.MethodPost}, session.saved[n].Method) {
 		return SavedRequest{}, false
 	}
 	return session.saved[n], true
+}
+
+// errNotSaved says that a request is no longer kept.
+var errNotSaved = errors.New("authn: the request is not kept")
+
+// TakeRequest returns the request that SaveRequest keeps under an ID and removes it from the session.
+// Of several callers, on any number of nodes, one gets it: a form must not be sent twice. It returns
+// an error as Update does; after one, nobody can say whether the request is still kept.
+func (s *Sessions) TakeRequest(ctx context.Context, session *Session, id string) (taken SavedRequest, ok bool, err error) {
+	_, err = s.Update(ctx, session, func(fresh *Session) error {
+		if taken, ok = s.SavedRequest(fresh, id); !ok {
+			return errNotSaved
+		}
+		fresh.saved = slices.DeleteFunc(fresh.saved, func(r SavedRequest) bool { return r.ID == id })
+		return nil
+	})
+	if errors.Is(err, errNotSaved) {
+		return SavedRequest{}, false, nil
+	}
+	if err != nil {
+		return SavedRequest{}, false, err
+	}
+	return taken, true, nil
+}
+
+// takeRequests removes all requests from a session and returns them, for the session that replaces
+// it. A copy would let both continue them.
+func (s *Sessions) takeRequests(ctx context.Context, session *Session) (taken []SavedRequest, err error) {
+	if len(session.saved) == 0 {
+		return nil, nil
+	}
+	_, err = s.Update(ctx, session, func(fresh *Session) error {
+		taken, fresh.saved = fresh.saved, nil
+		return nil
+	})
+	if openid.ReasonOf(err) == ReasonSessionEnded {
+		return nil, nil
+	}
+	return taken, err
 }

@@ -1,6 +1,7 @@
 package authn_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -69,6 +70,80 @@ func TestSavedRequest(t *testing.T) {
 			}
 			s.wantPerson(t, second, "")
 		})
+	}
+}
+
+// TestTakeRequest takes a request in many places at once, on two nodes.
+func TestTakeRequest(t *testing.T) {
+	t.Parallel()
+	for name, s := range newSites(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			session, cookie := newVisitor(t).signIn(t, s, signInOf("alice"))
+			id, other := saveRequest(t, s, session, "amount=5"), saveRequest(t, s, session, "amount=6")
+			node := s.with(t, func(*settings) {})
+			taken := make(chan authn.SavedRequest)
+			for i := range 8 {
+				go func() {
+					r, ok, err := []*site{s, node}[i%2].TakeRequest(t.Context(), session, id)
+					if err != nil || ok != (r.Form != "") {
+						t.Errorf("TakeRequest: %v, %t, %v", r, ok, err)
+					}
+					taken <- r
+				}()
+			}
+			times := 0
+			for range 8 {
+				if r := <-taken; r.Form == "amount=5" {
+					times++
+				}
+			}
+			if times != 1 || savedForm(t, s, cookie, "alice", id) != "" || savedForm(t, s, cookie, "alice", other) != "amount=6" {
+				t.Errorf("it was taken %d times, or is still there, or another one is gone", times)
+			}
+			s.after(time.Hour)
+			if r, ok, err := s.TakeRequest(t.Context(), session, other); ok || err != nil {
+				t.Errorf("after an hour: %v, %t, %v", r, ok, err)
+			}
+		})
+	}
+}
+
+// endlessStore is a store that cannot end sessions.
+type endlessStore struct{ authn.Store }
+
+func (endlessStore) End(context.Context, authn.Key, authn.Cause, time.Time) error {
+	return errors.New("not now")
+}
+
+// TestSavedRequestHasOneSession signs in again while the store does not end the previous session.
+// Only the new one has the request.
+func TestSavedRequestHasOneSession(t *testing.T) {
+	t.Parallel()
+	s := newSiteOn(t, endlessStore{authn.NewMemoryStore()})
+	alice := newVisitor(t)
+	session, first := alice.signIn(t, s, signInOf("alice"))
+	id := saveRequest(t, s, session, "amount=5")
+	_, second := alice.signIn(t, s, signInOf("alice"))
+	if before, now := savedForm(t, s, first, "alice", id), savedForm(t, s, second, "alice", id); before != "" || now != "amount=5" {
+		t.Errorf("the previous session has %q, and the new one %q", before, now)
+	}
+}
+
+// TestOtherMethodsAreNotContinued saves requests that no form can send.
+func TestOtherMethodsAreNotContinued(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	session, cookie := newVisitor(t).signIn(t, s, signInOf("alice"))
+	for method, want := range map[string]bool{"GET": true, "POST": true, "DELETE": false, "PUT": false, "PATCH": false, "post": false, "": false} {
+		id, err := s.SaveRequest(t.Context(), session, authn.SavedRequest{Method: method, Path: localPath(t, "/notes/1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, kept := s.SavedRequest(s.wantPerson(t, cookie, "alice"), id)
+		if _, taken, err := s.TakeRequest(t.Context(), session, id); err != nil || kept != want || taken != want {
+			t.Errorf("%q is kept: %t, taken: %t (%v), want %t", method, kept, taken, err, want)
+		}
 	}
 }
 

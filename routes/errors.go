@@ -104,8 +104,8 @@ var failures = map[string]failure{
 	"sign_in_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, heading: "Sign in first", text: "You have to be signed in for this. Sign in and try again.", write: (*App).writeSignInNeeded},
 	"session_ended":     {status: 401, level: slog.LevelInfo, remedy: signIn, heading: "You have been signed out", text: "Your session has ended. Sign in again to continue."},
 	"store_unavailable": {status: 503, level: slog.LevelError, remedy: reload, after: 5 * time.Second, heading: "We can't check your session right now", text: "You have not been signed out. Wait a moment and try again."},
-	"step_up_needed":    {status: 401, level: slog.LevelInfo, heading: "Sign in again", text: "This needs a more recent or stronger sign-in.", write: (*App).writeStepUpNeeded},
-	"nothing_held":      {status: 404, level: slog.LevelInfo, heading: "There is nothing to continue", text: "The action is no longer saved: it was too long ago, or another person has signed in since. Start it again."},
+	"step_up_needed":    {status: 401, level: slog.LevelInfo, heading: "Sign in again", text: "This needs a more recent or stronger sign-in. Nothing has been done.", write: (*App).writeStepUpNeeded},
+	"nothing_held":      {status: 404, level: slog.LevelInfo, heading: "There is nothing to continue", text: "The action is no longer saved: it was continued already or too long ago, or another person has signed in since. If it has not been done, start it again."},
 	"form_too_large":    {status: 403, level: slog.LevelWarn, heading: "Sign in again first", text: "This needs a recent sign-in, and the form is too large to keep while you sign in. Sign out, sign in again, and then send the form."},
 	"claim_missing":     {status: 403, level: slog.LevelInfo, heading: "You don't have access", text: "This page needs %s.", write: (*App).writeForbidden},
 	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute, heading: "Too many pages are open", text: "This page can't notice when you are signed out elsewhere. Close some of this app's other pages."},
@@ -432,6 +432,9 @@ func (a *App) writeSessionEnded(c echo.Context, f failure, err error) error {
 
 func (a *App) writeStepUpNeeded(c echo.Context, f failure, err error) error {
 	e, _ := errors.AsType[*stepUpNeeded](err)
+	if e.resume == "" {
+		return a.writePage(c, f, err)
+	}
 	return a.sendTo(c, f, e.resume)
 }
 

@@ -5,7 +5,6 @@ package routes
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -148,8 +147,8 @@ func (a *App) otherSamples(c echo.Context) []sample {
 	}
 }
 
-func (a *App) resumeSample(name string, person samplePerson, action string) sample {
-	props := views.ResumeProps{Pending: pendingAction(action), Action: action, Form: url.Values{"note": {"kept"}}}
+func (a *App) resumeSample(name string, person samplePerson, path string) sample {
+	props := views.ResumeProps{Pending: pendingAction(path), Path: path, URL: "/resume/sample"}
 	return sample{group: "session", name: name, person: &person, title: props.Heading(), page: func(s views.Shell) component {
 		return views.Resume(s, props)
 	}}

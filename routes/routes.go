@@ -102,7 +102,8 @@ func (a *App) route(e *echo.Echo) {
 	limited := []echo.MiddlewareFunc{a.limitSignIns()}
 	signingIn := append(limited, visitor...)
 	person := append(slices.Clone(visitor), a.requireSession)
-	recently := append(slices.Clone(person), a.demand(openid.Demand{MaxAge: sensitiveAge}))
+	recent := a.demand(openid.Demand{MaxAge: sensitiveAge})
+	recently := append(slices.Clone(person), recent)
 	admins := append(slices.Clone(person), a.requireClaim(administrator()))
 
 	e.Match(reading, "/", a.home, visitor...)
@@ -119,9 +120,10 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/profile", a.profile, person...)
 	e.POST("/profile/refresh", a.refreshProfile, person...)
 	e.Match(reading, "/sessions", a.sessions, person...)
-	e.POST("/sessions/:id/end", a.endSession, person...)
+	e.POST("/sessions/:id/end", a.endSession, append(slices.Clone(person), a.unlessCurrent(recent))...)
 	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
 	e.GET("/resume/:id", a.resume, append(limited, person...)...)
+	e.POST("/resume/:id", a.sendSaved, person...)
 	e.Match(reading, "/admin", a.admin, admins...)
 
 	a.gallery()

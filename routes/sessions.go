@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/authn"
 	"latchkey/views"
 )
 
@@ -20,7 +21,21 @@ func (a *App) sessions(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Sessions(a.shell(c, "Devices"), props))
 }
 
-// endSession ends one of a person's sessions. It is not an error if the session has already ended,
+// unlessCurrent applies a demand to requests that end another session. To end the current one is to
+// sign out, which demands nothing.
+func (a *App) unlessCurrent(demand echo.MiddlewareFunc) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		next = demand(next)
+		return func(c echo.Context) error {
+			if a.Sessions.IsCurrent(current(c), c.Param("id")) {
+				return a.signOut(c)
+			}
+			return next(c)
+		}
+	}
+}
+
+// endSession ends another of a person's sessions. It is not an error if the session has already ended,
 // does not exist or belongs to another person: the list no longer shows it.
 func (a *App) endSession(c echo.Context) error {
 	r := c.Request()
@@ -63,8 +78,11 @@ func (a *App) sessionsProps(c echo.Context) (views.SessionsProps, error) {
 	for _, s := range list {
 		props.Sessions = append(props.Sessions, views.OwnSession{
 			Device: s.Device, SignedIn: s.SignedIn, LastSeen: s.LastSeen, Current: s.Current,
-			EndURL: "/sessions/" + s.ID + "/end",
+			EndURL: endURL(s),
 		})
 	}
 	return props, nil
 }
+
+// endURL returns the address that ends a session.
+func endURL(s authn.OwnSession) string { return "/sessions/" + s.ID + "/end" }

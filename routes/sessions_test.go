@@ -1,7 +1,9 @@
 package routes_test
 
 import (
+	"encoding/hex"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -50,4 +52,87 @@ func TestSessionList(t *testing.T) {
 	if list := here.Get("/sessions").Body; strings.Contains(list, "end-others") {
 		t.Error("the page has a button to end other sessions, but there are none")
 	}
+}
+
+// TestEndingASessionNeedsARecentSignIn (SE-14) ends sessions one by one with a sign-in that is too
+// old for "Sign out all other devices". Only the current session ends without another sign-in.
+func TestEndingASessionNeedsARecentSignIn(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		age     time.Duration // of the sign-in
+		session func(p *apptest.TwoDevices) string
+		resumes bool // after another sign-in
+		here    bool // signed in, after that
+		there   bool
+	}{
+		"another, a recent sign-in":  {11 * time.Minute, otherSession, false, true, false},
+		"another, an old sign-in":    {11*time.Minute + time.Second, otherSession, true, true, false},
+		"this one, a recent sign-in": {0, thisSession, false, false, true},
+		"this one, an old sign-in":   {time.Hour, thisSession, false, false, true},
+		"an unknown one, an old one": {time.Hour, func(*apptest.TwoDevices) string { return "unknown" }, true, true, true},
+		"another, its id escaped": {time.Hour, func(p *apptest.TwoDevices) string {
+			id := otherSession(p)
+			return "%" + hex.EncodeToString([]byte(id[:1])) + id[1:]
+		}, true, true, true},
+		"this one with more behind it": {time.Hour, func(p *apptest.TwoDevices) string { return thisSession(p) + "=" }, true, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := apptest.NewTwoDevices(t)
+			address := "/sessions/" + tt.session(p) + "/end"
+			p.Clock.Move(tt.age)
+			got := p.Here.Direct(p.Here.Request(http.MethodPost, address, url.Values{}, "Sec-Fetch-Site", "same-origin"))
+			if resumes := strings.HasPrefix(got.Header.Get("Location"), "/resume/"); got.StatusCode != http.StatusSeeOther || resumes != tt.resumes {
+				t.Fatalf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+			}
+			if tt.resumes {
+				wantBoth(p)
+				p.Here.Press(p.Here.Get(got.Header.Get("Location")), "resume-button")
+			}
+			if here, there := p.Here.SignedIn(), p.There.SignedIn(); here != tt.here || there != tt.there {
+				t.Errorf("signed in here: %t, there: %t", here, there)
+			}
+		})
+	}
+}
+
+// TestStepUpNamesTheDevice asks about one device after the sign-in.
+func TestStepUpNamesTheDevice(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	third := p.Visitor()
+	third.Get("/dashboard", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	address := "/sessions/" + sessionNamed(p, "Firefox on Linux") + "/end"
+	p.Clock.Move(time.Hour)
+	pressed := p.Here.Direct(p.Here.Request(http.MethodPost, address, nil, "HX-Request", "true", "Sec-Fetch-Site", "same-origin"))
+	resume := pressed.Header.Get("HX-Redirect")
+	if pressed.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(resume, "/resume/") {
+		t.Fatalf("answered %d, HX-Redirect %q", pressed.StatusCode, resume)
+	}
+	page := p.Here.Get(resume)
+	if !strings.Contains(page.Body, "<h1>Sign out Firefox on Linux?</h1>") || !third.SignedIn() {
+		t.Errorf("signed in: %t, and the page is\n%s", third.SignedIn(), page.Body)
+	}
+	p.Here.Press(page, "resume-button")
+	if third.SignedIn() || !p.There.SignedIn() {
+		t.Errorf("signed in on that device: %t, on another: %t", third.SignedIn(), p.There.SignedIn())
+	}
+}
+
+// otherSession and thisSession return the id of a session of two, and sessionNamed that of a device.
+func otherSession(p *apptest.TwoDevices) string { return listedBy(p, p.Here, "Unknown device") }
+func thisSession(p *apptest.TwoDevices) string  { return listedBy(p, p.There, "Unknown device") }
+
+func sessionNamed(p *apptest.TwoDevices, device string) string { return listedBy(p, p.Here, device) }
+
+// listedBy returns the id of the session that ends when v presses the button of a device.
+func listedBy(p *apptest.TwoDevices, v *apptest.Visitor, device string) string {
+	p.T.Helper()
+	form := apptest.Find(apptest.Parse(p.T, v.Get("/sessions").Body), func(n *apptest.Node) bool {
+		return strings.HasSuffix(apptest.Attribute(n, "action"), "/end") && strings.Contains(apptest.Text(n), device)
+	})
+	if form == nil {
+		p.T.Fatalf("%s is not listed", device)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(apptest.Attribute(form, "action"), "/sessions/"), "/end")
 }

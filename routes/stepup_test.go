@@ -68,18 +68,68 @@ func TestStepUp(t *testing.T) {
 			t.Errorf("the page does not say %q:\n%s", want, seen)
 		}
 	}
-	submitted := p.Here.Submission(page, "resume-button")
-	if err := submitted.ParseForm(); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := submitted.PostForm.Encode(), apptest.StepUpForm().Encode(); got != want || submitted.URL.Path != "/sessions/end-others" {
-		t.Errorf("the form goes to %s with\n%s, want\n%s", submitted.URL.Path, got, want)
-	}
 	if end := p.Here.Press(page, "resume-button"); end.Request.URL.Path != "/sessions" || end.StatusCode != http.StatusOK {
 		t.Errorf("it ends at %s with %d", end.Request.URL, end.StatusCode)
 	}
 	if !p.Here.SignedIn() || p.There.SignedIn() {
 		t.Errorf("signed in here: %t, there: %t", p.Here.SignedIn(), p.There.SignedIn())
+	}
+
+	// The page that is still open, and its address, do nothing more.
+	p.SignIn(p.There)
+	for what, got := range map[string]apptest.Answer{"the button": p.Here.Press(page, "resume-button"), "the page": p.Here.Get(resume)} {
+		if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "it was continued already") {
+			t.Errorf("for the second time, %s answers %d", what, got.StatusCode)
+		}
+	}
+	wantBoth(p)
+}
+
+// TestStepUpOnce presses the button many times at once. One press sends the form.
+func TestStepUpOnce(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	p.Here.Get(resume)
+	answers := make(chan apptest.Answer)
+	for range 8 {
+		go func() {
+			answers <- p.Here.Direct(p.Here.Request(http.MethodPost, resume, url.Values{}, "Sec-Fetch-Site", "same-origin"))
+		}()
+	}
+	sent := 0
+	for range 8 {
+		switch got := <-answers; {
+		case got.StatusCode == http.StatusSeeOther && got.Header.Get("Location") == "/sessions":
+			sent++
+		case got.StatusCode != http.StatusNotFound:
+			t.Errorf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+		}
+	}
+	if lines := p.Logged("signed out from another session", ""); sent != 1 || len(lines) != 1 {
+		t.Errorf("the form was sent %d times: %v", sent, lines)
+	}
+}
+
+// TestStepUpNotYet presses the button of the page that another site, or an impatient script, sends
+// before the person has signed in again.
+func TestStepUpNotYet(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	resume := interrupted(p)
+	early := p.Here.Direct(p.Here.Request(http.MethodPost, resume, url.Values{}, "Sec-Fetch-Site", "same-origin"))
+	if early.StatusCode != http.StatusSeeOther || early.Header.Get("Location") != resume {
+		t.Errorf("before the sign-in it answers %d to %q", early.StatusCode, early.Header.Get("Location"))
+	}
+	wantBoth(p)
+	page := p.Here.Get(resume)
+	foreign := p.Here.Direct(p.Here.Request(http.MethodPost, resume, url.Values{}, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"))
+	if foreign.StatusCode != http.StatusForbidden {
+		t.Errorf("from another site it answers %d", foreign.StatusCode)
+	}
+	wantBoth(p)
+	if end := p.Here.Press(page, "resume-button"); end.StatusCode != http.StatusOK || p.There.SignedIn() {
+		t.Errorf("after the sign-in it answers %d; signed in there: %t", end.StatusCode, p.There.SignedIn())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"html"
 	"io"
 	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -75,7 +74,7 @@ func failure(text string) views.FailureProps {
 }
 
 func resume(text string) views.ResumeProps {
-	return views.ResumeProps{Pending: text, Action: "/sessions/end-others", Form: url.Values{"note": {text}}}
+	return views.ResumeProps{Pending: text, Path: text, URL: "/resume/id"}
 }
 
 func forbiddenProps(text string) views.ForbiddenProps {
@@ -104,7 +103,7 @@ func pages(t *testing.T, text string) map[string]string {
 		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),
 		"forbidden":        views.Forbidden(signedIn, forbiddenProps(text)),
 		"resume":           views.Resume(signedIn, resume(text)),
-		"resume, unnamed":  views.Resume(signedIn, views.ResumeProps{Action: "/notes/1?" + url.QueryEscape(text), Form: url.Values{"note": {text}}}),
+		"resume, unnamed":  views.Resume(signedIn, views.ResumeProps{Path: text, URL: "/resume/id"}),
 		"fragment denied":  views.ForbiddenNotice(forbiddenProps(text)),
 		"failure":          views.Failure(signedOut, failure(text)),
 		"failure inside":   views.Failure(signedIn, failure(text)),
