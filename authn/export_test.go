@@ -41,7 +41,7 @@ func (ts *TokenSource) Lease(ctx context.Context, session *Session) (die context
 	leased, holder, err := ts.acquireLease(ctx, session)
 	kept, die := context.WithCancel(context.WithoutCancel(ctx))
 	if err == nil {
-		ts.underway.Go(func() { ts.renewLease(kept, leased, holder) })
+		ts.background("lease renewal", func() { ts.renewLease(kept, leased, holder) })
 	}
 	return die, err
 }

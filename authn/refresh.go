@@ -65,7 +65,7 @@ func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session) (*S
 	}
 	holding, stop := context.WithCancel(ctx)
 	defer stop()
-	ts.underway.Go(func() { ts.renewLease(holding, session, holder) })
+	ts.background("lease renewal", func() { ts.renewLease(holding, session, holder) })
 	return ts.useRefreshToken(ctx, session, holder)
 }
 
@@ -220,6 +220,7 @@ func (ts *TokenSource) keepUnsaved(ctx context.Context, fresh newTokens, cause e
 
 // saveUnsaved saves the tokens that the store did not accept, until it fails again.
 func (ts *TokenSource) saveUnsaved(ctx context.Context) {
+	defer openid.RecoverPanic(ts.log, "saving refreshed tokens")
 	ts.mu.Lock()
 	list := slices.Collect(maps.Values(ts.unsaved))
 	ts.mu.Unlock()

@@ -3,10 +3,12 @@ package authn_test
 import (
 	"context"
 	"crypto"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/authn"
@@ -201,7 +203,7 @@ func TestRefreshOutcomeUnknown(t *testing.T) {
 	}
 }
 
-// panickingStore is a store with a bug in Save.
+// panickingStore is a store with a bug in Save and Sweep.
 type panickingStore struct {
 	authn.Store
 	broken *atomic.Bool
@@ -212,6 +214,106 @@ func (s panickingStore) Save(ctx context.Context, r authn.Record) error {
 		panic("a text that may quote anything")
 	}
 	return s.Store.Save(ctx, r)
+}
+
+func (s panickingStore) Sweep(ctx context.Context, now time.Time) (int, error) {
+	if s.broken.Load() {
+		panic("a text that may quote anything")
+	}
+	return s.Store.Sweep(ctx, now)
+}
+
+// panickingLog is a log with a bug in the handler of one message.
+type panickingLog struct {
+	slog.Handler
+	message string
+}
+
+func (h panickingLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		panic("a text that may quote anything")
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestAPanicInTheBackground (FM-28) makes each kind of background work panic. The process survives,
+// and work that repeats goes on.
+func TestAPanicInTheBackground(t *testing.T) {
+	t.Parallel()
+	wantPanic := func(t *testing.T, log *logBuffer, work string) {
+		t.Helper()
+		if logged := log.String(); !strings.Contains(logged, `msg="work panicked" work=`+work) || strings.Contains(logged, "may quote") {
+			t.Errorf("the log is:\n%s", logged)
+		}
+	}
+	t.Run("FM-28 revocation", func(t *testing.T) {
+		t.Parallel()
+		a := newApp(t, appOptions{config: func(c *settings) { c.Log = slog.New(panickingLog{c.Log.Handler(), "refresh token not revoked"}) }})
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["sub"] = "mallory" })
+		a.op.Answer(scriptedop.Revoke, scriptedop.Status(http.StatusInternalServerError))
+		if got := b.post(a.URL+"/refresh", nil); got.reason != authn.ReasonSessionEnded {
+			t.Errorf("answered %q: %s", got.reason, got.text)
+		}
+		a.tokens.Wait()
+		wantPanic(t, a.log, "revocation")
+	})
+	t.Run("FM-28 saving tokens", func(t *testing.T) {
+		t.Parallel()
+		full, broken := &fullStore{Store: authn.NewMemoryStore()}, new(atomic.Bool)
+		a := newApp(t, appOptions{config: func(c *settings) { c.Sessions.Store = panickingStore{full, broken} }})
+		a.store = full
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		b.wantSignedIn(b.signIn(), "alice")
+		a.clock.Move(10 * time.Minute)
+		a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+			full.full.Store(true)
+			a.op.Correct(scriptedop.Token)(w, r)
+		})
+		kept := b.token()
+		b.wantToken(kept)
+		broken.Store(true)
+		a.tokens.Wait()
+		wantPanic(t, a.log, `"saving refreshed tokens"`)
+		broken.Store(false)
+		full.full.Store(false)
+		a.tokens.Wait()
+		if got := b.at(newApp(t, appOptions{beside: a})).token(); got.text != kept.text {
+			t.Errorf("the tokens were not saved: %q, want %q", got.text, kept.text)
+		}
+	})
+	for name, begin := range map[string]func(t *testing.T, s *site, session *authn.Session){
+		`"lease renewal"`: func(t *testing.T, s *site, session *authn.Session) {
+			die, err := tokenSource(t, s).Lease(t.Context(), session)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(die)
+		},
+		"sweep": func(t *testing.T, s *site, _ *authn.Session) { go s.Sweep(t.Context(), time.Hour) },
+	} {
+		t.Run("FM-28 "+name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				broken, log := new(atomic.Bool), new(logBuffer)
+				s := newSiteOn(t, panickingStore{authn.NewMemoryStore(), broken}).with(t, func(c *settings) {
+					c.Now, c.Log = time.Now, slog.New(slog.NewTextHandler(log, nil))
+				})
+				session, _ := newVisitor(t).signIn(t, s, signInOf("alice"))
+				begin(t, s, session)
+				broken.Store(true)
+				time.Sleep(3 * time.Hour)
+				wantPanic(t, log, name)
+				broken.Store(false)
+				time.Sleep(8 * 24 * time.Hour)
+				if name == "sweep" && !strings.Contains(log.String(), "expired sessions swept") {
+					t.Errorf("nothing was swept after the panic:\n%s", log)
+				}
+			})
+		})
+	}
 }
 
 // TestAPanicBesideTheRequests (FM-28) makes a refresh panic in its own goroutine. The

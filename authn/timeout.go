@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"latchkey/authn/openid"
 )
 
 const (
@@ -115,12 +117,17 @@ func (s *Sessions) Sweep(ctx context.Context, every time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		s.cache.age()
-		if n, err := s.store.Sweep(ctx, s.now()); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "expired sessions not swept", "error", err)
-		} else if n > 0 {
-			s.metrics.GetOrCreateCounter(sessionsEndedBy("expired")).Add(n)
-			s.log.InfoContext(ctx, "expired sessions swept", "sessions", n)
-		}
+		s.sweep(ctx)
+	}
+}
+
+func (s *Sessions) sweep(ctx context.Context) {
+	defer openid.RecoverPanic(s.log, "sweep")
+	s.cache.age()
+	if n, err := s.store.Sweep(ctx, s.now()); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "expired sessions not swept", "error", err)
+	} else if n > 0 {
+		s.metrics.GetOrCreateCounter(sessionsEndedBy("expired")).Add(n)
+		s.log.InfoContext(ctx, "expired sessions swept", "sessions", n)
 	}
 }

@@ -185,7 +185,15 @@ func (ts *TokenSource) end(ctx context.Context, session *Session, tokens openid.
 // revoke revokes the tokens of a session that has ended, in the background.
 func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens openid.Tokens) {
 	ended := &Session{record: session.record, tokens: tokens}
-	ts.underway.Go(func() { ts.rp.RevokeTokens(ctx, ended) })
+	ts.background("revocation", func() { ts.rp.RevokeTokens(ctx, ended) })
+}
+
+// background runs work that Wait waits for. A panic ends the work and not the process.
+func (ts *TokenSource) background(name string, work func()) {
+	ts.underway.Go(func() {
+		defer openid.RecoverPanic(ts.log, name)
+		work()
+	})
 }
 
 // errPanicked says that work that several requests share has panicked.
@@ -202,7 +210,7 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, sess
 	done := make(chan result, 1)
 	// The count starts here and not in the work itself: Wait must know of it as soon as the
 	// caller can be gone.
-	ts.underway.Go(func() {
+	ts.background("refresh", func() {
 		shared, err, _ := group.Do(string(session.record.Key[:]), func() (shared any, err error) {
 			err = errPanicked // unless work returns
 			defer openid.RecoverPanic(ts.log, "refresh")

@@ -67,7 +67,7 @@ func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Response().Header()["Vary"] = []string{"Authorization, Cookie"}
 		caller, err := a.caller(c.Request())
 		if err == nil {
-			c.Request().Context().Value(requestKey{}).(*requestContext).caller = caller
+			setCaller(c, caller)
 			err = next(c)
 		}
 		if err != nil {

@@ -79,6 +79,15 @@ func TestAPIRoutes(t *testing.T) {
 	a.echo.GET("/scope", report, append(slices.Clone(api), a.requireScope("reports:read"))...)
 	a.echo.GET("/scopes", report, append(slices.Clone(api), a.requireScope("reports:read", "reports:all"))...)
 	a.echo.GET("/claim", report, append(slices.Clone(api), a.requireClaim(authn.Includes(roles, "auditor")))...)
+	auditor := a.requireClaim(authn.Includes(roles, "auditor"))
+	a.echo.GET("/session-first", report, a.session, a.api, auditor)
+	a.echo.GET("/api-first", report, a.api, a.session, auditor)
+	a.echo.GET("/person", func(c echo.Context) error {
+		if current(c) != nil {
+			return c.NoContent(http.StatusNoContent)
+		}
+		return report(c)
+	}, a.session, a.api)
 	// Mistakes in a route table, which must not open the route.
 	a.echo.GET("/no-api", report, a.requireScope("reports:read"))
 	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
@@ -96,22 +105,29 @@ func TestAPIRoutes(t *testing.T) {
 		method, path string
 		body         string
 		scope        string // of the token; "" sends the session's cookie
+		both         bool   // sends the cookie and the token
 		roles        any
 		status       int
 		challenge    string
 	}{
-		"a session":                        {path: "/any", status: 200},
-		"a token":                          {path: "/any", scope: "x", status: 200},
-		"a session needs no scope":         {path: "/scope", status: 200},
-		"the scope":                        {path: "/scope", scope: "openid reports:read", status: 200},
-		"another scope":                    {path: "/scope", scope: "openid reports:write", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
-		"a part of the scope":              {path: "/scope", scope: "reports:rea", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
-		"one scope of two":                 {path: "/scopes", scope: "reports:read", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read reports:all"`},
-		"both scopes":                      {path: "/scopes", scope: "reports:all reports:read", status: 200},
-		"a session with the claim":         {path: "/claim", status: 200},
-		"a token with the claim":           {path: "/claim", scope: "x", roles: []string{"auditor"}, status: 200},
-		"a token without it":               {path: "/claim", scope: "x", status: 403},
-		"a token with another type of it":  {path: "/claim", scope: "x", roles: "auditor", status: 403},
+		"a session":                       {path: "/any", status: 200},
+		"a token":                         {path: "/any", scope: "x", status: 200},
+		"a session needs no scope":        {path: "/scope", status: 200},
+		"the scope":                       {path: "/scope", scope: "openid reports:read", status: 200},
+		"another scope":                   {path: "/scope", scope: "openid reports:write", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
+		"a part of the scope":             {path: "/scope", scope: "reports:rea", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read"`},
+		"one scope of two":                {path: "/scopes", scope: "reports:read", status: 403, challenge: realm + `, error="insufficient_scope", scope="reports:read reports:all"`},
+		"both scopes":                     {path: "/scopes", scope: "reports:all reports:read", status: 200},
+		"a session with the claim":        {path: "/claim", status: 200},
+		"a token with the claim":          {path: "/claim", scope: "x", roles: []string{"auditor"}, status: 200},
+		"a token without it":              {path: "/claim", scope: "x", status: 403},
+		"a token with another type of it": {path: "/claim", scope: "x", roles: "auditor", status: 403},
+		"a session, its claim, and a token without it": {path: "/session-first", scope: "x", both: true, status: 403},
+		"the same, in another order":                   {path: "/api-first", scope: "x", both: true, status: 403},
+		"a session, and a token with the claim":        {path: "/session-first", scope: "x", both: true, roles: []string{"auditor"}, status: 200},
+		"a session alone, in another order":            {path: "/api-first", status: 200},
+		"a session beside a token is nobody's":         {path: "/person", scope: "x", both: true, status: 200},
+		"a session beside no token is the caller's":    {path: "/person", status: 204},
 		"a form":                           {method: "POST", path: "/any", body: "a=b", scope: "x", status: 200},
 		"a form with the token in it":      {method: "POST", path: "/any", body: "access_token=TOKEN", status: 400, challenge: realm + `, error="invalid_request"`},
 		"a form with the token in it, too": {method: "POST", path: "/any", body: "access_token=TOKEN", scope: "x", status: 400, challenge: realm + `, error="invalid_request"`},
@@ -129,7 +145,8 @@ func TestAPIRoutes(t *testing.T) {
 			}
 			if tt.scope != "" {
 				r.Header.Set("Authorization", "Bearer "+token.Compact())
-			} else {
+			}
+			if tt.scope == "" || tt.both {
 				r.AddCookie(cookie)
 			}
 			w := httptest.NewRecorder()

@@ -65,6 +65,16 @@ func setSession(c echo.Context, s *authn.Session) {
 	c.Request().Context().Value(requestKey{}).(*requestContext).session = s
 }
 
+// setCaller puts the caller into the context of a request. A session that middleware has found beside
+// an access token is somebody else's.
+func setCaller(c echo.Context, caller *authn.Caller) {
+	ctx := c.Request().Context().Value(requestKey{}).(*requestContext)
+	ctx.caller = caller
+	if caller.Token != nil {
+		ctx.session = nil
+	}
+}
+
 // identify gives every request an id. It ignores an id that the client sends, because a stranger
 // must not choose what the log says. It also keeps the trace context that the client sends.
 func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {

@@ -49,13 +49,14 @@ func (a *App) requireClaim(rule authn.Rule) echo.MiddlewareFunc {
 	}
 }
 
-// claimsOf returns the claims of a request's sender, and whether the sender is known.
+// claimsOf returns the claims of a request's sender, and whether the sender is known. The caller of an
+// API comes first: if the request has an access token, the session beside it does not count.
 func claimsOf(c echo.Context) (claims []openid.SourcedClaim, known bool) {
-	if s := current(c); s != nil {
-		return s.Claims(), true
-	}
 	if caller := authn.CallerFrom(c.Request().Context()); caller != nil {
 		return caller.Claims(), true
+	}
+	if s := current(c); s != nil {
+		return s.Claims(), true
 	}
 	return nil, false
 }
