@@ -130,8 +130,9 @@ func (a *App) otherSamples(c echo.Context) []sample {
 			return views.Fragment(s, views.SessionWarning(false, "45 seconds"))
 		}},
 		{group: "session", name: "sign out?", person: &ada, title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
-		a.resumeSample("resume", ada, "/sessions/end-others"),
-		a.resumeSample("resume, without a name", ada, "/notes/1/delete"),
+		a.resumeSample("resume", ada, pendingAction("/sessions/end-others")),
+		a.resumeSample("resume, one device", ada, "Sign out Firefox on Linux"),
+		a.resumeSample("resume, without a name", ada, ""),
 		{group: "admin", name: "operational", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider})
 		}},
@@ -147,8 +148,8 @@ func (a *App) otherSamples(c echo.Context) []sample {
 	}
 }
 
-func (a *App) resumeSample(name string, person samplePerson, path string) sample {
-	props := views.ResumeProps{Pending: pendingAction(path), Path: path, URL: "/resume/sample"}
+func (a *App) resumeSample(name string, person samplePerson, pending string) sample {
+	props := views.ResumeProps{Pending: pending, Path: "/notes/1/delete", URL: "/resume/sample"}
 	return sample{group: "session", name: name, person: &person, title: props.Heading(), page: func(s views.Shell) component {
 		return views.Resume(s, props)
 	}}
