@@ -85,12 +85,12 @@ func TestEndingASessionNeedsARecentSignIn(t *testing.T) {
 			address := "/sessions/" + tt.session(p) + "/end"
 			p.Clock.Move(tt.age)
 			got := p.Here.Direct(p.Here.Request(http.MethodPost, address, url.Values{}, "Sec-Fetch-Site", "same-origin"))
-			if resumes := strings.HasPrefix(got.Header.Get("Location"), "/resume/"); got.StatusCode != http.StatusSeeOther || resumes != tt.resumes {
-				t.Fatalf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+			if resumes := strings.HasPrefix(got.Next(), "/resume/"); got.StatusCode == http.StatusUnauthorized != tt.resumes || resumes != tt.resumes {
+				t.Fatalf("answered %d to %q", got.StatusCode, got.Next())
 			}
 			if tt.resumes {
 				wantBoth(p)
-				p.Here.Press(p.Here.Get(got.Header.Get("Location")), "resume-button")
+				p.Here.Press(p.Here.Get(got.Next()), "resume-button")
 			}
 			if here, there := p.Here.SignedIn(), p.There.SignedIn(); here != tt.here || there != tt.there {
 				t.Errorf("signed in here: %t, there: %t", here, there)

@@ -118,8 +118,8 @@ func TestStepUpNotYet(t *testing.T) {
 	p := apptest.NewTwoDevices(t)
 	resume := interrupted(p)
 	early := p.Here.Direct(p.Here.Request(http.MethodPost, resume, url.Values{}, "Sec-Fetch-Site", "same-origin"))
-	if early.StatusCode != http.StatusSeeOther || early.Header.Get("Location") != resume {
-		t.Errorf("before the sign-in it answers %d to %q", early.StatusCode, early.Header.Get("Location"))
+	if early.StatusCode != http.StatusUnauthorized || early.Next() != resume {
+		t.Errorf("before the sign-in it answers %d to %q", early.StatusCode, early.Next())
 	}
 	wantBoth(p)
 	page := p.Here.Get(resume)
