@@ -34,8 +34,9 @@ func RedisDir(t *testing.T) string {
 	return dir
 }
 
-// StartRedisIn starts a Redis whose socket is the file s in a directory.
-func StartRedisIn(t *testing.T, dir string) *Redis {
+// StartRedisIn starts a Redis whose socket is the file s in a directory. It may have a
+// configuration file.
+func StartRedisIn(t *testing.T, dir string, config ...string) *Redis {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -45,7 +46,7 @@ func StartRedisIn(t *testing.T, dir string) *Redis {
 		t.Skip("redis-server is missing")
 	}
 	socket := filepath.Join(dir, "s")
-	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "")
+	server := exec.Command(path, append(config, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "")...)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
