@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +103,24 @@ func Build(t *testing.T) string {
 	program := filepath.Join(t.TempDir(), "latchkey")
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, ".")
 	build.Dir = Root(t)
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, output)
+	}
+	return program
+}
+
+// BuildRelease builds the program in a directory with the flags in its Containerfile (DV-08),
+// but without the name of the commit, which differs between directories.
+func BuildRelease(t *testing.T, dir string) string {
+	t.Helper()
+	command := regexp.MustCompile(`(?m)^RUN CGO_ENABLED=0 go (build .*) -o \S+ \.$`).FindSubmatch(ReadFile(t, filepath.Join(dir, "Containerfile")))
+	if command == nil {
+		t.Fatal("the Containerfile has no build command")
+	}
+	program := filepath.Join(t.TempDir(), "latchkey")
+	build := exec.CommandContext(t.Context(), "go", append(strings.Fields(string(command[1])), "-o", program, ".")...)
+	build.Dir = dir
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, output)
 	}

@@ -3,6 +3,7 @@ package faults
 import (
 	"crypto/rand"
 	"os"
+	"os/exec"
 	"testing"
 
 	"latchkey/internal/apptest"
@@ -16,4 +17,36 @@ func TestMain(m *testing.M) {
 		rand.Reader = &failingEntropy{sign, rand.Reader}
 	}
 	apptest.Main(m)
+}
+
+// long reports whether the tests run in their long form, which takes about ten minutes:
+//
+//	FAULTS=long go test -v -timeout 30m ./internal/e2e/faults
+//
+// It has more people, more time and more repetitions, and runs the release.
+func long() bool { return os.Getenv("FAULTS") == "long" }
+
+// either returns the value for the form that the tests run in.
+func either[T any](short, other T) T {
+	if long() {
+		return other
+	}
+	return short
+}
+
+// builds returns a function that starts the program: this test binary, or the release in the
+// long form.
+func builds(t *testing.T) func(dataDir string, env ...string) *apptest.Process {
+	t.Helper()
+	if !long() {
+		return func(dataDir string, env ...string) *apptest.Process {
+			t.Helper()
+			return apptest.StartProcess(t, dataDir, env...)
+		}
+	}
+	release := apptest.BuildRelease(t, apptest.Root(t))
+	return func(dataDir string, env ...string) *apptest.Process {
+		t.Helper()
+		return apptest.StartCommand(t, exec.Command(release), dataDir, env...)
+	}
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { apptest.Main(m) }
 // TestRelease tests the program as published, built with the command in the Containerfile.
 func TestRelease(t *testing.T) {
 	t.Parallel()
-	release := buildAsPublished(t, apptest.Root(t))
+	release := apptest.BuildRelease(t, apptest.Root(t))
 	t.Run("DV-01 it contains no part of the development provider", func(t *testing.T) { testReleaseHoldsNoProvider(t, release) })
 	t.Run("DV-01, DV-04 nothing makes it sign in sample people", func(t *testing.T) { testReleaseRefuses(t, release) })
 	t.Run("CF-03 people's browsers reach its provider", func(t *testing.T) { testReleaseIssuer(t, release) })
@@ -32,25 +32,6 @@ func TestRelease(t *testing.T) {
 	t.Run("SL-09 a build in another directory is identical", func(t *testing.T) { testReproducible(t, release) })
 	t.Run("SL-09 its modules are pinned", func(t *testing.T) { testPinned(t, release) })
 	t.Run("SL-09 a scanner can tell what it calls", func(t *testing.T) { testSymbols(t, release) })
-}
-
-// buildAsPublished builds the program in a directory with the flags in the Containerfile
-// (DV-08), but without the name of the commit, which differs between directories.
-func buildAsPublished(t *testing.T, folder string) string {
-	t.Helper()
-	containerfile := apptest.ReadFile(t, "Containerfile")
-	command := regexp.MustCompile(`(?m)^RUN CGO_ENABLED=0 go (build .*) -o \S+ \.$`).FindSubmatch(containerfile)
-	if command == nil {
-		t.Fatal("the Containerfile has no build command")
-	}
-	program := filepath.Join(t.TempDir(), "latchkey")
-	build := exec.CommandContext(t.Context(), "go", append(strings.Fields(string(command[1])), "-o", program, ".")...)
-	build.Dir = folder
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, output)
-	}
-	return program
 }
 
 // testReleaseHoldsNoProvider searches the program for the development provider: for the
@@ -193,7 +174,7 @@ func testDevelopmentSession(t *testing.T, release string) {
 }
 
 func testReproducible(t *testing.T, release string) {
-	if again := buildAsPublished(t, copyOfCheckout(t)); !bytes.Equal(apptest.ReadFile(t, again), apptest.ReadFile(t, release)) {
+	if again := apptest.BuildRelease(t, copyOfCheckout(t)); !bytes.Equal(apptest.ReadFile(t, again), apptest.ReadFile(t, release)) {
 		t.Error("two builds of the same source differ: .ci/release would refuse it")
 	}
 }
