@@ -1,35 +1,19 @@
 package faults
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
-
-// crashes returns how many times to kill the program. More take a few minutes:
-//
-//	CRASHES=200 go test -run TestKilledUnderLoad ./internal/e2e/faults
-func crashes(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("CRASHES")
-	if text == "" {
-		return 12
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("CRASHES: %v", err)
-	}
-	return n
-}
 
 // TestKilledUnderLoad (FM-19) kills the program repeatedly while people sign in. Everyone
 // who saw their sign-in succeed is still signed in, and nobody sees an internal error.
@@ -37,11 +21,11 @@ func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	op := apptest.NewOP(t)
 	env := append(apptest.Env(op), "PORT="+apptest.FreePort(t), "SESSION_LIMIT=1000000")
-	dataDir := t.TempDir()
+	start, dataDir := builds(t), t.TempDir()
 	var signedIn []*cookiejar.Jar
-	checked := 0
-	for range crashes(t) {
-		p := apptest.StartProcess(t, dataDir, env...)
+	checked, crashes := 0, either(12, 200)
+	for range crashes {
+		p := start(dataDir, env...)
 		// Check everyone from the last round, and some from earlier rounds.
 		for i := len(signedIn) - 1; i >= max(0, len(signedIn)-60); i-- {
 			v := &apptest.Visitor{T: t, App: p.App, Client: &http.Client{Jar: signedIn[i], Timeout: apptest.Patience}}
@@ -52,9 +36,82 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 		signedIn = append(signedIn, signInUntilKilled(t, p, op, 4+rand.IntN(12))...)
 	}
-	t.Logf("%d sign-ins, %d checks after %d crashes", len(signedIn), checked, crashes(t))
+	t.Logf("%d sign-ins, %d checks after %d crashes", len(signedIn), checked, crashes)
 	if checked == 0 {
 		t.Error("nobody was checked")
+	}
+}
+
+// TestKilledDuringRefresh (FM-20) kills the program when the provider has rotated the
+// refresh token and the program may or may not have saved the new one. The person stays
+// signed in until the next refresh at least. Then the provider may revoke the grant, which
+// ends the session. Nobody sees an internal error, and the person can sign in again.
+func TestKilledDuringRefresh(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	op := apptest.NewOP(t)
+	op.Edit(scriptedop.Token, func(response map[string]any) { response["expires_in"] = 1 })
+	env := append(apptest.Env(op), "PORT="+apptest.FreePort(t))
+	start, dataDir := builds(t), t.TempDir()
+	p := start(dataDir, env...)
+	ended, rounds := 0, either(2, 20) // a round waits for the dead program's lease to end
+	for i := range rounds {
+		p.Await("/readyz", http.StatusOK)
+		v := p.Visitor()
+		(&apptest.Scripted{App: p.App, OP: op}).SignIn(v)
+		<-time.After(time.Second) // the access token expires
+		held, barrier := scriptedop.Hold(op.Correct(scriptedop.Token))
+		op.Answer(scriptedop.Token, held)
+		var refreshing sync.WaitGroup
+		refreshing.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), apptest.Patience)
+			defer cancel()
+			if resp, err := v.Client.Do(v.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin").WithContext(ctx)); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+		select {
+		case <-barrier.Reached:
+		case <-time.After(apptest.Patience):
+			t.Fatalf("the program does not refresh the tokens\n%s", p.Log)
+		}
+		if i%2 == 1 {
+			barrier.Open()
+			<-time.After(rand.N(5 * time.Millisecond))
+		}
+		p.Kill()
+		refreshing.Wait()
+		if i%2 == 0 {
+			barrier.Open()
+		}
+		op.Answer(scriptedop.Token, nil)
+
+		p = start(dataDir, env...)
+		p.Await("/readyz", http.StatusOK)
+		v.App = p.App
+		if !v.SignedIn() {
+			t.Fatalf("round %d: the crash signs the person out\n%s", i, p.Log)
+		}
+		before := op.Calls(scriptedop.Token)
+		got := v.Direct(v.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin"))
+		if got.StatusCode >= http.StatusInternalServerError {
+			t.Errorf("round %d: the next refresh is answered with %d\n%s", i, got.StatusCode, p.Log)
+		}
+		if calls := op.Calls(scriptedop.Token) - before; calls > 1 {
+			t.Errorf("round %d: the next refresh asks the provider %d times", i, calls)
+		}
+		if !v.SignedIn() {
+			ended++
+			if end := v.Get("/profile"); end.StatusCode != http.StatusOK || !v.SignedIn() {
+				t.Errorf("round %d: signing in again ends at %s with %d", i, end.Request.URL.Path, end.StatusCode)
+			}
+		}
+	}
+	t.Logf("%d of %d crashes ended the session", ended, rounds)
+	if ended == 0 {
+		t.Error("no crash came between the rotation and the save, so the test proves nothing")
 	}
 }
 

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,27 +13,87 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// limitFiles limits the size of the files that a process can write, as a full disk or a
-// quota does. Limiting one's own process needs no special rights.
-func limitFiles(p *apptest.Process, size uint64) {
-	p.T.Helper()
-	limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.Command.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
-	if errno != 0 {
-		p.T.Fatalf("prlimit: %v", errno)
+// disk is where a program stores its sessions.
+type disk struct {
+	dir string
+	// fill leaves no space for the sessions of more people, and free undoes it.
+	fill, free func(p *apptest.Process)
+}
+
+// fileThatCannotGrow returns a disk with a quota. Limiting the files of one's own process
+// needs no special rights.
+func fileThatCannotGrow(t *testing.T) disk {
+	limit := func(p *apptest.Process, size uint64) {
+		t.Helper()
+		limit := syscall.Rlimit{Cur: size, Max: ^uint64(0)}
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.Command.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+		if errno != 0 {
+			t.Fatalf("prlimit: %v", errno)
+		}
+	}
+	return disk{
+		dir: t.TempDir(),
+		fill: func(p *apptest.Process) {
+			file, err := os.Stat(filepath.Join(p.DataDir, "sessions.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			limit(p, uint64(file.Size()))
+		},
+		free: func(p *apptest.Process) { limit(p, ^uint64(0)) },
+	}
+}
+
+// smallDisk returns a disk of its own, which another program fills.
+func smallDisk(t *testing.T) disk {
+	if !long() {
+		t.Skip("only in the long form")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,mode=0700"); err != nil {
+		t.Skipf("only root can mount a disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	other := filepath.Join(dir, "other")
+	return disk{
+		dir: dir,
+		fill: func(*apptest.Process) {
+			if err := os.WriteFile(other, make([]byte, 8<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("the disk is not full: %v", err)
+			}
+		},
+		free: func(*apptest.Process) {
+			if err := os.Remove(other); err != nil {
+				t.Fatal(err)
+			}
+		},
 	}
 }
 
 // TestFullDisk (FM-17) fills the disk. Nobody can sign in, and the page says to try again.
 // Everyone who is signed in stays signed in and can sign out. Once there is space again,
-// everything works as before. The test uses a file that cannot grow. The tests of boltstore
-// show that many sign-outs fit on a full disk, and that an interrupted write leaves the
-// file intact.
+// everything works as before. The tests of boltstore show that many sign-outs fit on a full
+// disk, and that an interrupted write leaves the file intact.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	for name, make := range map[string]func(t *testing.T) disk{
+		"FM-17 a file that cannot grow": fileThatCannotGrow,
+		"FM-17 a small disk":            smallDisk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testFullDisk(t, make(t))
+		})
+	}
+}
+
+func testFullDisk(t *testing.T, d disk) {
 	op := apptest.NewOP(t)
-	p := apptest.StartProcess(t, dir, apptest.Env(op)...)
+	p := builds(t)(d.dir, apptest.Env(op)...)
 	s := &apptest.Scripted{App: p.App, OP: op}
 	var people []*apptest.Visitor
 	signIn := func() apptest.Answer {
@@ -47,11 +108,7 @@ func TestFullDisk(t *testing.T) {
 	for range 3 {
 		signIn()
 	}
-	file, err := os.Stat(filepath.Join(dir, "sessions.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	limitFiles(p, uint64(file.Size()))
+	d.fill(p)
 	got := signIn()
 	for got.StatusCode == http.StatusSeeOther && len(people) < 2000 {
 		got = signIn()
@@ -75,9 +132,10 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("person %d of %d cannot sign out: answered with %d\n%s", i+1, len(people), got.StatusCode, p.Log)
 		}
 	}
-	limitFiles(p, ^uint64(0))
+	d.free(p)
 	s.SignIn(s.Visitor())
 	s.SignIn(s.Visitor())
+	t.Logf("%d people were signed in", len(people)-2)
 	if !people[0].SignedIn() {
 		t.Error("the person who was signed in all the time is signed out")
 	}
