@@ -279,7 +279,7 @@ func used(operators *apptest.Visitor) resources {
 	return r
 }
 
-// TestCrowd (SE-10, DO-09) has many people use two nodes, with many event streams. Nobody
+// TestCrowd (SE-10, DO-13) has many people use two nodes, with many event streams. Nobody
 // sees another person's data. Afterwards the nodes use as much as before: connections that
 // their clients leave open are closed in time, and nothing is held for a stream that is gone.
 func TestCrowd(t *testing.T) {
