@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 	apptest.Main(m)
 }
 
-// long reports whether the tests run in their long form, which takes about ten minutes:
+// long reports whether the tests run in their long form, which takes about a quarter of
+// an hour:
 //
 //	FAULTS=long go test -v -timeout 30m ./internal/e2e/faults
 //

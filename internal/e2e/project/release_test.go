@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { apptest.Main(m) }
 
-// TestRelease tests the program as published, built with the command in the Containerfile.
+// TestRelease tests the program as published, built with the command in the Containerfile
+// (DV-08).
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	release := apptest.BuildRelease(t, apptest.Root(t))
