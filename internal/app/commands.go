@@ -103,11 +103,12 @@ func help(_ context.Context, c invocation) error {
 	table := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "  latchkey\tserve\n")
 	for _, command := range commands() {
-		usage := command.name
+		var usage strings.Builder
+		usage.WriteString(command.name)
 		for _, flag := range command.flags {
-			usage += " [" + flag + "]"
+			usage.WriteString(" [" + flag + "]")
 		}
-		fmt.Fprintf(table, "  latchkey %s\t%s\n", usage, command.about)
+		fmt.Fprintf(table, "  latchkey %s\t%s\n", usage.String(), command.about)
 	}
 	if err := table.Flush(); err != nil {
 		return err
