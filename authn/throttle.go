@@ -11,7 +11,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// These limits hold for the whole process, whoever asks: they keep a crowd of addresses, each within
+// These limits hold for the whole process, for all clients together: they keep a crowd of addresses, each within
 // its own limit, from using up what the provider allows this client. Beginning a sign-in and
 // exchanging a code are limited apart, so that a flood of beginnings does not stop the people who
 // come back from the provider.

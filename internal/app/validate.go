@@ -258,7 +258,7 @@ func (c *Config) validateCallback(f *openid.Faults) {
 }
 
 // validateLogoutURL accepts a page of this app. Only there does the person learn that they are signed
-// out, and a provider that knows another origin would send people to whoever has it.
+// out, and a provider that knows another origin would send people to the owner of that one.
 func (c *Config) validateLogoutURL(f *openid.Faults) {
 	if c.LogoutURL == "" {
 		return
