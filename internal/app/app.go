@@ -86,9 +86,7 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	go app.Provider.Run(background)
-	go app.TokenSource.Run(background)
-	go app.Sessions.Sweep(background, sweepInterval)
+	app.runBackground(background)
 	if operations != nil {
 		servers.serve(operations, app.Handler.Operations(), nil)
 	}
@@ -100,6 +98,13 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	case err := <-servers.failed:
 		return err
 	}
+}
+
+// runBackground starts the work that goes on between requests, until ctx ends.
+func (a *App) runBackground(ctx context.Context) {
+	go a.Provider.Run(ctx)
+	go a.TokenSource.Run(ctx)
+	go a.Sessions.Sweep(ctx, sweepInterval)
 }
 
 // App is the app without its servers.
