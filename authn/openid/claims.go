@@ -44,13 +44,6 @@ func (c Claims) String(name string) string {
 	return s
 }
 
-// Bool reports whether a claim is there and true; see Claim.IsTrue.
-func (c Claims) Bool(name string) bool {
-	var raw json.RawMessage
-	c.decode(name, &raw)
-	return Claim{Value: raw}.IsTrue()
-}
-
 // without returns the claims except those with one of the names.
 func (c Claims) without(names []string) Claims {
 	left := make(map[string]bool, len(names))
