@@ -64,15 +64,21 @@ func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, limit *
 	if payload, _, ok := verifyWith(k.trusted(), jws); ok {
 		return payload, nil
 	}
-	keys, fresh, err := k.refetch(ctx, limit)
+	keys, age, err := k.refetch(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
 	payload, known, ok := verifyWith(keys, jws)
+	if !ok && age == joined {
+		if keys, age, err = k.refetch(ctx, limit); err != nil {
+			return nil, err
+		}
+		payload, known, ok = verifyWith(keys, jws)
+	}
 	switch {
 	case ok:
 		return payload, nil
-	case fresh || known:
+	case age != kept || known:
 		return nil, errNoKey
 	default:
 		// The provider may have a key that could not be fetched, so the token may be good.
@@ -122,31 +128,42 @@ func (k *keySet) trusted() []jose.JSONWebKey {
 // errFetchLimited says that a limit does not allow another fetch now.
 var errFetchLimited = errors.New("the key set was fetched a moment ago")
 
-// refetch returns the key set after a fetch, which it shares with others that wait for one,
-// and whether that fetch succeeded. If the limit is used up, or the provider does not answer,
-// it returns the last good set as long as that may stay in use.
-func (k *keySet) refetch(ctx context.Context, limit *rate.Limiter) (keys []jose.JSONWebKey, fresh bool, err error) {
-	fetched, err := k.fetchWithin(ctx, limit)
+// keysAge says which fetch a key set is from.
+type keysAge int
+
+const (
+	kept    keysAge = iota // from a fetch before, because another one was not allowed or failed
+	joined                 // from a fetch that was under way, and may have begun before a new key was published
+	fetched                // from a fetch that began after it was asked for
+)
+
+// refetch returns the key set after a fetch, which it shares with others that wait for one. If
+// the limit is used up, or the provider does not answer, it returns the last good set as long as
+// that may stay in use.
+func (k *keySet) refetch(ctx context.Context, limit *rate.Limiter) ([]jose.JSONWebKey, keysAge, error) {
+	from, err := k.fetchWithin(ctx, limit)
 	if err != nil {
-		return nil, false, err
+		return nil, kept, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.lastErr != nil {
+		from = kept
+	}
 	age := k.now().Sub(k.fetched)
 	switch {
 	case age < keysLifetime, k.lastErr != nil && age < keysGrace:
-		return k.keys, fetched && k.lastErr == nil, nil
+		return k.keys, from, nil
 	case k.lastErr != nil:
-		return nil, false, k.lastErr
+		return nil, kept, k.lastErr
 	default:
-		return nil, false, refuse(ReasonProviderUnreachable, "the key set is too old")
+		return nil, kept, refuse(ReasonProviderUnreachable, "the key set is too old")
 	}
 }
 
-// fetchWithin fetches once and reports whether the limit allowed it. To join a fetch that is
-// under way counts against nobody's limit; one that another's limit did not allow is tried
-// again under this one.
-func (k *keySet) fetchWithin(ctx context.Context, limit *rate.Limiter) (fetched bool, err error) {
+// fetchWithin fetches once, if the limit allows it. To join a fetch that is under way counts
+// against nobody's limit; one that another's limit did not allow is tried again under this one.
+func (k *keySet) fetchWithin(ctx context.Context, limit *rate.Limiter) (keysAge, error) {
 	for {
 		var leading bool
 		done := k.flight.DoChan("", func() (any, error) {
@@ -158,11 +175,16 @@ func (k *keySet) fetchWithin(ctx context.Context, limit *rate.Limiter) (fetched 
 		})
 		select {
 		case result := <-done:
-			if result.Err == nil || leading {
-				return result.Err == nil, nil
+			switch {
+			case result.Err == nil && leading:
+				return fetched, nil
+			case result.Err == nil:
+				return joined, nil
+			case leading:
+				return kept, nil
 			}
 		case <-ctx.Done():
-			return false, refuse(ReasonProviderUnreachable, "waiting for the key set: %w", ctx.Err())
+			return kept, refuse(ReasonProviderUnreachable, "waiting for the key set: %w", ctx.Err())
 		}
 	}
 }

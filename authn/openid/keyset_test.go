@@ -1,6 +1,7 @@
 package openid_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -298,6 +299,28 @@ func TestKeyRotation(t *testing.T) {
 		p.clock.Move(time.Hour)
 		p.wantRefused(p.signIn(), openid.ReasonProviderMisconfigured, 2, 1)
 	})
+	t.Run("FM-05 published while the set before is on its way", func(t *testing.T) {
+		t.Parallel()
+		p := newParty(t, options{op: scriptedop.Config{Keys: []scriptedop.Key{first}}, config: func(c *openid.Config) { c.Audience = audience }})
+		p.wantSignedIn(p.signIn(), "alice")
+		held, older := scriptedop.Hold(p.op.Correct(scriptedop.JWKS))
+		p.op.Answer(scriptedop.JWKS, held)
+		stranger := p.op.AccessToken(audience)
+		stranger.Key = scriptedop.NewKey("stranger", "ES256")
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = p.VerifyAccessToken(t.Context(), stranger.Compact()) })
+		await(t, older.Reached)
+		p.op.SetKeys(second)
+		ctx := waitedFor{t.Context(), make(chan struct{}), new(sync.Once)}
+		wg.Go(func() {
+			if _, err := p.VerifyLogoutToken(ctx, p.op.LogoutToken().Compact()); err != nil {
+				t.Error(err)
+			}
+		})
+		await(t, ctx.waiting)
+		older.Open()
+		wg.Wait()
+	})
 	t.Run("FM-05 a hundred people at a rotation", func(t *testing.T) {
 		t.Parallel()
 		p := newParty(t, options{op: scriptedop.Config{Keys: []scriptedop.Key{first}}})
@@ -324,6 +347,18 @@ func TestKeyRotation(t *testing.T) {
 			t.Errorf("the key set was fetched %d times, want 2 or 3", n)
 		}
 	})
+}
+
+// waitedFor is a context that says when somebody first waits for its end.
+type waitedFor struct {
+	context.Context
+	waiting chan struct{} // closed then
+	first   *sync.Once
+}
+
+func (w waitedFor) Done() <-chan struct{} {
+	w.first.Do(func() { close(w.waiting) })
+	return w.Context.Done()
 }
 
 // withdraw publishes one key and continues to sign with another.
