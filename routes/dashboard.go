@@ -2,6 +2,7 @@ package routes
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -99,7 +100,9 @@ func (a *App) profile(c echo.Context) error {
 func (a *App) refreshProfile(c echo.Context) error {
 	r := c.Request()
 	s := current(c)
-	refreshed, err := a.TokenSource.RefreshProfile(r.Context(), s)
+	// The refresh goes on without the client anyway, for a limited time. A client that has closed only
+	// its sending side still reads the result, and a refusal must be logged as one.
+	refreshed, err := a.TokenSource.RefreshProfile(context.WithoutCancel(r.Context()), s)
 	switch {
 	case err == nil && isHTMX(r):
 		props := a.profileProps(refreshed)
@@ -112,7 +115,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, "/dashboard?refreshed")
 	case openid.ReasonOf(err) == authn.ReasonSessionEnded:
 		return a.noSession(c)
-	case wantsJSON(r) || r.Context().Err() != nil:
+	case wantsJSON(r):
 		return err
 	}
 	f := a.describe(err)

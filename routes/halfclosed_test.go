@@ -15,6 +15,7 @@ import (
 	"latchkey/authn/boltstore"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
+	"latchkey/routes"
 )
 
 // halfClosed is an app that is asked over connections that are closed for sending. v is signed in.
@@ -72,8 +73,24 @@ func (h *halfClosed) refused(reason string) uint64 {
 	return h.Assembled.Handler.Metrics.GetOrCreateCounter(fmt.Sprintf("latchkey_requests_refused_total{reason=%q}", reason)).Get()
 }
 
+// unrestarted sends a callback that starts its sign-in again, and returns it with the cookie that allows
+// no second restart.
+func (h *halfClosed) unrestarted(callback *http.Request) *http.Request {
+	h.T.Helper()
+	got := h.Visitor().Direct(callback.Clone(h.T.Context()))
+	if got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Header.Get("Location"), "/login?again=1") {
+		h.T.Errorf("the first time, it answers %d to %q", got.StatusCode, got.Header.Get("Location"))
+	}
+	for _, cookie := range got.Cookies() {
+		if cookie.Value != "" {
+			callback.AddCookie(cookie)
+		}
+	}
+	return callback
+}
+
 // check sends a request, and checks the status, what the answer says, the log and the counter. Without
-// a reason no refusal may be logged.
+// a level no refusal may be logged.
 func (h *halfClosed) check(req *http.Request, status int, says, reason, level string, counted uint64) {
 	h.T.Helper()
 	before := h.refused(reason)
@@ -86,7 +103,7 @@ func (h *halfClosed) check(req *http.Request, status int, says, reason, level st
 		h.T.Errorf("the log says %v", lines)
 	}
 	lines := h.Logged("refused", id)
-	if reason == "" {
+	if level == "" {
 		if len(lines) > 0 {
 			h.T.Errorf("the log says %v", lines)
 		}
@@ -102,7 +119,7 @@ func (h *halfClosed) check(req *http.Request, status int, says, reason, level st
 
 // TestHalfClosedConnection sends each kind of refused request over a connection that is closed for
 // sending, whose client still reads. The status, the log and the counter must be those of any other
-// connection, or a prober could hide.
+// connection, or a prober could hide. Every reason of a refusal needs a case.
 func TestHalfClosedConnection(t *testing.T) {
 	t.Parallel()
 	type request = func(*halfClosed) *http.Request
@@ -128,6 +145,28 @@ func TestHalfClosedConnection(t *testing.T) {
 	when := func(e scriptedop.Endpoint, answer http.HandlerFunc) request {
 		return callback(func(h *halfClosed, _ url.Values) { h.OP.Answer(e, answer) })
 	}
+	// refreshing refreshes the profile when the access token has expired.
+	refreshing := func(e scriptedop.Endpoint, answer http.HandlerFunc) request {
+		return after(func(h *halfClosed) { late(h); h.OP.Answer(e, answer) }, own("POST", "/profile/refresh", url.Values{}))
+	}
+	// steppingUp completes the sign-in that a form demands.
+	steppingUp := func(edit func(*halfClosed, *scriptedop.JWT)) request {
+		return func(h *halfClosed) *http.Request {
+			late(h)
+			resume := h.v.Direct(h.v.Request("POST", "/sessions/end-others", url.Values{}, "Sec-Fetch-Site", "same-origin")).Next()
+			h.OP.EditIDToken(func(token *scriptedop.JWT) { edit(h, token) })
+			return h.v.Request("GET", h.v.AuthorizationResponse(resume), nil, "Cookie", h.v.CookieHeader())
+		}
+	}
+	report := func(scope string) request {
+		return func(h *halfClosed) *http.Request {
+			token := h.OP.AccessToken(apiAudience)
+			token.Claims["scope"] = scope
+			return get("/api/report", "Authorization", "Bearer "+token.Compact())(h)
+		}
+	}
+	// from begins a sign-in from one of 30 addresses.
+	from := func(i int) request { return get("/login", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i%30)) }
 	declined := func(values url.Values) { values.Del("code"); values.Set("error", "access_denied") }
 	logout := func(edit func(*scriptedop.JWT)) request {
 		return func(h *halfClosed) *http.Request {
@@ -136,12 +175,13 @@ func TestHalfClosedConnection(t *testing.T) {
 			return raw("POST", "/backchannel-logout", apptest.FormType, "logout_token="+token.Compact())(h)
 		}
 	}
-	const none = ""
-	for name, tt := range map[string]struct {
+	const none, trusted = "", "TRUSTED_PROXIES=127.0.0.0/8"
+	const secret = "APP_SECRET_KEY=q8J2mB7xZ4vN1kT6wR9yH3cF5dL0sPgU"
+	cases := map[string]struct {
 		request       request
 		status        int
 		says          string // in the body or in Location
-		reason, level string // none if only the line of the request is logged
+		reason, level string // no level if only the line of the request is logged
 		env           string
 	}{
 		// The request.
@@ -173,17 +213,53 @@ func TestHalfClosedConnection(t *testing.T) {
 			for range 100 {
 				h.v.Direct(get("/login", "X-Forwarded-For", "192.0.2.1")(h))
 			}
-		}, get("/login", "X-Forwarded-For", "192.0.2.1")), 429, "Too many", "rate_limited", "WARN", "TRUSTED_PROXIES=127.0.0.0/8"},
-		"a sign-in":                 {get("/login"), 303, "/authorize?", none, none, none},
-		"a malformed response":      {get("/callback"), 400, "could not be read", "response_malformed", "WARN", none},
-		"a response to nobody":      {get("/callback?error=access_denied&state=" + strings.Repeat("A", 43)), 400, "not started here", "transaction_missing", "WARN", none},
-		"a late response":           {callback(func(h *halfClosed, values url.Values) { declined(values); late(h) }), 400, "expired", "transaction_expired", "WARN", none},
+		}, get("/login", "X-Forwarded-For", "192.0.2.1")), 429, "Too many", "rate_limited", "WARN", trusted},
+		"too many sign-ins of everyone": {after(func(h *halfClosed) {
+			for i := range 500 {
+				h.v.Direct(from(i)(h))
+			}
+		}, from(0)), 503, "Too many sign-ins at once", "too_many_sign_ins", "WARN", trusted},
+		"nearly too many": {after(func(h *halfClosed) {
+			for i := range 499 {
+				h.v.Direct(from(i)(h))
+			}
+		}, from(0)), 303, "/authorize?", none, none, trusted},
+		"too many sign-ins of a person": {after(func(h *halfClosed) {
+			for range 199 {
+				h.SignIn(h.Visitor())
+			}
+		}, callback(func(*halfClosed, url.Values) {})), 429, "Too many sign-ins", "person_rate_limited", "WARN", none},
+		"a sign-in":            {get("/login"), 303, "/authorize?", none, none, none},
+		"a malformed response": {get("/callback"), 400, "could not be read", "response_malformed", "WARN", none},
+		"a response to nobody": {get("/callback?error=access_denied&state=" + strings.Repeat("A", 43)), 400, "not started here", "transaction_missing", "WARN", none},
+		"a late response":      {callback(func(h *halfClosed, values url.Values) { declined(values); late(h) }), 400, "expired", "transaction_expired", "WARN", none},
+		"a response for the second time": {func(h *halfClosed) *http.Request {
+			r := h.callback(func(url.Values) {})
+			h.Visitor().Direct(r.Clone(h.T.Context()))
+			return h.unrestarted(r)
+		}, 400, "already used", "transaction_used", "WARN", none},
+		"another configuration's response": {func(h *halfClosed) *http.Request {
+			other, _ := apptest.Assemble(h.T, secret)
+			v := other.Visitor()
+			response := h.Visitor().Request("GET", "/callback?"+apptest.Query(h.T, v.AuthorizationResponse("/profile")).Encode(), nil)
+			port := func(s *apptest.Scripted) string { return s.URL[strings.LastIndex(s.URL, ":")+1:] }
+			response.Header.Set("Cookie", strings.ReplaceAll(v.CookieHeader(), "_"+port(other), "_"+port(h.Scripted)))
+			return h.unrestarted(response)
+		}, 400, "service has changed", "configuration_changed", "WARN", secret},
 		"another issuer's response": {callback(func(_ *halfClosed, values url.Values) { values.Set("iss", "https://evil.example") }), 502, "not be verified", "issuer_mismatch", "ERROR", none},
 		"a declined sign-in":        {callback(func(_ *halfClosed, values url.Values) { declined(values) }), 403, "not signed in", "provider_declined", "INFO", none},
 		"a refused code":            {when(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"})), 502, "not be verified", "token_request_failed", "ERROR", none},
 		"a refused client":          {when(scriptedop.Token, scriptedop.JSON(401, map[string]any{"error": "invalid_client"})), 503, "configured", "token_request_failed", "ERROR", none},
 		"a response without tokens": {when(scriptedop.Token, scriptedop.JSON(200, map[string]any{})), 502, "not be verified", "token_response_invalid", "ERROR", none},
 		"a provider that is down":   {when(scriptedop.Token, scriptedop.Status(503)), 503, "cannot be reached", "provider_unreachable", "WARN", none},
+		"a provider without keys": {after(func(h *halfClosed) {
+			late(h) // the keys are forgotten
+			h.OP.Answer(scriptedop.JWKS, scriptedop.JSON(200, map[string]any{"keys": []any{}}))
+		}, callback(func(*halfClosed, url.Values) {})), 503, "configured correctly", "provider_misconfigured", "ERROR", none},
+		"a step-up with an old sign-in": {steppingUp(func(h *halfClosed, token *scriptedop.JWT) {
+			token.Claims["auth_time"] = h.clock.Now().Add(-time.Hour).Unix()
+		}), 403, "not enough", "step_up_failed", "WARN", none},
+		"a step-up with a new one": {steppingUp(func(*halfClosed, *scriptedop.JWT) {}), 303, "/resume/", none, none, none},
 		"another sign-in's ID token": {callback(func(h *halfClosed, _ url.Values) {
 			h.OP.EditIDToken(func(token *scriptedop.JWT) { token.Claims["nonce"] = "x" })
 		}), 502, "not be verified", "id_token_invalid", "ERROR", none},
@@ -193,7 +269,7 @@ func TestHalfClosedConnection(t *testing.T) {
 		"a callback":                {callback(func(*halfClosed, url.Values) {}), 303, "/profile", none, none, none},
 
 		// The session.
-		"a page that needs one":               {get("/dashboard"), 303, "/login", none, none, none},
+		"a page that needs one":               {get("/dashboard"), 303, "/login", "sign_in_needed", none, none},
 		"a page that needs one, htmx":         {get("/dashboard", "HX-Request", "true"), 401, none, none, none, none},
 		"a page that needs one, for programs": {get("/dashboard", "Accept", "application/json"), 401, "Sign in first", none, none, none},
 		"a session that has ended": {func(h *halfClosed) *http.Request {
@@ -203,7 +279,7 @@ func TestHalfClosedConnection(t *testing.T) {
 		}, 303, "/signed-out", "session_ended", "INFO", none},
 		"a page for others":       {own("GET", "/admin", nil), 403, "have access", "claim_missing", "INFO", none},
 		"nothing to continue":     {own("GET", "/resume/x", nil), 404, "nothing to continue", "nothing_held", "INFO", none},
-		"a step-up":               {after(late, own("POST", "/sessions/end-others", url.Values{})), 401, `href="/resume/`, none, none, none},
+		"a step-up":               {after(late, own("POST", "/sessions/end-others", url.Values{})), 401, `href="/resume/`, "step_up_needed", none, none},
 		"a step-up, for programs": {after(late, own("POST", "/sessions/end-others", url.Values{}, "Accept", "application/json")), 401, "Sign in again", none, none, none},
 		"a form too large to keep": {after(late, func(h *halfClosed) *http.Request {
 			r := raw("POST", "/sessions/end-others", apptest.FormType, "x="+strings.Repeat("!", 30<<10))(h) // three times as long when it is kept
@@ -211,22 +287,66 @@ func TestHalfClosedConnection(t *testing.T) {
 			return r
 		}), 403, "too large to keep", "form_too_large", "WARN", none},
 		"a page of one's own":        {own("GET", "/dashboard", nil), 200, "alice", none, none, none},
-		"no credentials for the API": {get("/api/me"), 401, "Sign in first", none, none, none},
+		"no credentials for the API": {get("/api/me"), 401, "Sign in first", "no_credentials", none, none},
 		"half a bearer token":        {get("/api/me", "Authorization", "Bearer a b"), 400, "malformed", "invalid_request", "INFO", none},
 		"a bearer token of nobody":   {get("/api/me", "Authorization", "Bearer x"), 401, "access token was refused", "access_token_invalid", "INFO", none},
+		"a token without the scope":  {report("openid"), 403, "reports:read", "insufficient_scope", "INFO", none},
+		"a token with the scope":     {report("reports:read"), 200, "the report", none, none, none},
+		"too many open pages": {after(func(h *halfClosed) {
+			for range 6 {
+				h.v.Listen()
+			}
+		}, own("GET", "/events", nil)), 429, "Too many pages", "too_many_streams", "INFO", none},
+		"an open page": {own("GET", "/events", nil), 200, "event: ", none, none, "LOG_LEVEL=debug"},
+
+		// The profile.
+		"too many refreshes": {after(func(h *halfClosed) {
+			for range 4 {
+				h.v.RefreshProfile()
+			}
+		}, own("POST", "/profile/refresh", url.Values{})), 429, "refreshed a moment ago", "too_soon", "INFO", none},
+		"too many refreshes, for programs": {after(func(h *halfClosed) {
+			for range 4 {
+				h.v.RefreshProfile()
+			}
+		}, own("POST", "/profile/refresh", url.Values{}, "Accept", "application/json")), 429, "refreshed a moment ago", "too_soon", "INFO", none},
+		"a profile that is refused":     {refreshing(scriptedop.UserInfo, scriptedop.Status(403)), 502, "could not be refreshed", "userinfo_failed", "WARN", none},
+		"tokens that are not refreshed": {refreshing(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_scope"})), 502, "could not be refreshed", "refresh_failed", "WARN", none},
+		"tokens that cannot be refreshed": {after(func(h *halfClosed) {
+			h.OP.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "refresh_token") })
+			h.SignIn(h.v)
+			late(h)
+		}, own("POST", "/profile/refresh", url.Values{})), 409, "cannot be refreshed", "refresh_refused", "INFO", none},
+		"a refresh that ends the session": {refreshing(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_grant"})), 401, "/signed-out", "session_ended", "INFO", none},
+		"a refreshed profile":             {refreshing(scriptedop.UserInfo, nil), 303, "/dashboard?refreshed", none, none, none},
+
+		// A product's page.
+		"an error of no kind": {get("/unfinished"), 500, "Something went wrong", "internal_error", "ERROR", none},
 
 		// Back-channel logout.
 		"no form":                {raw("POST", "/backchannel-logout", "text/plain", "x"), 400, "invalid_request", "unsupported_media_type", "WARN", none},
 		"no logout token":        {raw("POST", "/backchannel-logout", apptest.FormType, "x=y"), 400, "invalid_request", "logout_request_malformed", "WARN", none},
 		"a forged logout token":  {logout(func(token *scriptedop.JWT) { token.Key = scriptedop.NewKey("key-1", "ES256") }), 400, "logout_token_invalid", "logout_token_invalid", "WARN", none},
 		"a genuine logout token": {logout(func(*scriptedop.JWT) {}), 200, none, none, none, none},
-	} {
+	}
+	covered := map[string]bool{
+		"store_unavailable": true, // by TestHalfClosedConnectionAndTheStore
+		"invalid_token":     true, // the answer to a bearer token of nobody, whose log line has the exact reason
+	}
+	for name, tt := range cases {
+		covered[tt.reason] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := append(strings.Fields(tt.env), "AUTH0_AUDIENCE="+apiAudience)
 			h := newHalfClosed(t, func(store authn.Store) authn.Store { return promptStore{store} }, env...)
+			routes.AddProductRoutes(h.Assembled.Handler)
 			h.check(tt.request(h), tt.status, tt.says, tt.reason, tt.level, 1)
 		})
+	}
+	for _, reason := range routes.Reasons() {
+		if !covered[reason] {
+			t.Errorf("no case refuses for the reason %s", reason)
+		}
 	}
 }
 

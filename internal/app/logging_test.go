@@ -116,20 +116,18 @@ func TestReferenceFindsTheStory(t *testing.T) {
 	}
 }
 
-// TestClientGone has a person leave before the answer arrives, which is no failure.
+// TestClientGone has a person leave before the answer arrives, which is no failure. What they asked for
+// is completed.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
 	v := s.Visitor()
 	s.SignIn(v)
-	asked := make(chan struct{})
-	s.OP.Answer(scriptedop.UserInfo, func(w http.ResponseWriter, r *http.Request) {
-		close(asked)
-		scriptedop.Hang(w, r)
-	})
+	held, barrier := scriptedop.Hold(s.OP.Correct(scriptedop.UserInfo))
+	s.OP.Answer(scriptedop.UserInfo, held)
 	ctx, leave := context.WithCancel(t.Context())
 	go func() {
-		<-asked
+		<-barrier.Reached
 		leave()
 	}()
 	r := v.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin").WithContext(ctx)
@@ -137,9 +135,10 @@ func TestClientGone(t *testing.T) {
 		resp.Body.Close()
 		t.Fatalf("it is answered %d", resp.StatusCode)
 	}
+	barrier.Open()
 	apptest.Eventually(t, "the request to be logged", func() bool { return s.Log.Count(`"path":"/profile/refresh"`) > 0 })
 	for _, line := range s.Logged("request answered", "") {
-		if line["path"] == "/profile/refresh" && line["status"] != 499.0 {
+		if line["path"] == "/profile/refresh" && line["status"] != 303.0 {
 			t.Errorf("it is logged as %v", line)
 		}
 	}

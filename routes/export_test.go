@@ -1,0 +1,20 @@
+package routes
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Reasons returns the reason of every kind of refusal.
+func Reasons() []string { return slices.Sorted(maps.Keys(failures)) }
+
+// AddProductRoutes adds what a product may add: an API route that requires a scope, and a page whose
+// handler fails.
+func AddProductRoutes(a *App) {
+	a.echo.GET("/api/report", func(c echo.Context) error { return c.String(http.StatusOK, "the report") }, a.api, a.requireScope("reports:read"))
+	a.echo.GET("/unfinished", func(echo.Context) error { return errors.New("not finished") })
+}
