@@ -35,6 +35,11 @@ func TestRefreshFails(t *testing.T) {
 	}{
 		"RT-06 invalid_grant":                 {answer: oauthError(400, "invalid_grant", ""), ended: true},
 		"RT-06 invalid_grant, forbidden":      {answer: oauthError(403, "invalid_grant", "Unknown or invalid refresh token."), ended: true},
+		"RT-06 invalid_grant, with a list":    {answer: scriptedop.JSON(400, map[string]any{"error": "invalid_grant", "error_description": []string{"expired"}}), ended: true},
+		"RT-06 invalid_grant, with numbers":   {answer: scriptedop.JSON(400, map[string]any{"error": "invalid_grant", "error_description": 70008, "error_uri": 1, "expires_in": "never"}), ended: true},
+		"RT-06 invalid_grant, with 200":       {answer: scriptedop.JSON(200, map[string]any{"error": "invalid_grant", "error_description": map[string]any{"en": "expired"}}), ended: true},
+		"RT-06 invalid_grant in a list":       {answer: scriptedop.JSON(400, map[string]any{"error": []string{"invalid_grant"}, "error_description": 1}), after: authn.ReasonRefreshFailed},
+		"RT-06 invalid_grant in an object":    {answer: scriptedop.JSON(400, map[string]any{"error": map[string]any{"error": "invalid_grant"}}), after: authn.ReasonRefreshFailed},
 		"RT-06 invalid_grant in the text":     {answer: oauthError(400, "temporarily_unavailable", "invalid_grant"), after: authn.ReasonRefreshFailed},
 		"RT-06 invalid_grant in a page":       {answer: scriptedop.Body(400, "text/html", `<p>{"error":"invalid_grant"}</p>`), after: authn.ReasonRefreshFailed},
 		"RT-06 invalid_grant in plain text":   {answer: scriptedop.Body(400, "text/plain", "error=invalid_grant"), after: authn.ReasonRefreshFailed},

@@ -171,13 +171,16 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	body, err := readAll(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		if err != nil {
+			return nil, withReason(ReasonProviderUnreachable, err)
+		}
 		// An error comes in JSON (RFC 6749 section 5.2). x/oauth2 would read one out of
 		// plain text, too, which anything between here and the provider may have sent.
 		resp.Header.Set("Content-Type", "application/json")
-		return resp, nil
+		return withBody(resp, normalizeTokenError(body)), nil
 	}
-	body, err := readAll(resp)
 	if err != nil {
 		return nil, withReason(ReasonTokenInvalid, err)
 	}
@@ -189,9 +192,13 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, withReason(ReasonTokenInvalid, &tokenResponseError{err, refreshTokenIn(body)})
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(normal))
-	resp.ContentLength = int64(len(normal))
-	return resp, nil
+	return withBody(resp, normal), nil
+}
+
+// withBody puts another body into a response.
+func withBody(resp *http.Response, body []byte) *http.Response {
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp
 }
 
 // authenticate returns the request with a client assertion in its form.
@@ -232,6 +239,22 @@ func refreshTokenIn(body []byte) (token Secret) {
 	return token
 }
 
+// normalizeTokenError returns the code and the description of an error response (RFC 6749 section
+// 5.2). x/oauth2 would lose the code, which may end a session, if another member is not of its type.
+func normalizeTokenError(body []byte) []byte {
+	var response map[string]json.RawMessage
+	_ = json.Unmarshal(body, &response) // a body that is not JSON has no code
+	texts := make(map[string]string)
+	for _, name := range []string{"error", "error_description"} {
+		var text string
+		if json.Unmarshal(response[name], &text) == nil {
+			texts[name] = text
+		}
+	}
+	normal, _ := json.Marshal(texts) // of texts, this cannot fail
+	return normal
+}
+
 // normalizeTokenResponse checks a successful token response (RFC 6749 section 5.1, OpenID
 // Connect Core 1.0 section 3.1.3.3). x/oauth2 accepts any token type, and an expires_in that
 // is missing, zero or not an integer. A member that a sign-in can do without counts as absent if
@@ -242,7 +265,7 @@ func normalizeTokenResponse(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the token response: %w", err)
 	}
 	if code, err := c.string("error"); err == nil && code != "" {
-		return body, nil // some providers send errors with 200, which x/oauth2 understands
+		return normalizeTokenError(body), nil // some providers send errors with 200, which x/oauth2 understands
 	}
 	access, err := c.string("access_token")
 	if err != nil || access == "" {
