@@ -26,9 +26,6 @@ const (
 	// lockWait is how long Open waits for the previous process, which finishes its requests
 	// while the new one starts.
 	lockWait = 5 * time.Second
-	// batchDelay is how long a write waits for others to share its transaction. A disk
-	// takes about as long for one.
-	batchDelay = 500 * time.Microsecond
 	// reserve is how many pages of the file are free when a session begins. Without free
 	// pages, people could not sign out on a full disk: to drop an entry, bbolt writes its
 	// page elsewhere. A page with records of tens of kilobytes needs many consecutive
@@ -56,6 +53,7 @@ type Store struct {
 	file      os.FileInfo  // describes db's file
 	length    atomic.Int64 // of the file, as its header says
 	broken    atomic.Pointer[Error]
+	writes    writes
 	providing sync.Mutex // held while the reserve is provided
 	touches   touches
 }
@@ -87,7 +85,6 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	case err != nil: // not a system error, so the file is at fault
 		return nil, damaged(path, err)
 	}
-	db.MaxBatchDelay = batchDelay
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boltstore: looking at %s: %w", path, err), db.Close())
@@ -134,7 +131,7 @@ func (s *Store) checkLength() error {
 	if err := s.atLeast(s.length.Load()); err != nil {
 		return err
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.transact((*bbolt.DB).View, func(tx *bbolt.Tx) error {
 		s.length.Store(tx.Size())
 		return nil
 	})
@@ -196,11 +193,11 @@ func (s *Store) inPlace() error {
 // Close implements authn.Store. It waits for transactions in progress.
 func (s *Store) Close() error {
 	unwritten := s.writeTouches()
+	if broken := s.broken.Load(); broken != nil {
+		return broken // bbolt may wait for its own locks; see transact
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if broken := s.broken.Load(); broken != nil {
-		return broken // bbolt may wait for its own locks; see checkLength
-	}
 	if err := errors.Join(unwritten, s.db.Close()); err != nil {
 		return fmt.Errorf("boltstore: closing %s: %w", s.path, err)
 	}
@@ -209,18 +206,13 @@ func (s *Store) Close() error {
 
 // read runs fn in a transaction that sees one state of the file. Bytes from the transaction
 // are invalid after fn returns, so fn copies what it keeps.
-func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) (err error) {
+func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if broken := s.broken.Load(); broken != nil {
-		return broken
-	}
-	defer s.recoverDamage(&err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	return s.failure("reading", s.db.View(fn))
+	return s.failure("reading", s.transact((*bbolt.DB).View, fn))
 }
 
 // write runs fn in a transaction that it may share with other writers, and returns when the
@@ -248,22 +240,19 @@ func (s *Store) add(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
 // provide makes sure that the reserve exists. It writes the pages once, so that the file
 // has them and the disk has space for them. If they are missing, one caller provides them
 // for all.
-func (s *Store) provide() (err error) {
+func (s *Store) provide() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if broken := s.broken.Load(); broken != nil {
-		return broken
-	}
-	defer s.recoverDamage(&err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	if err := s.checkLength(); err != nil {
-		return err
-	}
 	if stats := s.db.Stats(); stats.FreePageN+stats.PendingPageN >= reserve || !s.providing.TryLock() {
 		return nil
 	}
 	defer s.providing.Unlock()
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	s.writes.committing.Lock()
+	defer s.writes.committing.Unlock()
+	if err := s.checkLength(); err != nil {
+		return err
+	}
+	err := s.transact((*bbolt.DB).Update, func(tx *bbolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte(ballast))
 		if err != nil {
 			return err
@@ -271,7 +260,7 @@ func (s *Store) provide() (err error) {
 		return bucket.Put([]byte(ballast), make([]byte, reserve*s.db.Info().PageSize))
 	})
 	if err == nil {
-		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(ballast)) })
+		err = s.transact((*bbolt.DB).Update, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(ballast)) })
 	}
 	return s.failure("writing", err)
 }
@@ -291,68 +280,15 @@ func within(ctx context.Context, fn func() error) error {
 	}
 }
 
-func (s *Store) batch(ctx context.Context, fn func(tx *bbolt.Tx) error) (err error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if broken := s.broken.Load(); broken != nil {
-		return broken
-	}
-	defer s.recoverDamage(&err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	if err := s.checkLength(); err != nil {
-		return err
-	}
-	var answer error
-	err = s.db.Batch(func(tx *bbolt.Tx) error {
-		if answer = ctx.Err(); answer != nil {
-			return nil
-		}
-		err := fn(tx)
-		if isAnswer(err) {
-			answer, err = err, nil
-		}
-		return err
-	})
-	if err != nil {
-		return s.failure("writing", err)
-	}
-	return answer
-}
-
 func isAnswer(err error) bool {
 	return errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrConflict) || errors.Is(err, authn.ErrEnded)
 }
 
-// failure adds the file's path to an error, but leaves ErrNotFound, ErrConflict and
-// ErrEnded unchanged.
+// failure adds the file's path to an error, but leaves an *Error, ErrNotFound, ErrConflict
+// and ErrEnded unchanged.
 func (s *Store) failure(doing string, err error) error {
-	if err == nil || isAnswer(err) {
+	if err == nil || isAnswer(err) || errors.As(err, new(*Error)) {
 		return err
 	}
 	return fmt.Errorf("boltstore: %s %s: %w", doing, s.path, err)
-}
-
-// recoverDamage, when deferred, turns a panic into an error. bbolt panics on a damaged
-// page, and one such page must not end the process.
-func recoverDamage(path string, err *error) {
-	if p := recover(); p != nil {
-		*err = damaged(path, fmt.Errorf("%v", p))
-	}
-}
-
-// recoverDamage is recoverDamage for a file in use, which may have been cut short.
-func (s *Store) recoverDamage(err *error) {
-	if p := recover(); p != nil {
-		*err = damaged(s.path, fmt.Errorf("%v", p))
-		if short := s.atLeast(s.length.Load()); short != nil {
-			*err = short
-		}
-	}
-}
-
-func damaged(path string, err error) *Error {
-	return &Error{
-		Problem: fmt.Sprintf("%s is damaged or not a session store (%v)", path, err),
-		Remedy:  "move it away and start again; everyone must sign in again", Err: err,
-	}
 }

@@ -23,7 +23,7 @@ const (
 // compact returns the space of dropped records to the disk. The parameter live is the size
 // of the live entries in bytes. All other calls wait while compact copies these few
 // entries. If it fails, the file stays as it is.
-func (s *Store) compact(live int64) (err error) {
+func (s *Store) compact(live int64) error {
 	if runtime.GOOS == "windows" {
 		return nil // Windows cannot replace an open file
 	}
@@ -33,8 +33,6 @@ func (s *Store) compact(live int64) (err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.recoverDamage(&err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if err := s.checkLength(); err != nil {
 		return err
 	}
@@ -62,11 +60,16 @@ func (s *Store) copyOf(path string) (*bbolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.MaxBatchDelay = batchDelay
-	if err := bbolt.Compact(db, s.db, compactBatch); err != nil {
+	if err := s.copyInto(db); err != nil {
 		return nil, errors.Join(err, db.Close(), os.Remove(path))
 	}
 	return db, nil
+}
+
+func (s *Store) copyInto(db *bbolt.DB) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.recoverDamage(&err)
+	return bbolt.Compact(db, s.db, compactBatch)
 }
 
 // options returns the options for opening a file. A process that waited for the lock may

@@ -3,12 +3,15 @@
 package boltstore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -165,6 +168,94 @@ func TestFileCutShortInUse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFileDamagedInUse (FM-18) overwrites pages of an open store, as a failing disk or another program
+// may do. The process must survive every call. Each returns, and says what happened if it fails. If a
+// commit meets the damage, all calls from then on fail, so that the program is not ready.
+func TestFileDamagedInUse(t *testing.T) {
+	t.Parallel()
+	const page, header = 4096, 2 * 4096
+	ones := func(b []byte) { copy(b, bytes.Repeat([]byte{0xff}, len(b))) }
+	for name, tt := range map[string]struct {
+		damage func(file []byte)
+		met    bool // by any commit
+		alone  bool // makes one call at a time, because bbolt keeps a lock that calls in progress need
+	}{
+		"nothing":                  {damage: func([]byte) {}},
+		"the header":               {damage: func(file []byte) { clear(file[:header]) }, met: true, alone: true},
+		"the header, ones":         {damage: func(file []byte) { ones(file[:header]) }, met: true, alone: true},
+		"all but the header":       {damage: func(file []byte) { clear(file[header:]) }, met: true},
+		"all but the header, ones": {damage: func(file []byte) { ones(file[header:]) }},
+		"everything":               {damage: func(file []byte) { clear(file) }, met: true, alone: true},
+		"every other page": {damage: func(file []byte) {
+			for page := range slices.Chunk(file[header:], 2*page) {
+				clear(page[:len(page)/2])
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "data", "sessions.db")
+			s := openStore(t, path)
+			var written []authn.Record
+			for range 50 {
+				r := newRecord(page)
+				must(t, s.Create(t.Context(), r))
+				r.Version++
+				written = append(written, r)
+			}
+			change(t, path, tt.damage)
+
+			want := func(what string, err error) {
+				t.Helper()
+				if err != nil && (name == "nothing" || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "move it away")) {
+					t.Errorf("%s returned %v", what, err)
+				}
+			}
+			until := time.Now().Add(time.Hour)
+			var calls sync.WaitGroup
+			for _, r := range written {
+				calls.Go(func() {
+					_, err := s.Load(t.Context(), r.Key)
+					want("Load", err)
+					_, err = s.Once(t.Context(), r.Key, until)
+					want("Once", err)
+					want("Touch", s.Touch(t.Context(), r.Key, until, until))
+					want("Save", s.Save(t.Context(), r))
+					want("Create", s.Create(t.Context(), newRecord(10)))
+					want("End", s.End(t.Context(), r.Key, authn.CauseSignedOut, until))
+				})
+				if tt.alone {
+					calls.Wait()
+				}
+			}
+			calls.Wait()
+			_, err := s.Sweep(t.Context(), until)
+			want("Sweep", err)
+			if ping := s.Ping(t.Context()); tt.met {
+				_, err := s.Load(t.Context(), written[0].Key)
+				wantText(t, err, path, "move it away")
+				wantText(t, ping, path, "move it away")
+				wantText(t, s.Close(), path, "move it away")
+			} else {
+				want("Ping", ping)
+				want("Close", s.Close())
+			}
+		})
+	}
+}
+
+// change changes the content of a file in place.
+func change(t *testing.T, path string, edit func([]byte)) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	must(t, err)
+	edit(content)
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = file.WriteAt(content, 0)
+	must(t, err, file.Close())
 }
 
 func withDirectory(mode fs.FileMode) func(*testing.T, string) string {

@@ -1,0 +1,102 @@
+package boltstore
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"go.etcd.io/bbolt"
+)
+
+// writes are the writes that wait for the transaction before theirs. The first one whose turn it is
+// then commits them all. (bbolt's own Batch commits in a goroutine of its own, where nobody recovers
+// from a panic.)
+type writes struct {
+	// committing is held by whoever uses a transaction that writes.
+	committing sync.Mutex
+
+	mu      sync.Mutex
+	waiting []*write
+}
+
+// write is one of them. Its result is for whoever holds committing.
+type write struct {
+	fn   func(tx *bbolt.Tx) error
+	done bool
+	err  error
+}
+
+func (s *Store) batch(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var answer error
+	err := s.commit(&write{fn: func(tx *bbolt.Tx) error {
+		if answer = ctx.Err(); answer != nil {
+			return nil
+		}
+		err := fn(tx)
+		if isAnswer(err) {
+			answer, err = err, nil
+		}
+		return err
+	}})
+	if err != nil {
+		return s.failure("writing", err)
+	}
+	return answer
+}
+
+// commit returns when a write is on disk, or has failed.
+func (s *Store) commit(w *write) error {
+	s.writes.add(w)
+	s.writes.committing.Lock()
+	defer s.writes.committing.Unlock()
+	if !w.done {
+		s.commitAll(s.writes.take())
+	}
+	return w.err
+}
+
+func (ws *writes) add(w *write) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.waiting = append(ws.waiting, w)
+}
+
+func (ws *writes) take() []*write {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	taken := ws.waiting
+	ws.waiting = nil
+	return taken
+}
+
+// commitAll commits writes in one transaction. If one of them fails, commitAll tries the others
+// without it.
+func (s *Store) commitAll(together []*write) {
+	for len(together) > 0 {
+		var failed *write
+		err := s.checkLength()
+		if err == nil {
+			err = s.transact((*bbolt.DB).Update, func(tx *bbolt.Tx) error {
+				for _, w := range together {
+					failed = w // unless it returns
+					if err := w.fn(tx); err != nil {
+						return err
+					}
+				}
+				failed = nil
+				return nil
+			})
+		}
+		if failed != nil {
+			failed.done, failed.err = true, err
+			together = slices.DeleteFunc(together, func(w *write) bool { return w == failed })
+			continue
+		}
+		for _, w := range together {
+			w.done, w.err = true, err
+		}
+		return
+	}
+}
