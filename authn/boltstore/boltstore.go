@@ -1,8 +1,8 @@
 // Package boltstore keeps sessions in one file, in bbolt's format, so that they outlive the
 // process. Only one process can hold the file. An app on several nodes needs another store.
 //
-// Every write is on disk when its method returns, except that of Touch, which is a second later.
-// Concurrent writes share a transaction, and so one wait for the disk.
+// Every write is on disk when its method returns, except those of Touch and Once, which are a second
+// later. Concurrent writes share a transaction, and so one wait for the disk.
 package boltstore
 
 import (
@@ -55,7 +55,8 @@ type Store struct {
 	broken    atomic.Pointer[Error]
 	writes    writes
 	providing sync.Mutex // held while the reserve is provided
-	touches   touches
+	touches   *late[touch]
+	used      *late[time.Time] // the keys of Once
 }
 
 var _ authn.Store = (*Store)(nil)
@@ -89,7 +90,8 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boltstore: looking at %s: %w", path, err), db.Close())
 	}
-	store := &Store{db: db, path: path, file: info, touches: touches{pending: make(map[authn.Key]touch)}}
+	store := &Store{db: db, path: path, file: info}
+	store.touches, store.used = newLate(store, putTouch), newLate(store, putUsed)
 	err = store.checkLength()
 	if err == nil {
 		err = setUp(db, path)
@@ -192,7 +194,7 @@ func (s *Store) inPlace() error {
 
 // Close implements authn.Store. It waits for transactions in progress.
 func (s *Store) Close() error {
-	unwritten := s.writeTouches()
+	unwritten := errors.Join(s.touches.flush(), s.used.flush())
 	if broken := s.broken.Load(); broken != nil {
 		return broken // bbolt may wait for its own locks; see transact
 	}

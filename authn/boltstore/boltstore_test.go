@@ -76,6 +76,31 @@ func TestTouchesReachTheFile(t *testing.T) {
 	wantText(t, s.Close(), path)
 }
 
+// TestOnceDoesNotWaitForTheDisk calls Once while another writer holds the file, and looks after a
+// restart.
+func TestOnceDoesNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data", "sessions.db")
+	s := openStore(t, path)
+	key, until := authn.NewKey("transaction", "a"), time.Now().Add(time.Hour)
+	must(t, s.WhileLocked(func() error {
+		for _, want := range []bool{true, false} {
+			if first, err := s.Once(t.Context(), key, until); first != want || err != nil {
+				t.Errorf("Once: %v, error %v, want %v", first, err, want)
+			}
+		}
+		return nil
+	}), s.Close())
+	s = openStore(t, path)
+	if first, err := s.Once(t.Context(), key, until); first || err != nil {
+		t.Errorf("Once after a restart: %v, error %v", first, err)
+	}
+	must(t, s.CloseFile())
+	if first, err := s.Once(t.Context(), authn.NewKey("transaction", "b"), until); first || err == nil {
+		t.Errorf("Once without a file: %v, error %v", first, err)
+	}
+}
+
 // TestOneProcessHoldsTheFile (FM-26) opens a file twice: the second Open waits for the
 // first to close.
 func TestOneProcessHoldsTheFile(t *testing.T) {

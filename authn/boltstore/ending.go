@@ -47,22 +47,6 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 	return keys, nil
 }
 
-// Once implements authn.Store.
-func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool, error) {
-	var first bool
-	err := s.write(ctx, func(tx *bbolt.Tx) error {
-		first = get(tx, once, key) == nil
-		if !first {
-			return nil
-		}
-		return putTombstone(tx, once, key, tombstone{until: until})
-	})
-	if err != nil {
-		return false, err
-	}
-	return first, nil
-}
-
 func end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error {
 	if err := drop(tx, key); err != nil {
 		return err

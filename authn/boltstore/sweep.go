@@ -18,6 +18,9 @@ const sweepStep = 1000
 // remain done and counted. It leaves entries that it cannot read for a newer program or a
 // person to examine. It compacts a file that has become much larger than its content.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
+	if err := s.used.flush(); err != nil {
+		return 0, err
+	}
 	var live int64
 	swept, err := s.sweep(ctx, records, now, &live)
 	for _, bucket := range []string{ended, revoked, once} {
