@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+
+	"latchkey/authn/openid"
 )
 
 // Seal and Open seal and open transactions and sessions.
@@ -48,3 +50,6 @@ func (ts *TokenSource) Lease(ctx context.Context, session *Session) (die context
 
 // Scope is the scope of the session's access token.
 func (s *Session) Scope() string { return s.tokens.Scope }
+
+// IDToken is the session's ID token.
+func (s *Session) IDToken() openid.Secret { return s.tokens.IDToken }

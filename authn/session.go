@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -112,7 +113,7 @@ func FromContext(ctx context.Context) *Session {
 // written in this version when it is next saved. One of a newer version, which a newer program
 // wrote, opens no session.
 const (
-	sessionFormat       = 3
+	sessionFormat       = 4 // before that, with the whole ID token; see withoutPayload
 	boundSessionFormat  = 3 // the first one that is bound to more than its key; see sealContext
 	oldestSessionFormat = 1 // without the fields of encodeSince2
 )
@@ -132,7 +133,7 @@ func (s *Session) encode() []byte {
 	e.string(i.Profile.Picture)
 	e.string(string(s.tokens.Access))
 	e.string(string(s.tokens.Refresh))
-	e.string(string(s.tokens.IDToken))
+	e.string(withoutPayload(string(s.tokens.IDToken), i.IDToken))
 	e.time(s.tokens.Expires)
 	e.string(s.tokens.Scope)
 	e.string(s.nonce)
@@ -206,5 +207,21 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	if format >= 2 {
 		s.decodeSince2(&d)
 	}
+	s.tokens.IDToken = openid.Secret(withPayload(string(s.tokens.IDToken), s.Identity.IDToken))
 	return s, d.err()
+}
+
+// withoutPayload returns an ID token without its payload, as in a detached JWS (RFC 7515 appendix F), if
+// its claims are those of the session, as they are until a refresh changes either.
+func withoutPayload(token string, claims openid.Claims) string {
+	return strings.Replace(token, payloadOf(claims), "..", 1)
+}
+
+// withPayload returns the token that withoutPayload was given. No verified token has an empty payload.
+func withPayload(token string, claims openid.Claims) string {
+	return strings.Replace(token, "..", payloadOf(claims), 1)
+}
+
+func payloadOf(claims openid.Claims) string {
+	return "." + base64.RawURLEncoding.EncodeToString(claims) + "."
 }

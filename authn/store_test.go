@@ -290,13 +290,13 @@ func TestRecordOfAnotherFormatIsAnonymous(t *testing.T) {
 			return sealed
 		})
 	}
-	for _, version := range []byte{0, 1, 2, 4, 255} {
+	for _, version := range []byte{0, 1, 2, 3, 5, 255} {
 		format(version)
 		s.wantPerson(t, value, "")
 		_, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
 		wantReason(t, "Update", err, authn.ReasonSessionEnded)
 	}
-	format(3)
+	format(4)
 	s.wantPerson(t, value, "alice")
 }
 
@@ -315,8 +315,44 @@ func TestAnOlderFormatIsRead(t *testing.T) {
 				t.Errorf("the values are %v", got)
 			}
 			saved, err := s.config.Sessions.Store.Load(t.Context(), keyOf(cookie))
-			if err != nil || saved.Sealed[0] != 3 {
+			if err != nil || saved.Sealed[0] != 4 {
 				t.Errorf("after a save, the record has the format %x (%v)", saved.Sealed[:min(1, len(saved.Sealed))], err)
+			}
+		})
+	}
+}
+
+// TestIDTokenIsStoredOnce stores ID tokens whose claims the session has, too. The token comes back as it
+// was, and its payload takes no space.
+func TestIDTokenIsStoredOnce(t *testing.T) {
+	t.Parallel()
+	claims := openid.Claims(`{"sub":"subject|alice","about":"` + strings.Repeat("x", 1000) + `"}`)
+	other := openid.Claims(strings.Replace(string(claims), "about", "other", 1))
+	token := func(payload string) openid.Secret { return openid.Secret("header." + payload + ".signature") }
+	const overhead = 600 // of everything else in the record
+	for name, tt := range map[string]struct {
+		claims openid.Claims
+		token  openid.Secret
+		size   int
+	}{
+		"of these claims":         {claims, token(base64.RawURLEncoding.EncodeToString(claims)), len(claims)},
+		"of other claims":         {claims, token(base64.RawURLEncoding.EncodeToString(other)), len(claims) + len(other)*4/3},
+		"without claims":          {nil, token("payload"), 0},
+		"that is no signed token": {claims, "opaque", len(claims)},
+		"that is missing":         {claims, "", len(claims)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, in := newSite(t), signInOf("alice")
+			in.Identity.IDToken, in.Tokens.IDToken = tt.claims, tt.token
+			session, value := newVisitor(t).signIn(t, s, in)
+			kept, err := s.Update(t.Context(), session, func(*authn.Session) error { return nil })
+			if err != nil || kept.IDToken() != tt.token {
+				t.Errorf("the ID token came back as %q, want %q (%v)", string(kept.IDToken()), string(tt.token), err)
+			}
+			record, err := s.config.Sessions.Store.Load(t.Context(), keyOf(value))
+			if err != nil || len(record.Sealed) < tt.size || len(record.Sealed) > tt.size+overhead {
+				t.Errorf("the record has %d bytes, want %d to %d (%v)", len(record.Sealed), tt.size, tt.size+overhead, err)
 			}
 		})
 	}
