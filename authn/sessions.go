@@ -296,7 +296,7 @@ func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 	}
 	owner, providerSession := s.keys.indexes(&session.Identity)
 	session.stale = !current || record.Owner != owner || record.ProviderSession != providerSession
-	session.person = s.keys.personID(session.Identity.Issuer, session.Identity.Subject)
+	session.person = personID(owner)
 	session.record, session.secret = record, secret
 	// A timeout that has been shortened since counts for old sessions, too.
 	if limit := session.Started.Add(s.absolute); limit.Before(session.Expires) {

@@ -104,15 +104,16 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if c.Path() == "/healthz" || c.Path() == "/readyz" || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
 			level = slog.LevelDebug // these come every few seconds, or with every page
 		}
-		attributes := [5]slog.Attr{
-			slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000),
+		if log := a.Log.Handler(); log.Enabled(r.Context(), level) {
+			// A Logger would look up the caller of each line, which nothing shows.
+			record := slog.NewRecord(time.Now(), level, "request answered", 0)
+			record.AddAttrs(slog.String("method", r.Method), slog.String("path", r.URL.Path),
+				slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
+			if s := current(c); s != nil {
+				record.AddAttrs(slog.String("session", s.LogID()))
+			}
+			_ = log.Handle(r.Context(), record) // as a Logger does
 		}
-		n := 4
-		if s := current(c); s != nil {
-			attributes[n], n = slog.String("session", s.LogID()), n+1
-		}
-		a.Log.LogAttrs(r.Context(), level, "request answered", attributes[:n]...)
 		return nil
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,19 +69,19 @@ func BenchmarkOpenStream(b *testing.B) {
 }
 
 // benched is an app beside a scripted provider, for benchmarks of its handler chain without a
-// network: it writes its log as JSON to nowhere, and keeps its sessions in memory.
+// network. It writes its log as JSON to nowhere.
 type benched struct {
 	*App
 	op     *scriptedop.Provider
 	cookie string // of a person who is signed in
 }
 
-func newBenched(b *testing.B) *benched {
+func newBenched(b *testing.B, store string) *benched {
 	b.Helper()
 	op := scriptedop.New(b, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "RS256")}})
 	cfg, err := LoadConfig([]string{
 		"PORT=3000", "OIDC_ISSUER=" + op.Issuer, "AUTH0_CLIENT_ID=" + op.ClientID, "AUTH0_CLIENT_SECRET=" + op.ClientSecret,
-		"SESSION_STORE=memory", "LOG_FORMAT=json", "DATA_DIR=" + b.TempDir(),
+		"SESSION_STORE=" + store, "LOG_FORMAT=json", "DATA_DIR=" + b.TempDir(),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -92,15 +93,25 @@ func newBenched(b *testing.B) *benched {
 	s := &benched{App: app, op: op}
 	claims := openid.Claims(`{"iss":"` + op.Issuer + `","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
 	info := openid.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
-	w := httptest.NewRecorder()
-	if _, err := app.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
-		Identity: openid.Identity{Issuer: op.Issuer, Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"}},
-		IDToken:  openid.IDToken{IssuedAt: time.Now()},
-	}}); err != nil {
-		b.Fatal(err)
-	}
-	s.cookie, _, _ = strings.Cut(w.Result().Cookies()[0].String(), ";")
+	s.cookie = s.signIn(b, openid.Identity{
+		Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"},
+	})
 	return s
+}
+
+// signIn begins a session of a person, and returns its cookie.
+func (s *benched) signIn(b *testing.B, person openid.Identity) string {
+	b.Helper()
+	w := httptest.NewRecorder()
+	person.Issuer = s.op.Issuer
+	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
+		Identity: person, IDToken: openid.IDToken{IssuedAt: time.Now()},
+	}}); err != nil {
+		b.Error(err)
+		return ""
+	}
+	cookie, _, _ := strings.Cut(w.Result().Cookies()[0].String(), ";")
+	return cookie
 }
 
 // request returns a request of the person who is signed in, as a browser sends it.
@@ -147,7 +158,7 @@ func compare(b *testing.B, handler http.Handler, request func() *http.Request) {
 
 // BenchmarkPages measures each kind of page, and the others that are asked for most.
 func BenchmarkPages(b *testing.B) {
-	s := newBenched(b)
+	s := newBenched(b, "memory")
 	stylesheet := regexp.MustCompile(`/static/app\.[0-9a-f]+\.css`).FindString(func() string {
 		w := httptest.NewRecorder()
 		s.Handler.ServeHTTP(w, s.request("/dashboard"))
@@ -172,19 +183,12 @@ func BenchmarkPages(b *testing.B) {
 
 // BenchmarkDashboardOfMany visits the dashboards of 20,000 people in turn.
 func BenchmarkDashboardOfMany(b *testing.B) {
-	s := newBenched(b)
+	s := newBenched(b, "memory")
 	cookies := make([]string, 20_000)
 	for i := range cookies {
-		w := httptest.NewRecorder()
 		subject := "person" + strconv.Itoa(i)
 		claims := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"app","exp":1800000000,"iat":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x"}`)
-		if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
-			Identity: openid.Identity{Issuer: s.op.Issuer, Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}},
-			IDToken:  openid.IDToken{IssuedAt: time.Now()},
-		}}); err != nil {
-			b.Fatal(err)
-		}
-		cookies[i], _, _ = strings.Cut(w.Result().Cookies()[0].String(), ";")
+		cookies[i] = s.signIn(b, openid.Identity{Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}})
 	}
 	next := 0
 	compare(b, s.Handler, func() *http.Request {
@@ -193,11 +197,34 @@ func BenchmarkDashboardOfMany(b *testing.B) {
 	})
 }
 
-// BenchmarkSignIn measures whole sign-ins of different people: the request, the provider's part, which
+// BenchmarkSignIn measures whole sign-ins with the session file: the request, the provider's part, which
 // runs in this process too, and the callback. "app-ns" is the time in the app's handlers, which includes
-// two requests to the provider.
+// two requests to the provider and the wait for the disk.
 func BenchmarkSignIn(b *testing.B) {
-	s := newBenched(b)
+	b.Run("new-people", func(b *testing.B) {
+		signIns(b, newBenched(b, "file"), func(i int) string { return "person" + strconv.Itoa(i) })
+	})
+	// Each sign-in ends another session, because the person has as many as allowed.
+	b.Run("people-with-50-sessions", func(b *testing.B) {
+		const people, sessions = 100, 50 // one person may not sign in that often
+		s := newBenched(b, "file")
+		subject := func(i int) string { return "person" + strconv.Itoa(i%people) }
+		var begun sync.WaitGroup
+		for i := range people {
+			begun.Go(func() {
+				for range sessions {
+					s.signIn(b, openid.Identity{Subject: subject(i)})
+				}
+			})
+		}
+		begun.Wait()
+		signIns(b, s, subject)
+	})
+}
+
+// signIns signs in the people whom subject names.
+func signIns(b *testing.B, s *benched, subject func(i int) string) {
+	b.Helper()
 	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	var app time.Duration
 	serve := func(r *http.Request) *httptest.ResponseRecorder {
@@ -208,12 +235,13 @@ func BenchmarkSignIn(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		s.op.SignInAs("person" + strconv.Itoa(i)) // one person may not sign in that often
+		s.op.SignInAs(subject(i))
 		begun := serve(s.request("/login", "Cookie", ""))
 		resp, err := browser.Get(begun.Header().Get("Location"))
 		if err != nil {
 			b.Fatal(err)
 		}
+		_, _ = io.Copy(io.Discard, resp.Body) // to keep the connection
 		_ = resp.Body.Close()
 		location, err := resp.Location()
 		if err != nil {
@@ -230,7 +258,7 @@ func BenchmarkSignIn(b *testing.B) {
 // BenchmarkEventFanOut measures how long it takes until 600 open pages know that their sessions have
 // ended.
 func BenchmarkEventFanOut(b *testing.B) {
-	s := newBenched(b)
+	s := newBenched(b, "memory")
 	const pages = 600
 	for b.Loop() {
 		b.StopTimer()

@@ -112,7 +112,9 @@ func tidy(_ []string, a slog.Attr) slog.Attr {
 		}
 	case slog.KindAny:
 		switch value := a.Value.Any().(type) {
-		case time.Time, *slog.Source, slog.Level:
+		case slog.Level:
+			return slog.String(a.Key, value.String()) // by itself, each handler marshals it
+		case time.Time, *slog.Source:
 		case error:
 			return slog.String(a.Key, harmless(value.Error()))
 		case fmt.Stringer:
