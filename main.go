@@ -11,13 +11,14 @@ import (
 	"syscall"
 
 	"latchkey/internal/app"
+	"latchkey/internal/product"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the next one ends the process at once.
 	context.AfterFunc(ctx, stop)
-	err := app.Run(ctx, os.Args[1:], os.Environ(), os.Stdout)
+	err := app.Program{Product: product.New()}.Run(ctx, os.Args[1:], os.Environ(), os.Stdout)
 	stop()
 	switch {
 	case err == nil:

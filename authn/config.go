@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,11 @@ type Config struct {
 	SessionsPerPerson int
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
+	// SignInHook decides about a person whom the provider has identified, before their session begins:
+	// Sessions.Start calls it at every sign-in, and only then. If it returns an error, or nothing within
+	// five seconds, no session begins, and the one that the browser has goes on; a *Refusal is what the
+	// person reads. It may be nil.
+	SignInHook func(context.Context, *Arrival) error
 
 	Now func() time.Time
 	Log *slog.Logger

@@ -21,6 +21,10 @@ const (
 	// The request may not start a sign-in: it is a prefetch, or a part of a page.
 	ReasonNotNavigation openid.Reason = "not_a_navigation"
 
+	// The sign-in hook has refused the person with a *Refusal, or has failed.
+	ReasonRefused    openid.Reason = "product_refused"
+	ReasonHookFailed openid.Reason = "sign_in_hook_failed"
+
 	// The session is over, or its tokens are.
 	ReasonSessionEnded   openid.Reason = "session_ended"
 	ReasonRefreshRefused openid.Reason = "refresh_refused"

@@ -36,7 +36,7 @@ func countSignIns(set *metrics.Set) {
 		openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, openid.ReasonTokenRequestFailed,
 		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
 		openid.ReasonUserInfoRequired, openid.ReasonTooLarge, ReasonTransactionMissing, ReasonTransactionExpired,
-		ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns, ReasonSessionEnded, ReasonStoreUnavailable,
+		ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns, ReasonRefused, ReasonHookFailed, ReasonSessionEnded, ReasonStoreUnavailable,
 	} {
 		set.GetOrCreateCounter(signInsFailed(reason))
 	}
@@ -54,7 +54,7 @@ func signInsFailed(reason openid.Reason) string {
 func countSessions(set *metrics.Set) {
 	set.GetOrCreateCounter(sessionsStarted)
 	set.GetOrCreateCounter(sessionsEndedBy("expired"))
-	for cause := CauseSignedOut; cause <= CauseOperator; cause++ {
+	for cause := CauseSignedOut; cause <= CauseProduct; cause++ {
 		set.GetOrCreateCounter(sessionsEndedBy(cause.String()))
 	}
 	for _, outcome := range []string{refreshed, refreshRefused, refreshFailed} {

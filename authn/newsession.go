@@ -14,7 +14,8 @@ import (
 // browser had before: an id from before a sign-in is worth nothing after it. If that session
 // was the same person's, the new one inherits the application's values. The error, in a
 // *SignInError, is an *openid.Error with ReasonSessionEnded if the provider has ended the sign-in
-// in the meantime, or with ReasonStoreUnavailable.
+// in the meantime, with ReasonStoreUnavailable, or with ReasonRefused or ReasonHookFailed if the
+// sign-in hook has returned an error.
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
 	session, err := s.start(w, r, in)
 	if err != nil {
@@ -26,6 +27,10 @@ func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 }
 
 func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
+	added, err := s.arrive(r, in)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
 	id, secret := openid.RandomToken(), openid.RandomToken()
@@ -34,6 +39,9 @@ func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	previous := s.previous(r, in.previous)
 	if err := s.inherit(ctx, session, previous); err != nil {
 		return nil, err
+	}
+	if err := session.addValues(added); err != nil {
+		return nil, &openid.Error{Reason: ReasonHookFailed, Err: err}
 	}
 	record, err := s.seal(session)
 	if err != nil {

@@ -56,6 +56,20 @@ func (s *Sessions) List(ctx context.Context, which Selection) iter.Seq2[ListedSe
 // fails. It goes on if the operator stops waiting. If they are those of a person, it also refuses a
 // sign-in of the person that is under way.
 func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error) {
+	return s.endSelected(ctx, which, CauseOperator)
+}
+
+// EndPerson ends all sessions of a person of the provider for the product, such as after their data
+// were deleted, and refuses a sign-in of the person that is under way. It returns how many it has
+// ended, also if it fails.
+func (s *Sessions) EndPerson(ctx context.Context, subject string) (int, error) {
+	if subject == "" {
+		return 0, nil // an empty Selection means everyone
+	}
+	return s.endSelected(ctx, Selection{Subject: subject}, CauseProduct)
+}
+
+func (s *Sessions) endSelected(ctx context.Context, which Selection, cause Cause) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), operatorTimeout)
 	defer cancel()
 	var ended atomic.Int64
@@ -68,7 +82,7 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 			}
 			ctx, cancel := context.WithTimeout(ending, writeTimeout)
 			defer cancel()
-			if err := s.end(ctx, record.Key, record.Owner, CauseOperator); err != nil {
+			if err := s.end(ctx, record.Key, record.Owner, cause); err != nil {
 				return unavailable(err)
 			}
 			ended.Add(1)
@@ -77,19 +91,19 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 	}
 	err := group.Wait()
 	if err == nil && which.Subject != "" && which.Session == "" {
-		err = s.refuseUnderWay(ctx, which.Subject)
+		err = s.refuseUnderWay(ctx, which.Subject, cause)
 	}
 	return int(ended.Load()), err
 }
 
 // refuseUnderWay makes sure that a sign-in of a person that the provider has completed by now begins no
 // session.
-func (s *Sessions) refuseUnderWay(ctx context.Context, subject string) error {
+func (s *Sessions) refuseUnderWay(ctx context.Context, subject string, cause Cause) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	person := s.keys.owner(s.issuer, subject)
 	ended, err := s.revoke(ctx, person, s.now(), s.now().Add(endingMemory))
-	s.noteEnded(ctx, CauseOperator, person.current(), ended...) // those that began a session just now
+	s.noteEnded(ctx, cause, person.current(), ended...) // those that began a session just now
 	if err != nil {
 		return unavailable(err)
 	}

@@ -41,6 +41,7 @@ type Sessions struct {
 	issuer         string
 	idle, absolute time.Duration
 	perPerson      int
+	hook           func(context.Context, *Arrival) error
 	now            func() time.Time
 	log            *slog.Logger
 	metrics        *metrics.Set
@@ -70,7 +71,7 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	countSessions(cfg.Metrics)
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cfg.cookies(), issuer: cfg.Provider.Issuer(),
-		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson,
+		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, hook: cfg.SignInHook,
 		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
 	}, nil
 }

@@ -71,6 +71,7 @@ const (
 	CauseRefresh                // the provider issues no new tokens for it
 	CauseTooMany                // the person has begun more sessions than allowed
 	CauseOperator               // an operator ended it
+	CauseProduct                // the product ended it; see Sessions.EndPerson
 )
 
 // String returns the cause's word in logs and metrics.
@@ -90,6 +91,8 @@ func (c Cause) String() string {
 		return "too_many"
 	case CauseOperator:
 		return "operator"
+	case CauseProduct:
+		return "product"
 	default:
 		return "unknown"
 	}

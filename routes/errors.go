@@ -89,6 +89,10 @@ var failures = map[string]failure{
 	"logout_token_invalid":      unverified,
 	"access_token_invalid":      unverified,
 
+	// What is built on this app refused the person, with texts of its own, or failed.
+	"product_refused":     {status: 403, level: slog.LevelInfo, remedy: switchAccount},
+	"sign_in_hook_failed": {status: 503, level: slog.LevelError, remedy: startOver, after: 10 * time.Second, heading: "Your sign-in could not be finished", text: "The sign-in service confirmed who you are, but this app has a problem at the moment. Wait a moment and try again. If that does not help, ask this app's operator, and give them the reference below."},
+
 	// The provider declined with a code that is not in declined, or cannot be used.
 	"provider_declined":      {status: 403, level: slog.LevelWarn, remedy: switchAccount, heading: "You were not signed in", text: "The sign-in service refused. Try again, or use another account. If that does not help, ask this app's operator, and give them the reference below."},
 	"provider_unreachable":   {status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service cannot be reached", text: "It is not responding at the moment. Wait a moment and try again."},
@@ -197,6 +201,7 @@ func reasonOf(err error) string {
 		{is[*claimNeeded](err), "claim_missing"},
 		{is[*sessionEnded](err), "session_ended"},
 		{is[*logoutRefused](err), "logout_request_malformed"},
+		{is[*authn.Refusal](err), string(authn.ReasonRefused)},
 		{errors.Is(err, authn.ErrAnonymous), "sign_in_needed"},
 		{errors.Is(err, authn.ErrTooManyWatchers), "too_many_streams"},
 		{errors.Is(err, authn.ErrRequestTooLarge), "form_too_large"},
@@ -258,6 +263,9 @@ func (a *App) describe(err error) failure {
 	}
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
 		f.text, f.remedy, f.write = explanation(e.because), 0, (*App).writeSessionEnded
+	}
+	if e, ok := errors.AsType[*authn.Refusal](err); ok && reason == string(authn.ReasonRefused) {
+		f = f.refused(e, is[*authn.SignInError](err))
 	}
 	if e, ok := errors.AsType[*claimNeeded](err); ok {
 		f.text = fmt.Sprintf(f.text, inWords(e.rule.Needs()))

@@ -48,7 +48,7 @@ func (a *App) visitorSamples() []sample {
 	}
 	signedOut("here", views.SignedOutProps{})
 	signedOut("at the sign-in service too", views.SignedOutProps{AtProvider: true})
-	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", "operator", otherTab, expired} {
+	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", "operator", "product", otherTab, expired} {
 		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
 	}
 	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {
@@ -212,10 +212,14 @@ func (a *App) sampleErrors() []sampleError {
 		openid.ReasonTokenRequestFailed, openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed,
 		openid.ReasonUserInfoFailed, openid.ReasonUserInfoMismatch, openid.ReasonUserInfoRequired, openid.ReasonTooLarge,
 		authn.ReasonSessionEnded, authn.ReasonRefreshRefused, authn.ReasonRefreshFailed, authn.ReasonStoreUnavailable, authn.ReasonNotNavigation,
+		authn.ReasonHookFailed,
 	} {
 		list = append(list, sampleError{string(reason), &authn.SignInError{ReturnTo: parseReturnPath("/profile"), Err: &openid.Error{Reason: reason}}})
 	}
-	return list
+	refusal := &authn.Refusal{Heading: "Your team has no seat for you", Text: "Ask the owner of your team for a seat, and try again."}
+	return append(list, sampleError{string(authn.ReasonRefused), &authn.SignInError{
+		ReturnTo: parseReturnPath("/profile"), Err: &openid.Error{Reason: authn.ReasonRefused, Err: refusal},
+	}})
 }
 
 // refreshErrors returns an error for every notice of the profile card.

@@ -68,7 +68,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 		person, page := a.person(s), c.Path()
 		shell.Person = &person
 		shell.Navigation = fragment(s, "navigation "+page, nil, func() component {
-			return views.Navigation(page, administrator().Met(s.Claims()))
+			return views.Navigation(page, administrator().Met(s.Claims()), a.links(s)...)
 		})
 		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	}

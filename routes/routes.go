@@ -40,6 +40,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// OperatorToken is the bearer token that lets operators list and end sessions; "" lets nobody.
 	OperatorToken openid.Secret
+	// Product is what is built on the app.
+	Product Product
 
 	Now func() time.Time
 	Log *slog.Logger
@@ -51,6 +53,7 @@ type Config struct {
 type App struct {
 	Config
 	echo        *echo.Echo
+	router      Router
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
 	people      *limits[authn.Key] // see limitPerson
@@ -104,6 +107,7 @@ func (a *App) route(e *echo.Echo) {
 	person := append(slices.Clone(visitor), a.requireSession)
 	recent := a.demand(openid.Demand{MaxAge: sensitiveAge})
 	recently := append(slices.Clone(person), recent)
+	a.router = clipped(e, visitor, person, recently, []echo.MiddlewareFunc{a.api})
 	admins := append(slices.Clone(person), a.requireClaim(administrator()))
 
 	e.Match(reading, "/", a.home, visitor...)

@@ -86,6 +86,8 @@ func because(cause authn.Cause) string {
 		return "limit"
 	case authn.CauseOperator:
 		return "operator"
+	case authn.CauseProduct:
+		return "product"
 	default:
 		return ""
 	}
@@ -118,6 +120,8 @@ func explanation(because string) string {
 		return "You signed in on too many devices, so the session that was unused for longest was ended."
 	case "operator":
 		return "The operator of this app ended this session."
+	case "product":
+		return "This app ended your sessions, for example because the account was deleted."
 	case otherTab:
 		return "You signed out in another tab or window of this browser."
 	case expired:

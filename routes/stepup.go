@@ -115,7 +115,7 @@ func (a *App) resume(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	props := views.ResumeProps{Pending: cmp.Or(pending, pendingAction(path)), Path: path, URL: c.Request().URL.Path}
+	props := views.ResumeProps{Pending: cmp.Or(pending, pendingAction(path), a.Product.Actions[path]), Path: path, URL: c.Request().URL.Path}
 	return a.render(c, http.StatusOK, views.Resume(a.shell(c, props.Heading()), props))
 }
 

@@ -35,14 +35,22 @@ const openPages = 10_000
 // ErrConfiguration marks an error that only a change of the configuration can remove.
 var ErrConfiguration = errors.New("the configuration is invalid")
 
+// Program is the app with a product built on it. The zero Program is the app alone.
+type Program struct{ Product routes.Product }
+
+// Run runs the app alone; see [Program.Run].
+func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
+	return Program{}.Run(ctx, args, env, stdout)
+}
+
 // Run is the program. Without arguments it serves until ctx ends, and then drains; an
 // argument names another command, such as doctor. env is a list of NAME=value, as
 // [os.Environ] returns it.
-func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
+func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if len(args) > 0 {
-		return runCommand(ctx, args, env, stdout)
+		return p.runCommand(ctx, args, env, stdout)
 	}
-	cfg, err := LoadConfig(env)
+	cfg, err := p.LoadConfig(env)
 	if err != nil {
 		return refused(err)
 	}
@@ -83,6 +91,13 @@ func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := app.Handler.OpenProduct(ctx); err != nil {
+		if faults, ok := errors.AsType[openid.Faults](err); ok {
+			return refused(faults)
+		}
+		return err
+	}
+	defer app.Handler.CloseProduct()
 
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -163,7 +178,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
-		TrustedProxies: cfg.parsedTrustProxies, OperatorToken: cfg.OpsToken, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
+		TrustedProxies: cfg.parsedTrustProxies, OperatorToken: cfg.OpsToken, Product: cfg.program.Product, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 	})
 	return &App{provider, sessions, tokenSource, handler}, nil
 }
@@ -199,6 +214,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(),
 	}, authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
+		SignInHook: c.program.Product.SignIn,
 	}}
 }
 

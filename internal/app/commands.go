@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -28,8 +27,9 @@ type command struct {
 
 // invocation is one call of a command.
 type invocation struct {
-	env    []string
-	stdout io.Writer
+	program Program
+	env     []string
+	stdout  io.Writer
 	// flags has the flags that were given, such as "--all", with their values.
 	flags map[string]string
 }
@@ -49,7 +49,7 @@ func commands() []command {
 
 // runCommand runs the command that the arguments name. By custom, help, version and
 // check-config may begin with two dashes.
-func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error {
+func (p Program) runCommand(ctx context.Context, args, env []string, stdout io.Writer) error {
 	name := args[0]
 	if name == "-h" {
 		name = "--help"
@@ -63,7 +63,7 @@ func runCommand(ctx context.Context, args, env []string, stdout io.Writer) error
 	if i < 0 {
 		return fmt.Errorf("%w: there is no command %q; `latchkey` without arguments serves; `latchkey help` lists the commands", ErrConfiguration, strings.Join(args[:min(len(args), 2)], " "))
 	}
-	call := invocation{env: env, stdout: stdout}
+	call := invocation{program: p, env: env, stdout: stdout}
 	if slices.ContainsFunc(args[1:], func(arg string) bool { return arg == "-h" || arg == "--help" }) {
 		return help(ctx, call)
 	}
@@ -121,7 +121,7 @@ those that the environment does not set. With neither AUTH0_DOMAIN nor OIDC_ISSU
 it starts a development provider of its own, on loopback only.
 
 `)
-	for _, v := range Variables() {
+	for _, v := range c.program.Variables() {
 		text := v.Description
 		if v.Default != "" {
 			text += " (default " + v.Default + ")"
@@ -133,7 +133,7 @@ it starts a development provider of its own, on loopback only.
 
 // checkConfig validates the configuration and prints the values in effect.
 func checkConfig(_ context.Context, c invocation) error {
-	cfg, err := LoadConfig(c.env)
+	cfg, err := c.program.LoadConfig(c.env)
 	if err != nil {
 		return refused(err)
 	}
@@ -151,8 +151,8 @@ func (c *Config) show(w io.Writer) error {
 		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, v := range Variables() {
-		text, origin := shown(reflect.ValueOf(c).Elem().FieldByIndex(v.field.Index).Interface()), "default"
+	for _, v := range c.program.Variables() {
+		text, origin := shown(c.value(v)), "default"
 		if c.set[v.Name] {
 			origin = "set"
 		} else if text = cmp.Or(text, derived[v.Name]); text == "" {

@@ -72,6 +72,7 @@ type Config struct {
 
 	// Your product: add its variables after this line.
 
+	program            Program
 	set                map[string]bool // the variables that are set
 	parsedSigningKey   crypto.Signer
 	parsedTrustProxies []netip.Prefix
@@ -83,17 +84,48 @@ type Config struct {
 type Variable struct {
 	// Name and Default are as in the environment. Description is for people.
 	Name, Default, Description string
-	// field is the variable's field of Config.
+	// OfProduct marks the variables of the product's own settings.
+	OfProduct bool
+	// field is the variable's field of Config, or of the product's settings.
 	field reflect.StructField
 }
 
-// Variables returns all variables in the order of Config.
-func Variables() (list []Variable) {
-	for field := range reflect.TypeFor[Config]().Fields() {
+// Variables returns the variables of the app alone; see [Program.Variables].
+func Variables() []Variable { return Program{}.Variables() }
+
+// Variables returns all variables, in the order of Config, and then those of the product. It panics if
+// both have the same variable.
+func (p Program) Variables() []Variable {
+	list := variables(reflect.TypeFor[Config]())
+	if p.Product.Config == nil {
+		return list
+	}
+	for _, v := range variables(reflect.TypeOf(p.Product.Config).Elem()) {
+		if slices.ContainsFunc(list, func(other Variable) bool { return other.Name == v.Name }) {
+			panic("app: the product's variable " + v.Name + " exists already")
+		}
+		v.OfProduct = true
+		list = append(list, v)
+	}
+	return list
+}
+
+// value returns the value of a variable.
+func (c *Config) value(v Variable) any {
+	var settings any = c
+	if v.OfProduct {
+		settings = c.program.Product.Config
+	}
+	return reflect.ValueOf(settings).Elem().FieldByIndex(v.field.Index).Interface()
+}
+
+// variables returns the variables of a struct of settings.
+func variables(settings reflect.Type) (list []Variable) {
+	for field := range settings.Fields() {
 		if tag, ok := field.Tag.Lookup("env"); ok {
 			name, options, _ := strings.Cut(tag, ", ")
 			_, value, _ := strings.Cut(options, "default=")
-			list = append(list, Variable{name, value, field.Tag.Get("desc"), field})
+			list = append(list, Variable{Name: name, Default: value, Description: field.Tag.Get("desc"), field: field})
 		}
 	}
 	return list

@@ -27,7 +27,7 @@ func runDoctor(ctx context.Context, c invocation) error {
 	defer cancel()
 	_, asJSON := c.flags["--json"]
 	report := &report{out: c.stdout, asJSON: asJSON, terminal: !asJSON && isTerminal(c.stdout)}
-	cfg, err := LoadConfig(c.env)
+	cfg, err := c.program.LoadConfig(c.env)
 	if faults, ok := errors.AsType[openid.Faults](err); ok {
 		report.addFaults(faults)
 		return report.close()

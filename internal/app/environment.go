@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -19,16 +20,19 @@ import (
 	"latchkey/authn/openid"
 )
 
-// LoadConfig reads the configuration from env, a list of NAME=value as [os.Environ] returns
+// LoadConfig reads the configuration of the app alone; see [Program.LoadConfig].
+func LoadConfig(env []string) (*Config, error) { return Program{}.LoadConfig(env) }
+
+// LoadConfig reads the configuration, that of the product too, from env, a list of NAME=value as [os.Environ] returns
 // it. A .env file in the working directory supplies variables that env does not set. The
 // error is of type [openid.Faults], with a variable for a field; it holds all faults.
-func LoadConfig(env []string) (*Config, error) {
+func (p Program) LoadConfig(env []string) (*Config, error) {
 	values, err := withDotEnv(env)
 	if err != nil {
 		return nil, err
 	}
-	cfg, faults := decode(values)
-	addUnknown(&faults, values)
+	cfg, faults := p.decode(values)
+	addUnknown(&faults, values, p.Variables())
 	cfg.validate(&faults)
 	if len(faults) > 0 {
 		return nil, faults
@@ -88,10 +92,10 @@ func unreadableLine(text string) int {
 
 // decode fills a Config. envconfig stops at the first value that it cannot read, so decode
 // tries each variable alone first, and leaves out those that it cannot read.
-func decode(values map[string]string) (cfg *Config, faults openid.Faults) {
-	cfg = &Config{set: make(map[string]bool)}
+func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Faults) {
+	cfg = &Config{program: p, set: make(map[string]bool)}
 	readable := make(map[string]string)
-	for _, v := range Variables() {
+	for _, v := range p.Variables() {
 		value, ok := values[v.Name]
 		if !ok {
 			continue
@@ -102,20 +106,33 @@ func decode(values map[string]string) (cfg *Config, faults openid.Faults) {
 			value = inner // further faults are its own
 		}
 		one := map[string]string{v.Name: value}
-		if err := process(new(Config), one); err != nil {
+		if err := process(cfg.blank(v), one); err != nil {
 			faults.Add(v.Name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
 			continue
 		}
 		maps.Copy(readable, one)
 	}
-	if err := process(cfg, readable); err != nil {
-		panic("app: the tags of Config: " + err.Error())
+	for _, settings := range []any{cfg, p.Product.Config} {
+		if settings == nil {
+			continue
+		}
+		if err := process(settings, readable); err != nil {
+			panic("app: the tags of the settings: " + err.Error())
+		}
 	}
 	return cfg, faults
 }
 
-func process(cfg *Config, values map[string]string) error {
-	return envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: cfg, Lookuper: envconfig.MapLookuper(values)})
+// blank returns new settings of the kind that a variable belongs to.
+func (c *Config) blank(v Variable) any {
+	if v.OfProduct {
+		return reflect.New(reflect.TypeOf(c.program.Product.Config).Elem()).Interface()
+	}
+	return new(Config)
+}
+
+func process(settings any, values map[string]string) error {
+	return envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: settings, Lookuper: envconfig.MapLookuper(values)})
 }
 
 // surroundings describes what is around a value and cannot belong to it, and returns the value
@@ -153,21 +170,24 @@ func (v Variable) isText() bool {
 
 // form describes what the value of a variable looks like. Any text is a string.
 func form(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[int]():
-		return "a number, such as 3000"
-	case reflect.TypeFor[slog.Level]():
+	switch {
+	case t == reflect.TypeFor[slog.Level]():
 		return "debug, info, warn or error"
-	default:
+	case t == reflect.TypeFor[time.Duration](), t == reflect.TypeFor[*time.Duration]():
 		return "a duration, such as 30m, 24h or 90s"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case reflect.Zero(t).CanInt(), reflect.Zero(t).CanUint():
+		return "a number, such as 3000"
+	default:
+		return "a value of the type " + t.String()
 	}
 }
 
 // addUnknown adds the variables that look like misspellings of the program's own. A product may
 // have AUTH0_ variables of its own, so the prefix alone is no fault.
-func addUnknown(f *openid.Faults, values map[string]string) {
+func addUnknown(f *openid.Faults, values map[string]string, known []Variable) {
 	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
-	known := Variables()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if slices.ContainsFunc(known, func(v Variable) bool { return v.Name == name }) {
 			continue

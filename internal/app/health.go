@@ -21,7 +21,7 @@ const healthTimeout = 3 * time.Second
 // health asks the running app of this configuration whether it is alive, or with --ready
 // whether people can sign in. In a container without a shell there is no other way to ask.
 func health(ctx context.Context, c invocation) error {
-	cfg, err := LoadConfig(c.env)
+	cfg, err := c.program.LoadConfig(c.env)
 	if err != nil {
 		return refused(err)
 	}

@@ -84,7 +84,7 @@ func endSessions(ctx context.Context, c invocation) error {
 // returns the body of its answer. The error says that nothing answers, that another program does, or
 // that the app refuses.
 func askOperations(ctx context.Context, c invocation, method, path string, form url.Values) (io.ReadCloser, error) {
-	cfg, err := LoadConfig(c.env)
+	cfg, err := c.program.LoadConfig(c.env)
 	if err != nil {
 		return nil, refused(err)
 	}

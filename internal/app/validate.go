@@ -62,6 +62,9 @@ func (c *Config) validate(f *openid.Faults) {
 		}
 	}
 	c.validateSettings(f)
+	if validate := c.program.Product.Validate; validate != nil {
+		validate(f)
+	}
 }
 
 const signingKeyRemedy = "name a PEM file with an RSA key of 2048 bits or more, or a P-256, P-384, P-521 or Ed25519 key"
@@ -77,7 +80,7 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	if c.Auth0Domain != "" {
 		variables["Issuer"] = "AUTH0_DOMAIN"
 	}
-	for _, v := range Variables() {
+	for _, v := range c.program.Variables() {
 		variables[v.field.Name] = v.Name
 	}
 	// Where the remedy is in other variables, the packages cannot name them.

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/net/html"
 
 	"latchkey/internal/app"
+	"latchkey/routes"
 )
 
 // Patience is how long a test waits for what should happen at once.
@@ -53,16 +54,22 @@ type App struct {
 	makeTransport sync.Once
 }
 
-// Start runs the program in this process and waits until it listens. It stops with the
-// test. env is a list of NAME=value; what it does not set is chosen for a test: any free
-// port, an empty data directory, and a detailed log in JSON.
+// Start runs the app alone; see [StartProduct].
 func Start(t *testing.T, env ...string) *App {
+	t.Helper()
+	return StartProduct(t, routes.Product{}, env...)
+}
+
+// StartProduct runs the program with a product in this process and waits until it listens. It stops
+// with the test. env is a list of NAME=value; what it does not set is chosen for a test: any free
+// port, an empty data directory, and a detailed log in JSON.
+func StartProduct(t *testing.T, product routes.Product, env ...string) *App {
 	t.Helper()
 	a := &App{T: t, Log: NewLog(), DataDir: t.TempDir()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	env = append([]string{"PORT=0", "LOG_FORMAT=json", "LOG_LEVEL=debug", "DATA_DIR=" + a.DataDir}, env...)
-	go func() { ended <- app.Run(ctx, nil, env, a.Log) }()
+	go func() { ended <- app.Program{Product: product}.Run(ctx, nil, env, a.Log) }()
 	a.Stop = sync.OnceValue(func() error {
 		cancel()
 		select {

@@ -29,15 +29,20 @@ const (
 	oneRoom   = "each library stays behind the package that needs it, so that it can be replaced there"
 )
 
-// arrows draws the house. A new package gets a line here.
+// productRoom is the folder of the product. It and the folders below it import what arrows lets it of
+// ours, each other, and any library.
+const productRoom = "internal/product"
+
+// arrows draws the house. A new package gets a line here, unless it is the product's.
 func arrows() []arrow {
 	return []arrow{
 		{"latchkey/internal/app", "main", down},
-		{"latchkey/routes", "internal/app", down},
-		{"latchkey/views", "routes", down},
-		{"latchkey/static", "internal/app routes views", down},
-		{"latchkey/authn", "internal/app routes authn/boltstore authn/redisstore authn/storetest tests", down},
-		{"latchkey/authn/openid", "internal/app routes authn authn/doctor tests", down},
+		{"latchkey/internal/product", "main", "the app works without it, so that a product changes nothing of ours"},
+		{"latchkey/routes", "internal/app internal/product tests", down},
+		{"latchkey/views", "routes internal/product tests", down},
+		{"latchkey/static", "internal/app routes views internal/product", down},
+		{"latchkey/authn", "internal/app routes internal/product authn/boltstore authn/redisstore authn/storetest tests", down},
+		{"latchkey/authn/openid", "internal/app routes internal/product authn authn/doctor tests", down},
 		{"latchkey/authn/doctor", "internal/app", down},
 		{"latchkey/authn/boltstore", "internal/app tests", "any store can take its place: only the program names one"},
 		{"latchkey/authn/redisstore", "internal/app", "any store can take its place: only the program names one"},
@@ -79,7 +84,7 @@ func TestArrows(t *testing.T) {
 		t.Run("tags="+tags, func(t *testing.T) {
 			t.Parallel()
 			for _, p := range list(t, "-tags="+tags, "./...") {
-				if p.folder() != "main" && !strings.HasPrefix(p.folder(), "internal/e2e/") && arrowTo(p.ImportPath).to != p.ImportPath {
+				if p.folder() != "main" && !p.ofProduct() && !strings.HasPrefix(p.folder(), "internal/e2e/") && arrowTo(p.ImportPath).to != p.ImportPath {
 					t.Errorf("no arrow leads to %s: add a line to arrows in architecture_test.go that says who may import it, and why nobody else may", p.ImportPath)
 				}
 				for _, file := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
@@ -128,6 +133,9 @@ func allowed(p listed, file, imported string) bool {
 	}
 	isTest := strings.HasSuffix(file, "_test.go")
 	switch {
+	case p.ofProduct():
+		ours := strings.HasPrefix(imported, "latchkey/") && a.to != "latchkey/"+productRoom
+		return !ours || slices.Contains(from, productRoom) || isTest && slices.Contains(from, "tests")
 	case strings.HasPrefix(p.folder(), "internal/e2e/"):
 		return isTest
 	case p.folder() == "internal/apptest":
@@ -159,6 +167,11 @@ func (p listed) folder() string {
 		return "main"
 	}
 	return strings.TrimPrefix(p.ImportPath, module)
+}
+
+// ofProduct reports whether the package is the product's.
+func (p listed) ofProduct() bool {
+	return p.folder() == productRoom || strings.HasPrefix(p.folder(), productRoom+"/")
 }
 
 func list(t *testing.T, args ...string) (packages []listed) {

@@ -13,33 +13,109 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// product is what a product adds in files of its own.
-var product = map[string]string{
-	"routes/notes.go": `package routes
+// ownProduct is a product with a variable, a store in a package of its own, a sign-in hook, a page and a
+// link to it.
+var ownProduct = map[string]string{
+	"internal/product/product.go": `// Package product is the notes of Acme.
+package product
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
+	"example.com/acme/authn"
+	"example.com/acme/internal/product/store"
+	"example.com/acme/routes"
 	"example.com/acme/views"
 )
 
-func (a *App) notes(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.Notes(a.shell(c, "Notes"), "Buy milk."))
+// Product is what the handlers share.
+type Product struct {
+	*routes.App
+	config Config
+	notes  *store.Notes
+}
+
+// Config has the variables of the product.
+type Config struct {
+	Limit int ` + "`env:\"NOTES_LIMIT, default=10\" desc:\"how many notes a person may have\"`" + `
+}
+
+// New returns the product.
+func New() routes.Product {
+	p := new(Product)
+	return routes.Product{
+		Config: &p.config, Open: p.open, SignIn: p.signIn, Routes: p.routes,
+		Links: func(*authn.Session) []views.Link { return []views.Link{{URL: "/notes", Label: "Notes"}} },
+	}
+}
+
+func (p *Product) open(_ context.Context, a *routes.App) error {
+	p.App, p.notes = a, store.New(p.config.Limit)
+	return nil
+}
+
+func (p *Product) routes(r routes.Router) { r.Page("/notes", p.page, r.Person...) }
+
+func (p *Product) signIn(_ context.Context, arrival *authn.Arrival) error {
+	p.notes.Add(arrival.Identity.Subject, "Buy milk.")
+	return nil
+}
+
+func (p *Product) page(c echo.Context) error {
+	return p.Render(c, http.StatusOK, notesPage(p.Shell(c, "Notes"), p.notes.Of(routes.Current(c).Identity.Subject)))
 }
 `,
-	"views/notes.templ": `package views
+	"internal/product/store/store.go": `// Package store keeps notes.
+package store
 
-// Notes is the page of notes.
-templ Notes(s Shell, note string) {
-	@layout(s, parts{}) {
+import (
+	"regexp"
+	"sync"
+)
+
+// Notes are everyone's notes.
+type Notes struct {
+	limit int
+	mu    sync.Mutex
+	notes map[string][]string
+}
+
+// New returns no notes yet.
+func New(limit int) *Notes { return &Notes{limit: limit, notes: make(map[string][]string)} }
+
+// Add adds a note of a person.
+func (n *Notes) Add(subject, note string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.notes[subject]) < n.limit {
+		n.notes[subject] = append(n.notes[subject], regexp.MustCompile(" +").ReplaceAllString(note, " "))
+	}
+}
+
+// Of returns the notes of a person.
+func (n *Notes) Of(subject string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.notes[subject]
+}
+`,
+	"internal/product/page.templ": `package product
+
+import "example.com/acme/views"
+
+templ notesPage(s views.Shell, notes []string) {
+	@views.Page(s) {
 		<h1>Notes</h1>
-		<p>{ note }</p>
+		for _, note := range notes {
+			<p>{ note }</p>
+		}
 	}
 }
 `,
-	"routes/notes_test.go": `package routes_test
+	"internal/product/product_test.go": `package product_test
 
 import (
 	"net/http"
@@ -47,10 +123,11 @@ import (
 	"testing"
 
 	"example.com/acme/internal/apptest"
+	"example.com/acme/internal/product"
 )
 
 func TestNotes(t *testing.T) {
-	page := apptest.Start(t, "NOTES_LIMIT=3").Visitor().SignIn("/notes", apptest.Ada)
+	page := apptest.StartProduct(t, product.New(), "NOTES_LIMIT=3").Visitor().SignIn("/notes", apptest.Ada)
 	if page.StatusCode != http.StatusOK {
 		t.Fatalf("the notes answer %s", page.Status)
 	}
@@ -105,16 +182,19 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	upstream := copyOfCheckout(t)
 	clone := renamedClone(t, upstream)
-	write(t, clone, product)
-	edit(t, clone, "routes/routes.go", `(?m)^.*Your product: .*\n`, "${0}\te.Match(reading, \"/notes\", a.notes, person...)\n")
-	edit(t, clone, "views/layout.templ", `(?m)^.*Your product: .*\n`, "${0}\t\t@navigationLink(\"/notes\", \"Notes\", path)\n")
-	edit(t, clone, "internal/app/config.go", `(?m)^.*Your product: .*\n`, "${0}\tNotesLimit int `env:\"NOTES_LIMIT, default=10\" desc:\"how many notes a person may have\"`\n")
-	edit(t, clone, "views/brand.go", `(Product +=) .*`, `${1} "Acme Notes"`)
-	edit(t, clone, "views/brand.go", `(Description +=) .*`, `${1} "Notes of Acme."`)
-	edit(t, clone, "README.md", `(?s)\A.+`, "# Acme\n\nNotes for everyone.\n")
+	write(t, clone, ownProduct)
 	generate(t, clone)
 	updateDocuments(t, clone)
 	commit(t, clone, "Add notes")
+	for name := range strings.Lines(mustIn(t, clone, "git", "diff", "--name-only", "HEAD~")) {
+		if name = strings.TrimSpace(name); !strings.HasPrefix(name, "internal/product/") && name != "docs/configuration.md" {
+			t.Errorf("a variable, a store, a hook and a page change %s", name)
+		}
+	}
+	edit(t, clone, "views/brand.go", `(Product +=) .*`, `${1} "Acme Notes"`)
+	edit(t, clone, "views/brand.go", `(Description +=) .*`, `${1} "Notes of Acme."`)
+	edit(t, clone, "README.md", `(?s)\A.+`, "# Acme\n\nNotes for everyone.\n")
+	commit(t, clone, "Name it")
 
 	write(t, upstream, fix)
 	edit(t, upstream, "authn/seal.go", `(?m)^package authn\n`, "${0}\n// This was fixed upstream.\n")
@@ -150,7 +230,7 @@ func TestUpgrade(t *testing.T) {
 	mustIn(t, clone, "go", "build", "./...")
 	mustIn(t, clone, "go", "vet", "./...")
 	mustIn(t, clone, "go", "test", "./views")
-	mustIn(t, clone, "go", "test", "-run", "TestNotes|TestVersion|TestArrows|TestCommands|TestConfigurationPage|TestDocumentedVariables", "./routes", "./internal/app", "./internal/e2e/project")
+	mustIn(t, clone, "go", "test", "-run", "TestNotes|TestVersion|TestArrows|TestCommands|TestConfigurationPage|TestDocumentedVariables", "./internal/product/...", "./routes", "./internal/app", "./internal/e2e/project")
 }
 
 // TestUpgradeAgain takes upstream changes one after another, into a clone that began without
@@ -251,6 +331,9 @@ func commit(t *testing.T, dir, message string) {
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
+	"latchkey/internal/product"
 )
 
 // notOurs are names in capitals in documents and deployments that are not variables of this
@@ -42,9 +43,12 @@ func TestDocumentedVariables(t *testing.T) {
 	}
 }
 
+// variables returns the variables of the program that main runs.
+func variables() []app.Variable { return app.Program{Product: product.New()}.Variables() }
+
 // variableNames returns the variables of the program, in order.
 func variableNames() (names []string) {
-	for _, v := range app.Variables() {
+	for _, v := range variables() {
 		names = append(names, v.Name)
 	}
 	return names
@@ -78,8 +82,13 @@ func variableTables() string {
 		"CLIENT_AUTH": "Protocol", "TRUSTED_PROXIES": "Proxies, pictures and the log",
 	}
 	var b strings.Builder
-	for _, v := range app.Variables() {
-		if heading := headings[v.Name]; heading != "" {
+	own := false
+	for _, v := range variables() {
+		heading := headings[v.Name]
+		if v.OfProduct && !own {
+			own, heading = true, "The product"
+		}
+		if heading != "" {
 			b.WriteString("\n### " + heading + "\n\n| variable | default | meaning |\n|---|---|---|\n")
 		}
 		meaning, value := v.Description, v.Default

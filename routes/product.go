@@ -1,0 +1,140 @@
+package routes
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
+	"latchkey/authn/openid"
+	"latchkey/views"
+)
+
+// Product is what a team builds on the app. Every field may be missing. internal/product makes the
+// program's own one; docs/guide.md walks through an example.
+type Product struct {
+	// Config points to a struct of the product's own settings, with one field for each environment
+	// variable and the tags env and desc, as in internal/app.Config. It is filled before anything else
+	// is called. Validate adds the faults of the values.
+	Config   any
+	Validate func(*openid.Faults)
+
+	// Open opens what the handlers share, such as a database, before the app answers anyone. After an
+	// error the program does not start; [openid.Faults] are faults of the configuration. Close closes
+	// it, after the last request has been answered. If Open fails, it has to close what it has opened.
+	Open  func(context.Context, *App) error
+	Close func() error
+
+	// SignIn is the hook between the verified identity and the session; see [authn.Config].
+	SignIn func(context.Context, *authn.Arrival) error
+
+	// Routes adds the product's routes, once, after Open. A route with the method and the path of one
+	// of ours replaces it.
+	Routes func(Router)
+	// Links are the product's links in the navigation. They may depend on the session, but on nothing
+	// else: they are rendered once for each version of it.
+	Links func(*authn.Session) []views.Link
+	// Actions has, by its path, what a form does whose route demands a recent sign-in, for the question
+	// whether to continue: "Delete my account".
+	Actions map[string]string
+}
+
+// Router adds a product's routes to the route table. Its lists say who may see a page: everyone, people
+// who are signed in, or people whose sign-in is at most ten minutes old; API routes accept a session or
+// an access token. More middleware can be appended to each.
+type Router struct {
+	*echo.Echo
+	Visitor, Person, Recently, API []echo.MiddlewareFunc
+}
+
+// Page adds a route for the methods that request a page, GET and HEAD.
+func (r Router) Page(path string, handler echo.HandlerFunc, who ...echo.MiddlewareFunc) {
+	r.Match(reading, path, handler, who...)
+}
+
+// OpenProduct opens the product and adds its routes. It comes before the first request.
+func (a *App) OpenProduct(ctx context.Context) error {
+	if a.Product.Open != nil {
+		if err := a.Product.Open(ctx, a); err != nil {
+			return fmt.Errorf("opening the product: %w", err)
+		}
+	}
+	if a.Product.Routes != nil {
+		a.Product.Routes(a.router)
+		a.durations.routes = patterns(a.echo)
+	}
+	return nil
+}
+
+// CloseProduct closes the product. It comes after the last request.
+func (a *App) CloseProduct() {
+	if a.Product.Close == nil {
+		return
+	}
+	if err := a.Product.Close(); err != nil {
+		a.Log.Error("the product was not closed", "error", err)
+	}
+}
+
+// links returns the product's links in the navigation of a session's pages.
+func (a *App) links(s *authn.Session) []views.Link {
+	if a.Product.Links == nil {
+		return nil
+	}
+	return a.Product.Links(s)
+}
+
+// The rest is for the product's handlers.
+
+// Current returns the session of a request, or nil if the visitor has not signed in.
+func Current(c echo.Context) *authn.Session { return current(c) }
+
+// IsHTMX reports whether htmx requests a fragment. The result may decide only the format of the
+// response, because any client can send the header.
+func IsHTMX(r *http.Request) bool { return isHTMX(r) }
+
+// Shell returns the frame of a page with a title.
+func (a *App) Shell(c echo.Context, title string) views.Shell { return a.shell(c, title) }
+
+// Render answers with a page, or with the part of one that htmx swaps in.
+func (a *App) Render(c echo.Context, status int, page component) error {
+	return a.render(c, status, page)
+}
+
+// RequireClaim refuses people, and tokens, whose claims do not meet a rule. It comes after Person or API.
+func (a *App) RequireClaim(rule authn.Rule) echo.MiddlewareFunc { return a.requireClaim(rule) }
+
+// RequireScope refuses access tokens without a scope. It comes after API.
+func (a *App) RequireScope(scope string) echo.MiddlewareFunc { return a.requireScope(scope) }
+
+// Demand makes people whose sign-in does not meet a demand sign in again, and then continues. It comes
+// after Person.
+func (a *App) Demand(d openid.Demand) echo.MiddlewareFunc { return a.demand(d) }
+
+// SignOut ends the session here and at the provider, as the button Sign out does.
+func (a *App) SignOut(c echo.Context) error { return a.signOut(c) }
+
+// SwitchAccount answers a form by sending the person to the provider, which lets them choose another
+// account. They come back to page.
+func (a *App) SwitchAccount(c echo.Context, heading, text, page string) error {
+	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: heading, Text: text, URL: switchURL(parseReturnPath(page))})
+}
+
+// refused returns the failure for a product's refusal.
+func (f failure) refused(e *authn.Refusal, signingIn bool) failure {
+	if f.heading, f.text = e.Heading, e.Text; e.Status >= 400 && e.Status <= 599 {
+		f.status = e.Status
+	}
+	if !signingIn {
+		f.remedy = 0
+	}
+	return f
+}
+
+// clipped returns lists to which others can append, each on its own.
+func clipped(e *echo.Echo, visitor, person, recently, api []echo.MiddlewareFunc) Router {
+	return Router{e, slices.Clip(visitor), slices.Clip(person), slices.Clip(recently), slices.Clip(api)}
+}
