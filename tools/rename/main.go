@@ -155,7 +155,7 @@ func keeps(name string) bool {
 
 var (
 	removed = regexp.MustCompile(`(?ms)^[^\n]*` + removeFrom + `.*?` + removeTo + `[^\n]*\n`)
-	modLine = regexp.MustCompile(`(?m)^module ` + seedModule + `\b`)
+	modName = regexp.MustCompile(`\b` + seedModule + `\b`)
 	imports = regexp.MustCompile(`"` + seedModule + `/`)
 	alerts  = regexp.MustCompile(`\b` + seedProduct + `([A-Z])`)
 	title   = regexp.MustCompile(`\b` + seedProduct + `\b`)
@@ -174,7 +174,7 @@ func (n names) in(name string, text []byte) []byte {
 	case ".go", ".templ", ".md":
 		text = imports.ReplaceAllLiteral(text, []byte(`"`+n.module+"/"))
 	case ".mod":
-		text = modLine.ReplaceAllLiteral(text, []byte("module "+n.module))
+		text = modName.ReplaceAllLiteral(text, []byte(n.module))
 	}
 	// Alerts and metrics have the characters that Prometheus allows.
 	alert := regexp.MustCompile(`[^\pL\pN]`).ReplaceAllString(n.product, "")
