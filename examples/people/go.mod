@@ -2,11 +2,13 @@ module latchkey/examples/people
 
 go 1.26.0
 
+// Not among the others, so that tools/rename leaves them in order.
+require latchkey v0.0.0
+
 require (
 	github.com/a-h/templ v0.3.1100
 	github.com/jackc/pgx/v5 v5.13.0
 	github.com/labstack/echo/v4 v4.16.0
-	latchkey v0.0.0
 	modernc.org/sqlite v1.62.0
 )
 
