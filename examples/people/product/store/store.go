@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,6 +40,11 @@ func Open(ctx context.Context, address string) (*Store, error) {
 	driver, source, err := parse(address)
 	if err != nil {
 		return nil, err
+	}
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
 	}
 	db, err := sql.Open(driver, source)
 	if err != nil {

@@ -23,7 +23,7 @@ func databases(t *testing.T, test func(t *testing.T, address string)) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		test(t, "sqlite:"+filepath.Join(t.TempDir(), "the people?.db"))
+		test(t, "sqlite:"+filepath.Join(t.TempDir(), "new", "the people?.db"))
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
