@@ -140,7 +140,9 @@ func TestRoles(t *testing.T) {
 	p.is("root", "Rosa", "rosa@example.com", "admin")
 	p.account(admin)
 	list := admin.Get("/people")
-	form := apptest.Find(apptest.Parse(t, list.Body), func(n *apptest.Node) bool { return n.Data == "button" && strings.Contains(apptest.Text(n), "Make Grace a manager") })
+	form := apptest.Find(apptest.Parse(t, list.Body), func(n *apptest.Node) bool {
+		return n.Data == "button" && strings.Contains(apptest.Text(n), "Make Grace a manager")
+	})
 	if list.StatusCode != http.StatusOK || form == nil {
 		t.Fatalf("an administrator gets %s\n%s", list.Status, list.Body)
 	}

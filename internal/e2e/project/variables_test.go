@@ -19,7 +19,7 @@ var notOurs = []string{
 	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", "CADDY_DIGEST", "VALKEY_DIGEST", // from deploy/compose.yaml
 	"NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE", "AF_INET", "AF_INET6", "AF_UNIX", // Linux's
 	"NO_COLOR",
-	"DATABASE_URL", // of examples/people
+	"DATABASE_URL",                   // of examples/people
 	"SCREENSHOTS", "PIECE", "FAULTS", // of the tests that take pictures and of those of faults
 }
 
