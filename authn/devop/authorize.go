@@ -17,6 +17,7 @@ type authorization struct {
 	redirectURI  string
 	responseMode string
 	scope        []string
+	api          string // that the access token is for; "" for the provider alone
 	prompt       []string
 	maxAge       time.Duration // -1: any
 	hint         string        // sub of the ID token hint
@@ -116,16 +117,53 @@ func (p *Provider) readAuthorization(a *authorization) error {
 	if err := checkChallenge(v); err != nil {
 		return err
 	}
-	// OpenID Connect Core 1.0 section 3.1.2.1: unknown scopes are ignored.
-	for scope := range strings.FieldsSeq(v.Get("scope")) {
-		if slices.Contains(supportedScopes(), scope) && !slices.Contains(a.scope, scope) {
+	if err := a.readScope(); err != nil {
+		return err
+	}
+	return p.readInteraction(a)
+}
+
+// readScope reads the scopes and the API that they are for. Scopes that the provider does not know
+// are those of the API. Without an API they are unknown, and ignored (OpenID Connect Core 1.0 section
+// 3.1.2.1).
+func (a *authorization) readScope() (err error) {
+	if a.api, err = readAPI(a.values); err != nil {
+		return err
+	}
+	for scope := range strings.FieldsSeq(a.values.Get("scope")) {
+		switch {
+		case !isScope(scope):
+			return fail("invalid_scope", "a scope contains a character that RFC 6749 section 3.3 does not allow")
+		case (a.api != "" || slices.Contains(supportedScopes(), scope)) && !slices.Contains(a.scope, scope):
 			a.scope = append(a.scope, scope)
 		}
 	}
 	if !slices.Contains(a.scope, "openid") {
 		return fail("invalid_scope", "scope must include openid")
 	}
-	return p.readInteraction(a)
+	return nil
+}
+
+// isScope checks the syntax of RFC 6749 section 3.3.
+func isScope(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
+}
+
+// readAPI returns the API that an access token is requested for, or "": audience, as Auth0 names it, or
+// resource (RFC 8707 section 2), which is an absolute URI without a fragment.
+func readAPI(v url.Values) (string, error) {
+	resource := v.Get("resource")
+	if resource == "" {
+		return v.Get("audience"), nil
+	}
+	u, err := url.Parse(resource)
+	switch {
+	case v.Get("audience") != "":
+		return "", fail("invalid_request", "the request has both an audience and a resource")
+	case err != nil || !u.IsAbs() || strings.Contains(resource, "#"):
+		return "", fail("invalid_target", "resource is not an absolute URI without a fragment")
+	}
+	return resource, nil
 }
 
 // checkChallenge requires PKCE with S256 from every client (RFC 9700 section 2.1.1, RFC
@@ -190,7 +228,7 @@ func (p *Provider) answerCode(w http.ResponseWriter, r *http.Request, a *authori
 	acr, _, _ := strings.Cut(a.values.Get("acr_values"), " ")
 	code := p.records.addGrant(grant{
 		Client: a.client.ID, Subject: s.Subject, SID: s.SID, AuthTime: s.AuthTime,
-		Scope: a.scope, Audience: a.values.Get("audience"), ACR: acr, Nonce: a.values.Get("nonce"),
+		Scope: a.scope, Audience: a.api, ACR: acr, Nonce: a.values.Get("nonce"),
 		Organization: a.values.Get("organization"), RedirectURI: a.redirectURI, Challenge: a.values.Get("code_challenge"),
 	})
 	p.cfg.Log.Info("development provider: signed in", "sub", s.Subject, "client", a.client.ID)

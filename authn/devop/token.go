@@ -1,6 +1,7 @@
 package devop
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -123,13 +124,18 @@ func isVerifier(s string) bool {
 }
 
 // exchangeRefresh exchanges a refresh token for new tokens (RFC 6749 section 6), including
-// a new refresh token (RFC 9700 section 4.14.2).
+// a new refresh token (RFC 9700 section 4.14.2). The request may name another API than the sign-in did
+// (RFC 8707 section 2.2), and the access token is for that one alone.
 func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any, error) {
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
 	}
 	if p.workbench.happens(faultRefresh) {
 		return nil, errGrant
+	}
+	api, err := readAPI(v)
+	if err != nil {
+		return nil, err
 	}
 	scope := strings.Fields(v.Get("scope"))
 	g, next, err := p.records.rotateRefresh(v.Get("refresh_token"), client.ID, func(g grant) error {
@@ -146,6 +152,7 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	if len(scope) == 0 {
 		scope = g.Scope
 	}
+	g.Audience = cmp.Or(api, g.Audience)
 	// OpenID Connect Core 1.0 section 12.2: a refreshed ID token has no nonce.
 	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, at: p.now()})
 }
@@ -256,9 +263,12 @@ func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 	if g.Audience == "" {
 		return rand.Text(), nil
 	}
-	now := p.now()
+	now, audience := p.now(), []string{g.Audience}
+	if slices.Contains(scope, "openid") {
+		audience = append(audience, p.url("/userinfo"))
+	}
 	claims := map[string]any{
-		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": []string{g.Audience, p.url("/userinfo")}, "client_id": g.Client,
+		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": audience, "client_id": g.Client,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
 		"scope": strings.Join(scope, " "),
 	}
