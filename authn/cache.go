@@ -154,6 +154,11 @@ func (s *Session) withoutTokens() *Session {
 	kept := *s
 	kept.partial, kept.hasRefreshToken, kept.secret, kept.record.Sealed, kept.cached = true, s.renewable(), nil, nil, nil
 	kept.tokens = openid.Tokens{Obtained: s.tokens.Obtained, Expires: s.tokens.Expires, Scope: s.tokens.Scope}
+	kept.apis = make([]heldToken, len(s.apis))
+	for i, held := range s.apis {
+		held.tokens.Access = ""
+		kept.apis[i] = held
+	}
 	kept.Identity.IDToken, kept.Identity.UserInfo = bytes.Clone(s.Identity.IDToken), bytes.Clone(s.Identity.UserInfo)
 	kept.values, kept.claims = bytes.Clone(s.values), nil
 	kept.Changes = make([]openid.Change, len(s.Changes))
@@ -166,6 +171,9 @@ func (s *Session) withoutTokens() *Session {
 // size estimates the memory of a session in the cache. The profile repeats some of the claims.
 func (s *Session) size() int {
 	n := 2048 + 2*(len(s.Identity.IDToken)+len(s.Identity.UserInfo)) + len(s.tokens.Scope) + len(s.values) + savedBytes(s.saved)
+	for _, held := range s.apis {
+		n += 256 + len(held.api.Audience) + len(held.api.Scope) + len(held.tokens.Scope)
+	}
 	for _, change := range s.Changes {
 		n += len(change.Name) + len(change.Before) + len(change.After)
 	}

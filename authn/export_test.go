@@ -40,7 +40,7 @@ func (rp *RelyingParty) OpenTransaction(state, value string) ([]byte, error) {
 // Lease acquires the lease on a session's tokens, as a node that refreshes them does, and
 // renews it until die is called, which imitates a node that dies.
 func (ts *TokenSource) Lease(ctx context.Context, session *Session) (die context.CancelFunc, err error) {
-	leased, holder, err := ts.acquireLease(ctx, session)
+	leased, holder, err := ts.acquireLease(ctx, session, signInAPI)
 	kept, die := context.WithCancel(context.WithoutCancel(ctx))
 	if err == nil {
 		ts.background("lease renewal", func() { ts.renewLease(kept, leased, holder) })

@@ -85,26 +85,28 @@ var (
 )
 
 // acquireLease acquires the lease on a session's tokens and returns its holder's name. If the
-// tokens of seen have been replaced meanwhile it returns the session that has the new ones, and
-// no holder.
-func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session) (session *Session, holder string, err error) {
+// access token of seen for the API has been replaced meanwhile it returns the session that has the new
+// one, and no holder.
+func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session, api openid.API) (session *Session, holder string, err error) {
 	holder = rand.Text()
 	var other observedLease
 	for {
 		session, err = ts.sessions.Update(ctx, seen, func(s *Session) error {
 			now := ts.now()
+			wait := s.held(api).backoff.remaining(now)
 			switch {
-			case !s.tokens.Same(seen.tokens):
+			case s.replaced(seen, api):
 				return errRefreshed
+			case s.tokens.Refresh == "" && api != signInAPI:
+				return &openid.Error{Reason: openid.ReasonAPIRefused, Err: errors.New("there is no refresh token to get an access token for another API with")}
 			case s.tokens.Refresh == "":
 				return &openid.Error{Reason: ReasonRefreshRefused, Err: errors.New("the access token has expired and there is no refresh token")}
 			case other.alive(s.lease, now):
 				return errLeased
-			case s.backoff.remaining(now) > 0:
-				return &openid.Error{
-					Reason: openid.ReasonProviderUnreachable, RetryAfter: s.backoff.remaining(now),
-					Err: errors.New("the last refresh failed a moment ago"),
-				}
+			case wait > 0 && api != signInAPI:
+				return &openid.Error{Reason: openid.ReasonAPIRefused, RetryAfter: wait, Err: errors.New("the last refresh for this API failed a moment ago")}
+			case wait > 0:
+				return &openid.Error{Reason: openid.ReasonProviderUnreachable, RetryAfter: wait, Err: errors.New("the last refresh failed a moment ago")}
 			}
 			s.lease = lease{holder, now.Add(leaseLifetime)}
 			return nil
@@ -143,12 +145,13 @@ func (ts *TokenSource) renewLease(ctx context.Context, session *Session, holder 
 
 // releaseLease releases a lease after a refresh that failed, and notes when to try again. If
 // that cannot be saved the lease expires by itself.
-func (ts *TokenSource) releaseLease(ctx context.Context, session *Session, holder string, retryAfter time.Duration) {
+func (ts *TokenSource) releaseLease(ctx context.Context, session *Session, api openid.API, holder string, retryAfter time.Duration) {
 	_, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
 		if s.lease.holder != holder {
 			return errLeaseLost
 		}
-		s.lease, s.backoff = lease{}, s.backoff.next(ts.now(), retryAfter)
+		s.lease = lease{}
+		s.hold(s.held(api).failed(ts.now(), retryAfter))
 		return nil
 	})
 	if err != nil && openid.ReasonOf(err) != ReasonSessionEnded {

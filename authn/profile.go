@@ -36,7 +36,7 @@ func (e *TooSoonError) Error() string { return "authn: the profile was refreshed
 // openid.ReasonUserInfoFailed, openid.ReasonTooLarge or ReasonStoreUnavailable.
 func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*Session, error) {
 	begun := ts.now()
-	return ts.once(ctx, &ts.profiles, session, func(ctx context.Context) (*Session, error) {
+	return ts.once(ctx, &ts.profiles, string(session.record.Key[:]), func(ctx context.Context) (*Session, error) {
 		return ts.refreshProfile(ctx, session, begun)
 	})
 }
@@ -61,16 +61,16 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 	if before.Expires.IsZero() && before.Refresh != "" {
 		// A token of unknown lifetime is refreshed now: otherwise nothing would ever show
 		// whether the provider still issues new ones.
-		session, err = ts.refresh(ctx, session)
+		session, err = ts.refresh(ctx, session, signInAPI)
 	} else {
-		session, err = ts.fresh(ctx, session)
+		session, err = ts.fresh(ctx, session, signInAPI)
 	}
 	if err != nil {
 		return nil, err
 	}
 	claims, err := ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
 	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
-		if session, err = ts.refresh(ctx, session); err != nil {
+		if session, err = ts.refresh(ctx, session, signInAPI); err != nil {
 			return nil, err
 		}
 		claims, err = ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
@@ -95,7 +95,7 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 // in the ID token that comes with new tokens.
 func (ts *TokenSource) refreshIDToken(ctx context.Context, session *Session) (*Session, error) {
 	before := session.Identity.IDToken
-	session, err := ts.refresh(ctx, session)
+	session, err := ts.refresh(ctx, session, signInAPI)
 	if err != nil {
 		return nil, err
 	}

@@ -24,31 +24,33 @@ type newTokens struct {
 	tokens  openid.Tokens
 	idToken *openid.IDToken // nil if the old one stays
 	backoff backoff
-	holder  string // of the lease
+	other   *heldToken // the outcome for another API; nil if there is none
+	holder  string     // of the lease
 }
 
-// refresh refreshes the tokens of a session and returns the session with new ones: those of
-// another request, or another node, if one has refreshed them since the session was loaded. They
+// refresh refreshes a session's access token for an API and returns the session with a new one: that of
+// another request, or another node, if one has refreshed it since the session was loaded. New tokens
 // are saved before anything relies on them, because the provider no longer accepts the old
 // refresh token.
-func (ts *TokenSource) refresh(ctx context.Context, seen *Session) (*Session, error) {
-	return ts.once(ctx, &ts.refreshes, seen, func(ctx context.Context) (*Session, error) {
+func (ts *TokenSource) refresh(ctx context.Context, seen *Session, api openid.API) (*Session, error) {
+	key := string(seen.record.Key[:]) + api.Audience + " " + api.Scope
+	return ts.once(ctx, &ts.refreshes, key, func(ctx context.Context) (*Session, error) {
 		if _, err := ts.provider.Metadata(ctx); err != nil {
 			return nil, err
 		}
 		if unsaved, ok := ts.unsavedTokens(seen); ok {
 			saved, err := ts.save(ctx, unsaved)
-			if err != nil || !saved.tokens.Obtained.Equal(seen.tokens.Obtained) {
+			if err != nil || saved.replaced(seen, api) {
 				return saved, err
 			}
 		}
 		full, err := ts.sessions.withTokens(ctx, seen)
-		if err != nil || !full.tokens.Obtained.Equal(seen.tokens.Obtained) {
-			return full, err // they have been refreshed since
+		if err != nil || !full.held(api).tokens.Obtained.Equal(seen.held(api).tokens.Obtained) {
+			return full, err // it has been refreshed since
 		}
 		seen = full
 		for {
-			session, err := ts.refreshUnderLease(ctx, seen)
+			session, err := ts.refreshUnderLease(ctx, seen, api)
 			if !errors.Is(err, errLeaseLost) {
 				return session, err
 			}
@@ -58,26 +60,30 @@ func (ts *TokenSource) refresh(ctx context.Context, seen *Session) (*Session, er
 
 // refreshUnderLease acquires the lease and refreshes. It returns errLeaseLost if another node
 // has acquired the lease and is not done.
-func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session) (*Session, error) {
-	session, holder, err := ts.acquireLease(ctx, seen)
+func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session, api openid.API) (*Session, error) {
+	session, holder, err := ts.acquireLease(ctx, seen, api)
 	if err != nil || holder == "" {
 		return session, err
 	}
 	holding, stop := context.WithCancel(ctx)
 	defer stop()
 	ts.background("lease renewal", func() { ts.renewLease(holding, session, holder) })
-	return ts.useRefreshToken(ctx, session, holder)
+	if api != signInAPI {
+		return ts.useRefreshTokenFor(ctx, session, api, holder)
+	}
+	return ts.useRefreshToken(ctx, session, holder, nil)
 }
 
-// useRefreshToken uses the refresh token, as the holder of the lease.
-func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, holder string) (*Session, error) {
+// useRefreshToken uses the refresh token, as the holder of the lease. other is saved with the new tokens.
+func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, holder string, other *heldToken) (*Session, error) {
 	tokens, err := ts.provider.Refresh(ctx, session.tokens)
 	if err != nil {
-		return ts.notRefreshed(ctx, session, holder, tokens.Refresh, err)
+		return ts.notRefreshed(ctx, session, signInAPI, holder, tokens.Refresh, err)
 	}
 	ts.count(refreshed)
 	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer())
 	fresh := replacing(session, tokens, holder)
+	fresh.other = other
 	if tokens.IDToken != session.tokens.IDToken {
 		idToken, err := ts.provider.VerifyRefreshedIDToken(ctx, tokens, session.Identity, session.nonce)
 		switch reason := openid.ReasonOf(err); {
@@ -92,9 +98,39 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 			return nil, ts.end(ctx, session, tokens, err)
 		}
 	}
+	return ts.saveOrKeep(ctx, fresh)
+}
+
+// useRefreshTokenFor does the same for another API. Of the session's own tokens only the refresh token
+// changes.
+func (ts *TokenSource) useRefreshTokenFor(ctx context.Context, session *Session, api openid.API, holder string) (*Session, error) {
+	issued, err := ts.provider.RefreshFor(ctx, session.tokens, api)
+	if e, _ := errors.AsType[*openid.Error](err); e != nil && e.Code == "invalid_grant" {
+		// Some providers also say so if they do not let this person use the API, as Microsoft Entra ID
+		// without a consent. Whether the grant has ended shows without the API.
+		failed := session.held(api).failed(ts.now(), e.RetryAfter)
+		if _, err := ts.useRefreshToken(ctx, session, holder, &failed); err != nil {
+			return nil, err
+		}
+		return nil, &openid.Error{Reason: openid.ReasonAPIRefused, Code: e.Code, Description: e.Description, Err: e.Err}
+	}
+	if err != nil {
+		return ts.notRefreshed(ctx, session, api, holder, issued.Refresh, err)
+	}
+	ts.count(refreshed)
+	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer(), "api", api.String())
+	tokens := session.tokens
+	tokens.Refresh, issued.Refresh = issued.Refresh, ""
+	fresh := replacing(session, tokens, holder)
+	fresh.backoff, fresh.other = session.backoff, &heldToken{api: api, tokens: issued}
+	return ts.saveOrKeep(ctx, fresh)
+}
+
+// saveOrKeep saves new tokens. If the store does not accept them it returns the session as it will be.
+func (ts *TokenSource) saveOrKeep(ctx context.Context, fresh newTokens) (*Session, error) {
 	saved, err := ts.save(ctx, fresh)
-	if _, ok := ts.unsavedTokens(session); ok && openid.ReasonOf(err) == ReasonStoreUnavailable {
-		return ts.latest(session), nil
+	if _, ok := ts.unsavedTokens(fresh.session); ok && openid.ReasonOf(err) == ReasonStoreUnavailable {
+		return ts.latest(fresh.session), nil
 	}
 	return saved, err
 }
@@ -102,14 +138,14 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 // replacing returns new tokens in place of a session's, without a new ID token.
 func replacing(session *Session, tokens openid.Tokens, holder string) newTokens {
 	return newTokens{
-		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens},
+		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens, apis: session.apis},
 		tokens:  tokens, holder: holder,
 	}
 }
 
 // notRefreshed handles a refresh for which the provider has issued no tokens that can be used,
 // except for a refresh token, if rotated is not "".
-func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holder string, rotated openid.Secret, cause error) (*Session, error) {
+func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, api openid.API, holder string, rotated openid.Secret, cause error) (*Session, error) {
 	e, _ := errors.AsType[*openid.Error](cause)
 	if e != nil && e.Code == "invalid_grant" {
 		ts.count(refreshRefused)
@@ -129,11 +165,14 @@ func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holde
 		tokens := session.tokens
 		tokens.Refresh = rotated
 		kept := replacing(session, tokens, holder)
-		kept.backoff = session.backoff.next(ts.now(), retryAfter)
+		failed := session.held(api).failed(ts.now(), retryAfter)
+		if kept.backoff = failed.backoff; api != signInAPI {
+			kept.backoff, kept.other = session.backoff, &failed
+		}
 		_, _ = ts.save(ctx, kept) // save logs what it cannot do
 		return nil, failedRefresh(cause)
 	}
-	ts.releaseLease(ctx, session, holder, retryAfter)
+	ts.releaseLease(ctx, session, api, holder, retryAfter)
 	return nil, failedRefresh(cause)
 }
 
@@ -143,9 +182,9 @@ func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, holde
 func (ts *TokenSource) endRefused(ctx context.Context, session *Session, holder string, cause error) (*Session, error) {
 	current, err := ts.sessions.Update(context.WithoutCancel(ctx), session, func(s *Session) error {
 		switch {
-		case !s.tokens.Same(session.tokens):
+		case s.replaced(session, signInAPI):
 			return errRefreshed
-		case s.lease.holder != holder:
+		case s.lease.holder != holder || !s.tokens.Same(session.tokens):
 			return errLeaseLost
 		}
 		s.lease.until = ts.now().Add(leaseLifetime) // until it has ended
@@ -174,6 +213,9 @@ func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, err
 			s.lease = lease{}
 		}
 		s.tokens, s.backoff = fresh.tokens, fresh.backoff
+		if fresh.other != nil {
+			s.hold(*fresh.other)
+		}
 		if fresh.idToken != nil {
 			s.Identity.SetIDToken(fresh.idToken)
 			s.endBy(fresh.idToken.SessionExpiry)
@@ -247,6 +289,10 @@ func (ts *TokenSource) latest(session *Session) *Session {
 	}
 	current := *session
 	current.tokens, current.partial, current.hasRefreshToken = fresh.tokens, false, false
+	current.apis = fresh.session.apis
+	if fresh.other != nil {
+		current.hold(*fresh.other)
+	}
 	current.lease = lease{}
 	return &current
 }

@@ -39,6 +39,8 @@ type Session struct {
 	asked []time.Time
 	// values are the application's own, in gob.
 	values []byte
+	// apis holds the access tokens for other APIs, the newest last.
+	apis []heldToken
 	// lease says who uses the refresh token now, and backoff when it may be used again after
 	// that has failed.
 	lease   lease
@@ -113,7 +115,7 @@ func FromContext(ctx context.Context) *Session {
 // written in this version when it is next saved. One of a newer version, which a newer program
 // wrote, opens no session.
 const (
-	sessionFormat       = 4 // before that, with the whole ID token; see withoutPayload
+	sessionFormat       = 4 // before that, with the whole ID token (see withoutPayload) and without the fields of encodeSince4
 	boundSessionFormat  = 3 // the first one that is bound to more than its key; see sealContext
 	oldestSessionFormat = 1 // without the fields of encodeSince2
 )
@@ -152,6 +154,7 @@ func (s *Session) encode() []byte {
 	}
 	e.bytes(s.values)
 	s.encodeSince2(&e)
+	s.encodeSince4(&e)
 	return e.buf
 }
 
@@ -206,6 +209,9 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	s.values = d.bytes()
 	if format >= 2 {
 		s.decodeSince2(&d)
+	}
+	if format >= 4 {
+		s.decodeSince4(&d)
 	}
 	s.tokens.IDToken = openid.Secret(withPayload(string(s.tokens.IDToken), s.Identity.IDToken))
 	return s, d.err()

@@ -312,6 +312,11 @@ func (s *Sessions) withTokens(ctx context.Context, session *Session) (*Session, 
 	if !session.partial {
 		return session, nil
 	}
+	return s.current(ctx, session)
+}
+
+// current returns a session as it is in the store now. The errors are those of withTokens.
+func (s *Sessions) current(ctx context.Context, session *Session) (*Session, error) {
 	full, err := s.load(ctx, session.record.Key, session.secret)
 	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, sessionEnded(err)

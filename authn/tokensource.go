@@ -87,78 +87,45 @@ func (ts *TokenSource) Info(s *Session) TokenInfo {
 	}
 }
 
-// Token returns an access token of the session that the context carries. It is refreshed first
-// if it is about to expire; if that fails, it is used until it expires.
-//
-// Token returns ErrAnonymous if the context carries no session. The other errors are an
-// *openid.Error with ReasonSessionEnded, if the session has ended; ReasonRefreshRefused, if
-// there is no refresh token; or openid.ReasonProviderUnreachable,
-// openid.ReasonProviderMisconfigured, ReasonRefreshFailed or ReasonStoreUnavailable, if it is
-// worth trying again.
+// Token returns the access token of the session that the context carries; see [APITokens.Token].
 func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
-	session := FromContext(ctx)
-	if session == nil {
-		return nil, ErrAnonymous
-	}
-	session, err := ts.fresh(ctx, ts.latest(session))
-	if err == nil {
-		session, err = ts.sessions.withTokens(ctx, session)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &oauth2.Token{
-		AccessToken: string(session.tokens.Access), TokenType: "Bearer", Expiry: session.tokens.Expires,
-	}, nil
+	return ts.For(signInAPI).Token(ctx)
 }
 
-// fresh returns the session with an access token that can be used now.
-func (ts *TokenSource) fresh(ctx context.Context, session *Session) (*Session, error) {
-	if !ts.due(session) {
+// Source returns an oauth2.TokenSource for the session that the context carries. It calls
+// Token, as long as the context is alive.
+func (ts *TokenSource) Source(ctx context.Context) oauth2.TokenSource {
+	return ts.For(signInAPI).Source(ctx)
+}
+
+// Client returns an HTTP client that sends the session's access token; see [APITokens.Client].
+func (ts *TokenSource) Client(ctx context.Context) *http.Client { return ts.For(signInAPI).Client(ctx) }
+
+// fresh returns the session with an access token for an API that can be used now.
+func (ts *TokenSource) fresh(ctx context.Context, session *Session, api openid.API) (*Session, error) {
+	if !ts.due(session, api) {
 		return session, nil
 	}
-	refreshed, err := ts.refresh(ctx, session)
+	refreshed, err := ts.refresh(ctx, session, api)
 	switch {
 	case err == nil:
 		return refreshed, nil
-	case openid.ReasonOf(err) == ReasonSessionEnded || ts.expired(session.tokens):
+	case openid.ReasonOf(err) == ReasonSessionEnded || !ts.usable(session, api):
 		return nil, err
 	}
 	ts.log.WarnContext(ctx, "access token not refreshed yet", "session", session.LogID(), "reason", openid.ReasonOf(err), "error", err)
 	return session, nil
 }
 
-// Source returns an oauth2.TokenSource for the session that the context carries. It calls
-// Token, as long as the context is alive.
-func (ts *TokenSource) Source(ctx context.Context) oauth2.TokenSource { return boundSource{ctx, ts} }
-
-type boundSource struct {
-	ctx context.Context
-	ts  *TokenSource
-}
-
-func (s boundSource) Token() (*oauth2.Token, error) { return s.ts.Token(s.ctx) }
-
-// Client returns an HTTP client that sends the session's access token (RFC 6750 section 2.1),
-// for calls to the API that the token is for. Each call calls Token. The client follows no
-// redirects, which would take the token elsewhere.
-func (ts *TokenSource) Client(ctx context.Context) *http.Client {
-	return &http.Client{
-		// oauth2.NewClient would keep the first token until ten seconds before its expiry.
-		Transport:     &oauth2.Transport{Source: ts.Source(ctx)},
-		Timeout:       callbackTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // due reports whether the access token should be refreshed before it is used. One that has not
 // expired is used as it is if it cannot be refreshed now.
-func (ts *TokenSource) due(session *Session) bool {
-	now, tokens := ts.now(), session.tokens
+func (ts *TokenSource) due(session *Session, api openid.API) bool {
+	now, held := ts.now(), session.held(api)
+	tokens := held.tokens
 	switch {
-	case ts.expired(tokens):
+	case !ts.usable(session, api):
 		return true
-	case !session.renewable(), now.Before(session.lease.until), session.backoff.remaining(now) > 0:
+	case !session.renewable(), now.Before(session.lease.until), held.backoff.remaining(now) > 0:
 		return false
 	case tokens.Expires.IsZero():
 		return now.Sub(tokens.Obtained) >= unknownLifetime
@@ -167,8 +134,13 @@ func (ts *TokenSource) due(session *Session) bool {
 	return now.After(tokens.Expires.Add(-early))
 }
 
-func (ts *TokenSource) expired(tokens openid.Tokens) bool {
-	return !tokens.Expires.IsZero() && !ts.now().Before(tokens.Expires)
+// usable reports whether the session has an access token for an API that has not expired.
+func (ts *TokenSource) usable(session *Session, api openid.API) bool {
+	tokens := session.held(api).tokens
+	if api != signInAPI && tokens.Access == "" && !session.partial {
+		return false
+	}
+	return tokens.Expires.IsZero() || ts.now().Before(tokens.Expires)
 }
 
 // end ends a session that must not go on, and returns the error that says so. Its tokens must
@@ -199,10 +171,10 @@ func (ts *TokenSource) background(name string, work func()) {
 // errPanicked says that work that several requests share has panicked.
 var errPanicked = errors.New("authn: a refresh panicked")
 
-// once runs work for a session unless a run for it is under way in this process, and returns a
+// once runs work unless a run with the same key is under way in this process, and returns a
 // copy of the result to each caller. The work goes on when the callers are gone: the tokens may
 // be new by then.
-func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, session *Session, work func(context.Context) (*Session, error)) (*Session, error) {
+func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, key string, work func(context.Context) (*Session, error)) (*Session, error) {
 	type result struct {
 		session *Session
 		err     error
@@ -211,7 +183,7 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, sess
 	// The count starts here and not in the work itself: Wait must know of it as soon as the
 	// caller can be gone.
 	ts.background("refresh", func() {
-		shared, err, _ := group.Do(string(session.record.Key[:]), func() (shared any, err error) {
+		shared, err, _ := group.Do(key, func() (shared any, err error) {
 			err = errPanicked // unless work returns
 			defer openid.RecoverPanic(ts.log, "refresh")
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callbackTimeout)

@@ -38,6 +38,7 @@ const (
 	ReasonTooLarge           Reason = "claims_too_large"
 	ReasonLogoutTokenInvalid Reason = "logout_token_invalid"
 	ReasonAccessTokenInvalid Reason = "access_token_invalid"
+	ReasonAPIRefused         Reason = "api_token_refused"
 )
 
 // Error is a refusal with its reason. Its text is for operators. It holds no secret (no

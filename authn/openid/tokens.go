@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -69,6 +70,20 @@ func (p *Provider) exchange(ctx context.Context, m *Metadata, code, verifier str
 // token in a response that cannot be used otherwise, Refresh returns that token and an error: the
 // old one is worth nothing now.
 func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
+	tokens, err := p.refresh(ctx, old)
+	if err != nil {
+		return tokens, err
+	}
+	if tokens.IDToken == "" {
+		tokens.IDToken = old.IDToken
+	}
+	tokens.Scope = refreshedScope(old.Scope, tokens.Scope)
+	return tokens, nil
+}
+
+// refresh uses the refresh token, and returns the tokens of the response, with the old refresh token if
+// it has no new one.
+func (p *Provider) refresh(ctx context.Context, old Tokens) (Tokens, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil {
 		return Tokens{}, err
@@ -82,12 +97,7 @@ func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
 		}
 		return rotated, p.tokenError(err, string(old.Refresh))
 	}
-	tokens := p.tokens(token)
-	if tokens.IDToken == "" {
-		tokens.IDToken = old.IDToken
-	}
-	tokens.Scope = refreshedScope(old.Scope, tokens.Scope)
-	return tokens, nil
+	return p.tokens(token), nil
 }
 
 // refreshedScope returns the scope of a refreshed token: what the provider says, but never more
@@ -154,17 +164,18 @@ func (p *Provider) withTokenClient(ctx context.Context) context.Context {
 }
 
 // tokenTransport stands between x/oauth2 and the token endpoint. It authenticates the client
-// with an assertion, which x/oauth2 cannot, and passes on only responses that the standards
+// with an assertion and adds parameters to a refresh, which x/oauth2 cannot, and passes on only responses that the standards
 // allow, in a form that x/oauth2 reads as the standards mean it.
 type tokenTransport struct{ provider *Provider }
 
 func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.provider.signer != nil {
-		authenticated, err := t.authenticate(req)
+	extra, _ := req.Context().Value(extraParameters{}).(url.Values)
+	if t.provider.signer != nil || len(extra) > 0 {
+		completed, err := t.complete(req, extra)
 		if err != nil {
 			return nil, err
 		}
-		req = authenticated
+		req = completed
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := t.provider.client.Transport.RoundTrip(req)
@@ -201,8 +212,9 @@ func withBody(resp *http.Response, body []byte) *http.Response {
 	return resp
 }
 
-// authenticate returns the request with a client assertion in its form.
-func (t tokenTransport) authenticate(req *http.Request) (*http.Request, error) {
+// complete returns the request with extra parameters in its form, and a client assertion if the client
+// authenticates with one.
+func (t tokenTransport) complete(req *http.Request, extra url.Values) (*http.Request, error) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, fmt.Errorf("openid: token request: %w", err)
@@ -211,8 +223,11 @@ func (t tokenTransport) authenticate(req *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openid: token request: %w", err)
 	}
-	if err := t.provider.addAssertion(form); err != nil {
-		return nil, err
+	maps.Copy(form, extra)
+	if t.provider.signer != nil {
+		if err := t.provider.addAssertion(form); err != nil {
+			return nil, err
+		}
 	}
 	encoded := form.Encode()
 	clone := req.Clone(req.Context())

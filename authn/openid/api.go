@@ -1,0 +1,104 @@
+package openid
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// API says which access token to request with a refresh token. The zero API stands for the token of the
+// sign-in.
+type API struct {
+	// Audience is the API's identifier. It is sent as audience to Auth0 (multi-resource refresh tokens),
+	// and as resource to every other provider (RFC 8707 section 2.2). "" sends neither, for a provider
+	// that knows the API by its scopes, as Microsoft Entra ID does.
+	Audience string
+	// Scope lists the scopes to request, separated by spaces; "" leaves them to the provider.
+	Scope string
+}
+
+// maxAPIToken bounds the access token for another API, in bytes: a session keeps several. Servers accept
+// no larger header.
+const maxAPIToken = 16 << 10
+
+// parameters returns what a refresh for the API sends in addition.
+func (a API) parameters(p *Provider) url.Values {
+	form := make(url.Values)
+	switch {
+	case a.Audience == "":
+	case p.preset.Name == auth0:
+		form.Set("audience", a.Audience)
+	default:
+		form.Set("resource", a.Audience)
+	}
+	if a.Scope != "" {
+		form.Set("scope", a.Scope)
+	}
+	return form
+}
+
+// RefreshFor exchanges the refresh token for an access token for an API. The result has that token, and
+// the refresh token as Refresh returns it; an ID token is ignored. If the provider cannot issue such a
+// token, the *Error has ReasonAPIRefused. The other errors, and a refresh token that comes with an error,
+// are those of Refresh.
+func (p *Provider) RefreshFor(ctx context.Context, old Tokens, api API) (Tokens, error) {
+	tokens, err := p.refresh(context.WithValue(ctx, extraParameters{}, api.parameters(p)), old)
+	switch e := withReason(ReasonTokenRequestFailed, err); {
+	case err == nil:
+	case e.Reason == ReasonTokenRequestFailed && !slices.Contains([]string{"invalid_grant", "invalid_client", "unauthorized_client"}, e.Code):
+		return tokens, &Error{Reason: ReasonAPIRefused, Code: e.Code, Description: e.Description, Err: e.Err}
+	default:
+		return tokens, err
+	}
+	rotated := Tokens{Refresh: tokens.Refresh}
+	if len(tokens.Access) > maxAPIToken {
+		return rotated, refuse(ReasonAPIRefused, "the access token has %d bytes", len(tokens.Access))
+	}
+	if audience, ok := audienceOf(tokens.Access); ok && p.preset.Name == auth0 && api.Audience != "" && !slices.Contains(audience, api.Audience) {
+		// Auth0 ignores an audience that the application's refresh token policies do not list, and
+		// issues a token for another API, which must not be sent to this one.
+		return rotated, refuse(ReasonAPIRefused, "the provider has issued a token for another API than %q: add it to the application's refresh token policies", api.Audience)
+	}
+	tokens.IDToken, tokens.Scope = "", refreshedScope(api.Scope, tokens.Scope)
+	return tokens, nil
+}
+
+// extraParameters is the context key of a token request's url.Values that x/oauth2 has no place for.
+type extraParameters struct{}
+
+// audienceOf returns aud of an access token that is a JWT. It verifies nothing: the token is about to be
+// sent to the API that it should be for.
+func audienceOf(token Secret) ([]string, bool) {
+	parts := strings.Split(string(token), ".")
+	if len(parts) != 3 {
+		return nil, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, false
+	}
+	var claims struct {
+		Audience json.RawMessage `json:"aud"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, false
+	}
+	var one string
+	if json.Unmarshal(claims.Audience, &one) == nil {
+		return []string{one}, true
+	}
+	list, err := stringList(claims.Audience)
+	return list, err == nil
+}
+
+// String names the API in logs.
+func (a API) String() string {
+	if a.Audience == "" {
+		return fmt.Sprintf("scope %q", a.Scope)
+	}
+	return a.Audience
+}
