@@ -209,7 +209,7 @@ func (ts *TokenSource) once(ctx context.Context, group *singleflight.Group, key 
 // things to the person.
 func failedRefresh(err error) error {
 	e, ok := errors.AsType[*openid.Error](err)
-	if !ok || e.Reason == openid.ReasonProviderUnreachable {
+	if !ok || e.Reason == openid.ReasonProviderUnreachable || e.Reason == openid.ReasonAPIRefused {
 		return err
 	}
 	return &openid.Error{Reason: ReasonRefreshFailed, Code: e.Code, Err: err}
