@@ -133,7 +133,7 @@ func (t APITokens) Token(ctx context.Context) (*oauth2.Token, error) {
 // Renew returns an access token in place of one that the API has refused. The provider is asked for
 // another one unless the session has one already, or the refused one is half a minute old at most: then
 // Renew returns nil, and another token would be refused too. The errors are those of Token.
-func (t APITokens) Renew(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
+func (t APITokens) Renew(ctx context.Context, refused string) (*oauth2.Token, error) {
 	session := FromContext(ctx)
 	if session == nil {
 		return nil, ErrAnonymous
@@ -146,7 +146,7 @@ func (t APITokens) Renew(ctx context.Context, refused *oauth2.Token) (*oauth2.To
 			return nil, err
 		}
 	}
-	if held := session.held(t.api); string(held.tokens.Access) == refused.AccessToken {
+	if held := session.held(t.api); string(held.tokens.Access) == refused {
 		if t.ts.now().Sub(held.tokens.Obtained) < refusedEarly {
 			return nil, nil
 		}

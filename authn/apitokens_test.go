@@ -201,7 +201,9 @@ func TestAPIRefused(t *testing.T) {
 // it is the session's.
 func TestAPITokensOfAuth0(t *testing.T) {
 	t.Parallel()
-	jwt := func(claims string) string { return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln" }
+	jwt := func(claims string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	}
 	for name, tt := range map[string]struct {
 		token   string
 		refused bool
@@ -302,18 +304,18 @@ func TestRenewAPIToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			calls := a.op.Calls(scriptedop.Token)
-			if renewed, err := tokens.Renew(ctx, refused); renewed != nil || err != nil || a.op.Calls(scriptedop.Token) != calls {
+			if renewed, err := tokens.Renew(ctx, refused.AccessToken); renewed != nil || err != nil || a.op.Calls(scriptedop.Token) != calls {
 				t.Errorf("a token that was issued a moment ago was renewed: %v, %v", renewed, err)
 			}
 			a.clock.Move(30 * time.Second)
 			for range 2 { // the second finds the first one's token
-				renewed, err := tokens.Renew(ctx, refused)
+				renewed, err := tokens.Renew(ctx, refused.AccessToken)
 				if err != nil || renewed == nil || renewed.AccessToken == refused.AccessToken || a.op.Calls(scriptedop.Token) != calls+1 {
 					t.Errorf("renewed: %v, %v, %d calls", renewed, err, a.op.Calls(scriptedop.Token)-calls)
 				}
 			}
 			b.post(a.URL+"/logout", nil)
-			_, err = tokens.Renew(ctx, refused)
+			_, err = tokens.Renew(ctx, refused.AccessToken)
 			wantReason(t, "after the sign-out", err, authn.ReasonSessionEnded)
 		})
 	}

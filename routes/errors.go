@@ -114,6 +114,15 @@ var failures = map[string]failure{
 	"claim_missing":     {status: 403, level: slog.LevelInfo, heading: "You don't have access", text: "This page needs %s.", write: (*App).writeForbidden},
 	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute, heading: "Too many pages are open", text: "This page can't notice when you are signed out elsewhere. Close some of this app's other pages."},
 
+	// A proxied API. The log says what it did.
+	"api_token_refused":       {status: 502, level: slog.LevelError, heading: "This isn't set up correctly", text: "The sign-in service does not give this app access to it. Ask this app's operator for help, and give them the reference below."},
+	"upstream_unreachable":    {status: 502, level: slog.LevelWarn, after: 5 * time.Second, heading: "A part of this app is not responding", text: "You are still signed in. It may or may not have done what you asked. Wait a moment, check, and try again."},
+	"upstream_timeout":        {status: 504, level: slog.LevelWarn, after: 5 * time.Second, heading: "A part of this app is too slow", text: "You are still signed in. It may or may not have done what you asked. Wait a moment, check, and try again."},
+	"upstream_answer_refused": {status: 502, level: slog.LevelError, heading: "A part of this app sent a wrong answer", text: "You are still signed in. Ask this app's operator for help, and give them the reference below."},
+	"upstream_token_refused":  {status: 502, level: slog.LevelError, heading: "A part of this app refused", text: "You are still signed in, but it does not accept that. Ask this app's operator for help, and give them the reference below."},
+	"upstream_token_renewed":  {status: 503, level: slog.LevelInfo, after: time.Second, heading: "Send that again", text: "Nothing has been done. You are still signed in, and it will work now."},
+	"not_data":                {status: 403, level: slog.LevelWarn, heading: "That is not a part of a page", text: "This address answers scripts. It has no pages, pictures or frames."},
+
 	// The API (RFC 6750 section 3.1). The log has the exact fault of a token.
 	"no_credentials":     {status: 401, level: slog.LevelInfo, heading: "Sign in first", text: "Send an access token in the Authorization header, or sign in."},
 	"invalid_token":      {status: 401, level: slog.LevelInfo, heading: "The access token was refused", text: "It is malformed, expired or not for this API. Get a new one from the sign-in service."},
@@ -187,6 +196,9 @@ func reasonOf(err error) string {
 	if e, ok := errors.AsType[*bearerError](err); ok {
 		return e.reason()
 	}
+	if e, ok := errors.AsType[*upstreamError](err); ok {
+		return e.reason
+	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return statusReason(e.Code)
 	}
@@ -210,6 +222,7 @@ func reasonOf(err error) string {
 		{errors.Is(err, errCrossOrigin), "cross_origin"},
 		{errors.Is(err, errPanic), "panic"},
 		{errors.Is(err, errNoCookies), "no_cookies"},
+		{errors.Is(err, errNotData), "not_data"},
 		{errors.Is(err, errOtherIssuer) || errors.Is(err, errOtherTarget), "foreign_link"},
 	} {
 		if known.is {

@@ -46,6 +46,13 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// limitBody bounds the bodies of requests. Those that proxy passes on have a limit of their own.
+func (a *App) limitBody() echo.MiddlewareFunc {
+	return middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{
+		Limit: maxBody, Skipper: func(c echo.Context) bool { return a.proxied[c.Path()] },
+	})
+}
+
 // host refuses requests for any host but the configured one. A sign-in that starts under another
 // name cannot finish, because its cookie belongs to that name, and a foreign name that resolves to
 // this server is a sign of DNS rebinding.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -95,7 +96,8 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
-		if err := next(c); err != nil {
+		err := next(c)
+		if err != nil {
 			a.handleError(err, c)
 		}
 		took, status := time.Since(began), c.Response().Status
@@ -113,6 +115,9 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				record.AddAttrs(slog.String("session", s.LogID()))
 			}
 			_ = log.Handle(r.Context(), record) // as a Logger does
+		}
+		if err != nil && is[*cutOffError](err) {
+			panic(http.ErrAbortHandler) // the client must not take a part of the answer for the whole
 		}
 		return nil
 	}

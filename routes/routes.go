@@ -14,7 +14,6 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/labstack/echo-contrib/session"
 	"github.com/labstack/echo/v4"
-	"github.com/labstack/echo/v4/middleware"
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
@@ -57,6 +56,7 @@ type App struct {
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
 	people      *limits[authn.Key] // see limitPerson
+	proxied     map[string]bool    // patterns of routes that proxy has added
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
@@ -64,7 +64,7 @@ type App struct {
 }
 
 const (
-	// maxBody bounds a request's body. The largest useful body is a logout token.
+	// maxBody bounds a request's body, unless it is proxied. The largest useful body is a logout token.
 	maxBody = "64K"
 	// maxAddress, in bytes, and maxParameters bound a request's path and query. The longest useful
 	// address is an authorization response.
@@ -73,7 +73,7 @@ const (
 
 // New returns the app.
 func New(cfg Config) *App {
-	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{})}
+	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{}), proxied: make(map[string]bool)}
 	a.people = newPersonLimits(a.Sessions.PerPerson())
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()
@@ -88,7 +88,7 @@ func New(cfg Config) *App {
 
 // route sets up the middleware, in order, and the whole route table.
 func (a *App) route(e *echo.Echo) {
-	e.Use(a.identify, a.observe, a.recover(), a.headers(), limitAddress, a.host, a.crossOriginCheck, middleware.BodyLimit(maxBody))
+	e.Use(a.identify, a.observe, a.recover(), a.headers(), limitAddress, a.host, a.crossOriginCheck, a.limitBody())
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)

@@ -55,17 +55,17 @@ func (c Config) addBackchannelFaults(f *Faults) {
 	switch {
 	case err != nil || u.Hostname() == "" || c.BackchannelOrigin != u.Scheme+"://"+u.Host || (u.Scheme != "https" && u.Scheme != "http"):
 		f.Add("BackchannelOrigin", "is not an origin", "write scheme, host and port alone, such as http://keycloak:8080")
-	case u.Scheme == "http" && !private(u.Hostname()):
+	case u.Scheme == "http" && !IsPrivate(u.Hostname()):
 		f.Add("BackchannelOrigin", fmt.Sprintf("is %q, plain http to a host that may be anywhere", c.BackchannelOrigin),
 			"write https, or a name or an address of your own network: keycloak, keycloak.auth.svc, 10.0.0.5")
 	}
 }
 
-// private reports whether a host can only be on the network of this machine: loopback, a private or
+// IsPrivate reports whether a host can only be on the network of this machine: loopback, a private or
 // link-local address (RFC 1918, RFC 4193, RFC 3927), a name without a dot, or one below a domain that
 // is reserved for such networks: internal, local (RFC 6762), localhost (RFC 6761), home.arpa (RFC
 // 8375), and svc and cluster.local, which are Kubernetes'.
-func private(host string) bool {
+func IsPrivate(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
