@@ -138,7 +138,7 @@ func (o *ordersAPI) wantFailure(got apptest.Answer, status int, reason string, c
 	o.WantNoSecrets(got)
 }
 
-// TestProxiedRequest (BF-03, BF-05) sends everything that a browser, an attacker's script or a proxy in front may put
+// TestProxiedRequest sends everything that a browser, an attacker's script or a proxy in front may put
 // into a request. Only what is listed reaches the API, with the person's own access token.
 func TestProxiedRequest(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func TestProxiedRequest(t *testing.T) {
 	o.WantNoSecrets(got)
 }
 
-// TestProxiedAnswer (BF-07) has an API that sends whatever it likes: with an interim answer, in its header and in
+// TestProxiedAnswer has an API that sends whatever it likes: with an interim answer, in its header and in
 // trailers. Only what is listed comes back.
 func TestProxiedAnswer(t *testing.T) {
 	t.Parallel()
@@ -247,7 +247,7 @@ func TestProxiedAnswer(t *testing.T) {
 	}
 }
 
-// TestProxiedPath (BF-06) tries to leave the API's path, on a connection of its own so that nothing corrects the path
+// TestProxiedPath tries to leave the API's path, on a connection of its own so that nothing corrects the path
 // on the way.
 func TestProxiedPath(t *testing.T) {
 	t.Parallel()
@@ -310,7 +310,7 @@ func TestProxiedPath(t *testing.T) {
 	}
 }
 
-// TestProxySmuggling (BF-06) sends requests whose end servers may see in different places. The API receives one
+// TestProxySmuggling sends requests whose end servers may see in different places. The API receives one
 // request, or none.
 func TestProxySmuggling(t *testing.T) {
 	t.Parallel()
@@ -359,7 +359,7 @@ func TestProxySmuggling(t *testing.T) {
 	}
 }
 
-// TestProxyAdmits (BF-04, BF-08) sends requests as pages of this app, of other sites and of other origins on this site send
+// TestProxyAdmits sends requests as pages of this app, of other sites and of other origins on this site send
 // them, and as parts of a page.
 func TestProxyAdmits(t *testing.T) {
 	t.Parallel()
@@ -408,7 +408,7 @@ func TestProxyAdmits(t *testing.T) {
 	}
 }
 
-// TestProxyWithoutASession (BF-02) sends requests of visitors, and of people whose session has ended before or ends
+// TestProxyWithoutASession sends requests of visitors, and of people whose session has ended before or ends
 // with this request.
 func TestProxyWithoutASession(t *testing.T) {
 	t.Parallel()
@@ -463,7 +463,7 @@ func TestProxyWithoutASession(t *testing.T) {
 	}
 }
 
-// TestProxyRenewsTheToken (BF-09) has an API that refuses the access token, because the provider has revoked it. The
+// TestProxyRenewsTheToken has an API that refuses the access token, because the provider has revoked it. The
 // request is repeated once with a new one, if its body is still there.
 func TestProxyRenewsTheToken(t *testing.T) {
 	t.Parallel()
@@ -527,7 +527,7 @@ func TestProxyRenewsTheToken(t *testing.T) {
 	}
 }
 
-// TestProxyTokenOfTheAPI (BF-05) proxies to an API that has access tokens of its own.
+// TestProxyTokenOfTheAPI proxies to an API that has access tokens of its own.
 func TestProxyTokenOfTheAPI(t *testing.T) {
 	t.Parallel()
 	o := startOrders(t, func(to *routes.Upstream) { to.API = openid.API{Audience: "https://orders.example"} })
@@ -544,7 +544,7 @@ func TestProxyTokenOfTheAPI(t *testing.T) {
 	o.wantRefused(o.fetch(v, "GET", "/api/orders", ""), 502, "api_token_refused")
 }
 
-// TestProxyStreams (BF-10) sends a body piece by piece, and reads an answer piece by piece.
+// TestProxyStreams sends a body piece by piece, and reads an answer piece by piece.
 func TestProxyStreams(t *testing.T) {
 	t.Parallel()
 	o := startOrders(t, nil)
@@ -601,7 +601,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// TestProxyBounds (BF-10) sends bodies that are too large, and has an API whose answers are, or that are none.
+// TestProxyBounds sends bodies that are too large, and has an API whose answers are, or that are none.
 func TestProxyBounds(t *testing.T) {
 	t.Parallel()
 	const limit = 10 << 20
@@ -678,7 +678,7 @@ func hangUp(text string) http.HandlerFunc {
 	}
 }
 
-// TestProxyCutOff (BF-10) has an answer that breaks off after its header. The client can see that, and so can the
+// TestProxyCutOff has an answer that breaks off after its header. The client can see that, and so can the
 // operator.
 func TestProxyCutOff(t *testing.T) {
 	t.Parallel()
@@ -721,7 +721,7 @@ func stall(text string) http.HandlerFunc {
 	}
 }
 
-// TestProxyTimeout (BF-10) has an API that does not answer, in time or before the client gives up. The app gives up,
+// TestProxyTimeout has an API that does not answer, in time or before the client gives up. The app gives up,
 // too.
 func TestProxyTimeout(t *testing.T) {
 	t.Parallel()
@@ -755,7 +755,7 @@ func TestProxyTimeout(t *testing.T) {
 	}
 }
 
-// TestProxyAddress (BF-06) adds routes to addresses that are none.
+// TestProxyAddress adds routes to addresses that are none.
 func TestProxyAddress(t *testing.T) {
 	t.Parallel()
 	s, _ := apptest.Assemble(t)

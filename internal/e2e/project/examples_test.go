@@ -27,6 +27,8 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	dir := copyOfCheckout(t)
 	pasteExamples(t, dir)
+	port := apptest.FreePort(t)
+	answersItself(t, dir, port)
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "generate")
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "fmt", "-fail", ".")
 	if listed := mustIn(t, dir, "gofmt", "-l", "docs/_examples", "routes/routes.go", "routes/stepup.go", "routes/gallerysamples.go"); listed != "" {
@@ -36,9 +38,11 @@ func TestExamples(t *testing.T) {
 	mustIn(t, dir, "go", "build", "-o", program, ".")
 	mustIn(t, dir, "go", "build", "-tags=release", "-o", os.DevNull, ".")
 
-	dev := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "AUTH0_AUDIENCE=https://api.example").App
+	dev := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "PORT="+port, "AUTH0_AUDIENCE=https://api.example",
+		"AUTH0_SCOPES=openid profile email offline_access reports:read stock:read").App
 	t.Run("notes", func(t *testing.T) { notesExample(t, dev) })
 	t.Run("theme", func(t *testing.T) { themeExample(t, dev) })
+	t.Run("orders", func(t *testing.T) { ordersExample(t, dev) })
 	t.Run("reports", func(t *testing.T) { reportsExample(t, dev) })
 
 	op := apptest.NewOP(t)
@@ -144,6 +148,41 @@ func reportsExample(t *testing.T, a *apptest.App) {
 		if got.StatusCode != want || (want == http.StatusOK) != strings.Contains(got.Body, `"reports":[]`) {
 			t.Errorf("scope %q: %s, want %d\n%s", scope, got.Status, want, got.Body)
 		}
+	}
+}
+
+// answersItself puts the app's own API in the place of those of the examples. It verifies access tokens, as
+// they have to.
+func answersItself(t *testing.T, dir, port string) {
+	t.Helper()
+	for name, path := range map[string]string{"orders": "/api/reports", "stock": "/api/me"} {
+		file := filepath.Join(dir, "routes", name+".go")
+		text := string(apptest.ReadFile(t, file))
+		changed := strings.Replace(text, "https://api.example.com/"+name, "http://localhost:"+port+path, 1)
+		if changed == text {
+			t.Fatalf("%s names no API", file)
+		}
+		if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ordersExample calls the APIs by the proxy. One accepts the access token of the sign-in and the scope that the
+// development provider has granted; the other refuses its own token, whose audience is another API.
+func ordersExample(t *testing.T, a *apptest.App) {
+	v := a.Visitor()
+	v.T = t
+	v.SignIn("/dashboard", apptest.Ada)
+	if got := v.Get("/api/orders", "Accept", "application/json"); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"owner":"`+apptest.Ada+`"`) {
+		t.Errorf("the orders answer %s\n%s", got.Status, got.Body)
+	}
+	got := v.Get("/api/stock", "Accept", "application/json")
+	if got.StatusCode != http.StatusBadGateway || a.Log.Count(`"reason":"upstream_token_refused"`) != 1 {
+		t.Errorf("the stock answers %s\n%s", got.Status, got.Body)
+	}
+	if got := a.Visitor().Get("/api/orders", "Accept", "application/json"); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a visitor gets %s", got.Status)
 	}
 }
 

@@ -9,10 +9,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// ordersAPI is the address of the API that keeps people's orders.
+const ordersAPI = "https://api.example.com/orders"
+
 // orders shows the orders that another API keeps for the person.
 func (a *App) orders(c echo.Context) error {
 	client := a.TokenSource.Client(c.Request().Context())
-	resp, err := client.Get("https://api.example.com/orders")
+	resp, err := client.Get(ordersAPI)
 	if err != nil {
 		return err
 	}
