@@ -38,6 +38,8 @@ type Config struct {
 	// Metrics counts sign-ins, sessions and calls to the store; nil makes a set that nobody
 	// reads.
 	Metrics *metrics.Set
+	// StartSpan traces the calls to the store; it may be nil.
+	StartSpan openid.StartSpan
 }
 
 // Faults returns the faults of the settings, which come from an operator.
@@ -69,7 +71,7 @@ func (c Config) measured() Config {
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
-	c.Store = newMeasuredStore(c.Store, c.Metrics)
+	c.Store = newMeasuredStore(c.Store, c.Metrics, c.StartSpan)
 	return c
 }
 

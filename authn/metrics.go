@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -70,12 +71,13 @@ func tokenRefreshes(outcome string) string {
 	return `latchkey_token_refreshes_total{outcome="` + outcome + `"}`
 }
 
-// measuredStore is a Store whose calls are measured.
+// measuredStore is a Store whose calls are measured and traced.
 type measuredStore struct {
 	Store
 	// calls has a histogram for each operation that was answered, and one for each that
 	// failed.
 	calls map[storeCall]*metrics.PrometheusHistogram
+	start openid.StartSpan // nil traces nothing
 }
 
 type storeCall struct {
@@ -83,8 +85,8 @@ type storeCall struct {
 	failed    bool
 }
 
-func newMeasuredStore(store Store, set *metrics.Set) measuredStore {
-	m := measuredStore{store, make(map[storeCall]*metrics.PrometheusHistogram)}
+func newMeasuredStore(store Store, set *metrics.Set, start openid.StartSpan) measuredStore {
+	m := measuredStore{store, make(map[storeCall]*metrics.PrometheusHistogram), start}
 	for _, operation := range []string{"create", "load", "save", "touch", "end", "revoke", "list", "count", "once", "sweep", "ping"} {
 		for _, failed := range []bool{false, true} {
 			name := `latchkey_store_call_duration_seconds{operation="` + operation + `",failed="` + strconv.FormatBool(failed) + `"}`
@@ -94,71 +96,90 @@ func newMeasuredStore(store Store, set *metrics.Set) measuredStore {
 	return m
 }
 
+// underway is a call that has begun.
+type underway struct {
+	operation string
+	began     time.Time
+	end       func(...slog.Attr) // nil if the call is not traced
+}
+
+// begin notes a call that begins, and returns the context for it.
+func (m measuredStore) begin(ctx context.Context, operation string) (context.Context, underway) {
+	call := underway{operation: operation, began: time.Now()}
+	if m.start != nil {
+		ctx, call.end = m.start(ctx, "store "+operation)
+	}
+	return ctx, call
+}
+
 // done notes a call that has ended, and passes its error on. That there is no such session is
 // an answer.
-func (m measuredStore) done(operation string, began time.Time, err error) error {
+func (m measuredStore) done(call underway, err error) error {
 	answered := err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrEnded)
-	m.calls[storeCall{operation, !answered}].UpdateDuration(began)
+	m.calls[storeCall{call.operation, !answered}].UpdateDuration(call.began)
+	if call.end != nil {
+		call.end(slog.Bool("failed", !answered))
+	}
 	return err
 }
 
 func (m measuredStore) Create(ctx context.Context, r Record) error {
-	began := time.Now()
-	return m.done("create", began, m.Store.Create(ctx, r))
+	ctx, call := m.begin(ctx, "create")
+	return m.done(call, m.Store.Create(ctx, r))
 }
 
 func (m measuredStore) Load(ctx context.Context, key Key) (Record, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "load")
 	r, err := m.Store.Load(ctx, key)
-	return r, m.done("load", began, err)
+	return r, m.done(call, err)
 }
 
 func (m measuredStore) Save(ctx context.Context, r Record) error {
-	began := time.Now()
-	return m.done("save", began, m.Store.Save(ctx, r))
+	ctx, call := m.begin(ctx, "save")
+	return m.done(call, m.Store.Save(ctx, r))
 }
 
 func (m measuredStore) Touch(ctx context.Context, key Key, lastSeen, expires time.Time) error {
-	began := time.Now()
-	return m.done("touch", began, m.Store.Touch(ctx, key, lastSeen, expires))
+	ctx, call := m.begin(ctx, "touch")
+	return m.done(call, m.Store.Touch(ctx, key, lastSeen, expires))
 }
 
 func (m measuredStore) End(ctx context.Context, key Key, cause Cause, until time.Time) error {
-	began := time.Now()
-	return m.done("end", began, m.Store.End(ctx, key, cause, until))
+	ctx, call := m.begin(ctx, "end")
+	return m.done(call, m.Store.End(ctx, key, cause, until))
 }
 
 func (m measuredStore) Revoke(ctx context.Context, index Key, notAfter, until time.Time) ([]Key, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "revoke")
 	keys, err := m.Store.Revoke(ctx, index, notAfter, until)
-	return keys, m.done("revoke", began, err)
+	return keys, m.done(call, err)
 }
 
 func (m measuredStore) List(ctx context.Context, index Key) ([]Record, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "list")
 	records, err := m.Store.List(ctx, index)
-	return records, m.done("list", began, err)
+	return records, m.done(call, err)
 }
 
 func (m measuredStore) Count(ctx context.Context, index Key) (int, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "count")
 	n, err := m.Store.Count(ctx, index)
-	return n, m.done("count", began, err)
+	return n, m.done(call, err)
 }
 
 func (m measuredStore) Once(ctx context.Context, key Key, until time.Time) (bool, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "once")
 	first, err := m.Store.Once(ctx, key, until)
-	return first, m.done("once", began, err)
+	return first, m.done(call, err)
 }
 
 func (m measuredStore) Sweep(ctx context.Context, now time.Time) (int, error) {
-	began := time.Now()
+	ctx, call := m.begin(ctx, "sweep")
 	n, err := m.Store.Sweep(ctx, now)
-	return n, m.done("sweep", began, err)
+	return n, m.done(call, err)
 }
 
 func (m measuredStore) Ping(ctx context.Context) error {
-	began := time.Now()
-	return m.done("ping", began, m.Store.Ping(ctx))
+	ctx, call := m.begin(ctx, "ping")
+	return m.done(call, m.Store.Ping(ctx))
 }

@@ -41,14 +41,21 @@ func (d *requestDurations) add(route, method string, status int, took time.Durat
 	if route == "/events" {
 		return
 	}
-	labels := requestLabels{"none", "other", statusClasses[min(max(status/100, 0), 5)]}
+	labels := d.labels(route, method)
+	labels.status = statusClasses[min(max(status/100, 0), 5)]
+	d.histogram(labels).Update(took.Seconds())
+}
+
+// labels returns the labels of a request, without the status.
+func (d *requestDurations) labels(route, method string) requestLabels {
+	labels := requestLabels{route: "none", method: "other"}
 	if d.routes[route] {
 		labels.route = route
 	}
 	if slices.Contains(methods, method) {
 		labels.method = method
 	}
-	d.histogram(labels).Update(took.Seconds())
+	return labels
 }
 
 func (d *requestDurations) histogram(labels requestLabels) *metrics.PrometheusHistogram {

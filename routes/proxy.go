@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -316,7 +317,7 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 // RoundTrip sends a request to the API. If the API refuses the access token, it sends the request once
 // more with a new one.
 func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := p.transport.RoundTrip(r)
+	resp, err := p.send(r)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -338,11 +339,30 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if resp, err = p.transport.RoundTrip(again); err == nil && resp.StatusCode == http.StatusUnauthorized {
+	if resp, err = p.send(again); err == nil && resp.StatusCode == http.StatusUnauthorized {
 		_ = resp.Body.Close()
 		return nil, errTokenRefused // the person is signed in: a 401 would tell their page otherwise
 	}
 	return resp, err
+}
+
+// send sends a request to the API, in a span that ends with the header of the answer.
+func (p *proxy) send(r *http.Request) (*http.Response, error) {
+	ctx, end := r.Context(), func(...slog.Attr) {}
+	if p.app.StartSpan != nil {
+		ctx, end = p.app.StartSpan(ctx, "proxy "+p.path)
+		r = r.WithContext(ctx)
+	}
+	if trace := openid.TraceFrom(ctx); trace.ID() != "" {
+		r.Header.Set("Traceparent", trace.Traceparent())
+	}
+	resp, err := p.transport.RoundTrip(r)
+	if err != nil {
+		end(slog.Bool("failed", true))
+		return nil, err
+	}
+	end(slog.Int("status", resp.StatusCode))
+	return resp, nil
 }
 
 // check refuses an answer that is none, and bounds its body.

@@ -91,17 +91,33 @@ func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// startSpan starts the span of a request and returns the function that ends it, or nil if the request is
+// not traced. An event stream is not: it lasts as long as its page.
+func (a *App) startSpan(c echo.Context) func(...slog.Attr) {
+	if a.StartSpan == nil || c.Path() == "/events" {
+		return nil
+	}
+	labels := a.durations.labels(c.Path(), c.Request().Method)
+	ctx, end := a.StartSpan(c.Request().Context(), labels.method+" "+labels.route)
+	c.SetRequest(c.Request().WithContext(ctx))
+	return end
+}
+
 // observe answers errors, and then logs and measures the request. It logs the path but never the
 // query, which may hold codes and states.
 func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
+		endSpan := a.startSpan(c)
 		err := next(c)
 		if err != nil {
 			a.handleError(err, c)
 		}
 		took, status := time.Since(began), c.Response().Status
 		a.durations.add(c.Path(), c.Request().Method, status, took)
+		if endSpan != nil {
+			endSpan(slog.Int("status", status))
+		}
 		r, level := c.Request(), slog.LevelInfo
 		if c.Path() == "/healthz" || c.Path() == "/readyz" || c.Response().Header().Get(echo.HeaderContentType) == eventStreamType {
 			level = slog.LevelDebug // these come every few seconds, or with every page

@@ -46,6 +46,8 @@ type Config struct {
 	Log *slog.Logger
 	// Metrics is the set that /metrics exposes. If it is nil, New creates one.
 	Metrics *metrics.Set
+	// StartSpan traces requests; it may be nil.
+	StartSpan openid.StartSpan
 }
 
 // App is the app's http.Handler.

@@ -75,6 +75,8 @@ type Config struct {
 	Log *slog.Logger
 	// Metrics counts the calls to the provider; nil makes a set that nobody reads.
 	Metrics *metrics.Set
+	// StartSpan traces the calls to the provider; it may be nil.
+	StartSpan StartSpan
 }
 
 // Faults returns the faults of the settings, which come from an operator.

@@ -61,7 +61,7 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 	}
 	return &http.Client{
 		Timeout:       CallTimeout,
-		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, next: next}},
+		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, start: cfg.StartSpan, next: next}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -201,7 +201,12 @@ func calling(ctx context.Context, endpoint string) context.Context {
 	return context.WithValue(ctx, endpointContextKey{}, endpoint)
 }
 
-// measuredTransport passes the trace on, times each response to its last byte, and compares
+func endpointOf(ctx context.Context) string {
+	endpoint, _ := ctx.Value(endpointContextKey{}).(string)
+	return cmp.Or(endpoint, "other")
+}
+
+// measuredTransport traces each call and passes the trace on, times each response to its last byte, and compares
 // the clocks.
 type measuredTransport struct {
 	next    http.RoundTripper
@@ -209,17 +214,24 @@ type measuredTransport struct {
 	log     *slog.Logger
 	clock   *clockSkew
 	now     func() time.Time
+	start   StartSpan // nil traces nothing
 }
 
 func (t *measuredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, began, sent := req.Context(), time.Now(), t.now()
+	end := func(...slog.Attr) {}
+	if t.start != nil {
+		ctx, end = t.start(ctx, "provider "+endpointOf(ctx))
+		req = req.WithContext(ctx)
+	}
 	if trace := TraceFrom(ctx); trace.ID() != "" {
 		req = req.Clone(ctx) // a RoundTripper leaves the caller's alone
-		req.Header.Set("Traceparent", trace.traceparent())
+		req.Header.Set("Traceparent", trace.Traceparent())
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		t.done(ctx, unreachable, 0, began)
+		end(slog.String("outcome", unreachable))
 		return nil, err
 	}
 	t.clock.read(ctx, resp.Header, sent, t.now())
@@ -229,13 +241,13 @@ func (t *measuredTransport) RoundTrip(req *http.Request) (*http.Response, error)
 			outcome = unreachable
 		}
 		t.done(ctx, outcome, status, began)
+		end(slog.String("outcome", outcome), slog.Int("status", status))
 	}}
 	return resp, nil
 }
 
 func (t *measuredTransport) done(ctx context.Context, outcome string, status int, began time.Time) {
-	endpoint, _ := ctx.Value(endpointContextKey{}).(string)
-	endpoint = cmp.Or(endpoint, "other")
+	endpoint := endpointOf(ctx)
 	took := time.Since(began)
 	t.metrics.GetOrCreatePrometheusHistogramExt(
 		`latchkey_provider_call_duration_seconds{endpoint="`+endpoint+`",outcome="`+outcome+`"}`, DurationBuckets()).Update(took.Seconds())

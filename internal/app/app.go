@@ -35,8 +35,13 @@ const openPages = 10_000
 // ErrConfiguration marks an error that only a change of the configuration can remove.
 var ErrConfiguration = errors.New("the configuration is invalid")
 
-// Program is the app with a product built on it. The zero Program is the app alone.
-type Program struct{ Product routes.Product }
+// Program is the app with what its main function adds. The zero Program is the app alone.
+type Program struct {
+	// Product is what is built on the app.
+	Product routes.Product
+	// StartSpan traces requests and the calls to the provider and the store; it may be nil.
+	StartSpan openid.StartSpan
+}
 
 // Run runs the app alone; see [Program.Run].
 func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
@@ -131,7 +136,7 @@ type App struct {
 }
 
 // Settings are what package openid and package authn need of the configuration. Both have the
-// clock, the log and the metrics of OpenID.
+// clock, the log, the metrics and the spans of OpenID.
 type Settings struct {
 	OpenID openid.Config
 	Authn  authn.Config
@@ -160,6 +165,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 		return nil, err
 	}
 	settings.Authn.Provider, settings.Authn.Now, settings.Authn.Log, settings.Authn.Metrics = provider, shared.Now, shared.Log, shared.Metrics
+	settings.Authn.StartSpan = shared.StartSpan
 	relyingParty, err := authn.NewRelyingParty(settings.Authn)
 	if err != nil {
 		return nil, err
@@ -179,6 +185,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
 		TrustedProxies: cfg.parsedTrustProxies, OperatorToken: cfg.OpsToken, Product: cfg.program.Product, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
+		StartSpan: shared.StartSpan,
 	})
 	return &App{provider, sessions, tokenSource, handler}, nil
 }
@@ -211,7 +218,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
-		Now: time.Now, Log: log, Metrics: metrics.NewSet(),
+		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}, authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
 		SignInHook: c.program.Product.SignIn,
