@@ -46,7 +46,7 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// limitBody bounds the bodies of requests. Those that proxy passes on have a limit of their own.
+// limitBody bounds the bodies of requests. Those that Proxy passes on have a limit of their own.
 func (a *App) limitBody() echo.MiddlewareFunc {
 	return middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{
 		Limit: maxBody, Skipper: func(c echo.Context) bool { return a.proxied[c.Path()] },

@@ -35,8 +35,8 @@ const (
 	maxRepeated = 64 << 10
 )
 
-// upstream is an API that requests are passed on to.
-type upstream struct {
+// Upstream is an API that requests are passed on to.
+type Upstream struct {
 	// URL is the API's address, such as "https://orders.example.com/v1". Requests and tokens go there and
 	// nowhere else. Plain http is only for the app's own network.
 	URL string
@@ -87,11 +87,11 @@ var (
 	errNotData      = errors.New("routes: a proxied address is requested as a part of a page")
 )
 
-// proxy passes the requests of people who are signed in, for a path and all paths below it, on to an API,
+// Proxy passes the requests of people who are signed in, for a path and all paths below it, on to an API,
 // with their access token. It is for scripts and htmx on this app's own pages.
 //
 // It does not restart the idle timeout, because scripts call APIs without a person.
-func (a *App) proxy(path string, to upstream) {
+func (a *App) Proxy(path string, to Upstream) {
 	target, err := url.Parse(to.URL)
 	if err != nil || target.Host == "" || target.User != nil || target.RawQuery != "" || target.Fragment != "" ||
 		target.Scheme != "https" && (target.Scheme != "http" || !openid.IsPrivate(target.Hostname())) {

@@ -58,7 +58,7 @@ type App struct {
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
 	people      *limits[authn.Key] // see limitPerson
-	proxied     map[string]bool    // patterns of routes that proxy has added
+	proxied     map[string]bool    // patterns of routes that Proxy has added
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
