@@ -2,6 +2,8 @@ module latchkey/examples/tracing
 
 go 1.26.0
 
+require latchkey v0.0.0
+
 replace latchkey => ../..
 
 require (
@@ -9,7 +11,6 @@ require (
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
-	latchkey v0.0.0-00010101000000-000000000000
 )
 
 require (

@@ -38,6 +38,8 @@ func TestRename(t *testing.T) {
 		t.Errorf("a second time it says %q", output)
 	}
 	mustIn(t, dir, "go", "vet", "./...")
+	mustIn(t, dir, "go", "-C", "examples/tracing", "mod", "tidy", "-diff")
+	mustIn(t, dir, "go", "-C", "examples/tracing", "vet", "./...")
 	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestHelp|Variable|TestDeployed|TestConfiguration|TestWatchedMetrics", "./internal/app", "./internal/e2e/project", "./views", "./static")
 	if listed := mustIn(t, dir, "gofmt", "-l", "."); listed != "" {
 		t.Errorf("not formatted: %s", listed)
