@@ -59,7 +59,7 @@ func TestSpans(t *testing.T) {
 		parents = append(parents, r.Header.Get("Traceparent"))
 	}))
 	defer api.Close()
-	s.Assembled.Handler.Proxy("/api/orders", routes.Upstream{URL: api.URL})
+	s.Assembled.Handler.Proxy("/api/traced", routes.Upstream{URL: api.URL})
 	v := s.Visitor()
 	var all []string
 	want := func(what string, request *http.Request, want ...string) {
@@ -83,7 +83,7 @@ func TestSpans(t *testing.T) {
 	want("a person's own address", v.Request("GET", "/resume/4711", nil), "GET /resume/:id <  [status=404]")
 	want("an address that is not there", v.Request("GET", "/wp-admin/alice", nil), "GET none <  [status=404]")
 	want("an unknown method", v.Request("ALICE", "/dashboard", nil), "other /dashboard <  [status=405]")
-	want("an API", v.Request("GET", "/api/orders/4711", nil), "proxy /api/orders < GET none [status=200]")
+	want("an API", v.Request("GET", "/api/traced/4711", nil), "proxy /api/traced < GET none [status=200]")
 	if len(parents) != 1 || parents[0] != "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" {
 		t.Errorf("the API learns of the parents %q", parents)
 	}
