@@ -3,7 +3,9 @@ package routes_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 	"latchkey/routes"
@@ -331,7 +334,10 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	covered := map[string]bool{
 		"store_unavailable": true, // by TestHalfClosedConnectionAndTheStore
-		"invalid_token":     true, // the answer to a bearer token of nobody, whose log line has the exact reason
+		// By TestHalfClosedConnectionAndTheAPI.
+		"api_token_refused": true, "not_data": true, "upstream_answer_refused": true, "upstream_timeout": true,
+		"upstream_token_refused": true, "upstream_token_renewed": true, "upstream_unreachable": true,
+		"invalid_token": true, // the answer to a bearer token of nobody, whose log line has the exact reason
 	}
 	for name, tt := range cases {
 		covered[tt.reason] = true
@@ -371,4 +377,54 @@ func TestHalfClosedConnectionAndTheStore(t *testing.T) {
 	}
 	down.check(down.own("GET", "/dashboard", nil), 503, says, reason, "ERROR", 1)
 	down.check(down.v.Raw("POST", "/backchannel-logout", apptest.FormType, "logout_token="+token), 400, reason, reason, "ERROR", 1)
+}
+
+// TestHalfClosedConnectionAndTheAPI passes requests on to an API over half-closed connections. Some are
+// answered, and some refused.
+func TestHalfClosedConnectionAndTheAPI(t *testing.T) {
+	t.Parallel()
+	const no, long = "", 65 << 10
+	unauthorized := scriptedop.Body(401, "text/plain", "no")
+	for name, tt := range map[string]struct {
+		answer  http.HandlerFunc
+		body    int
+		headers []string
+		api     openid.API
+		after   time.Duration
+		status  int
+		says    string
+		reason  string
+		level   string
+	}{
+		"an answer":              {answer: scriptedop.Body(200, "text/plain", "orders"), body: 10, status: 200, says: "orders"},
+		"no answer":              {answer: hangUp(no), status: 502, says: "not responding", reason: "upstream_unreachable", level: "WARN"},
+		"no answer in time":      {answer: stall(no), status: 504, says: "too slow", reason: "upstream_timeout", level: "WARN"},
+		"a redirect":             {answer: scriptedop.Redirect(302, "/"), status: 502, says: "wrong answer", reason: "upstream_answer_refused", level: "ERROR"},
+		"a new token is refused": {answer: unauthorized, status: 502, says: "refused", reason: "upstream_token_refused", level: "ERROR"},
+		"an old token, and a long body": {
+			answer: unauthorized, body: long, after: time.Minute, status: 503, says: "Send that again", reason: "upstream_token_renewed", level: "INFO",
+		},
+		"a script of a page": {headers: []string{"Sec-Fetch-Dest", "script"}, status: 403, says: "not a part of a page", reason: "not_data", level: "WARN"},
+		"no token for the API": {
+			api: openid.API{Audience: "https://orders.example"}, status: 502, says: "set up correctly", reason: "api_token_refused", level: "ERROR",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHalfClosed(t, func(store authn.Store) authn.Store { return promptStore{store} })
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				tt.answer(w, r)
+			}))
+			defer server.Close()
+			h.Assembled.Handler.Proxy("/api/orders", routes.Upstream{URL: server.URL, API: tt.api, Timeout: 2 * time.Second})
+			if tt.api != (openid.API{}) {
+				h.OP.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_target"}))
+			}
+			h.clock.Move(tt.after)
+			req := h.own("POST", "/api/orders", nil, tt.headers...)
+			req.Body, req.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", tt.body))), int64(tt.body)
+			h.check(req, tt.status, tt.says, tt.reason, tt.level, 1)
+		})
+	}
 }

