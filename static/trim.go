@@ -7,15 +7,17 @@ import (
 
 var (
 	cssComment = regexp.MustCompile(`(?s)/\*.*?\*/`)
+	cssSpace   = regexp.MustCompile(`;?\s*([{}])\s*|([:;,])\s+`)
 	jsComment  = regexp.MustCompile(`(?m)^\s*//.*$`)
 )
 
-// trimmed removes indentation, and comments on lines of their own. It does not parse, so the sources
-// must have no string that spans lines.
+// trimmed removes indentation, comments, and from a style sheet the space around punctuation. It does
+// not parse: the sources must have no string that spans lines or contains such space, and comments of
+// scripts must be on lines of their own.
 func trimmed(ext string, body []byte) []byte {
 	switch ext {
 	case ".css":
-		body = cssComment.ReplaceAll(body, nil)
+		body = cssSpace.ReplaceAll(cssComment.ReplaceAll(body, nil), []byte("$1$2"))
 	case ".js":
 		body = jsComment.ReplaceAll(body, nil)
 	default:
