@@ -16,7 +16,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
-	"latchkey/static"
+	"latchkey/views"
 )
 
 const (
@@ -55,7 +55,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assets, err := static.New()
+	assets, err := views.NewAssets(views.Colour)
 	if err != nil {
 		t.Fatal(err)
 	}

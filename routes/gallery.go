@@ -69,7 +69,7 @@ func (a *App) gallerySample(c echo.Context) error {
 		shell := a.shell(c, s.title)
 		if s.person != nil {
 			person := a.person(s.person.session)
-			shell.Person, shell.Navigation = &person, views.Navigation(s.path, s.person.admin())
+			shell.Person, shell.Header = &person, views.Header(s.path, s.person.admin(), person)
 		}
 		return a.render(c, http.StatusOK, s.page(shell))
 	}

@@ -129,7 +129,7 @@ func (a *App) otherSamples(c echo.Context) []sample {
 		{group: "session", name: "about to end, cannot be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
 			return views.Fragment(s, views.SessionWarning(false, "45 seconds"))
 		}},
-		{group: "session", name: "sign out?", person: &ada, title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
+		{group: "session", name: "sign out?", person: &ada, path: "/logout", title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
 		a.resumeSample("resume", ada, pendingAction("/sessions/end-others")),
 		a.resumeSample("resume, one device", ada, "Sign out Firefox on Linux"),
 		a.resumeSample("resume, without a name", ada, ""),

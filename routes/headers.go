@@ -56,7 +56,7 @@ func (a *App) contentPolicy() []string {
 	pictures := strings.Join(append(slices.Clone(origins), a.PictureOrigins...), " ")
 	p := &contentPolicy{origins: slices.Clone(origins), header: []string{
 		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " + pictures +
-			"; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self' " + provider +
+			"; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self' " + provider +
 			"; frame-ancestors 'none'; object-src 'none'",
 	}}
 	a.policy.Store(p)

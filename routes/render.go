@@ -64,14 +64,17 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{
 		Assets: a.Assets, Title: title, ProviderURL: a.DevelopmentProvider, Process: a.process,
 	}
-	if s := current(c); s != nil {
-		person, page := a.person(s), c.Path()
-		shell.Person = &person
-		shell.Navigation = fragment(s, "navigation "+page, nil, func() component {
-			return views.Navigation(page, administrator().Met(s.Claims()), a.links(s)...)
-		})
-		shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
+	s := current(c)
+	if s == nil {
+		shell.LoginURL = loginURL(returnPath(c.Request()))
+		return shell
 	}
+	person, page := a.person(s), c.Path()
+	shell.Person = &person
+	shell.Header = fragment(s, "header "+page, person, func() component {
+		return views.Header(page, administrator().Met(s.Claims()), person, a.links(s)...)
+	})
+	shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	return shell
 }
 

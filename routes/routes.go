@@ -18,6 +18,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/static"
+	"latchkey/views"
 )
 
 // Config is what the app needs.
@@ -26,7 +27,7 @@ type Config struct {
 	RelyingParty *authn.RelyingParty
 	Sessions     *authn.Sessions
 	TokenSource  *authn.TokenSource
-	Assets       *static.Assets
+	Assets       *views.Assets
 	// BaseURL is the address of the app: scheme and host, no path.
 	BaseURL *url.URL
 	// FrontchannelLogout serves /frontchannel-logout.
@@ -96,6 +97,7 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/readyz", a.readyz)
 	e.Match(reading, static.Prefix+"*", echo.WrapHandler(a.Assets))
 	e.Match(reading, "/favicon.ico", echo.WrapHandler(a.Assets.Unhashed("icon.svg")))
+	e.Match(reading, "/apple-touch-icon.png", echo.WrapHandler(a.Assets.Unhashed("touch-icon.png")))
 	e.Match(reading, "/robots.txt", echo.WrapHandler(a.Assets.Unhashed("robots.txt")))
 	// backchannelLogout verifies the logout token instead of the origin.
 	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")

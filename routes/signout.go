@@ -56,7 +56,7 @@ func (a *App) signOut(c echo.Context) error {
 func (a *App) moveOn(c echo.Context, status int, props views.MovingOnProps) error {
 	c.Response().Header().Set("Refresh", "0; url="+props.URL)
 	shell := a.shell(c, props.Heading)
-	shell.Person = nil // the session may have ended
+	shell.Person, shell.LoginURL = nil, "" // the session may have ended
 	return a.render(c, status, views.MovingOn(shell, props))
 }
 

@@ -11,6 +11,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"strconv"
@@ -22,15 +23,18 @@ import (
 // Prefix is the path prefix of the assets.
 const Prefix = "/static/"
 
-//go:embed app.css app.js reload.js session.js htmx.min.js icon.svg robots.txt
+//go:embed app.css front.css app.js reload.js session.js htmx.min.js icon.svg touch-icon.png robots.txt
 var files embed.FS
 
 // contentTypes maps file extensions to media types. New refuses any other extension.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
+	".png": "image/png",
 	".svg": "image/svg+xml; charset=utf-8",
 	".txt": "text/plain; charset=utf-8",
+
+	".webmanifest": "application/manifest+json",
 }
 
 // Assets is an http.Handler for the embedded files. It is safe for concurrent use.
@@ -54,30 +58,40 @@ type encoding struct {
 	etag string
 }
 
-// New reads and hashes the embedded files. It fails only if a file has an extension
-// that is not in contentTypes.
-func New() (*Assets, error) {
+// Source returns an embedded file as it is, or nil if there is none.
+func Source(name string) []byte {
+	body, _ := files.ReadFile(name)
+	return body
+}
+
+// New reads and hashes the embedded files. Generated files, by name, are served like embedded ones,
+// or in the place of one. New fails only if a file has an extension that is not in contentTypes.
+func New(generated map[string][]byte) (*Assets, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {
 		return nil, fmt.Errorf("static: %w", err)
 	}
-	a := &Assets{byName: map[string]*asset{}, byPath: map[string]*asset{}}
+	bodies := maps.Clone(generated)
+	if bodies == nil {
+		bodies = map[string][]byte{}
+	}
 	for _, e := range entries {
-		f, err := load(e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("static: %s: %w", e.Name(), err)
+		if bodies[e.Name()] == nil {
+			bodies[e.Name()] = Source(e.Name())
 		}
-		a.byName[e.Name()] = f
-		a.byPath[f.path] = f
+	}
+	a := &Assets{byName: map[string]*asset{}, byPath: map[string]*asset{}}
+	for name, body := range bodies {
+		f, err := newAsset(name, body)
+		if err != nil {
+			return nil, fmt.Errorf("static: %s: %w", name, err)
+		}
+		a.byName[name], a.byPath[f.path] = f, f
 	}
 	return a, nil
 }
 
-func load(name string) (*asset, error) {
-	body, err := files.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
+func newAsset(name string, body []byte) (*asset, error) {
 	ext := path.Ext(name)
 	contentType, known := contentTypes[ext]
 	if !known {

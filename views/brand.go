@@ -1,11 +1,19 @@
 package views
 
-// Product is the name that every page shows, and Description is the text for search
-// engines.
+// Your product: this file and the two pictures in static are the brand, and nothing else depends on
+// it. Every colour of the pages, the icon and the manifest follow from Colour, in light and dark.
 //
-// Your product: change both, replace static/icon.svg with your logo, and set --hue at the
-// top of static/app.css to your colour. Nothing else depends on the brand.
+// static/icon.svg is the logo: var(--brand) in it stands for the colour, and var(--brand-text) for
+// what is drawn on the colour. static/touch-icon.png is the same for the home screen of a phone: in
+// a greyscale picture, black stands for the colour and white for what is drawn on it. A logo that
+// has colours of its own keeps them.
 const (
-	Product     = "Latchkey"
+	// Product is the name that every page shows.
+	Product = "Latchkey"
+	// Description is the text for search engines.
 	Description = "Sign in, see what the app knows about you, and sign out everywhere."
+	// Colour is an exact colour, such as "#d92d20", or a hue and a chroma, such as "25 0.2": then the
+	// lightness is chosen so that white text is readable on it. A hue is an angle: 25 is red, 100
+	// yellow, 165 green, 250 blue. A chroma of 0 is grey, and 0.2 is vivid.
+	Colour = "277 0.17"
 )

@@ -14,15 +14,14 @@ import (
 
 	"github.com/a-h/templ"
 
-	"latchkey/static"
 	"latchkey/views"
 )
 
 var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.FixedZone("CET", 3600))
 
-func newAssets(t *testing.T) *static.Assets {
+func newAssets(t *testing.T) *views.Assets {
 	t.Helper()
-	a, err := static.New()
+	a, err := views.NewAssets(views.Colour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +87,7 @@ func forbiddenProps(text string) views.ForbiddenProps {
 // begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
-	signedOut := views.Shell{Assets: newAssets(t), Title: text, Navigation: views.Navigation(text, true), ProviderURL: "http://127.0.0.1:3001/"}
+	signedOut := views.Shell{Assets: newAssets(t), Title: text, Header: views.Header(text, true, person(text)), LoginURL: "/login", ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
 	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
 	out := map[string]string{}

@@ -22,7 +22,7 @@ import (
 	"latchkey/authn/openid"
 	"latchkey/authn/redisstore"
 	"latchkey/routes"
-	"latchkey/static"
+	"latchkey/views"
 )
 
 // sweepInterval is how often expired sessions are deleted.
@@ -174,7 +174,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	if err != nil {
 		return nil, err
 	}
-	assets, err := static.New()
+	assets, err := views.NewAssets(views.Colour)
 	if err != nil {
 		return nil, err
 	}
