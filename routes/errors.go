@@ -429,7 +429,11 @@ func (a *App) writePage(c echo.Context, f failure, err error) error {
 		return a.render(c, f.status, views.FailureNotice(a.failureProps(c, f, err)))
 	default:
 		a.identifyVisitor(c, err)
-		return a.render(c, f.status, views.Failure(a.shell(c, f.heading), a.failureProps(c, f, err)))
+		shell := a.shell(c, f.heading)
+		if shell.LoginURL != "" {
+			shell.LoginURL = loginURL(authn.ReturnPath{}) // the address may hold what must not be in a page
+		}
+		return a.render(c, f.status, views.Failure(shell, a.failureProps(c, f, err)))
 	}
 }
 

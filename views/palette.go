@@ -125,11 +125,11 @@ func parseColour(text string) (oklch, error) {
 	}
 	hue, chroma, _ := strings.Cut(text, " ")
 	h, err := strconv.ParseFloat(hue, 64)
-	if err != nil || h < 0 || h > 360 {
+	if err != nil || !(h >= 0 && h <= 360) { // NaN is no hue either
 		return oklch{}, errors.New("want #rrggbb, or a hue from 0 to 360 and a chroma")
 	}
 	c, err := strconv.ParseFloat(chroma, 64)
-	if err != nil || c < 0 || c > 0.4 {
+	if err != nil || !(c >= 0 && c <= 0.4) {
 		return oklch{}, errors.New("want a chroma from 0 to 0.4 after the hue")
 	}
 	// Green looks lighter than its lightness says.
@@ -142,8 +142,12 @@ func (c oklch) lighter(by float64) oklch { return oklch{max(0, min(1, c.l+by)), 
 // until makes the colour darker (-1) or lighter (1), as little as possible, until it has a contrast to
 // a background.
 func (c oklch) until(wanted float64, background oklch, direction float64) oklch {
-	for contrast(c, background) < wanted && c.l > 0 && c.l < 1 {
-		c = c.lighter(direction * 0.005)
+	for contrast(c, background) < wanted {
+		next := c.lighter(direction * 0.005)
+		if next == c {
+			break // black or white
+		}
+		c = next
 	}
 	return c
 }

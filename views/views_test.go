@@ -90,6 +90,8 @@ func pages(t *testing.T, text string) map[string]string {
 	signedOut := views.Shell{Assets: newAssets(t), Title: text, Header: views.Header(text, true, person(text)), LoginURL: "/login", ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
 	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
+	asked := signedIn
+	asked.Header = views.Header("/logout", true, person(text))
 	out := map[string]string{}
 	for name, c := range map[string]templ.Component{
 		"home":             views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignInDown: true}),
@@ -98,7 +100,7 @@ func pages(t *testing.T, text string) map[string]string {
 		"dashboard":        views.Dashboard(signedIn, dashboard(text)),
 		"profile":          views.Profile(signedIn, profile(text)),
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
-		"confirm sign-out": views.ConfirmSignOut(signedIn),
+		"confirm sign-out": views.ConfirmSignOut(asked),
 		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),
 		"forbidden":        views.Forbidden(signedIn, forbiddenProps(text)),
 		"resume":           views.Resume(signedIn, resume(text)),

@@ -214,9 +214,16 @@ func (b *Browser) SignIn(from, subject string) {
 	b.T.Helper()
 	b.Open(from)
 	b.Click(`button[id="person-` + subject + `"]`)
-	b.Wait("#qsLogoutBtn")
+	b.Wait(".account-button")
 	// Until the scripts have run, htmx handles no click.
 	Eventually(b.T, "the page has loaded", func() bool { return Evaluate[string](b, "document.readyState") == "complete" })
+}
+
+// SignOut signs out with the account menu.
+func (b *Browser) SignOut() {
+	b.T.Helper()
+	b.Click(".account-button")
+	b.Click("#qsLogoutBtn")
 }
 
 // Until waits until a JavaScript expression is true.

@@ -72,7 +72,7 @@ func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	other := b.Tab()
 	other.Open("/profile")
 	other.Wait("#profile-card")
-	b.Click("#qsLogoutBtn")
+	b.SignOut()
 	wantLeft(other, "tab", "/profile", "another tab or window")
 	b.Wait("#qsLoginBtn")
 	if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") {

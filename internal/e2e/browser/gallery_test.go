@@ -142,7 +142,7 @@ func TestBrowserLivePages(t *testing.T) {
 	look("dashboard, refreshed")
 	b.Open("/sessions")
 	look("devices")
-	b.Click("#qsLogoutBtn")
+	b.SignOut()
 	b.Wait("#qsLoginBtn")
 	look("signed out")
 }

@@ -38,7 +38,7 @@ func TestBrowserJourney(t *testing.T) {
 
 			refreshes(b, script)
 
-			b.Click("#qsLogoutBtn")
+			b.SignOut()
 			b.Wait("#qsLoginBtn")
 			if got := b.Path(); !strings.HasPrefix(got, "/?state=") {
 				t.Errorf("signing out ends at %s", got)
@@ -135,12 +135,12 @@ func TestBrowserPeople(t *testing.T) {
 	for _, subject := range people {
 		b.Open("/login?screen_hint=login")
 		if strings.HasPrefix(b.Path(), "/") { // the provider recognized the person
-			b.Click("#qsLogoutBtn")
+			b.SignOut()
 			b.Wait("#qsLoginBtn")
 			b.Open("/login")
 		}
 		b.Click(`button[id="person-` + subject + `"]`)
-		b.Wait("#qsLogoutBtn")
+		b.Wait(".account-button")
 		for _, width := range []int64{320, 768, 1440} {
 			b.Do(chromedp.EmulateViewport(width, 900))
 			// The page needs a moment to adopt the new width.

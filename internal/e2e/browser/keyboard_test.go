@@ -52,6 +52,8 @@ func TestBrowserKeyboard(t *testing.T) {
 	tabTo(b, `.navigation a[href="/dashboard"]`)
 	pressKey(b, enterKey)
 	b.Wait("#claims-card")
+	tabTo(b, ".account-button")
+	pressKey(b, enterKey)
 	tabTo(b, "#qsLogoutBtn")
 	pressKey(b, enterKey)
 	b.Wait("#qsLoginBtn")

@@ -51,7 +51,7 @@ func TestBrowserNeighbours(t *testing.T) {
 	if page := b.Text("body"); !strings.Contains(page, "Ada Lovelace") {
 		t.Errorf("signing in to the other app has signed out of this one:\n%s", page)
 	}
-	other.Click("#qsLogoutBtn")
+	other.SignOut()
 	other.Wait("#qsLoginBtn")
 	b.Open("/profile")
 	if page := b.Text("body"); !strings.Contains(page, "Ada Lovelace") {

@@ -36,14 +36,14 @@ func TestServiceWorker(t *testing.T) {
 			b.Until(`navigator.serviceWorker.controller?.state === "activated"`)
 
 			b.Open("/profile?tab=1")
-			b.Wait("#qsLogoutBtn")
+			b.Wait(".account-button")
 			if b.Path() != "/profile?tab=1" {
 				t.Errorf("signing in ends at %s", b.Path())
 			}
 			if got := logins(); !slices.Equal(got, []string{tt.login}) {
 				t.Errorf("the sign-in page was requested as %q, want %q", got, tt.login)
 			}
-			b.Click("#qsLogoutBtn")
+			b.SignOut()
 			b.Wait("#qsLoginBtn")
 
 			b.Expect("the server responded with a status of 400")

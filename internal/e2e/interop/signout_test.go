@@ -52,12 +52,12 @@ func TestProviderBehindTheProvider(t *testing.T) {
 				b.WithoutJavaScript()
 			}
 			b.Open("/login")
-			b.Wait("#qsLogoutBtn")
+			b.Wait(".account-button")
 			return a, clock, b
 		}
 		wantSignedOut := func(b *apptest.Browser) {
 			b.T.Helper()
-			b.Click("#qsLogoutBtn")
+			b.SignOut()
 			b.Wait("#qsLoginBtn")
 			if got := b.Text("main"); !strings.HasPrefix(b.Path(), "/?") || !strings.Contains(got, "here and at the sign-in service") {
 				b.T.Errorf("signing out ends at %s, which says: %s", b.Path(), got)
@@ -80,7 +80,7 @@ func TestProviderBehindTheProvider(t *testing.T) {
 			a.OP.Answer(scriptedop.Other, func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, r.Form.Get("returnTo"), http.StatusFound)
 			})
-			b.Click("#qsLogoutBtn")
+			b.SignOut()
 			b.Wait("#qsLoginBtn")
 			if got := b.Text("main"); !strings.Contains(got, "here and at the sign-in service") || a.OP.Calls(scriptedop.Other) != 1 {
 				t.Errorf("signing out ends at %s, which says: %s", b.Path(), got)
@@ -115,7 +115,7 @@ func TestProviderBehindTheProvider(t *testing.T) {
 			clock.Move(25 * time.Hour)
 			b.Expect("401")
 			b.Click("#profile-refresh-button")
-			b.Wait("#qsLogoutBtn")
+			b.Wait(".account-button")
 			apptest.Eventually(t, "the person is signed in again", func() bool { return strings.HasPrefix(b.Path(), "/profile") || b.Path() == "/dashboard" })
 		})
 	}
@@ -183,7 +183,7 @@ func TestSignOutKeepsTheCache(t *testing.T) {
 	b.SignIn("/login", apptest.Ada)
 	// The scripts are on the pages of a person only, so nothing fetches them again.
 	script := apptest.Evaluate[string](b, `document.querySelector('script[src^="/static/session."]').getAttribute("src")`)
-	b.Click("#qsLogoutBtn")
+	b.SignOut()
 	b.Wait("#qsLoginBtn")
 	cached := apptest.Value(b, chromedp.Evaluate[string](
 		`fetch("`+script+`", {cache: "only-if-cached", mode: "same-origin"}).then(r => r.statusText, e => e.message)`, chromedp.EvalAwaitPromise))
