@@ -115,7 +115,7 @@ func TestBrowserForcedColours(t *testing.T) {
 	setColours(b, "light", still, &emulation.MediaFeature{Name: "forced-colors", Value: "active"})
 	for _, piece := range []string{"/", "/dev/gallery/dashboard/ada", "/dev/gallery/devices/several", "/dev/gallery/admin/forbidden", "/dev/gallery/profile/You%20refreshed%20a%20moment%20ago"} {
 		narrow(b, piece)
-		for _, out := range apptest.Evaluate[[]string](b, `[...document.querySelectorAll(".bar .button, .account-button, .card .button, .badge")].filter(e => e.getClientRects().length).filter(e => {
+		for _, out := range apptest.Evaluate[[]string](b, `[...document.querySelectorAll(".bar .button, .account-button, .card .button, .badge")].filter(e => e.checkVisibility() && !e.closest("details:not([open])")).filter(e => {
 				const box = e.getBoundingClientRect(), around = e.closest(".card, .bar").getBoundingClientRect();
 				return box.left < around.left || box.right > around.right || box.top < around.top || box.bottom > around.bottom;
 			}).map(e => e.outerHTML.slice(0, 200))`) {
