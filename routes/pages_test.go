@@ -147,4 +147,7 @@ func TestAssets(t *testing.T) {
 	if icon := v.Get("/favicon.ico"); icon.StatusCode != http.StatusOK || !strings.HasPrefix(icon.Header.Get("Content-Type"), "image/svg+xml") {
 		t.Errorf("/favicon.ico is %d %s", icon.StatusCode, icon.Header.Get("Content-Type"))
 	}
+	if icon := v.Get("/apple-touch-icon.png"); icon.StatusCode != http.StatusOK || icon.Header.Get("Content-Type") != "image/png" {
+		t.Errorf("/apple-touch-icon.png is %d %s", icon.StatusCode, icon.Header.Get("Content-Type"))
+	}
 }
