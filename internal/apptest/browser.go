@@ -45,7 +45,9 @@ func OpenBrowser(t *testing.T, a *App) *Browser {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		// While one page fades into the next, a press on it is lost.
+		chromedp.Flag("force-prefers-reduced-motion", true))
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
@@ -110,8 +112,9 @@ func (b *Browser) hear(event any) {
 			text = "a request to " + address
 		}
 	}
-	// Signing out clears the browser's cache, and Chromium says so.
-	if text == "" || strings.HasPrefix(text, "Clear-Site-Data header on ") {
+	// Signing out clears the browser's cache, and Chromium says so. It also says if the page is left
+	// while it loads the icon of the manifest.
+	if text == "" || strings.HasPrefix(text, "Clear-Site-Data header on ") || strings.Contains(text, "icon from the Manifest") {
 		return
 	}
 	b.mu.Lock()

@@ -158,7 +158,7 @@ func TestBrowserLastWarning(t *testing.T) {
 	again.Wait("#profile-card")
 	// The old page belongs to another person.
 	b.Wait("body:not([data-mark]) #profile-card")
-	if got := b.Text(".account-name"); !strings.Contains(got, "Mallory") {
+	if got := apptest.Evaluate[string](b, `document.querySelector(".menu-name").textContent`); !strings.Contains(got, "Mallory") {
 		t.Errorf("the page is that of %s", got)
 	}
 }

@@ -181,7 +181,7 @@ func TestBrowserForbidden(t *testing.T) {
 	if got := b.Path(); got != "/admin" {
 		t.Errorf("the person ends at %s", got)
 	}
-	if page := b.Text("body"); strings.Contains(page, "Ada") || !strings.Contains(page, "Rosa Ruiz") {
+	if page := apptest.Evaluate[string](b, `document.body.textContent`); strings.Contains(page, "Ada") || !strings.Contains(page, "Rosa Ruiz") {
 		t.Errorf("SE-12: the page is\n%s", page)
 	}
 }
