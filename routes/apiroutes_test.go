@@ -16,7 +16,6 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/internal/scriptedop"
-	"latchkey/views"
 )
 
 const (
@@ -55,7 +54,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assets, err := views.NewAssets(views.Colour)
+	assets, err := NewAssets()
 	if err != nil {
 		t.Fatal(err)
 	}

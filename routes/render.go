@@ -59,6 +59,9 @@ func fragment(s *authn.Session, name string, state any, make func() component) c
 	})
 }
 
+// NewAssets returns the assets in the colour of the brand.
+func NewAssets() (*views.Assets, error) { return views.NewAssets(views.Colour) }
+
 // shell returns what the frame of a page shows.
 func (a *App) shell(c echo.Context, title string) views.Shell {
 	shell := views.Shell{

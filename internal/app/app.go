@@ -22,7 +22,6 @@ import (
 	"latchkey/authn/openid"
 	"latchkey/authn/redisstore"
 	"latchkey/routes"
-	"latchkey/views"
 )
 
 // sweepInterval is how often expired sessions are deleted.
@@ -174,7 +173,7 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	if err != nil {
 		return nil, err
 	}
-	assets, err := views.NewAssets(views.Colour)
+	assets, err := routes.NewAssets()
 	if err != nil {
 		return nil, err
 	}
