@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/labstack/echo/v4"
 
@@ -157,7 +155,7 @@ func (a *App) person(s *authn.Session) views.Person {
 	p, name := s.Identity.Profile, displayName(s)
 	return views.Person{
 		ID: s.PersonID(), Name: name, Email: p.Email, EmailVerified: p.EmailVerified,
-		Picture: a.picture(p.Picture), Initials: initials(name),
+		Picture: a.picture(p.Picture), Initials: Initials(name),
 	}
 }
 
@@ -179,17 +177,4 @@ func (a *App) picture(raw string) string {
 		return raw
 	}
 	return ""
-}
-
-// initials returns the first letters of the first and the last word of a name.
-func initials(name string) string {
-	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) })
-	if len(words) == 0 {
-		return "?"
-	}
-	first := []rune(words[0])[:1]
-	if len(words) > 1 {
-		first = append(first, []rune(words[len(words)-1])[0])
-	}
-	return strings.ToUpper(string(first))
 }

@@ -10,13 +10,14 @@ type frame struct {
 	Issuer, Base             string
 	Stylesheet, Script, Icon string
 	Faults                   []string
+	Initials                 func(name string) string
 }
 
 func (p *Provider) frame() frame {
 	return frame{
 		Issuer: p.cfg.Issuer, Base: p.base,
 		Stylesheet: p.base + "/" + p.assets.css, Script: p.base + "/" + p.assets.script, Icon: p.base + "/" + p.assets.icon,
-		Faults: p.workbench.active(),
+		Faults: p.workbench.active(), Initials: p.cfg.Initials,
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Person is someone who can sign in at the provider.
@@ -163,26 +161,16 @@ func (person Person) label() string {
 	return person.Subject
 }
 
-// initials returns the first letters of the label's first and last words.
-func (person Person) initials() string {
-	words := strings.FieldsFunc(person.label(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	if len(words) == 0 {
-		return "?"
-	}
-	letters := firstLetter(words[0])
-	if person.Name != "" && len(words) > 1 {
-		letters += firstLetter(words[len(words)-1])
-	}
-	return letters
-}
-
-func firstLetter(word string) string {
-	r, _ := utf8.DecodeRuneInString(word)
-	return string(unicode.ToUpper(r))
-}
-
 // pictureURL returns the address of the subject's picture.
 func pictureURL(base, subject string) string { return base + url.PathEscape(subject) }
+
+// firstLetter returns the first letter of a name in upper case: initials without an idea of names.
+func firstLetter(name string) string {
+	for _, r := range name {
+		return strings.ToUpper(string(r))
+	}
+	return "?"
+}
 
 // picture draws the subject's initials on a coloured square. Pages of other origins may
 // embed it, as they may with a production provider's pictures.
@@ -202,5 +190,5 @@ func (p *Provider) picture(w http.ResponseWriter, r *http.Request) {
 		`<linearGradient id="g" x2="1" y2="1"><stop stop-color="hsl(%d,55%%,42%%)"/><stop offset="1" stop-color="hsl(%d,60%%,28%%)"/></linearGradient>`+
 		`<rect width="96" height="96" fill="url(#g)"/>`+
 		`<text x="48" y="50" fill="#fff" font-family="system-ui,sans-serif" font-size="38" font-weight="600" text-anchor="middle" dominant-baseline="central">%s</text></svg>`,
-		hue, (hue+40)%360, html.EscapeString(person.initials()))
+		hue, (hue+40)%360, html.EscapeString(p.cfg.Initials(person.label())))
 }

@@ -33,6 +33,9 @@ type Config struct {
 	People []Person
 	// AccessTokenTTL and IDTokenTTL are token lifetimes. Zero means 10 minutes.
 	AccessTokenTTL, IDTokenTTL time.Duration
+	// Initials returns the letters that stand for a person without a picture, and that their picture
+	// shows. Nil means the first letter of the name.
+	Initials func(name string) string
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log receives log records, which never contain tokens. Nil discards them.
@@ -100,6 +103,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if cfg.IDTokenTTL <= 0 {
 		cfg.IDTokenTTL = defaultTTL
+	}
+	if cfg.Initials == nil {
+		cfg.Initials = firstLetter
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

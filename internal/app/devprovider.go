@@ -10,6 +10,7 @@ import (
 
 	"latchkey/authn/devop"
 	"latchkey/authn/openid"
+	"latchkey/routes"
 )
 
 // developmentProviderIncluded reports that this build has a development provider.
@@ -42,7 +43,9 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}
-	provider, err := devop.New(devop.Config{Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients})
+	provider, err := devop.New(devop.Config{
+		Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients, Initials: routes.Initials,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("development provider: %w", err)
 	}
