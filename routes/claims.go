@@ -44,7 +44,7 @@ var standardClaims = map[string]standardClaim{
 	"birthdate":             {"Birth date", -4},
 	"zoneinfo":              {"Time zone", -3},
 	"locale":                {"Language", -2},
-	"updated_at":            {"Profile last changed", -1},
+	"updated_at":            {"Last changed", -1},
 
 	"sub":       {"Subject", 1},
 	"iss":       {"Issuer", 2},
@@ -61,37 +61,49 @@ var standardClaims = map[string]standardClaim{
 // claimLabel returns a claim's label, or "" if the standards do not define the claim.
 func claimLabel(name string) string { return standardClaims[name].label }
 
-// inOrder returns the claims in the order in which pages show them.
-func inOrder(list []openid.SourcedClaim) []openid.SourcedClaim {
-	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b openid.SourcedClaim) int {
-		return cmp.Compare(standardClaims[a.Name].rank, standardClaims[b.Name].rank)
-	})
-	return sorted
-}
-
 // withheld reports whether pages leave a claim out because it serves only the protocol.
 func withheld(name string) bool {
 	return name == "nonce" || name == "at_hash" || name == "c_hash" || name == "s_hash"
 }
 
+// manyClaims is how many claims the dashboard shows without an offer to filter them.
+const manyClaims = 30
+
 // claimsProps returns all that the app knows about the person, in the order that pages show.
 func claimsProps(s *authn.Session) views.ClaimsProps {
-	list := slices.DeleteFunc(inOrder(s.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
-	return views.ClaimsProps{Claims: claimRows(list, s.Changes), JSON: claimsJSON(list)}
+	list := slices.DeleteFunc(slices.Clone(s.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
+	slices.SortStableFunc(list, func(a, b openid.SourcedClaim) int {
+		return cmp.Compare(standardClaims[a.Name].rank, standardClaims[b.Name].rank)
+	})
+	claims := make([]openid.Claim, len(list))
+	for i, c := range list {
+		claims[i] = c.Claim
+	}
+	return views.ClaimsProps{Groups: claimGroups(list, s.Changes), Filter: len(list) > manyClaims, JSON: claimsJSON(claims)}
 }
 
-// claimRows makes the claims readable, and adds what the last refresh changed.
-func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Claim {
-	rows := make([]views.Claim, 0, len(list))
+// claimGroups makes the claims readable, and adds what the last refresh changed.
+func claimGroups(list []openid.SourcedClaim, changes []openid.Change) []views.ClaimGroup {
+	groups := []views.ClaimGroup{{Kind: views.ClaimsOfProfile}, {Kind: views.ClaimsOfProvider}, {Kind: views.ClaimsOfProtocol}}
+	add := func(row views.Claim, source openid.Source) {
+		standard := standardClaims[row.Name]
+		row.Label = standard.label
+		g := &groups[cmp.Compare(standard.rank, 0)+1]
+		g.Claims = append(g.Claims, row)
+		g.Changed = g.Changed || row.Change != views.ClaimUnchanged
+		switch source {
+		case openid.SourceIDToken:
+			g.Source |= views.FromIDToken
+		case openid.SourceUserInfo:
+			g.Source |= views.FromUserInfo
+		}
+	}
 	changed := make(map[string]openid.Change, len(changes))
 	for _, change := range changes {
 		changed[change.Name] = change
 	}
 	for _, claim := range list {
-		row := views.Claim{
-			Name: claim.Name, Label: claimLabel(claim.Name), Value: claimValue(claim.Claim), Source: string(claim.Source),
-		}
+		row := views.Claim{Name: claim.Name, Value: claimValue(claim.Claim)}
 		change, ok := changed[claim.Name]
 		delete(changed, claim.Name) // what is left was removed
 		switch {
@@ -102,16 +114,31 @@ func claimRows(list []openid.SourcedClaim, changes []openid.Change) []views.Clai
 		default:
 			row.Change, row.Before = views.ClaimChanged, plainValue(change.Before)
 		}
-		rows = append(rows, row)
+		add(row, claim.Source)
 	}
 	for _, change := range changes {
 		if _, left := changed[change.Name]; left && change.After == nil {
-			rows = append(rows, views.Claim{
-				Name: change.Name, Label: claimLabel(change.Name), Change: views.ClaimRemoved, Before: plainValue(change.Before),
-			})
+			add(views.Claim{Name: change.Name, Change: views.ClaimRemoved, Before: plainValue(change.Before)}, "")
 		}
 	}
-	return rows
+	return slices.DeleteFunc(groups, func(g views.ClaimGroup) bool { return len(g.Claims) == 0 })
+}
+
+// receivedProps returns what the provider sent about the person, source by source.
+func receivedProps(s *authn.Session) views.ReceivedProps {
+	document := func(claims openid.Claims) string {
+		if len(claims) == 0 {
+			return ""
+		}
+		return claimsJSON(slices.DeleteFunc(claims.List(), func(c openid.Claim) bool { return withheld(c.Name) }))
+	}
+	props := views.ReceivedProps{IDToken: document(s.Identity.IDToken), UserInfo: document(s.Identity.UserInfo)}
+	for _, change := range s.Changes {
+		props.Changes = append(props.Changes, views.Change{
+			Claim: cmp.Or(claimLabel(change.Name), change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
+		})
+	}
+	return props
 }
 
 // claimValue chooses how to show a value. The first byte of a JSON value says what it is.
@@ -129,7 +156,11 @@ func claimValue(claim openid.Claim) views.ClaimValue {
 		if items, err := claim.Strings(); err == nil {
 			return views.ClaimValue{Kind: views.ClaimList, List: items}
 		}
-	case '{', 'n':
+	case '{':
+		if text, ok := address(claim); ok {
+			return views.ClaimValue{Kind: views.ClaimText, Text: text}
+		}
+	case 'n':
 	default:
 		if at, ok := claimTime(claim); ok {
 			return views.ClaimValue{Kind: views.ClaimTime, Time: at}
@@ -151,24 +182,54 @@ func claimTime(claim openid.Claim) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// claimsJSON returns the claims as one indented JSON object, in the order of the rows.
-func claimsJSON(list []openid.SourcedClaim) string {
+// address returns an address on one line: as the provider formats it, or else its parts (OpenID Connect
+// Core 1.0 section 5.1.1).
+func address(claim openid.Claim) (string, bool) {
+	if claim.Name != "address" {
+		return "", false
+	}
+	parts := openid.Claims(claim.Value)
+	lines := strings.Split(parts.String("formatted"), "\n")
+	if lines[0] == "" {
+		lines = lines[:0]
+		for _, part := range []string{"street_address", "postal_code", "locality", "region", "country"} {
+			lines = append(lines, strings.Split(parts.String(part), "\n")...)
+		}
+	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" })
+	return strings.Join(lines, ", "), len(lines) > 0
+}
+
+// claimsJSON returns the claims as one indented JSON object, in their order. Most values are not
+// composed, and need no indentation.
+func claimsJSON(list []openid.Claim) string {
 	var object bytes.Buffer
 	object.WriteByte('{')
-	for _, claim := range list {
-		if object.Len() > 1 {
+	for i, claim := range list {
+		if i > 0 {
 			object.WriteByte(',')
 		}
-		name, err := json.Marshal(claim.Name)
-		if err != nil {
-			continue // a string always marshals
+		object.WriteString("\n  ")
+		writeName(&object, claim.Name)
+		object.WriteString(": ")
+		if composed := claim.Value[0] == '{' || claim.Value[0] == '['; !composed || json.Indent(&object, claim.Value, "  ", "  ") != nil {
+			object.Write(claim.Value)
 		}
-		object.Write(name)
-		object.WriteByte(':')
-		object.Write(claim.Value)
 	}
-	object.WriteByte('}')
-	return indent(object.Bytes())
+	object.WriteString("\n}")
+	return object.String()
+}
+
+// writeName writes a claim's name as a JSON string.
+func writeName(object *bytes.Buffer, name string) {
+	if strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0 {
+		object.WriteByte('"') // as most names are
+		object.WriteString(name)
+		object.WriteByte('"')
+		return
+	}
+	quoted, _ := json.Marshal(name) // a string always marshals
+	object.Write(quoted)
 }
 
 func indent(raw []byte) string {

@@ -84,13 +84,14 @@ func (a *App) profileCard(s *authn.Session) component {
 	return fragment(s, "profile", a.policy.Load(), func() component { return views.ProfileCard(a.profileProps(s)) })
 }
 
-// profile shows the profile card: only the card to htmx, and a page to any other client.
+// profile shows the profile card, and what the app has received from the provider: only the card to
+// htmx, and a page to any other client.
 func (a *App) profile(c echo.Context) error {
 	s := current(c)
 	if isHTMX(c.Request()) {
 		return a.render(c, http.StatusOK, a.profileCard(s))
 	}
-	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), a.profileProps(s)))
+	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s)}))
 }
 
 // refreshProfile fetches the current profile from the provider. If that fails, the card keeps its
@@ -105,8 +106,8 @@ func (a *App) refreshProfile(c echo.Context) error {
 	case err == nil && isHTMX(r):
 		props := a.profileProps(refreshed)
 		props.JustRefreshed = true
-		if len(props.Changes) > 0 {
-			return a.render(c, http.StatusOK, views.RefreshedProfile(props, claimsProps(refreshed)))
+		if props.Changes > 0 {
+			return a.render(c, http.StatusOK, views.RefreshedProfile(props, claimsProps(refreshed), receivedProps(refreshed)))
 		}
 		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
@@ -121,10 +122,10 @@ func (a *App) refreshProfile(c echo.Context) error {
 	f.retryAfter(c)
 	failure := a.refreshFailure(c, f, err)
 	if isHTMX(r) {
-		return a.render(c, f.status, views.FailureNotice(failure))
+		return a.render(c, f.status, views.RefreshFailure(failure))
 	}
-	props := a.profileProps(s)
-	props.Failure = &failure
+	props := views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s), Failure: &failure}
+	props.Profile.Changes = 0 // the card would speak of a refresh before this one
 	return a.render(c, f.status, views.Profile(a.shell(c, "Profile"), props))
 }
 
@@ -141,13 +142,7 @@ func (a *App) refreshFailure(c echo.Context, f failure, err error) views.Failure
 }
 
 func (a *App) profileProps(s *authn.Session) views.ProfileProps {
-	props := views.ProfileProps{Person: a.person(s), Subject: s.Identity.Subject, Fetched: s.ProfileAt}
-	for _, change := range s.Changes {
-		props.Changes = append(props.Changes, views.Change{
-			Claim: cmp.Or(claimLabel(change.Name), change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
-		})
-	}
-	return props
+	return views.ProfileProps{Person: a.person(s), Fetched: s.ProfileAt, Changes: len(s.Changes)}
 }
 
 // person returns the person whom a page shows.

@@ -50,8 +50,20 @@ func (a *App) samplePeople() []samplePerson {
 		{Name: "website", After: []byte(`"https://ada.example.test/notes"`)},
 		{Name: "phone_number", Before: []byte(`"+44 20 7946 0000"`)},
 	}
+	many := map[string]any{"name": "Mika Many", "email": "mika@example.test", "email_verified": true}
+	for i := range 40 {
+		many[fmt.Sprintf("https://latchkey.example/setting-%02d", i)] = fmt.Sprintf("value %d", i)
+	}
 	return []samplePerson{
 		ada,
+		a.sampleOf("full", map[string]any{ // all that the scopes profile and email ask for
+			"name": "Grace Brewster Hopper", "given_name": "Grace", "middle_name": "Brewster", "family_name": "Hopper", "nickname": "amazing",
+			"preferred_username": "grace", "profile": "https://people.example.test/grace", "picture": "https://people.example.test/grace.png",
+			"website": "https://grace.example.test/", "email": "grace@example.test", "email_verified": true, "gender": "female",
+			"birthdate": "1906-12-09", "zoneinfo": "America/New_York", "locale": "en-US", "updated_at": a.Now().Add(-48 * time.Hour).Unix(),
+			"https://latchkey.example/roles": []string{"editor"},
+		}),
+		a.sampleOf("many", many),
 		a.sampleOf("long", map[string]any{
 			"name": long, "email": strings.Repeat("a-very-long-name", 4) + "@" + strings.Repeat("subdomain.", 8) + "example.test",
 			"email_verified": true, "motto": strings.Repeat("All work is done before it is begun. ", 30),

@@ -77,24 +77,30 @@ func (a *App) dashboardSamples() []sample {
 
 func (a *App) profileSamples(c echo.Context) []sample {
 	var list []sample
-	add := func(name string, change func(*views.ProfileProps)) {
+	add := func(name string, change func(*views.ProfilePageProps)) {
 		p := a.samplePeople()[0]
 		list = append(list, sample{group: "profile", name: name, person: &p, path: "/profile", title: "Profile", page: func(s views.Shell) component {
-			props := a.profileProps(p.session)
+			props := views.ProfilePageProps{Profile: a.profileProps(p.session), Received: receivedProps(p.session)}
 			change(&props)
+			if props.Profile.Changes == 0 {
+				props.Received.Changes = nil
+			}
 			return views.Profile(s, props)
 		}})
 	}
-	add("after a change", func(*views.ProfileProps) {})
-	add("default", func(p *views.ProfileProps) { p.Changes = nil })
-	add("up to date", func(p *views.ProfileProps) { p.Changes, p.JustRefreshed = nil, true })
-	add("no picture, no e-mail", func(p *views.ProfileProps) { p.Changes, p.Person.Picture, p.Person.Email = nil, "", "" })
-	add("e-mail not verified", func(p *views.ProfileProps) { p.Changes, p.Person.EmailVerified = nil, false })
+	add("after a change", func(*views.ProfilePageProps) {})
+	add("default", func(p *views.ProfilePageProps) { p.Profile.Changes = 0 })
+	add("up to date", func(p *views.ProfilePageProps) { p.Profile.Changes, p.Profile.JustRefreshed = 0, true })
+	add("no userinfo", func(p *views.ProfilePageProps) { p.Profile.Changes, p.Received.UserInfo = 0, "" })
+	add("no picture, no e-mail", func(p *views.ProfilePageProps) {
+		p.Profile.Changes, p.Profile.Person.Picture, p.Profile.Person.Email = 0, "", ""
+	})
+	add("e-mail not verified", func(p *views.ProfilePageProps) { p.Profile.Changes, p.Profile.Person.EmailVerified = 0, false })
 	for _, err := range refreshErrors() {
 		f := a.describe(err)
-		add(f.heading, func(p *views.ProfileProps) {
+		add(f.heading, func(p *views.ProfilePageProps) {
 			failure := a.refreshFailure(c, f, err)
-			p.Changes, p.Failure = nil, &failure
+			p.Profile.Changes, p.Failure = 0, &failure
 		})
 	}
 	return list

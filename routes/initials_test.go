@@ -31,7 +31,7 @@ func TestInitials(t *testing.T) {
 		"김 민준":            "김",
 		"山田 太郎":           "山",
 		"გიორგი მაისურაძე": "გ", // in the letters that names have
-		"Layla عبد":        "L",
+		"Layla عبد": "L",
 
 		"":     "?",
 		"🦊 🦊":  "?",

@@ -35,21 +35,59 @@ function countDown() {
   }
 }
 
-// Copy buttons need this script, so the server renders them hidden.
-function offerCopies(root) {
-  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+// Copy buttons need this script: the server renders some hidden, and each claim with a value gets one.
+function offerCopies() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  for (const value of document.querySelectorAll(".claims dd:not(.claim-change, :has(.copy, .muted))")) {
+    const button = document.getElementById("copy-claim").content.firstElementChild.cloneNode(true);
+    button.ariaLabel = button.ariaLabel.replace("{claim}", value.parentElement.firstElementChild.textContent);
+    value.append(button);
+  }
+}
+
+// Returns a claim's value: a list line by line, and a time with its zone.
+function claimText(value) {
+  const items = [...value.querySelectorAll("li")].map((item) => item.textContent);
+  return items.join("\n") || (value.querySelector("time")?.dateTime ?? value.textContent.trim());
 }
 
 document.addEventListener("click", async ({ target }) => {
-  const button = target.closest("[data-copy]");
+  const button = target.closest("[data-copy], .copy");
   if (!button) return;
-  const copied = await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(() => true, () => false);
+  const source = document.getElementById(button.dataset.copy)?.textContent ?? claimText(button.parentElement);
+  const copied = await navigator.clipboard.writeText(source).then(() => true, () => false);
   const text = copied ? button.dataset.done : "Copy failed";
   announce(text);
+  button.toggleAttribute("data-copied", copied);
   const label = button.textContent;
-  if (label !== text) setTimeout(() => (button.textContent = label), 2000);
-  button.textContent = text;
+  if (label) button.textContent = text;
+  setTimeout(() => {
+    button.removeAttribute("data-copied");
+    if (label && label !== text) button.textContent = label;
+  }, 2000);
 });
+
+// Hides the claims that do not contain the text in the filter.
+function filterClaims() {
+  const filter = document.getElementById("claims-filter");
+  const wanted = filter?.value.trim().toLowerCase() ?? "";
+  const rows = [...document.querySelectorAll(".claims > div")];
+  for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+  if (wanted) document.getElementById("protocol-claims")?.setAttribute("open", "");
+  return filter?.dataset.found.replace("{shown}", rows.filter((row) => !row.hidden).length).replace("{total}", rows.length);
+}
+
+document.addEventListener("input", ({ target }) => {
+  if (target.id === "claims-filter") announce(filterClaims());
+});
+
+// Sections that the person has opened stay open when htmx replaces them.
+const opened = new Set();
+document.addEventListener("toggle", ({ target }) => opened[target.open ? "add" : "delete"](target.id), true);
+
+// The focus would be lost with a notice that is dismissed.
+document.addEventListener("close", ({ target }) => target.closest(".card")?.querySelector("button").focus(), true);
 
 // Removes pictures that do not load, which reveals the initials underneath.
 function dropBrokenPictures(root) {
@@ -95,7 +133,9 @@ function keepFocus(content) {
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   const content = ctx.sourceElement;
   localiseTimes(document);
-  offerCopies(document);
+  offerCopies();
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  filterClaims();
   dropBrokenPictures(content);
   announce(content.dataset.announce);
   keepFocus(content);

@@ -19,8 +19,8 @@ type DashboardProps struct {
 	Token           TokenProps
 }
 
-// Dashboard is the first page after sign-in. It shows the profile, the session, the access
-// token and every claim.
+// Dashboard is the first page after sign-in. It shows the profile, the session with its
+// access token, and every claim.
 func Dashboard(s Shell, p DashboardProps) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -71,11 +71,7 @@ func Dashboard(s Shell, p DashboardProps) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = sessionCard(p.Session).Render(ctx, templ_7745c5c3_Buffer)
-			if templ_7745c5c3_Err != nil {
-				return templ_7745c5c3_Err
-			}
-			templ_7745c5c3_Err = tokenCard(p.Token).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = sessionCard(p.Session, p.Token).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -35,7 +35,7 @@ func TestRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
 	for _, want := range []string{
 		`method="post" action="/profile/refresh"`, `hx-post="/profile/refresh"`, `hx-target="#profile-card"`, `hx-swap="outerHTML"`,
 		`hx-sync="this:drop"`, `hx-status:4xx="target:#profile-message swap:innerHTML"`, `<div id="profile-message" data-message>`,
-		`hx-status:5xx="target:#profile-message swap:innerHTML"`, `<template><div role="alert">`, `type="submit" form="profile-refresh"`,
+		`hx-status:5xx="target:#profile-message swap:innerHTML"`, `<template><dialog open aria-label="The profile could not be refreshed"><div role="alert">`, `type="submit" form="profile-refresh"`,
 	} {
 		if !strings.Contains(card, want) {
 			t.Errorf("the card lacks %s", want)
@@ -45,18 +45,15 @@ func TestRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
 
 func TestProfileCardShowsTheRefresh(t *testing.T) {
 	t.Parallel()
-	change := views.Change{Claim: "name", Before: "Ada", After: "Ada L."}
 	for name, c := range map[string]struct {
 		props           views.ProfileProps
 		announced, seen string
 	}{
 		"not refreshed": {views.ProfileProps{}, "", ""},
 		"nothing":       {views.ProfileProps{JustRefreshed: true}, "Profile refreshed. Nothing has changed.", "Up to date: nothing has changed."},
-		"one change":    {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change}}, "Profile refreshed. 1 change.", "Ada L."},
-		"two changes":   {views.ProfileProps{JustRefreshed: true, Changes: []views.Change{change, change}}, "Profile refreshed. 2 changes.", "Ada L."},
-		"an old change": {views.ProfileProps{Changes: []views.Change{change}}, "", "Changed at the last refresh"},
-		"claim came":    {views.ProfileProps{Changes: []views.Change{{Claim: "name", After: "Ada"}}}, "", "not set"},
-		"a failure":     {views.ProfileProps{Failure: &views.FailureProps{Text: "The provider did not answer."}}, "", "The provider did not answer."},
+		"one change":    {views.ProfileProps{JustRefreshed: true, Changes: 1}, "Profile refreshed. 1 change.", "The last refresh changed 1 claim."},
+		"two changes":   {views.ProfileProps{JustRefreshed: true, Changes: 2}, "Profile refreshed. 2 changes.", "The last refresh changed 2 claims."},
+		"an old change": {views.ProfileProps{Changes: 1}, "", "The last refresh changed 1 claim."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,8 +66,27 @@ func TestProfileCardShowsTheRefresh(t *testing.T) {
 			}
 		})
 	}
-	if told := render(t, views.ProfileCard(views.ProfileProps{Failure: &views.FailureProps{Text: "x"}})); strings.Contains(told, "Up to date") {
-		t.Error("after a refresh that failed, the card says that it is up to date")
+}
+
+func TestProfilePageShowsWhatWasReceived(t *testing.T) {
+	t.Parallel()
+	s := views.Shell{Assets: newAssets(t)}
+	props := views.ProfilePageProps{Received: views.ReceivedProps{IDToken: "{1}", Changes: []views.Change{{Claim: "name", After: "Ada"}}}}
+	page := render(t, views.Profile(s, props))
+	for _, want := range []string{"<code>{1}</code>", "Changed at the last refresh", "not set", "<bdi>Ada</bdi>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page, "Userinfo") {
+		t.Error("the page shows userinfo although the provider has none")
+	}
+	props.Received.UserInfo, props.Failure = "{2}", &views.FailureProps{Text: "The provider did not answer."}
+	page = render(t, views.Profile(s, props))
+	for _, want := range []string{"<code>{2}</code>", "Userinfo", "The provider did not answer."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
 	}
 }
 
@@ -100,16 +116,17 @@ func TestEmailShowsWhetherItIsVerified(t *testing.T) {
 	}
 }
 
-// claimValue renders one claim on the dashboard and returns its row's value.
+// claims returns props with one group of claims.
+func claims(list ...views.Claim) views.ClaimsProps {
+	return views.ClaimsProps{Groups: []views.ClaimGroup{{Kind: views.ClaimsOfProvider, Claims: list}}}
+}
+
+// claimValue renders one claim and returns its row's value.
 func claimValue(t *testing.T, v views.ClaimValue) string {
 	t.Helper()
-	s := views.Shell{Assets: newAssets(t)}
-	page := render(t, views.Dashboard(s, views.DashboardProps{
-		Profile: templ.NopComponent, Claims: views.ClaimsCard(views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: v}}}, false),
-	}))
-	_, rows, _ := strings.Cut(page, `<dl class="rows claims">`)
-	_, value, _ := strings.Cut(rows, "<dd><div>")
-	value, _, _ = strings.Cut(value, "</div></dd>")
+	card := render(t, views.ClaimsCard(claims(views.Claim{Name: "claim", Value: v}), false))
+	_, value, _ := strings.Cut(card, "<dd>")
+	value, _, _ = strings.Cut(value, "</dd>")
 	return value
 }
 
@@ -205,16 +222,62 @@ func TestRefreshedClaimShowsItsOldValue(t *testing.T) {
 	t.Parallel()
 	for change, want := range map[views.ClaimChange]string{
 		views.ClaimUnchanged: "",
-		views.ClaimNew:       "<strong>New</strong> at the last refresh",
-		views.ClaimChanged:   "<strong>Changed</strong> at the last refresh from <del><bdi>old</bdi></del>",
-		views.ClaimRemoved:   `<dd><div><p class="claim-change"><strong>Removed</strong> at the last refresh: <del><bdi>old</bdi></del>`,
+		views.ClaimNew:       `<strong class="claim-new">New</strong> at the last refresh`,
+		views.ClaimChanged:   `<strong class="claim-changed">Changed</strong> at the last refresh from <del><bdi>old</bdi></del>`,
+		views.ClaimRemoved:   `<dd><span class="muted">none</span></dd><dd class="claim-change"><strong class="claim-removed">Removed</strong> at the last refresh: <del><bdi>old</bdi></del>`,
 	} {
-		page := render(t, views.RefreshedProfile(views.ProfileProps{}, views.ClaimsProps{Claims: []views.Claim{{Name: "name", Change: change, Before: "old"}}}))
+		page := render(t, views.RefreshedProfile(views.ProfileProps{}, claims(views.Claim{Name: "name", Change: change, Before: "old"}), views.ReceivedProps{}))
 		if !strings.Contains(page, want) || strings.Contains(page, "claim-change") != (want != "") {
 			t.Errorf("change %d: %s", change, page)
 		}
 		if !strings.Contains(page, `<section id="claims-card" class="card" aria-labelledby="claims-heading" hx-swap-oob="true">`) {
 			t.Error("htmx would not swap in the claims")
+		}
+		if !strings.Contains(page, `<div id="received" class="stack" hx-swap-oob="true">`) {
+			t.Error("htmx would not swap in what was received")
+		}
+	}
+}
+
+func TestClaimsAreGrouped(t *testing.T) {
+	t.Parallel()
+	claim := []views.Claim{{Name: "claim", Value: views.ClaimValue{Text: "value"}}}
+	for name, c := range map[string]struct {
+		group   views.ClaimGroup
+		want    []string
+		without string
+	}{
+		"profile":           {views.ClaimGroup{Kind: views.ClaimsOfProfile, Source: views.FromUserInfo}, []string{"<h3>Profile</h3>", ">From userinfo<"}, "<summary>Protocol"},
+		"custom":            {views.ClaimGroup{Kind: views.ClaimsOfProvider, Source: views.FromIDToken | views.FromUserInfo}, []string{"<h3>Custom claims</h3>", ">From the ID token and userinfo<"}, "<summary>Protocol"},
+		"all removed":       {views.ClaimGroup{Kind: views.ClaimsOfProvider}, []string{"<h3>Custom claims</h3>"}, `class="source"`},
+		"protocol":          {views.ClaimGroup{Kind: views.ClaimsOfProtocol, Source: views.FromIDToken}, []string{"<summary>Protocol claims</summary>", ">From the ID token<"}, "open>"},
+		"protocol, changed": {views.ClaimGroup{Kind: views.ClaimsOfProtocol, Changed: true}, []string{`<details id="protocol-claims" class="fold" open>`}, "<h3>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.group.Claims = claim
+			card := render(t, views.ClaimsCard(views.ClaimsProps{Groups: []views.ClaimGroup{c.group}}, false))
+			for _, want := range append(c.want, "<bdi>value</bdi>") {
+				if strings.Count(card, want) != 1 {
+					t.Errorf("%s is there %d times, want once:\n%s", want, strings.Count(card, want), card)
+				}
+			}
+			if strings.Contains(card, c.without) {
+				t.Errorf("the card has %s", c.without)
+			}
+			if strings.Contains(card, "claims-filter") {
+				t.Error("the card offers to filter one claim")
+			}
+		})
+	}
+}
+
+func TestStatesOfAdminDiffer(t *testing.T) {
+	t.Parallel()
+	s := views.Shell{Assets: newAssets(t)}
+	for down, want := range map[bool]string{true: "badge-warning", false: "badge-good"} {
+		if page := render(t, views.Admin(s, views.AdminProps{ProviderDown: down, StoreDown: down})); strings.Count(page, want) != 2 {
+			t.Errorf("down %v: %s is there %d times, want 2", down, want, strings.Count(page, want))
 		}
 	}
 }

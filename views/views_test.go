@@ -42,10 +42,18 @@ func person(text string) views.Person {
 }
 
 func profile(text string) views.ProfileProps {
-	return views.ProfileProps{
-		Person: person(text), Subject: text, Fetched: noon, JustRefreshed: true, Failure: new(failure(text)),
+	return views.ProfileProps{Person: person(text), Fetched: noon, JustRefreshed: true, Changes: 3}
+}
+
+func received(text string) views.ReceivedProps {
+	return views.ReceivedProps{
+		IDToken: text, UserInfo: text,
 		Changes: []views.Change{{Claim: text, Before: text, After: text}, {Claim: text, After: text}, {Claim: text, Before: text}},
 	}
+}
+
+func profilePage(text string) views.ProfilePageProps {
+	return views.ProfilePageProps{Profile: profile(text), Received: received(text), Failure: new(failure(text))}
 }
 
 func dashboard(text string) views.DashboardProps {
@@ -56,10 +64,14 @@ func dashboard(text string) views.DashboardProps {
 		for change := views.ClaimUnchanged; change <= views.ClaimRemoved; change++ {
 			claims = append(claims, views.Claim{Name: text, Value: value, Change: change, Before: text})
 		}
-		claims = append(claims, views.Claim{Name: text, Label: text, Source: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
+		claims = append(claims, views.Claim{Name: text, Label: text, Value: value}, views.Claim{Name: text, Value: views.ClaimValue{Kind: kind}})
+	}
+	var groups []views.ClaimGroup
+	for part := range slices.Chunk(claims, (len(claims)+2)/3) {
+		groups = append(groups, views.ClaimGroup{Kind: views.ClaimGroupKind(len(groups)), Source: views.FromIDToken | views.FromUserInfo, Changed: true, Claims: part})
 	}
 	return views.DashboardProps{
-		Name: text, Profile: views.ProfileCard(profile(text)), Claims: views.ClaimsCard(views.ClaimsProps{Claims: claims, JSON: text}, false),
+		Name: text, Profile: views.ProfileCard(profile(text)), Claims: views.ClaimsCard(views.ClaimsProps{Groups: groups, Filter: true, JSON: text}, false),
 		Session: views.SessionProps{SignedIn: noon, Expires: noon, IdleUntil: noon, Issuer: text},
 		Token:   views.TokenProps{Audience: text, Scopes: []string{text}, Expires: noon},
 	}
@@ -98,7 +110,7 @@ func pages(t *testing.T, text string) map[string]string {
 		"home, signed out": views.Home(signedOut, views.HomeProps{LoginURL: "/login", SignedOut: &views.SignedOutProps{Reason: text}}),
 		"moving on":        views.MovingOn(signedOut, views.MovingOnProps{Heading: text, Text: text, URL: "/login"}),
 		"dashboard":        views.Dashboard(signedIn, dashboard(text)),
-		"profile":          views.Profile(signedIn, profile(text)),
+		"profile":          views.Profile(signedIn, profilePage(text)),
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
 		"confirm sign-out": views.ConfirmSignOut(asked),
 		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),

@@ -63,16 +63,16 @@ func refreshes(b *apptest.Browser, script bool) {
 	b.T.Helper()
 	if !script {
 		b.Click("#profile-refresh-button")
-		b.Wait("#profile-card .changes")
-		if b.Path() != "/dashboard?refreshed" || !strings.Contains(b.Text("#profile-card .changes"), "nothing has changed") {
+		b.Wait("#profile-message p")
+		if b.Path() != "/dashboard?refreshed" || !strings.Contains(b.Text("#profile-message p"), "nothing has changed") {
 			b.T.Errorf("refreshing ends at %s, which says %s", b.Path(), b.Text("#profile-card"))
 		}
 		return
 	}
 	apptest.Evaluate[bool](b, `document.querySelector("h1").dataset.mark = "kept", true`)
 	b.Click("#profile-refresh-button")
-	b.Do(chromedp.WaitVisible(chromedp.CSS("#profile-card .changes")))
-	if got := b.Text("#profile-card .changes"); !strings.Contains(got, "nothing has changed") {
+	b.Do(chromedp.WaitVisible(chromedp.CSS("#profile-message p")))
+	if got := b.Text("#profile-message p"); !strings.Contains(got, "nothing has changed") {
 		b.T.Errorf("after refreshing, the card says: %s", got)
 	}
 	if got := apptest.Evaluate[string](b, `document.querySelector("h1").dataset.mark || ""`); got != "kept" {

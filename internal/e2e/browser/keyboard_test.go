@@ -37,7 +37,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	b.Until(`document.activeElement.id === "main"`)
 	tabTo(b, "#profile-refresh-button")
 	pressKey(b, enterKey)
-	b.Wait("#profile-card .changes")
+	b.Wait("#profile-message p")
 	b.Until(`document.activeElement.id === "profile-refresh-button"`)
 	b.Until(`document.getElementById("announcer").textContent.includes("Nothing has changed")`)
 
