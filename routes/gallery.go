@@ -5,6 +5,8 @@ package routes
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -35,18 +37,33 @@ func (a *App) gallery() {
 	a.echo.Match(reading, galleryPath+"/:group/:name", a.gallerySample)
 }
 
-func (s sample) url() string {
-	return galleryPath + "/" + url.PathEscape(s.group) + "/" + url.PathEscape(s.name)
+func (s sample) piece(width, theme string) views.GalleryPiece {
+	query := url.Values{"group": {s.group}, "name": {s.name}, "width": {width}, "theme": {theme}}
+	return views.GalleryPiece{
+		Name: s.name, URL: galleryPath + "/" + url.PathEscape(s.group) + "/" + url.PathEscape(s.name),
+		ViewURL: galleryPath + "?" + query.Encode(),
+	}
 }
 
+// galleryWidths are the widths of a small phone, a phone, a tablet and a computer.
+var galleryWidths = []string{"320", "390", "768", "1280"}
+
+var galleryThemes = []string{"system", "light", "dark"}
+
+// galleryIndex lists the pieces, or shows the one that the query names in a frame.
 func (a *App) galleryIndex(c echo.Context) error {
+	letFrame(c, "default-src 'none'", "default-src 'none'; frame-src 'self'")
+	samples := a.samples(c)
+	if c.QueryParams().Has("name") {
+		return a.galleryView(c, samples)
+	}
 	var groups []views.GalleryGroup
-	for _, s := range a.samples(c) {
+	for _, s := range samples {
 		if len(groups) == 0 || groups[len(groups)-1].Name != s.group {
 			groups = append(groups, views.GalleryGroup{Name: s.group})
 		}
 		last := &groups[len(groups)-1]
-		last.Pieces = append(last.Pieces, views.GalleryPiece{Name: s.name, URL: s.url()})
+		last.Pieces = append(last.Pieces, s.piece("1280", "system"))
 	}
 	groups = append(groups, views.GalleryGroup{Name: "development provider", Pieces: []views.GalleryPiece{
 		{Name: "overview", URL: a.DevelopmentProvider + "/"},
@@ -55,6 +72,37 @@ func (a *App) galleryIndex(c echo.Context) error {
 		{Name: "request refused", URL: a.DevelopmentProvider + "/authorize"},
 	}})
 	return a.render(c, http.StatusOK, views.Gallery(a.shell(c, "Gallery"), groups))
+}
+
+// galleryView shows one piece in a frame, with links to the same piece in other widths and themes and
+// to its neighbours.
+func (a *App) galleryView(c echo.Context, samples []sample) error {
+	i := slices.IndexFunc(samples, func(s sample) bool { return s.group == c.QueryParam("group") && s.name == c.QueryParam("name") })
+	width, theme := c.QueryParam("width"), c.QueryParam("theme")
+	if i < 0 || !slices.Contains(galleryWidths, width) || !slices.Contains(galleryThemes, theme) {
+		return echo.ErrNotFound
+	}
+	s := samples[i]
+	props := views.GalleryViewProps{Group: s.group, Piece: s.piece(width, theme), Width: width, Theme: theme}
+	if i > 0 {
+		props.Previous = new(samples[i-1].piece(width, theme))
+	}
+	if i+1 < len(samples) {
+		props.Next = new(samples[i+1].piece(width, theme))
+	}
+	for _, w := range galleryWidths {
+		props.Widths = append(props.Widths, views.GalleryChoice{Label: w, URL: s.piece(w, theme).ViewURL, Current: w == width})
+	}
+	for _, t := range galleryThemes {
+		props.Themes = append(props.Themes, views.GalleryChoice{Label: t, URL: s.piece(width, t).ViewURL, Current: t == theme})
+	}
+	return a.render(c, http.StatusOK, views.GalleryView(a.shell(c, s.name), props))
+}
+
+// letFrame changes a directive of the response's Content-Security-Policy.
+func letFrame(c echo.Context, before, after string) {
+	h := c.Response().Header()
+	h["Content-Security-Policy"] = []string{strings.Replace(h.Get("Content-Security-Policy"), before, after, 1)}
 }
 
 // gallerySample shows one piece. A failure page has status 200 here, because the sample exists.
@@ -70,6 +118,12 @@ func (a *App) gallerySample(c echo.Context) error {
 		if s.person != nil {
 			person := a.person(s.person.session)
 			shell.Person, shell.Header = &person, views.Header(s.path, s.person.admin(), person)
+		}
+		if c.Request().Header.Get("Sec-Fetch-Dest") == "iframe" {
+			// The gallery frames its pieces. No other page of the app can be framed.
+			letFrame(c, "frame-ancestors 'none'", "frame-ancestors 'self'")
+			c.Response().Header().Set("X-Frame-Options", "SAMEORIGIN")
+			shell.Process = "" // the gallery around it reloads itself
 		}
 		return a.render(c, http.StatusOK, s.page(shell))
 	}

@@ -53,7 +53,7 @@ func accessible(b *apptest.Browser, axe, where, rules string) {
 	b.T.Helper()
 	found, err := chromedp.Run(b.Context, chromedp.Evaluate[string](
 		`(window.axe ? Promise.resolve() : new Promise(done => { `+axe+`; done(); })).then(() =>
-			axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"]})).then(r => JSON.stringify(r.violations))`,
+			axe.run(document, {iframes: false, runOnly: `+rules+`, resultTypes: ["violations"]})).then(r => JSON.stringify(r.violations))`,
 		chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.T.Fatal(err)
@@ -103,6 +103,29 @@ func TestBrowserGallery(t *testing.T) {
 		t.Errorf("axe has checked only %d pieces", len(seen))
 	}
 	t.Logf("axe has checked %d pieces", len(seen))
+}
+
+// TestBrowserGalleryView shows a piece of the gallery in a frame of each theme.
+func TestBrowserGalleryView(t *testing.T) {
+	t.Parallel()
+	b := apptest.OpenBrowser(t, apptest.Start(t))
+	source := axe(t)
+	narrow(b, "/dev/gallery?group=home&name=default&theme=dark&width=390")
+	inBothColours(b, source, "the view of a piece")
+	apptest.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{}) // which counts in frames, too
+	const inside = `document.querySelector("iframe").contentWindow`
+	for theme, dark := range map[string]bool{"light": false, "dark": true} {
+		b.Open("/dev/gallery?group=home&name=default&width=768&theme=" + theme)
+		b.Until(inside + `.document.readyState === "complete" && ` + inside + `.document.querySelector("h1") !== null`)
+		if got := apptest.Evaluate[string](b, `getComputedStyle(`+inside+`.document.body).backgroundColor`); (got < "oklch(0.5") != dark {
+			t.Errorf("the theme %s has the background %s", theme, got)
+		}
+		if width := apptest.Evaluate[int](b, inside+`.innerWidth`); width != 768 {
+			t.Errorf("the frame is %d px wide", width)
+		}
+	}
+	b.Click(`[rel="next"]`)
+	b.Until(`document.querySelector("h1").textContent === "sign-in down" && document.querySelector("iframe").width === "768"`)
 }
 
 // TestBrowserLivePages runs axe on pages in use, including those of the development
