@@ -51,8 +51,11 @@ func TestAddress(t *testing.T) {
 func TestClaimsJSONIsValid(t *testing.T) {
 	t.Parallel()
 	list := []openid.Claim{
-		{Name: "plain", Value: []byte(`"a"`)}, {Name: "\"quoted\"\\\n<é>", Value: []byte(`1.5`)},
-		{Name: "object", Value: []byte(`{"a":{"b":[1,2]}}`)}, {Name: "list", Value: []byte(`[]`)}, {Name: "nothing", Value: []byte(`null`)},
+		{Name: "plain", Value: []byte(`"a"`)},
+		{Name: "\"quoted\"\\\n<é>", Value: []byte(`1.5`)},
+		{Name: "object", Value: []byte(`{"a":{"b":[1,2]}}`)},
+		{Name: "list", Value: []byte(`[]`)},
+		{Name: "nothing", Value: []byte(`null`)},
 	}
 	for n := range len(list) + 1 {
 		got := claimsJSON(list[:n])
