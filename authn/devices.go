@@ -14,6 +14,8 @@ type OwnSession struct {
 	ID string
 	// Device is a label such as "Firefox on Linux".
 	Device string
+	// Kind is the kind of device that the label names.
+	Kind DeviceKind
 	// SignedIn is when the provider signed the person in; LastSeen is when they were last
 	// active, to the minute.
 	SignedIn, LastSeen time.Time
@@ -30,11 +32,16 @@ func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, err
 	if err != nil {
 		return nil, err
 	}
+	return ownSessions(records, session.record.Key), nil
+}
+
+// ownSessions lists records as Own does, for the session with the key current.
+func ownSessions(records []Record, current Key) []OwnSession {
 	list := make([]OwnSession, len(records))
 	for i, r := range records {
 		list[i] = OwnSession{
-			ID: ownID(r.Key), Device: r.Device, SignedIn: r.SignedIn, LastSeen: r.LastSeen,
-			Current: r.Key == session.record.Key,
+			ID: ownID(r.Key), Device: r.Device, Kind: kindOf(r.Device), SignedIn: r.SignedIn, LastSeen: r.LastSeen,
+			Current: r.Key == current,
 		}
 	}
 	slices.SortStableFunc(list, func(a, b OwnSession) int {
@@ -47,7 +54,7 @@ func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, err
 			return b.LastSeen.Compare(a.LastSeen)
 		}
 	})
-	return list, nil
+	return list
 }
 
 // IsCurrent reports whether an OwnSession's ID names the session itself.
@@ -79,7 +86,12 @@ func (s *Sessions) endOwn(ctx context.Context, session *Session, meant func(Reco
 }
 
 func (s *Sessions) ownRecords(ctx context.Context, session *Session) ([]Record, error) {
-	records, err := s.list(ctx, s.keys.owner(session.Identity.Issuer, session.Identity.Subject))
+	return s.liveRecords(ctx, s.keys.owner(session.Identity.Issuer, session.Identity.Subject))
+}
+
+// liveRecords lists the records of a person that have not expired.
+func (s *Sessions) liveRecords(ctx context.Context, owner names) ([]Record, error) {
+	records, err := s.list(ctx, owner)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -114,6 +126,9 @@ func Device(userAgent string) string {
 	system := firstOf(userAgent,
 		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
 		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")
+	if system == "Android" && !strings.Contains(userAgent, "Mobile") {
+		system = "Android tablet" // of the Android browsers, only those of phones say Mobile
+	}
 	switch {
 	case browser == "" && system == "":
 		return "Unknown device"
@@ -135,4 +150,30 @@ func firstOf(text string, pairs ...string) string {
 		}
 	}
 	return ""
+}
+
+// DeviceKind is the kind of a device, for the icon beside its label.
+type DeviceKind string
+
+// The kinds.
+const (
+	DeviceDesktop DeviceKind = "desktop"
+	DevicePhone   DeviceKind = "phone"
+	DeviceTablet  DeviceKind = "tablet"
+	DeviceUnknown DeviceKind = "unknown"
+)
+
+// kindOf returns the kind of device that a label of Device names.
+func kindOf(device string) DeviceKind {
+	_, system, _ := strings.Cut(device, " on ")
+	switch system {
+	case "iPhone", "Android":
+		return DevicePhone
+	case "iPad", "Android tablet":
+		return DeviceTablet
+	case "macOS", "Windows", "Linux", "ChromeOS":
+		return DeviceDesktop
+	default:
+		return DeviceUnknown
+	}
 }

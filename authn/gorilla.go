@@ -64,6 +64,14 @@ func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions
 	return s.merge(r.Context(), session, loaded, values.Values)
 }
 
+// flashes is the key of the values under which gorilla's AddFlash keeps messages.
+const flashes = "_flash"
+
+// HasFlashes reports whether the application's values have messages of AddFlash. It decodes nothing,
+// since every page asks: gob writes a key as it is. That some other value contains the word costs its
+// reader a decoding.
+func (s *Session) HasFlashes() bool { return bytes.Contains(s.values, []byte(flashes)) }
+
 // merge saves the difference between the loaded and the wanted values.
 func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted map[any]any) error {
 	if reflect.DeepEqual(loaded, wanted) {

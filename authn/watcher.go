@@ -23,6 +23,7 @@ var ErrTooManyWatchers = errors.New("authn: too many pages watch their sessions"
 type Watcher struct {
 	sessions   *Sessions
 	key, owner Key
+	person     names // of the session's person
 	secret     []byte
 	// expires is the absolute end as of version.
 	expires time.Time
@@ -34,6 +35,7 @@ type Watcher struct {
 func (s *Sessions) Watch(session *Session) (*Watcher, error) {
 	w := &Watcher{
 		sessions: s, key: session.record.Key, owner: session.record.Owner, secret: session.secret,
+		person:  s.keys.owner(session.Identity.Issuer, session.Identity.Subject),
 		expires: session.Expires, version: session.record.Version, wake: make(chan struct{}, 1),
 	}
 	if !s.watchers.add(w) {
@@ -78,6 +80,17 @@ func (w *Watcher) Check(ctx context.Context) (Expiry, error) {
 		return Expiry{}, &EndedError{CauseUnknown}
 	}
 	return w.sessions.expiry(idleUntil, w.expires), nil
+}
+
+// Own lists the sessions of the session's person, as Sessions.Own does.
+func (w *Watcher) Own(ctx context.Context) ([]OwnSession, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	records, err := w.sessions.liveRecords(ctx, w.person)
+	if err != nil {
+		return nil, err
+	}
+	return ownSessions(records, w.key), nil
 }
 
 // watchers are the watchers of this process.

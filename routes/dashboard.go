@@ -33,7 +33,8 @@ func (a *App) home(c echo.Context) error {
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
 	state := a.dashboardState(s)
-	if c.Request().URL.RawQuery == "" {
+	// A page with a flash message is shown once, and is not kept.
+	if c.Request().URL.RawQuery == "" && !s.HasFlashes() {
 		return a.render(c, http.StatusOK, fragment(s, "dashboard", state, func() component {
 			return views.Dashboard(a.shell(c, "Dashboard"), a.dashboardProps(s, state))
 		}))

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/views"
 )
 
 const (
@@ -36,7 +38,8 @@ type sessionState struct {
 
 // events reports the state of a session to its open pages, as server-sent events, until the
 // session ends. Events have no id: every stream begins with the current state, so it does not
-// matter what a page has missed.
+// matter what a page has missed. With the parameter "devices" they also report the list of the
+// person's sessions, for a page that shows it.
 //
 // The request does not restart the idle timeout, because a page sends it without its person.
 // Without a cookie the response is 204, which tells a browser not to reconnect.
@@ -68,18 +71,22 @@ func (a *App) events(c echo.Context) error {
 		return err
 	}
 	defer watcher.Close()
-	return a.follow(c, watcher, s.PersonID())
+	return a.follow(c, watcher, s.PersonID(), c.QueryParams().Has("devices"))
 }
 
 // follow reports the state of a session until the session ends, the page is gone, the stream is
 // too old or the program stops. It always returns nil: once a stream has begun, it can only end.
-func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) error {
+//
+// It looks at the list of sessions each time, too. That costs the store more than a look at one session,
+// but few pages show the list, and another process may have changed it.
+func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string, devices bool) error {
 	ctx := c.Request().Context()
 	stream := openStream(c, laterReturn())
 	opened := time.Now()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	var told authn.Expiry
+	var shown deviceList
 	for time.Since(opened) < maxStream && !stream.broken() {
 		expiry, err := watcher.Check(ctx)
 		if ended, ok := errors.AsType[*authn.EndedError](err); ok {
@@ -94,6 +101,12 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string) erro
 		if err == nil && !expiry.Equal(told) {
 			stream.send(a.sessionState(person, expiry))
 			told = expiry
+		}
+		if devices && err == nil {
+			if list, err := a.deviceList(ctx, watcher, person); err == nil && list != shown {
+				stream.send("devices", list)
+				shown = list
+			}
 		}
 		stream.beat()
 		select {
@@ -115,6 +128,24 @@ func (a *App) sessionState(person string, expiry authn.Expiry) (event string, da
 		event = "expiring"
 	}
 	return event, sessionState{Person: person, Left: int(expiry.Ends.Sub(a.Now()).Seconds()), Extendable: expiry.Extendable}
+}
+
+// deviceList is the data of the event "devices": the list of a person's sessions, as the page of their
+// devices shows it. It changes when another session starts, ends or is used, and with the time that
+// has passed since.
+type deviceList struct {
+	Person string `json:"person"`
+	HTML   string `json:"html"`
+}
+
+func (a *App) deviceList(ctx context.Context, watcher *authn.Watcher, person string) (deviceList, error) {
+	list, err := watcher.Own(ctx)
+	if err != nil {
+		return deviceList{}, err
+	}
+	var html strings.Builder
+	err = views.SessionList(a.listProps(list)).Render(ctx, &html)
+	return deviceList{person, html.String()}, err
 }
 
 // fromOurPage reports whether a request comes from a page of this app or from no page at all. A

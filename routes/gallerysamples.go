@@ -108,10 +108,19 @@ func (a *App) profileSamples(c echo.Context) []sample {
 
 func (a *App) deviceSamples() []sample {
 	now := a.Now()
-	here := views.OwnSession{Device: "Firefox on Linux", SignedIn: now.Add(-time.Hour), LastSeen: now, Current: true}
+	seen := func(id, device string, kind authn.DeviceKind, ago time.Duration) views.OwnSession {
+		return views.OwnSession{
+			ID: id, Device: device, Kind: string(kind), SignedIn: now.Add(-ago - 50*time.Hour), LastSeen: now.Add(-ago), Idle: ago,
+			EndURL: "/sessions/" + id + "/end",
+		}
+	}
+	here := seen("a", "Firefox on Linux", authn.DeviceDesktop, 0)
+	here.Current = true
 	others := []views.OwnSession{
-		{Device: "Safari on iPhone", SignedIn: now.Add(-50 * time.Hour), LastSeen: now.Add(-3 * time.Hour), EndURL: "/sessions/a/end"},
-		{Device: "Unknown device", SignedIn: now.Add(-150 * time.Hour), LastSeen: now.Add(-100 * time.Hour), EndURL: "/sessions/b/end"},
+		seen("b", "Chrome on Windows", authn.DeviceDesktop, time.Minute),
+		seen("c", "Safari on iPhone", authn.DevicePhone, 3*time.Hour),
+		seen("d", "Chrome on Android tablet", authn.DeviceTablet, 26*time.Hour),
+		seen("e", "Unknown device", authn.DeviceUnknown, 100*time.Hour),
 	}
 	ada := a.samplePeople()[0]
 	device := func(name string, props views.SessionsProps) sample {
@@ -119,9 +128,19 @@ func (a *App) deviceSamples() []sample {
 			return views.Sessions(s, props)
 		}}
 	}
+	several := device("several", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others...)})
+	ended := device("one signed out", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others[1:]...)})
+	list := ended.page
+	ended.page = func(s views.Shell) component {
+		s.Notices = []string{"The device is signed out."}
+		return list(s)
+	}
 	return []sample{
-		device("several", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others...)}),
+		several, ended,
 		device("only this one", views.SessionsProps{Sessions: []views.OwnSession{here}}),
+		{group: "devices", name: "sign out all others?", person: &ada, title: "Sign out all other devices", page: func(s views.Shell) component {
+			return views.ConfirmEndOthers(s)
+		}},
 	}
 }
 

@@ -73,7 +73,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 		return shell
 	}
 	person, page := a.person(s), c.Path()
-	shell.Person = &person
+	shell.Person, shell.Notices = &person, a.takeFlashes(c)
 	shell.Header = fragment(s, "header "+page, person, func() component {
 		return views.Header(page, administrator().Met(s.Claims()), person, a.links(s)...)
 	})

@@ -129,6 +129,7 @@ func (a *App) route(e *echo.Echo) {
 	e.POST("/profile/refresh", a.refreshProfile, person...)
 	e.Match(reading, "/sessions", a.sessions, person...)
 	e.POST("/sessions/:id/end", a.endSession, append(slices.Clone(person), a.unlessCurrent(recent))...)
+	e.Match(reading, "/sessions/end-others", a.confirmEndOthers, person...)
 	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
 	e.GET("/resume/:id", a.resume, append(limited, person...)...)
 	e.POST("/resume/:id", a.sendSaved, person...)

@@ -1,7 +1,9 @@
 package routes
 
 import (
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -43,7 +45,16 @@ func (a *App) endSession(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.sessionsEnded(c, ended)
+	if ended == 0 {
+		return a.sessionsEnded(c, ended, "That device was already signed out.")
+	}
+	return a.sessionsEnded(c, ended, "The device is signed out.")
+}
+
+// confirmEndOthers asks before all other sessions end. With JavaScript, a dialog of the list asks the
+// same.
+func (a *App) confirmEndOthers(c echo.Context) error {
+	return a.render(c, http.StatusOK, views.ConfirmEndOthers(a.shell(c, "Sign out all other devices")))
 }
 
 // endOtherSessions ends all of a person's sessions except this one.
@@ -52,36 +63,48 @@ func (a *App) endOtherSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.sessionsEnded(c, ended)
+	switch ended {
+	case 0:
+		return a.sessionsEnded(c, ended, "No other device was signed in.")
+	case 1:
+		return a.sessionsEnded(c, ended, "1 other device is signed out.")
+	default:
+		return a.sessionsEnded(c, ended, fmt.Sprintf("%d other devices are signed out.", ended))
+	}
 }
 
-func (a *App) sessionsEnded(c echo.Context, ended int) error {
+// sessionsEnded says what has happened, above the list as it is now.
+func (a *App) sessionsEnded(c echo.Context, ended int, said string) error {
 	r := c.Request()
 	a.Log.InfoContext(r.Context(), "signed out from another session", "session", current(c).LogID(), "ended", ended)
 	if !isHTMX(r) {
+		a.flash(c, said)
 		return c.Redirect(http.StatusSeeOther, "/sessions")
 	}
 	props, err := a.sessionsProps(c)
 	if err != nil {
 		return err
 	}
-	props.Ended = &ended
-	return a.render(c, http.StatusOK, views.SessionList(props))
+	return a.render(c, http.StatusOK, views.EndedSession(props, said))
 }
 
 func (a *App) sessionsProps(c echo.Context) (views.SessionsProps, error) {
 	list, err := a.Sessions.Own(c.Request().Context(), current(c))
-	if err != nil {
-		return views.SessionsProps{}, err
-	}
+	return a.listProps(list), err
+}
+
+// listProps returns what the list shows. Times are to the minute, like LastSeen, so that the list stays
+// the same in between.
+func (a *App) listProps(list []authn.OwnSession) views.SessionsProps {
 	var props views.SessionsProps
 	for _, s := range list {
 		props.Sessions = append(props.Sessions, views.OwnSession{
-			Device: s.Device, SignedIn: s.SignedIn, LastSeen: s.LastSeen, Current: s.Current,
+			ID: s.ID, Device: s.Device, Kind: string(s.Kind), Current: s.Current,
+			SignedIn: s.SignedIn, LastSeen: s.LastSeen, Idle: a.Now().Sub(s.LastSeen).Truncate(time.Minute),
 			EndURL: endURL(s),
 		})
 	}
-	return props, nil
+	return props
 }
 
 // endURL returns the address that ends a session.

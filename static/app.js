@@ -2,17 +2,21 @@
 "use strict";
 
 // The server renders times in UTC. This shows them in the reader's time zone and language. lang
-// tells screen readers which language that is.
+// tells screen readers which language that is. A time that says how long ago it was keeps its text.
 function localiseTimes(root) {
   const format = new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" });
   const { locale, timeZone } = format.resolvedOptions();
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const date = new Date(time.dateTime);
     if (isNaN(date)) continue;
+    time.dataset.local = "";
+    if ("relative" in time.dataset) {
+      time.title = format.format(date) + ", " + timeZone;
+      continue;
+    }
     time.textContent = format.format(date);
     time.title = timeZone;
     time.lang = locale;
-    time.dataset.local = "";
   }
 }
 
@@ -109,27 +113,32 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-// Sends one request per press. The mark expires in case the browser never gets to the next page. For
-// forms that htmx sends, the default is already prevented.
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (event.defaultPrevented) return;
-  if (form.ariaBusy === "true") return event.preventDefault();
-  form.ariaBusy = "true";
-  setTimeout(() => (form.ariaBusy = null), 8000);
-});
+// Announces what the page says about what the person has just done, once.
+function announceNotices() {
+  const fresh = [...document.querySelectorAll("#notices > :not([data-said])")];
+  for (const notice of fresh) notice.dataset.said = "";
+  announce(fresh.map((notice) => notice.textContent).join(" "));
+}
 
 // A form that htmx sends is busy too. If the response replaces the form, the second event is fired
 // on the document.
-document.addEventListener("htmx:before:request", ({ target }) => (target.ariaBusy = "true"));
-document.addEventListener("htmx:finally:request", ({ target }) => (target.ariaBusy = null));
+document.addEventListener("htmx:before:request", ({ target }) => setBusy("true", target, pressed?.form === target && pressed));
+document.addEventListener("htmx:finally:request", ({ target }) => setBusy(null, target, ...(target.elements ?? [])));
 
-// After a swap, htmx restores the focus to an element with the same id. If the pressed button is
-// gone, focus the first button of the new content instead.
-function keepFocus(content) {
-  if (document.activeElement === document.body) content.querySelector("button")?.focus({ preventScroll: true });
+// After a swap, htmx restores the focus to an element with the same id. If there is none, the focus goes
+// to the heading of the card that had it. It never goes to a button, which a second Enter would press.
+let focused = null;
+const rememberFocus = () => (focused = document.activeElement.closest(".card")?.id);
+
+function keepFocus() {
+  if (document.activeElement !== document.body) return;
+  const heading = document.getElementById(focused)?.querySelector("h2");
+  if (!heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
+document.addEventListener("htmx:before:swap", rememberFocus);
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   const content = ctx.sourceElement;
   localiseTimes(document);
@@ -138,7 +147,8 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   filterClaims();
   dropBrokenPictures(content);
   announce(content.dataset.announce);
-  keepFocus(content);
+  announceNotices();
+  keepFocus();
 });
 
 // The request got no response. The card keeps its content and shows the notice in its template.
@@ -146,11 +156,12 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   const card = ctx?.sourceElement?.closest(".card");
   const template = card?.querySelector("template");
   if (!template) return;
+  rememberFocus();
   card.querySelector("[data-message]").replaceChildren(template.content.cloneNode(true));
-  keepFocus(card);
+  keepFocus();
 });
 
 // Each runs as a task of its own, so that the page can handle a press in between: formatting the
 // first date takes a tenth of a second on a slow phone.
-for (const improve of [offerCopies, dropBrokenPictures, localiseTimes]) setTimeout(improve, 0, document);
+for (const improve of [offerCopies, dropBrokenPictures, localiseTimes, announceNotices]) setTimeout(improve, 0, document);
 setInterval(countDown, 1000);

@@ -12,7 +12,8 @@
   const lastWait = 300000;
 
   let source = null; // the stream, in the tab that has it
-  let last = null; // the last message
+  let last = null; // the last message about the session
+  let devices = document.getElementById("sessions-card") !== null; // whether a page lists the devices
   let wait = firstWait;
 
   // What a page does for each kind of message.
@@ -32,10 +33,13 @@
       source?.close();
       leave(message.because);
     },
+    devices(message) {
+      if (message.person === person) document.dispatchEvent(new CustomEvent("devices", { detail: message.html }));
+    },
   };
 
   function hear(message) {
-    last = message;
+    if (message.event !== "devices") last = message;
     handlers[message.event](message);
   }
 
@@ -45,13 +49,16 @@
   }
 
   others?.addEventListener("message", ({ data }) => {
-    if (data.event !== "hello") hear(data);
-    else if (source && last?.event === "expiring") others.postMessage(last);
+    if (data.event !== "hello") return hear(data);
+    if (source && last?.event === "expiring") others.postMessage(last);
+    if (!data.devices || devices) return;
+    devices = true;
+    if (source) listen();
   });
 
   function listen() {
     source?.close();
-    source = new EventSource("/events");
+    source = new EventSource(devices ? "/events?devices" : "/events");
     source.onopen = () => (wait = firstWait);
     // The browser reopens a broken stream, but not one that the server refused.
     source.onerror = () => source.readyState === EventSource.CLOSED && askWhy();
@@ -78,7 +85,7 @@
   // the lock.
   if (shared) {
     navigator.locks.request("session", () => new Promise(listen));
-    others.postMessage({ event: "hello" });
+    others.postMessage({ event: "hello", devices });
   } else {
     // Without locks, every visible tab has a stream.
     const listenWhileVisible = () => (document.visibilityState === "visible" ? listen() : source?.close());
@@ -90,7 +97,7 @@
   // interrupt it: its response may redirect to the provider.
   let leavingAlready = false;
   document.addEventListener("submit", (event) => {
-    if (event.defaultPrevented) return;
+    if (event.defaultPrevented || event.target.method === "dialog") return;
     leavingAlready = true;
     setTimeout(() => (leavingAlready = false), 8000);
   });
@@ -154,9 +161,9 @@
     event.preventDefault();
     const form = event.target;
     if (form.ariaBusy === "true") return;
-    form.ariaBusy = "true";
+    setBusy("true", form, event.submitter);
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } }).catch(() => null);
-    form.ariaBusy = null;
+    setBusy(null, form, event.submitter);
     if (answer?.ok) {
       tell({ event: "alive", person });
       return announce(form.dataset.done);

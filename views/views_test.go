@@ -269,7 +269,7 @@ func TestHtmxIsConfiguredBeforeItLoads_HB04(t *testing.T) {
 	}
 	for name, want := range map[string]any{
 		"history": false, "includeIndicatorCSS": false, "transitions": false, "mode": "same-origin",
-		"prefix": "", "extensions": "none", "defaultTimeout": 15000.0,
+		"prefix": "", "extensions": "none", "defaultTimeout": 15000.0, "morphSkipChildren": "[data-message]",
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s: %v, want %v", name, v, want)

@@ -234,6 +234,9 @@ func (v *Visitor) Submission(page Answer, buttonID string, fields ...string) *ht
 	for i := 0; i+1 < len(fields); i += 2 {
 		values.Set(fields[i], fields[i+1])
 	}
+	if !strings.EqualFold(Attribute(form, "method"), http.MethodPost) {
+		return v.Request(http.MethodGet, v.action(page, form)+"?"+values.Encode(), nil, "Sec-Fetch-Site", "same-origin")
+	}
 	return v.Request(http.MethodPost, v.action(page, form), values, "Sec-Fetch-Site", "same-origin")
 }
 

@@ -49,6 +49,7 @@ func TestBrowserTabsLeave(t *testing.T) {
 
 	here.Open("/sessions")
 	here.Click("#end-others")
+	here.Click("#end-others-confirm")
 	pressed := time.Now()
 	for i, from := range []string{"/sessions", "/profile", "/sessions"} {
 		wantLeft(there[i], "elsewhere", from, "another device or browser")

@@ -56,7 +56,7 @@ func testStepUp(t *testing.T, providers *certifiedProviders) {
 	other := i.otherBrowser()
 	other.wantDashboard(other.SignIn("/login", "ada"))
 
-	held := i.Press(i.Get("/sessions"), "end-others")
+	held := i.Press(i.Press(i.Get("/sessions"), "end-others"), "end-others-confirm")
 	i.wantCalls("token authorization_code 200", 3)
 	if !other.SignedIn() {
 		t.Error("the other session ended before the person confirmed it")

@@ -95,6 +95,7 @@ func TestProviderBehindTheProvider(t *testing.T) {
 			b.Open("/sessions")
 			b.Expect("401")
 			b.Click("#end-others")
+			b.Click("#end-others-confirm")
 			b.Wait("#resume-button")
 			if !other.SignedIn() {
 				t.Error("the other session ended before the person confirmed it")

@@ -1,0 +1,43 @@
+// The page of a person's devices. It works without this file.
+"use strict";
+
+// A button with the id of a dialog opens it. Without this script, its form leads to a page that asks
+// the same.
+document.addEventListener("click", (event) => {
+  const dialog = document.getElementById(event.target.closest("[data-dialog]")?.dataset.dialog);
+  if (!dialog) return;
+  event.preventDefault();
+  dialog.showModal();
+});
+
+// When the device that has the focus leaves the list, the focus goes to the device that takes its
+// place. This runs before app.js, which would focus the heading.
+let place = -1;
+const devices = () => [...document.querySelectorAll(".device")];
+document.addEventListener("htmx:before:swap", () => (place = devices().indexOf(document.activeElement.closest(".device"))));
+document.addEventListener("htmx:after:swap", () => {
+  if (place < 0 || document.activeElement !== document.body) return;
+  devices().at(Math.min(place, devices().length - 1)).focus({ preventScroll: true });
+});
+
+// Replaces what has changed in the list. The focus, and what the card says about a failure, stay.
+async function showDevices(html) {
+  const card = document.getElementById("sessions-card");
+  if (card.querySelector("[aria-busy]")) return; // the answer to a form has the list
+  await htmx.swap({ text: html, target: card, swap: "outerMorph", sourceElement: card });
+  const said = card.querySelector("[data-now]");
+  if (!said) return;
+  announce((said.textContent = said.dataset.now));
+  said.removeAttribute("data-now");
+}
+
+// session.js passes on what the event stream tells.
+document.addEventListener("devices", ({ detail }) => showDevices(detail));
+
+// The request got no response, but the server may have done what it asked for. app.js has said so; the
+// list is loaded as it is now.
+document.addEventListener("htmx:finally:request", async ({ detail: { ctx } }) => {
+  if (!ctx.status.startsWith("error")) return;
+  const answer = await fetch("/sessions", { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (answer?.ok) showDevices(await answer.text());
+});
