@@ -291,6 +291,49 @@ func TestStreamsAreNobodysDoing(t *testing.T) {
 	}
 }
 
+// TestDevicesAreLive (SS-09) keeps a list of devices open while another device signs in, is used, is not
+// used for hours, and is signed out. Listening restarts no idle timeout.
+func TestDevicesAreLive(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t, "SESSION_IDLE=8h")
+	here, there := s.Visitor(), s.Visitor()
+	s.SignIn(here)
+	open := here.ListenToDevices()
+	open.Want("alive")
+	wants := func(what string, rows int, says string) {
+		t.Helper()
+		got := open.After("alive")
+		html, _ := got.Data["html"].(string)
+		if got.Name != "devices" || strings.Count(html, "<li ") != rows || !strings.Contains(html, says) || strings.Contains(html, "<html") {
+			t.Fatalf("%s: %q says %s", what, got.Name, html)
+		}
+	}
+	wants("alone", 1, "This device")
+	there.Get("/dashboard", "User-Agent", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1")
+	wants("another one has signed in", 2, "Safari on iPhone")
+	clock.Move(3*time.Hour + 59*time.Second)
+	wants("it was not used", 2, "Active 3 hours ago")
+	there.Get("/dashboard")
+	wants("it is used", 2, "Active now")
+	if events := len(open.Events); events > 0 {
+		t.Errorf("%d events without a change", events)
+	}
+	there.Post("/logout", nil)
+	wants("it has signed out", 1, "This device")
+	clock.Move(5 * time.Hour)
+	if got := open.After("alive"); got.Name != "signed-out" || got.Data["because"] != "expired" {
+		t.Errorf("after eight hours: %v", got)
+	}
+
+	bystander := s.Visitor()
+	s.SignIn(bystander)
+	plain := bystander.Listen()
+	plain.Want("alive")
+	s.SignIn(s.Visitor())
+	bystander.Post("/logout", nil)
+	plain.Want("signed-out") // and nothing about devices before it
+}
+
 // TestWithoutJavaScript checks that a page moves on by itself when its session ends.
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()

@@ -4,9 +4,11 @@
 // The server renders times in UTC. This shows them in the reader's time zone and language. lang
 // tells screen readers which language that is. A time that says how long ago it was keeps its text.
 function localiseTimes(root) {
+  const times = root.querySelectorAll("time[datetime]:not([data-local])");
+  if (!times.length) return;
   const format = new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" });
   const { locale, timeZone } = format.resolvedOptions();
-  for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+  for (const time of times) {
     const date = new Date(time.dateTime);
     if (isNaN(date)) continue;
     time.dataset.local = "";
@@ -107,10 +109,40 @@ function announce(text) {
   setTimeout(() => (region.textContent = text), 100);
 }
 
-// A page from the back/forward cache may belong to a session that has ended. Only the server knows,
-// so load the page again.
+// A page from the back/forward cache may belong to a session that has ended, or its button may still
+// wait. Only the server knows, so load the page again.
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
+});
+
+// The button that submitted the last form. htmx handles the event before it gets to the document.
+let pressed = null;
+document.addEventListener("submit", ({ submitter }) => (pressed = submitter), true);
+
+// Shows that a button waits, and its form with it.
+function setBusy(value, ...elements) {
+  for (const element of elements) if (element) element.ariaBusy = value;
+}
+
+// The mark expires in case the browser never gets to the next page.
+function waitFor(...elements) {
+  setBusy("true", ...elements);
+  setTimeout(setBusy, 15000, null, ...elements);
+}
+
+// Sends one request per press. For forms that htmx sends, the default is already prevented. A form
+// that closes a dialog sends nothing.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method === "dialog") return;
+  if (form.ariaBusy === "true") return event.preventDefault();
+  waitFor(form, pressed);
+});
+
+// The sign-in service may be slow. A click that opens another tab leaves this page as it is.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a.button:not([target])");
+  if (link && !(event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) waitFor(link);
 });
 
 // Announces what the page says about what the person has just done, once.

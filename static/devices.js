@@ -2,12 +2,13 @@
 "use strict";
 
 // A button with the id of a dialog opens it. Without this script, its form leads to a page that asks
-// the same.
+// the same. The focus starts on the button that changes nothing.
 document.addEventListener("click", (event) => {
   const dialog = document.getElementById(event.target.closest("[data-dialog]")?.dataset.dialog);
   if (!dialog) return;
   event.preventDefault();
   dialog.showModal();
+  dialog.querySelector("[method=dialog] button").focus();
 });
 
 // When the device that has the focus leaves the list, the focus goes to the device that takes its

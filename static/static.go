@@ -23,7 +23,7 @@ import (
 // Prefix is the path prefix of the assets.
 const Prefix = "/static/"
 
-//go:embed app.css devices.css front.css gallery.css app.js busy.js devices.js reload.js session.js htmx.min.js icon.svg touch-icon.png robots.txt
+//go:embed app.css devices.css front.css gallery.css app.js devices.js reload.js session.js htmx.min.js icon.svg touch-icon.png robots.txt
 var files embed.FS
 
 // contentTypes maps file extensions to media types. New refuses any other extension.

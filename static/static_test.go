@@ -256,7 +256,7 @@ func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	elsewhere := regexp.MustCompile(`(?i)https?://|url\(|@import|\beval\(|innerHTML|document\.write|localStorage|sessionStorage`)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "session.js", "reload.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "devices.js", "session.js", "reload.js"} {
 		if found := elsewhere.FindString(body(t, ask(a, "GET", a.URL(name)))); found != "" {
 			t.Errorf("%s has %q", name, found)
 		}
@@ -266,7 +266,7 @@ func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 func TestAssetsAreServedWithoutComments(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "reload.js", "session.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "devices.js", "reload.js", "session.js"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

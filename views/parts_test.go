@@ -157,6 +157,28 @@ func TestClaimValue(t *testing.T) {
 	}
 }
 
+func TestActivityIsInWords(t *testing.T) {
+	t.Parallel()
+	for idle, want := range map[time.Duration]string{
+		0:                 "Active now",
+		time.Minute:       "Active now",
+		2 * time.Minute:   "Active 2 minutes ago",
+		59 * time.Minute:  "Active 59 minutes ago",
+		time.Hour:         "Active 1 hour ago",
+		119 * time.Minute: "Active 1 hour ago",
+		3 * time.Hour:     "Active 3 hours ago",
+		24 * time.Hour:    "Active 1 day ago",
+		100 * time.Hour:   "Active 4 days ago",
+	} {
+		for current, want := range map[bool]string{false: want, true: "Active now"} {
+			list := render(t, views.SessionList(views.SessionsProps{Sessions: []views.OwnSession{{LastSeen: noon, Idle: idle, Current: current}}}))
+			if exact := `<time datetime="2026-03-01T11:00:00Z" title="1 Mar 2026, 11:00 UTC" data-relative>`; !strings.Contains(list, exact+want+"</time>") {
+				t.Errorf("%s, this device: %t: the list does not say %q:\n%s", idle, current, want, list)
+			}
+		}
+	}
+}
+
 func TestLongListFolds(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{12: "", 13: "<summary>1 more</summary>", 60: "<summary>48 more</summary>"} {

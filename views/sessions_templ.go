@@ -400,7 +400,7 @@ func deviceIcon(kind string) string {
 }
 
 // endOthersDialog asks the same as ConfirmEndOthers, in front of the list. A press of Enter on the
-// button that opens it must not end anything, so the focus starts on Cancel.
+// button that opens it must not end anything, so devices.js puts the focus on Cancel.
 func endOthersDialog() templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -426,7 +426,7 @@ func endOthersDialog() templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "<form method=\"dialog\"><button class=\"button\" type=\"submit\" autofocus>Cancel</button></form></div></dialog>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "<form method=\"dialog\"><button class=\"button\" type=\"submit\">Cancel</button></form></div></dialog>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

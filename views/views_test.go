@@ -84,6 +84,13 @@ func failure(text string) views.FailureProps {
 	}
 }
 
+func devices(text string) views.SessionsProps {
+	return views.SessionsProps{Sessions: []views.OwnSession{
+		{ID: "here", Device: text, Kind: text, SignedIn: noon, LastSeen: noon, Current: true},
+		{ID: "there", Device: text, Kind: text, SignedIn: noon, LastSeen: noon, EndURL: "/sessions/there/end"},
+	}}
+}
+
 func resume(text string) views.ResumeProps {
 	return views.ResumeProps{Pending: text, Path: text, URL: "/resume/id"}
 }
@@ -101,7 +108,7 @@ func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
 	signedOut := views.Shell{Assets: newAssets(t), Title: text, Header: views.Header(text, true, person(text)), LoginURL: "/login", ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
-	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo = new(person(text)), time.Hour, text
+	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo, signedIn.Notices = new(person(text)), time.Hour, text, []string{text}
 	asked := signedIn
 	asked.Header = views.Header("/logout", true, person(text))
 	out := map[string]string{}
@@ -113,6 +120,9 @@ func pages(t *testing.T, text string) map[string]string {
 		"profile":          views.Profile(signedIn, profilePage(text)),
 		"signed out":       views.SignedOut(signedOut, views.SignedOutProps{LoginURL: "/login", Reason: text}),
 		"confirm sign-out": views.ConfirmSignOut(asked),
+		"devices":          views.Sessions(signedIn, devices(text)),
+		"end others":       views.ConfirmEndOthers(signedIn),
+		"fragment devices": views.EndedSession(devices(text), text),
 		"admin":            views.Admin(signedIn, views.AdminProps{Address: text, Issuer: text, StoreDown: true}),
 		"forbidden":        views.Forbidden(signedIn, forbiddenProps(text)),
 		"resume":           views.Resume(signedIn, resume(text)),
@@ -133,7 +143,6 @@ var (
 	quoted    = regexp.MustCompile(`"[^"]*"`)
 	inline    = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-trigger|hx-vals|<script>|<iframe|<base|<object`)
 	scripts   = regexp.MustCompile(`<script src="/static/[a-z.]+\.[0-9a-f]{16}\.js" defer></script>`)
-	appScript = regexp.MustCompile(`<script src="/static/app\.`)
 	ids       = regexp.MustCompile(`\sid="([^"]*)"`)
 	templates = regexp.MustCompile(`(?s)<template.*?</template>`)
 	addresses = regexp.MustCompile(`(?:src|href|action|hx-post)="([^"]*)"`)
@@ -242,16 +251,22 @@ func TestEveryPageUsesTheLayout(t *testing.T) {
 func TestPagesLoadOnlyTheScriptsTheyNeed(t *testing.T) {
 	t.Parallel()
 	all := pages(t, "Ada")
-	for name, want := range map[string]struct{ htmx, app bool }{
-		"home": {false, false}, "signed out": {false, false}, "failure": {false, false},
-		"dashboard": {true, true}, "profile": {true, true},
-		"confirm sign-out": {false, true}, "failure inside": {false, true},
+	for name, want := range map[string]struct{ htmx, session, devices bool }{
+		"home": {false, false, false}, "signed out": {false, false, false}, "failure": {false, false, false},
+		"dashboard": {true, true, false}, "profile": {true, true, false}, "devices": {true, true, true},
+		"confirm sign-out": {false, true, false}, "failure inside": {false, true, false},
 	} {
 		if got := strings.Contains(all[name], "/static/htmx.min."); got != want.htmx {
 			t.Errorf("%s loads htmx: %v", name, got)
 		}
-		if got := appScript.MatchString(all[name]); got != want.app {
-			t.Errorf("%s loads app.js: %v", name, got)
+		if got := strings.Contains(all[name], "/static/session."); got != want.session {
+			t.Errorf("%s loads session.js: %v", name, got)
+		}
+		if got := strings.Contains(all[name], "/static/devices."); got != want.devices {
+			t.Errorf("%s loads devices.js: %v", name, got)
+		}
+		if !strings.Contains(all[name], "/static/app.") {
+			t.Errorf("%s does not load app.js", name)
 		}
 	}
 }

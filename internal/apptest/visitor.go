@@ -318,7 +318,17 @@ func (v *Visitor) Callback(address string) Answer {
 // Listen opens the event stream of a page. It must be accepted.
 func (v *Visitor) Listen(headers ...string) *Stream {
 	v.T.Helper()
-	resp := v.Connect(headers...)
+	return v.stream(v.Connect(headers...))
+}
+
+// ListenToDevices opens the event stream of the page that lists the person's devices.
+func (v *Visitor) ListenToDevices() *Stream {
+	v.T.Helper()
+	return v.stream(v.connect("/events?devices"))
+}
+
+func (v *Visitor) stream(resp *http.Response) *Stream {
+	v.T.Helper()
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		v.T.Fatalf("GET /events answers %d %s\n%s", resp.StatusCode, resp.Header.Get("Content-Type"), v.App.Log)
 	}
@@ -331,10 +341,15 @@ func (v *Visitor) Listen(headers ...string) *Stream {
 // test ends.
 func (v *Visitor) Connect(headers ...string) *http.Response {
 	v.T.Helper()
+	return v.connect("/events", headers...)
+}
+
+func (v *Visitor) connect(address string, headers ...string) *http.Response {
+	v.T.Helper()
 	patient := *v.Client
 	patient.Timeout = 0
 	headers = append([]string{"Accept", "text/event-stream", "Sec-Fetch-Site", "same-origin"}, headers...)
-	resp, err := patient.Do(v.Request(http.MethodGet, "/events", nil, headers...))
+	resp, err := patient.Do(v.Request(http.MethodGet, address, nil, headers...))
 	if err != nil {
 		v.T.Fatal(err)
 	}

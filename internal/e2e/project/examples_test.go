@@ -123,8 +123,11 @@ func themeExample(t *testing.T, a *apptest.App) {
 	v := a.Visitor()
 	v.T = t
 	page := v.SignIn("/theme", apptest.Ada)
-	v.Press(page, "theme-dark")
-	if page := v.Get("/theme"); !strings.Contains(page.Body, "Your theme is dark.") {
+	const saved = "Your theme is saved."
+	if page := v.Press(page, "theme-dark"); strings.Count(page.Body, saved) != 1 {
+		t.Errorf("after the choice, the page is %s\n%s", page.Status, page.Body)
+	}
+	if page := v.Get("/theme"); !strings.Contains(page.Body, "Your theme is dark.") || strings.Contains(page.Body, saved) {
 		t.Errorf("the theme page is %s\n%s", page.Status, page.Body)
 	}
 }

@@ -19,13 +19,14 @@ func (a *App) theme(c echo.Context) error {
 	return a.render(c, http.StatusOK, views.Theme(a.shell(c, "Theme"), views.ThemeProps{Theme: theme}))
 }
 
-// chooseTheme saves a theme in the person's session.
+// chooseTheme saves a theme in the person's session. The next page says so.
 func (a *App) chooseTheme(c echo.Context) error {
 	s, err := session.Get("session", c)
 	if err != nil {
 		return err
 	}
 	s.Values["theme"] = c.FormValue("theme")
+	s.AddFlash("Your theme is saved.")
 	if err := s.Save(c.Request(), c.Response()); err != nil {
 		return err
 	}
