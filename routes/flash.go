@@ -22,13 +22,13 @@ func (a *App) flash(c echo.Context, text string) {
 	}
 }
 
-// takeFlashes returns the sentences for this page, and removes them from the session. Only whole pages
-// take them: a fragment that an open page fetches must not take what the next page is to say. A page
+// takeFlashes returns the sentences for this page, and removes them from the session. It is for whole
+// pages only: a fragment that an open page fetches must not take what the next page is to say. A page
 // whose route has no session middleware, such as that of a 404, leaves them to the next one.
 //
 // A page without flash messages, which is nearly every page, costs neither a decoding nor a write.
 func (a *App) takeFlashes(c echo.Context) (texts []string) {
-	if !current(c).HasFlashes() || isHTMX(c.Request()) || c.Request().Method == http.MethodHead {
+	if !current(c).HasFlashes() || c.Request().Method == http.MethodHead {
 		return nil
 	}
 	s, err := session.Get("session", c)
