@@ -51,7 +51,9 @@ func TestFlashIsShownOnce(t *testing.T) {
 				t.Fatalf("ending a session answers %d to %q", answer.StatusCode, answer.Header.Get("Location"))
 			}
 			saves(1, "keeping a flash message")
-			p.Here.Direct(p.Here.Request(http.MethodHead, next, nil))
+			for range 2 { // what is rendered is kept from the second time on
+				p.Here.Direct(p.Here.Request(http.MethodHead, next, nil))
+			}
 			for _, fragment := range []apptest.Answer{p.Here.Get("/sessions", "HX-Request", "true"), p.Here.Get("/profile", "HX-Request", "true"), p.There.Get("/")} {
 				if strings.Contains(fragment.Body, sentence) {
 					t.Errorf("it is in a fragment or on another person's page:\n%s", fragment.Body)
