@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,7 +26,8 @@ import (
 type halfClosed struct {
 	*apptest.Scripted
 	clock  *apptest.Clock
-	broken atomic.Bool // makes the app panic when it asks for the time
+	broken atomic.Bool           // makes the app panic when it asks for the time
+	hooked atomic.Pointer[error] // what the sign-in hook returns
 	v      *apptest.Visitor
 }
 
@@ -46,6 +48,12 @@ func newHalfClosed(t *testing.T, prepare func(authn.Store) authn.Store, env ...s
 	h := new(halfClosed)
 	h.Scripted, h.clock = apptest.AssembleWith(t, func(cfg *apptest.Settings) {
 		cfg.Authn.Store = prepare(cfg.Authn.Store)
+		cfg.Authn.SignInHook = func(context.Context, *authn.Arrival) error {
+			if err := h.hooked.Load(); err != nil {
+				return *err
+			}
+			return nil
+		}
 		now := cfg.OpenID.Now
 		cfg.OpenID.Now = func() time.Time {
 			if h.broken.Load() {
@@ -180,6 +188,9 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	const none, trusted = "", "TRUSTED_PROXIES=127.0.0.0/8"
 	const secret = "APP_SECRET_KEY=q8J2mB7xZ4vN1kT6wR9yH3cF5dL0sPgU"
+	hooked := func(err error) func(*halfClosed) *http.Request {
+		return after(func(h *halfClosed) { h.hooked.Store(&err) }, callback(func(*halfClosed, url.Values) {}))
+	}
 	cases := map[string]struct {
 		request       request
 		status        int
@@ -266,10 +277,12 @@ func TestHalfClosedConnection(t *testing.T) {
 		"another sign-in's ID token": {callback(func(h *halfClosed, _ url.Values) {
 			h.OP.EditIDToken(func(token *scriptedop.JWT) { token.Claims["nonce"] = "x" })
 		}), 502, "not be verified", "id_token_invalid", "ERROR", none},
-		"another person's userinfo": {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "mallory"})), 502, "not be verified", "userinfo_subject_mismatch", "ERROR", none},
-		"no userinfo, if required":  {when(scriptedop.UserInfo, scriptedop.Status(500)), 502, "did not arrive", "userinfo_required", "WARN", "USERINFO=required"},
-		"too many claims":           {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "alice", "x": strings.Repeat("x", 65<<10)})), 502, "too large", "claims_too_large", "ERROR", none},
-		"a callback":                {callback(func(*halfClosed, url.Values) {}), 303, "/profile", none, none, none},
+		"another person's userinfo":         {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "mallory"})), 502, "not be verified", "userinfo_subject_mismatch", "ERROR", none},
+		"no userinfo, if required":          {when(scriptedop.UserInfo, scriptedop.Status(500)), 502, "did not arrive", "userinfo_required", "WARN", "USERINFO=required"},
+		"too many claims":                   {when(scriptedop.UserInfo, scriptedop.JSON(200, map[string]any{"sub": "alice", "x": strings.Repeat("x", 65<<10)})), 502, "too large", "claims_too_large", "ERROR", none},
+		"a person whom the product refuses": {hooked(&authn.Refusal{Heading: "Not invited"}), 403, "Not invited", "product_refused", "INFO", none},
+		"a sign-in hook that fails":         {hooked(errors.New("broken")), 503, "could not be finished", "sign_in_hook_failed", "ERROR", none},
+		"a callback":                        {callback(func(*halfClosed, url.Values) {}), 303, "/profile", none, none, none},
 
 		// The session.
 		"a page that needs one":               {get("/dashboard"), 303, "/login", "sign_in_needed", none, none},

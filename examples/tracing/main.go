@@ -18,6 +18,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"latchkey/internal/app"
+	"latchkey/internal/product"
 )
 
 func main() {
@@ -41,6 +42,6 @@ func run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, provider.Shutdown(ctx))
 	}()
-	program := app.Program{StartSpan: startSpan(provider.Tracer("latchkey"))}
+	program := app.Program{Product: product.New(), StartSpan: startSpan(provider.Tracer("latchkey"))}
 	return program.Run(ctx, os.Args[1:], os.Environ(), os.Stdout)
 }

@@ -57,7 +57,7 @@ func TestSpans(t *testing.T) {
 
 // TestProgram runs the program with a collector, which receives its spans.
 func TestProgram(t *testing.T) {
-	received := make(chan string, 10)
+	received := make(chan string, 100)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		received <- r.URL.Path + " " + string(body)
@@ -73,7 +73,11 @@ func TestProgram(t *testing.T) {
 	os.Args = arguments[:1]
 	defer func() { os.Args = arguments }()
 	ended := make(chan error, 1)
-	go func() { ended <- run(t.Context()) }()
+	go func() {
+		defer close(ended)
+		ended <- run(t.Context())
+	}()
+	t.Cleanup(func() { <-ended }) // before the directory goes
 	address := "http://localhost:" + os.Getenv("PORT") + "/"
 	apptest.Eventually(t, "the app answers", func() bool {
 		resp, err := http.Get(address)

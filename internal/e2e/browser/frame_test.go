@@ -15,8 +15,6 @@ import (
 	"latchkey/views"
 )
 
-const escapeKey = "\u001b"
-
 // menuOpen is whether the account menu is open.
 const menuOpen = `document.querySelector("#account-menu").matches(":popover-open")`
 
