@@ -16,17 +16,18 @@ type Rule struct {
 	met   func(claims []openid.SourcedClaim) bool
 }
 
-// Need is one claim that a rule looks for, to be shown to a person who lacks it.
+// Need is one claim that a rule looks for, to be shown to a person who lacks it. One of the fields
+// after Claim says what it has to be.
 type Need struct {
-	// Claim is the claim's name, and Value describes what it has to be.
-	Claim, Value string
-	// Item is the item that a list has to include; "" if the rule is another one.
-	Item string
+	Claim string
+	// Equal is the whole text, Item an item that the list has to include, and Domain where the
+	// verified e-mail address has to be. Other is the description that Check got.
+	Equal, Item, Domain, Other string
 }
 
 // Equals requires a claim to be exactly this string.
 func Equals(claim, value string) Rule {
-	return Check(claim, "equal to "+value, func(raw json.RawMessage) bool {
+	return check(Need{Claim: claim, Equal: value}, func(raw json.RawMessage) bool {
 		var s string
 		return json.Unmarshal(raw, &s) == nil && s != "" && s == value
 	})
@@ -35,22 +36,24 @@ func Equals(claim, value string) Rule {
 // Includes requires a claim to be a list of strings that includes this one. A string that
 // contains it is no such list.
 func Includes(claim, value string) Rule {
-	rule := Check(claim, "a list with "+value, func(raw json.RawMessage) bool {
+	return check(Need{Claim: claim, Item: value}, func(raw json.RawMessage) bool {
 		list, err := openid.Claim{Value: raw}.Strings()
 		return err == nil && value != "" && slices.Contains(list, value)
 	})
-	rule.needs[0].Item = value
-	return rule
 }
 
 // Check requires a claim to pass the application's own check, which gets the claim's JSON
 // and is not called for a claim that is missing or null. needs describes what the claim has
-// to be, as in "at least 18".
+// to be, as in "at least 18", which pages show as it is, in every language.
 func Check(claim, needs string, passes func(value json.RawMessage) bool) Rule {
+	return check(Need{Claim: claim, Other: needs}, passes)
+}
+
+func check(need Need, passes func(value json.RawMessage) bool) Rule {
 	return Rule{
-		needs: []Need{{Claim: claim, Value: needs}},
+		needs: []Need{need},
 		met: func(claims []openid.SourcedClaim) bool {
-			c, ok := find(claims, claim)
+			c, ok := find(claims, need.Claim)
 			return ok && string(c.Value) != "null" && passes(c.Value)
 		},
 	}
@@ -72,7 +75,7 @@ func AnyOf(rules ...Rule) Rule {
 // another person's tomorrow.
 func EmailDomain(domain string) Rule {
 	return Rule{
-		needs: []Need{{Claim: "email", Value: "a verified address at " + domain}},
+		needs: []Need{{Claim: "email", Domain: domain}},
 		met: func(claims []openid.SourcedClaim) bool {
 			email, ok := find(claims, "email")
 			verified, said := find(claims, "email_verified")

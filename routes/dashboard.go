@@ -23,7 +23,7 @@ func (a *App) home(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
 	title, props := "Welcome", views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil}
-	if reason := explanation(because(a.Sessions.EndCause(c.Request()))); signedOut || reason != "" {
+	if reason := texts(c).Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
 		title, props.SignedOut = "Signed out", &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
 	return a.render(c, http.StatusOK, views.Home(a.shell(c, title), props))
@@ -118,7 +118,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	case wantsJSON(r):
 		return err
 	}
-	f := a.describe(err)
+	f := a.describe(texts(c), err)
 	a.logFailure(c, f, err)
 	f.retryAfter(c)
 	failure := a.refreshFailure(c, f, err)
@@ -134,7 +134,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 // tries again, or leads to a sign-in if only that helps.
 func (a *App) refreshFailure(c echo.Context, f failure, err error) views.FailureProps {
 	props := views.FailureProps{Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID}
-	if action, ok := f.action(c.Request(), err); ok && f.remedy == signIn {
+	if action, ok := f.action(c, err); ok && f.remedy == signIn {
 		props.Actions = []views.Action{action}
 	} else {
 		props.RetryForm = views.RefreshForm

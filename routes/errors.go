@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // These errors carry no details.
@@ -31,13 +33,16 @@ var (
 )
 
 // failure is how an error is answered and logged. Its text for the person says what happened and what
-// to do, and never quotes the error.
+// to do, and never quotes the error. The texts are in views/messages, under the reason or the text's
+// own name.
 type failure struct {
 	status int
 	// level is the level of the log line. LevelError means that the fault is ours, or that an
 	// operator has to act.
-	level         slog.Level
-	heading, text string
+	level slog.Level
+	// name is the name of the texts in messages.Catalogue.Failures; "" means that it is the reason.
+	// describe fills in heading and text.
+	name, heading, text string
 	// remedy is what the first button of the page does; 0 shows no button.
 	remedy remedy
 	// after is the value of the Retry-After header; 0 sends none.
@@ -65,20 +70,20 @@ const clientGone = 499
 // failures has the failure for each reason.
 var failures = map[string]failure{
 	// The sign-in.
-	"response_malformed":    {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "The sign-in could not be read", text: "The sign-in service's response was damaged. Nothing has changed. Try again."},
-	"transaction_missing":   {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "This sign-in was not started here", text: "It was started in another browser, or its cookie is gone. A bookmark, a private window or blocked cookies can cause this. Try again."},
-	"transaction_expired":   {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "This sign-in expired", text: "A sign-in has to be finished within 15 minutes. Try again."},
-	"transaction_used":      {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "This sign-in was already used", text: "Each sign-in works only once. If you are not signed in, try again."},
-	"configuration_changed": {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "The sign-in service has changed", text: "This app was reconfigured while you were signing in. Try again."},
-	"not_a_navigation":      {status: 400, level: slog.LevelInfo, remedy: startOver, heading: "Sign-in needs its own page", text: "You can't sign in inside another page. Use the button below to sign in on a page of its own.", write: (*App).writeNotNavigation},
-	"no_cookies":            {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "Cookies are blocked", text: "You need cookies to sign in. Allow them for this site, or leave private browsing, and try again."},
-	"foreign_link":          {status: 400, level: slog.LevelWarn, remedy: startOver, heading: "This link isn't valid here", text: "It names another sign-in service, or a page outside this app. Nothing has changed. To sign in without the link, try again."},
-	"rate_limited":          {status: 429, level: slog.LevelWarn, remedy: reload, heading: "Too many sign-ins from your network", text: "Wait a moment and try again."},
-	"person_rate_limited":   {status: 429, level: slog.LevelWarn, remedy: startOver, heading: "Too many sign-ins", text: "You have signed in very often in the last hour. Wait a minute and try again."},
-	"too_many_sign_ins":     {status: 503, level: slog.LevelWarn, remedy: startOver, after: time.Second, heading: "Too many sign-ins at once", text: "Many people are signing in at the moment. Nothing has changed. Wait a moment and try again."},
-	"step_up_failed":        {status: 403, level: slog.LevelWarn, remedy: startOver, heading: "That sign-in was not enough", text: "This needs a more recent or stronger sign-in, and the sign-in service did not confirm one. Nothing has changed, and you are still signed in. Try again."},
-	"userinfo_required":     {status: 502, level: slog.LevelWarn, remedy: startOver, heading: "Your profile did not arrive", text: "The sign-in service confirmed who you are, but did not send your profile, which this app needs. You are not signed in. Try again in a moment."},
-	"claims_too_large":      {status: 502, level: slog.LevelError, remedy: startOver, heading: "Your profile is too large", text: "The sign-in service sent more data about you than this app accepts. Ask this app's operator for help, and give them the reference below. Fewer groups or roles may solve it."},
+	"response_malformed":    {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"transaction_missing":   {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"transaction_expired":   {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"transaction_used":      {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"configuration_changed": {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"not_a_navigation":      {status: 400, level: slog.LevelInfo, remedy: startOver, write: (*App).writeNotNavigation},
+	"no_cookies":            {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"foreign_link":          {status: 400, level: slog.LevelWarn, remedy: startOver},
+	"rate_limited":          {status: 429, level: slog.LevelWarn, remedy: reload},
+	"person_rate_limited":   {status: 429, level: slog.LevelWarn, remedy: startOver},
+	"too_many_sign_ins":     {status: 503, level: slog.LevelWarn, remedy: startOver, after: time.Second},
+	"step_up_failed":        {status: 403, level: slog.LevelWarn, remedy: startOver},
+	"userinfo_required":     {status: 502, level: slog.LevelWarn, remedy: startOver},
+	"claims_too_large":      {status: 502, level: slog.LevelError, remedy: startOver},
 	// The person cannot fix a bad token or response, and an attacker must not learn what was
 	// wrong with it.
 	"issuer_mismatch":           unverified,
@@ -94,25 +99,25 @@ var failures = map[string]failure{
 	"sign_in_hook_failed": {status: 503, level: slog.LevelError, remedy: startOver, after: 10 * time.Second, heading: "Your sign-in could not be finished", text: "The sign-in service confirmed who you are, but this app has a problem at the moment. Wait a moment and try again. If that does not help, ask this app's operator, and give them the reference below."},
 
 	// The provider declined with a code that is not in declined, or cannot be used.
-	"provider_declined":      {status: 403, level: slog.LevelWarn, remedy: switchAccount, heading: "You were not signed in", text: "The sign-in service refused. Try again, or use another account. If that does not help, ask this app's operator, and give them the reference below."},
-	"provider_unreachable":   {status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service cannot be reached", text: "It is not responding at the moment. Wait a moment and try again."},
-	"provider_misconfigured": {status: 503, level: slog.LevelError, remedy: startOver, heading: "Sign-in isn't configured correctly", text: "The settings of this app and of the sign-in service do not match. Ask this app's operator for help, and give them the reference below."},
+	"provider_declined":      {status: 403, level: slog.LevelWarn, remedy: switchAccount},
+	"provider_unreachable":   {status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second},
+	"provider_misconfigured": {status: 503, level: slog.LevelError, remedy: startOver},
 
 	// The profile.
 	"userinfo_failed": notRefreshed,
 	"refresh_failed":  notRefreshed,
-	"refresh_refused": {status: 409, level: slog.LevelInfo, remedy: signIn, heading: "The profile cannot be refreshed", text: "The sign-in service needs you to sign in first. Sign in again to see the latest data."},
-	"too_soon":        {status: 429, level: slog.LevelInfo, heading: "You refreshed a moment ago", text: "The sign-in service limits how often you can do this. Try again in %s."},
+	"refresh_refused": {status: 409, level: slog.LevelInfo, remedy: signIn},
+	"too_soon":        {status: 429, level: slog.LevelInfo},
 
 	// The session.
-	"sign_in_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, heading: "Sign in first", text: "You have to be signed in for this. Sign in and try again.", write: (*App).writeSignInNeeded},
-	"session_ended":     {status: 401, level: slog.LevelInfo, remedy: signIn, heading: "You have been signed out", text: "Your session has ended. Sign in again to continue."},
-	"store_unavailable": {status: 503, level: slog.LevelError, remedy: reload, after: 5 * time.Second, heading: "We can't check your session right now", text: "You have not been signed out. Wait a moment and try again."},
-	"step_up_needed":    {status: 401, level: slog.LevelInfo, heading: "Sign in again", text: "This needs a more recent or stronger sign-in. Nothing has been done.", write: (*App).writeStepUpNeeded},
-	"nothing_held":      {status: 404, level: slog.LevelInfo, heading: "There is nothing to continue", text: "The action is no longer saved: it was continued already or too long ago, or another person has signed in since. If it has not been done, start it again."},
-	"form_too_large":    {status: 403, level: slog.LevelWarn, heading: "Sign in again first", text: "This needs a recent sign-in, and the form is too large to keep while you sign in. Sign out, sign in again, and then send the form."},
-	"claim_missing":     {status: 403, level: slog.LevelInfo, heading: "You don't have access", text: "This page needs %s.", write: (*App).writeForbidden},
-	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute, heading: "Too many pages are open", text: "This page can't notice when you are signed out elsewhere. Close some of this app's other pages."},
+	"sign_in_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, write: (*App).writeSignInNeeded},
+	"session_ended":     {status: 401, level: slog.LevelInfo, remedy: signIn},
+	"store_unavailable": {status: 503, level: slog.LevelError, remedy: reload, after: 5 * time.Second},
+	"step_up_needed":    {status: 401, level: slog.LevelInfo, write: (*App).writeStepUpNeeded},
+	"nothing_held":      {status: 404, level: slog.LevelInfo},
+	"form_too_large":    {status: 403, level: slog.LevelWarn},
+	"claim_missing":     {status: 403, level: slog.LevelInfo, write: (*App).writeForbidden},
+	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute},
 
 	// A proxied API. The log says what it did.
 	"api_token_refused":       {status: 502, level: slog.LevelError, heading: "This isn't set up correctly", text: "The sign-in service does not give this app access to it. Ask this app's operator for help, and give them the reference below."},
@@ -124,23 +129,23 @@ var failures = map[string]failure{
 	"not_data":                {status: 403, level: slog.LevelWarn, heading: "That is not a part of a page", text: "This address answers scripts. It has no pages, pictures or frames."},
 
 	// The API (RFC 6750 section 3.1). The log has the exact fault of a token.
-	"no_credentials":     {status: 401, level: slog.LevelInfo, heading: "Sign in first", text: "Send an access token in the Authorization header, or sign in."},
-	"invalid_token":      {status: 401, level: slog.LevelInfo, heading: "The access token was refused", text: "It is malformed, expired or not for this API. Get a new one from the sign-in service."},
-	"insufficient_scope": {status: 403, level: slog.LevelInfo, heading: "The access token does not allow this", text: "This needs the scope %s."},
-	"invalid_request":    {status: 400, level: slog.LevelInfo, heading: "The request is malformed", text: "Send exactly one access token, and only in the header: Authorization: Bearer TOKEN."},
+	"no_credentials":     {status: 401, level: slog.LevelInfo},
+	"invalid_token":      {status: 401, level: slog.LevelInfo},
+	"insufficient_scope": {status: 403, level: slog.LevelInfo},
+	"invalid_request":    {status: 400, level: slog.LevelInfo},
 
 	// Back-channel logout.
-	"logout_request_malformed": {status: 400, level: slog.LevelWarn, heading: "Sign-out refused", text: "Send exactly one logout token."},
+	"logout_request_malformed": {status: 400, level: slog.LevelWarn},
 
 	// The request.
-	"wrong_host":               {status: 421, level: slog.LevelWarn, heading: "This address is not served here", text: "Go to %s instead. If this app is behind a proxy, the proxy has to pass on the Host header."},
-	"cross_origin":             {status: 403, level: slog.LevelWarn, heading: "That request came from another site", text: "A page of another site sent it, so nothing has changed. Go to this app's own page and try again there."},
-	"not_found":                {status: 404, level: slog.LevelInfo, heading: "Page not found", text: "Check the address, or go to the home page."},
-	"method_not_allowed":       {status: 405, level: slog.LevelInfo, heading: "That does not work here", text: "This address does not accept this kind of request. Go to the home page and start there."},
-	"request_entity_too_large": {status: 413, level: slog.LevelInfo, heading: "The request is too large", text: "This app does not accept that much data. Go back and send less."},
-	"request_uri_too_long":     {status: 414, level: slog.LevelInfo, heading: "That address is too long", text: "No page of this app has such a long address. Go back and try again."},
-	"unsupported_media_type":   {status: 415, level: slog.LevelInfo, heading: "That was not a form", text: "This address only accepts forms from this app's own pages. Go back and send the form again."},
-	"bad_request":              {status: 400, level: slog.LevelInfo, heading: "The request is malformed", text: "Go back and try again."},
+	"wrong_host":               {status: 421, level: slog.LevelWarn},
+	"cross_origin":             {status: 403, level: slog.LevelWarn},
+	"not_found":                {status: 404, level: slog.LevelInfo},
+	"method_not_allowed":       {status: 405, level: slog.LevelInfo},
+	"request_entity_too_large": {status: 413, level: slog.LevelInfo},
+	"request_uri_too_long":     {status: 414, level: slog.LevelInfo},
+	"unsupported_media_type":   {status: 415, level: slog.LevelInfo},
+	"bad_request":              {status: 400, level: slog.LevelInfo},
 
 	// This app.
 	"internal_error": ourFault,
@@ -178,14 +183,14 @@ var declined = map[string]failure{
 
 // These failures are shared by several reasons.
 var (
-	unverified      = failure{status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in could not be verified", text: "The sign-in service's response did not pass our checks, so you were not signed in. Try again. If that does not help, ask this app's operator, and give them the reference below."}
-	notAllowed      = failure{status: 403, level: slog.LevelInfo, remedy: switchAccount, heading: "You were not signed in", text: "The sign-in was cancelled or not allowed. You can try again, or use another account."}
-	cancelled       = failure{status: 403, level: slog.LevelInfo, remedy: switchAccount, heading: "You were not signed in", text: "You cancelled the sign-in. You can try again, or use another account."}
-	requestRefused  = failure{status: 502, level: slog.LevelError, remedy: startOver, heading: "The sign-in service refused", text: "It did not accept this app's request. Ask this app's operator for help, and give them the reference below."}
-	needsPerson     = failure{status: 400, level: slog.LevelInfo, remedy: startOver, heading: "The sign-in service needs your input", text: "It could not sign you in without asking you something. Try again."}
-	providerTrouble = failure{status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second, heading: "The sign-in service has a problem", text: "It cannot sign you in right now. Wait a moment and try again."}
-	notRefreshed    = failure{status: 502, level: slog.LevelWarn, remedy: startOver, heading: "The profile could not be refreshed", text: "The sign-in service did not send it. Try again. What you see is from the last refresh."}
-	ourFault        = failure{status: 500, level: slog.LevelError, remedy: reload, heading: "Something went wrong on our side", text: "We have logged the error under the reference below. Try again in a moment."}
+	unverified      = failure{name: "unverified", status: 502, level: slog.LevelError, remedy: startOver}
+	notAllowed      = failure{name: "not_allowed", status: 403, level: slog.LevelInfo, remedy: switchAccount}
+	cancelled       = failure{name: "cancelled", status: 403, level: slog.LevelInfo, remedy: switchAccount}
+	requestRefused  = failure{name: "request_refused", status: 502, level: slog.LevelError, remedy: startOver}
+	needsPerson     = failure{name: "needs_person", status: 400, level: slog.LevelInfo, remedy: startOver}
+	providerTrouble = failure{name: "provider_trouble", status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second}
+	notRefreshed    = failure{name: "not_refreshed", status: 502, level: slog.LevelWarn, remedy: startOver}
+	ourFault        = failure{name: "our_fault", status: 500, level: slog.LevelError, remedy: reload}
 )
 
 // reasonOf returns the reason of an error, in logs and metrics.
@@ -247,8 +252,8 @@ func statusReason(status int) string {
 	return strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "_")
 }
 
-// describe returns the failure for an error.
-func (a *App) describe(err error) failure {
+// describe returns the failure for an error, with its texts in the language of t.
+func (a *App) describe(t *messages.Catalogue, err error) failure {
 	reason := reasonOf(err)
 	f, ok := lookup(reason, err)
 	if !ok { // a status that is not in failures
@@ -256,14 +261,15 @@ func (a *App) describe(err error) failure {
 		if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 			status = e.Code
 		}
-		f = failure{status: status, level: slog.LevelInfo, heading: http.StatusText(status), text: "The request was refused. Go back and try again."}
+		f = failure{status: status, level: slog.LevelInfo, name: "refused"}
 	}
 	f.reason = reason
+	f.heading, f.text = t.Failures[f.name].Heading, t.Failures[f.name].Text
 	if e, ok := errors.AsType[*openid.Error](err); ok && e.RetryAfter > 0 && !is[*logoutRefused](err) {
 		f.after = e.RetryAfter
 	}
 	if e, ok := errors.AsType[*authn.TooSoonError](err); ok {
-		f.after, f.text = e.Wait, fmt.Sprintf(f.text, inSeconds(e.Wait))
+		f.after, f.text = e.Wait, fmt.Sprintf(f.text, t.Count(t.In.Seconds, int(math.Ceil(e.Wait.Seconds()))))
 	}
 	if e, ok := errors.AsType[*tooManyError](err); ok {
 		f.after = e.wait
@@ -275,13 +281,13 @@ func (a *App) describe(err error) failure {
 		f.text = fmt.Sprintf(f.text, e.scope)
 	}
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
-		f.text, f.remedy, f.write = explanation(e.because), 0, (*App).writeSessionEnded
+		f.text, f.remedy, f.write = t.Ended[e.because], 0, (*App).writeSessionEnded
 	}
 	if e, ok := errors.AsType[*authn.Refusal](err); ok && reason == string(authn.ReasonRefused) {
 		f = f.refused(e, is[*authn.SignInError](err))
 	}
 	if e, ok := errors.AsType[*claimNeeded](err); ok {
-		f.text = fmt.Sprintf(f.text, inWords(e.rule.Needs()))
+		f.text = fmt.Sprintf(f.text, inWords(t, e.rule.Needs()))
 	}
 	if errors.Is(err, errWrongHost) {
 		f.text = fmt.Sprintf(f.text, a.BaseURL)
@@ -292,15 +298,7 @@ func (a *App) describe(err error) failure {
 	return f
 }
 
-// inSeconds returns a duration in words, rounded up to seconds.
-func inSeconds(d time.Duration) string {
-	if n := int(math.Ceil(d.Seconds())); n != 1 {
-		return strconv.Itoa(n) + " seconds"
-	}
-	return "1 second"
-}
-
-// lookup returns the entry for an error, or false if there is none.
+// lookup returns the entry for an error and the name of its texts, or false if there is none.
 func lookup(reason string, err error) (f failure, ok bool) {
 	e, _ := errors.AsType[*openid.Error](err)
 	bearer, isBearer := errors.AsType[*bearerError](err)
@@ -323,6 +321,7 @@ func lookup(reason string, err error) (f failure, ok bool) {
 		}
 	}
 	f, ok = failures[reason]
+	f.name = cmp.Or(f.name, reason)
 	return f, ok
 }
 
@@ -333,7 +332,7 @@ func lookup(reason string, err error) (f failure, ok bool) {
 // net/http also cancels it when the client closes only its sending side, and such a client still
 // reads.
 func (a *App) handleError(err error, c echo.Context) {
-	f := a.describe(err)
+	f := a.describe(texts(c), err)
 	if cancelledByClient(c, err) {
 		f.status, f.level = clientGone, slog.LevelDebug
 	}
@@ -437,8 +436,10 @@ func (a *App) writePage(c echo.Context, f failure, err error) error {
 	}
 }
 
-// writeProblem answers with problem+json (RFC 9457).
+// writeProblem answers with problem+json (RFC 9457), in the language that the client accepts: the
+// texts are for the person, and a program without one asks for no language, which gets English.
 func (a *App) writeProblem(c echo.Context, f failure) error {
+	inLanguage(c)
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	return c.JSON(f.status, map[string]any{
 		"type": "about:blank", "status": f.status, "title": f.heading, "detail": f.text,
@@ -497,7 +498,7 @@ func (a *App) identifyVisitor(c echo.Context, err error) {
 	if _, ok := errors.AsType[*echo.HTTPError](err); !ok || current(c) != nil || strings.Contains(r.URL.Path, ".") {
 		return
 	}
-	c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
+	c.Response().Header()["Vary"] = pageVary()
 	if s, err := a.Sessions.Load(r); err == nil && s != nil {
 		setSession(c, s)
 	}
@@ -507,24 +508,25 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 	props := views.FailureProps{
 		Status: f.status, Heading: f.heading, Text: f.text, Reference: RequestOf(c.Request().Context()).ID,
 	}
-	if action, ok := f.action(c.Request(), err); ok {
+	if action, ok := f.action(c, err); ok {
 		props.Actions = append(props.Actions, action)
 	}
-	props.Actions = append(props.Actions, views.Action{Label: "Go to the home page", URL: "/"})
+	props.Actions = append(props.Actions, views.Action{Label: texts(c).Action.GoHome, URL: "/"})
 	return props
 }
 
 // action returns the button that is most likely to help, or false if there is none.
-func (f failure) action(r *http.Request, err error) (views.Action, bool) {
+func (f failure) action(c echo.Context, err error) (views.Action, bool) {
+	r, t := c.Request(), texts(c)
 	switch {
 	case f.remedy == startOver:
-		return views.Action{Label: "Try again", URL: startOverURL(r, err), Primary: true}, true
+		return views.Action{Label: t.Action.TryAgain, URL: startOverURL(r, err), Primary: true}, true
 	case f.remedy == switchAccount:
-		return views.Action{Label: "Try again", URL: switchURL(failedSignIn(r, err)), Primary: true}, true
+		return views.Action{Label: t.Action.TryAgain, URL: switchURL(failedSignIn(r, err)), Primary: true}, true
 	case f.remedy == signIn:
-		return views.Action{Label: "Sign in", URL: loginURL(returnPath(r)), Primary: true}, true
+		return views.Action{Label: t.Action.SignIn, URL: loginURL(returnPath(r)), Primary: true}, true
 	case f.remedy == reload && slices.Contains(reading, r.Method):
-		return views.Action{Label: "Try again", URL: destination(returnPath(r)), Primary: true}, true
+		return views.Action{Label: t.Action.TryAgain, URL: destination(returnPath(r)), Primary: true}, true
 	default:
 		return views.Action{}, false
 	}

@@ -17,13 +17,13 @@ import (
 
 // samples returns all pieces of the gallery, group by group.
 func (a *App) samples(c echo.Context) []sample {
-	return slices.Concat(a.visitorSamples(), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
+	return slices.Concat(a.visitorSamples(c), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
 		a.otherSamples(c), a.failureSamples(c),
 		// Your product: add its samples after this line.
 	)
 }
 
-func (a *App) visitorSamples() []sample {
+func (a *App) visitorSamples(c echo.Context) []sample {
 	list := []sample{
 		{group: "home", name: "default", title: "Welcome", page: func(s views.Shell) component {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{})})
@@ -39,7 +39,7 @@ func (a *App) visitorSamples() []sample {
 	}
 	home("signed out here", views.SignedOutProps{})
 	home("signed out at the sign-in service too", views.SignedOutProps{AtProvider: true})
-	home("signed out elsewhere", views.SignedOutProps{Reason: explanation("elsewhere")})
+	home("signed out elsewhere", views.SignedOutProps{Reason: texts(c).Ended["elsewhere"]})
 	signedOut := func(name string, props views.SignedOutProps) {
 		props.LoginURL = loginURL(parseReturnPath("/profile"))
 		list = append(list, sample{group: "signed out", name: name, title: "Signed out", page: func(s views.Shell) component {
@@ -49,7 +49,7 @@ func (a *App) visitorSamples() []sample {
 	signedOut("here", views.SignedOutProps{})
 	signedOut("at the sign-in service too", views.SignedOutProps{AtProvider: true})
 	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", "operator", "product", otherTab, expired} {
-		signedOut("because "+because, views.SignedOutProps{Reason: explanation(because)})
+		signedOut("because "+because, views.SignedOutProps{Reason: texts(c).Ended[because]})
 	}
 	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {
 		return views.MovingOn(s, views.MovingOnProps{
@@ -97,7 +97,7 @@ func (a *App) profileSamples(c echo.Context) []sample {
 	})
 	add("e-mail not verified", func(p *views.ProfilePageProps) { p.Profile.Changes, p.Profile.Person.EmailVerified = 0, false })
 	for _, err := range refreshErrors() {
-		f := a.describe(err)
+		f := a.describe(texts(c), err)
 		add(f.heading, func(p *views.ProfilePageProps) {
 			failure := a.refreshFailure(c, f, err)
 			p.Profile.Changes, p.Failure = 0, &failure
@@ -164,11 +164,11 @@ func (a *App) otherSamples(c echo.Context) []sample {
 		{group: "admin", name: "not responding", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider, ProviderDown: true, StoreDown: true})
 		}},
-		{group: "admin", name: "forbidden", person: &ada, title: a.describe(forbidden).heading, page: func(s views.Shell) component {
-			return views.Forbidden(s, a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session)))
+		{group: "admin", name: "forbidden", person: &ada, title: a.describe(texts(c), forbidden).heading, page: func(s views.Shell) component {
+			return views.Forbidden(s, a.forbiddenProps(c, a.describe(texts(c), forbidden), forbidden, a.person(ada.session)))
 		}},
 		{group: "admin", name: "forbidden, inside a page", person: &ada, title: "Fragment", page: func(s views.Shell) component {
-			return views.Fragment(s, views.ForbiddenNotice(a.forbiddenProps(c, a.describe(forbidden), forbidden, a.person(ada.session))))
+			return views.Fragment(s, views.ForbiddenNotice(a.forbiddenProps(c, a.describe(texts(c), forbidden), forbidden, a.person(ada.session))))
 		}},
 	}
 }
@@ -185,7 +185,7 @@ func (a *App) failureSamples(c echo.Context) []sample {
 	var list []sample
 	ada := a.samplePeople()[0]
 	for i, e := range a.sampleErrors() {
-		f := a.describe(e.err)
+		f := a.describe(texts(c), e.err)
 		s := sample{group: "failure", name: e.name, title: f.heading, page: func(s views.Shell) component {
 			return views.Failure(s, a.failureProps(c, f, e.err))
 		}}
@@ -196,7 +196,7 @@ func (a *App) failureSamples(c echo.Context) []sample {
 	}
 	inside := echo.NewHTTPError(http.StatusNotFound)
 	return append(list, sample{group: "failure", name: "inside a page", person: &ada, title: "Fragment", page: func(s views.Shell) component {
-		return views.Fragment(s, views.FailureNotice(a.failureProps(c, a.describe(inside), inside)))
+		return views.Fragment(s, views.FailureNotice(a.failureProps(c, a.describe(texts(c), inside), inside)))
 	}})
 }
 

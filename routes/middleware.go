@@ -99,7 +99,7 @@ func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		c.Response().Header()["Vary"] = []string{"Cookie", "HX-Request"}
+		c.Response().Header()["Vary"] = pageVary()
 		s, err := a.Sessions.Load(r)
 		switch {
 		case err != nil:

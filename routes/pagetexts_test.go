@@ -1,12 +1,40 @@
 package routes
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"latchkey/authn"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
+
+// TestFailuresHaveTexts checks that each failure has texts, that each text has a failure, and that the
+// same holds for the words that say why a session ended.
+func TestFailuresHaveTexts(t *testing.T) {
+	t.Parallel()
+	want := map[string]bool{cancelled.name: true, "refused": true}
+	for reason, f := range failures {
+		want[cmp.Or(f.name, reason)] = true
+	}
+	for _, f := range declined {
+		want[f.name] = true
+	}
+	words := map[string]bool{expired: true, otherTab: true}
+	for _, cause := range []authn.Cause{authn.CauseElsewhere, authn.CauseProvider, authn.CauseRefresh, authn.CauseTooMany, authn.CauseOperator} {
+		words[because(cause)] = true
+	}
+	english := messages.English()
+	if got, want := slices.Sorted(maps.Keys(english.Failures)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
+		t.Errorf("en.json has texts for\n%q, want\n%q", got, want)
+	}
+	if got, want := slices.Sorted(maps.Keys(english.Ended)), slices.Sorted(maps.Keys(words)); !slices.Equal(got, want) {
+		t.Errorf("en.json says why a session ended for %q, want %q", got, want)
+	}
+}
 
 // TestForbiddenText checks the sentence about every kind of rule.
 func TestForbiddenText(t *testing.T) {
@@ -23,10 +51,16 @@ func TestForbiddenText(t *testing.T) {
 		"This page needs the auditor role or your age to be at least 18.":     authn.AnyOf(authn.Includes(roles, "auditor"), adult),
 		"This page needs access that no account has.":                         authn.AnyOf(),
 	} {
-		f := a.describe(&claimNeeded{rule: rule})
+		f := a.describe(messages.English(), &claimNeeded{rule: rule})
 		if f.heading != "You don't have access" || f.text != want {
 			t.Errorf("%q %q, want %q", f.heading, f.text, want)
 		}
+	}
+	german := messages.NewMatcher().Match([]string{"de"})
+	rule := authn.AnyOf(administrator(), authn.Equals("plan", "pro"), authn.EmailDomain("example.com"))
+	want := "Diese Seite erfordert die Rolle admin oder für plan: genau pro oder für email: eine bestätigte Adresse bei example.com."
+	if got := a.describe(german, &claimNeeded{rule: rule}).text; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -50,7 +84,7 @@ func TestTooSoonText(t *testing.T) {
 		time.Second:             "Try again in 1 second.",
 		time.Millisecond:        "Try again in 1 second.",
 	} {
-		if got := a.describe(&authn.TooSoonError{Wait: wait}).text; got != "The sign-in service limits how often you can do this. "+want {
+		if got := a.describe(messages.English(), &authn.TooSoonError{Wait: wait}).text; got != "The sign-in service limits how often you can do this. "+want {
 			t.Errorf("%s: %q, want %q", wait, got, want)
 		}
 	}

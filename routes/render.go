@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // buffers holds buffers for reuse. A page is rendered completely before the first byte is sent, so
@@ -41,6 +43,7 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	}
 	w := c.Response()
 	h := w.Header()
+	inLanguage(c)
 	h[echo.HeaderContentType] = []string{echo.MIMETextHTMLCharsetUTF8}
 	h[echo.HeaderContentLength] = []string{strconv.Itoa(buf.Len())}
 	w.WriteHeader(status)
@@ -51,11 +54,30 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	return err
 }
 
-// fragment returns a page or a part of one that is the same until the session or state changes, so
-// that it is rendered once for each version of the session; see [authn.Session.Fragment].
+// pageVary returns the headers of a request that decide what a page shows.
+func pageVary() []string { return []string{"Cookie", "HX-Request", "Accept-Language"} }
+
+// inLanguage says which language a response is in, and that it depends on the request.
+func inLanguage(c echo.Context) {
+	h := c.Response().Header()
+	h["Content-Language"] = []string{texts(c).Language}
+	if !slices.Contains(h["Vary"], "Accept-Language") {
+		h["Vary"] = append(slices.Clip(h["Vary"]), "Accept-Language")
+	}
+}
+
+// inTexts is the state of a fragment in one language.
+type inTexts struct {
+	texts *messages.Catalogue
+	state any
+}
+
+// fragment returns a page or a part of one that is the same until the session, the state or the
+// language changes, so that it is rendered once for each version of the session; see
+// [authn.Session.Fragment].
 func fragment(s *authn.Session, name string, state any, make func() component) component {
 	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
-		return s.Fragment(w, name, state, func(w io.Writer) error { return make().Render(ctx, w) })
+		return s.Fragment(w, name, inTexts{messages.FromContext(ctx), state}, func(w io.Writer) error { return make().Render(ctx, w) })
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/views/messages"
 )
 
 // Request is what each log line records about its request.
@@ -39,6 +40,7 @@ type requestContext struct {
 	trace   openid.Trace
 	session *authn.Session
 	caller  *authn.Caller
+	texts   *messages.Catalogue
 }
 
 type requestKey struct{}
@@ -56,6 +58,8 @@ func (c *requestContext) Value(key any) any {
 		return c.request.Client
 	case authn.CallerKey:
 		return c.caller
+	case messages.Key:
+		return c.texts
 	default:
 		return c.Context.Value(key)
 	}
@@ -76,12 +80,15 @@ func setCaller(c echo.Context, caller *authn.Caller) {
 	}
 }
 
-// identify gives every request an id. It ignores an id that the client sends, because a stranger
+// texts returns the texts in the language of a request.
+func texts(c echo.Context) *messages.Catalogue { return messages.FromContext(c.Request().Context()) }
+
+// identify gives every request an id and a language. It ignores an id that the client sends, because a stranger
 // must not choose what the log says. It also keeps the trace context that the client sends.
 func (a *App) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		ctx := &requestContext{Context: r.Context(), request: Request{ID: rand.Text()[:16], Client: c.RealIP()}}
+		ctx := &requestContext{Context: r.Context(), request: Request{ID: rand.Text()[:16], Client: c.RealIP()}, texts: a.languages.Match(r.Header["Accept-Language"])}
 		c.Response().Header()[echo.HeaderXRequestID] = []string{ctx.request.ID}
 		if headers := r.Header["Traceparent"]; len(headers) == 1 {
 			ctx.trace, _ = openid.ParseTraceparent(headers[0])

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -11,6 +12,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // maxShownClaim bounds how many bytes of a claim a page shows.
@@ -85,29 +87,50 @@ func (a *App) forbiddenProps(c echo.Context, f failure, e *claimNeeded, person v
 		SwitchURL: switchURL(returnPath(c.Request())),
 	}
 	for _, need := range e.rule.Needs() {
-		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: need.Value, Held: shownValue(e.claims, need.Claim)})
+		props.Needs = append(props.Needs, views.Need{Claim: need.Claim, Value: needed(texts(c), need), Held: shownValue(e.claims, need.Claim)})
 	}
 	return props
 }
 
 // inWords returns what a rule requires, to complete the sentence "This page needs ...". One of the
 // needs is enough.
-func inWords(needs []authn.Need) string {
-	// The names for the entries of common lists (RFC 9068 section 2.2.3.1, and Auth0's permissions).
-	items := map[string]string{"roles": "role", "groups": "group", "permissions": "permission", "entitlements": "entitlement"}
-	var words []string
+func inWords(t *messages.Catalogue, needs []authn.Need) string {
+	// The texts for the entries of common lists (RFC 9068 section 2.2.3.1, and Auth0's permissions).
+	items := map[string]string{
+		"roles": t.Need.Role, "groups": t.Need.Group, "permissions": t.Need.Permission, "entitlements": t.Need.Entitlement,
+	}
+	words := ""
 	for _, need := range needs {
 		name := need.Claim[strings.LastIndex(need.Claim, "/")+1:] // without the namespace
+		var one string
 		switch {
 		case need.Item != "" && items[name] != "":
-			words = append(words, "the "+need.Item+" "+items[name])
+			one = fmt.Sprintf(items[name], need.Item)
 		case need.Item != "":
-			words = append(words, need.Item+" in your "+name)
+			one = fmt.Sprintf(t.Need.Item, need.Item, name)
 		default:
-			words = append(words, "your "+name+" to be "+need.Value)
+			one = fmt.Sprintf(t.Need.Value, name, needed(t, need))
 		}
+		if words != "" {
+			one = fmt.Sprintf(t.Need.Or, words, one)
+		}
+		words = one
 	}
-	return cmp.Or(strings.Join(words, " or "), "access that no account has")
+	return cmp.Or(words, t.Need.Nothing)
+}
+
+// needed returns what a claim has to be.
+func needed(t *messages.Catalogue, need authn.Need) string {
+	switch {
+	case need.Equal != "":
+		return fmt.Sprintf(t.Need.Equal, need.Equal)
+	case need.Item != "":
+		return fmt.Sprintf(t.Need.Includes, need.Item)
+	case need.Domain != "":
+		return fmt.Sprintf(t.Need.Address, need.Domain)
+	default:
+		return need.Other
+	}
 }
 
 // shownValue returns a person's value of a claim, cut to maxShownClaim, or "" if the claim is not set.

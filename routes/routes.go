@@ -19,6 +19,7 @@ import (
 	"latchkey/authn/openid"
 	"latchkey/static"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // Config is what the app needs.
@@ -58,6 +59,7 @@ type App struct {
 	router      Router
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
+	languages   *messages.Matcher
 	people      *limits[authn.Key] // see limitPerson
 	proxied     map[string]bool    // patterns of routes that Proxy has added
 	draining    atomic.Bool
@@ -76,7 +78,10 @@ const (
 
 // New returns the app.
 func New(cfg Config) *App {
-	a := &App{Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), stopping: make(chan struct{}), proxied: make(map[string]bool)}
+	a := &App{
+		Config: cfg, echo: echo.New(), crossOrigin: http.NewCrossOriginProtection(), languages: messages.NewMatcher(),
+		stopping: make(chan struct{}), proxied: make(map[string]bool),
+	}
 	a.people = newPersonLimits(a.Sessions.PerPerson())
 	if a.Metrics == nil {
 		a.Metrics = metrics.NewSet()

@@ -106,31 +106,6 @@ func endReason(cause authn.Cause) string {
 	}
 }
 
-// explanation returns what a page says for a word, or "" for an unknown word. Anyone can
-// write such an address, so it can only choose among these sentences.
-func explanation(because string) string {
-	switch because {
-	case "elsewhere":
-		return "You signed out of this session from another device or browser."
-	case "provider":
-		return "You signed out at the sign-in service, or its operator signed you out."
-	case "refresh":
-		return "Your provider ended this session."
-	case "limit":
-		return "You signed in on too many devices, so the session that was unused for longest was ended."
-	case "operator":
-		return "The operator of this app ended this session."
-	case "product":
-		return "This app ended your sessions, for example because the account was deleted."
-	case otherTab:
-		return "You signed out in another tab or window of this browser."
-	case expired:
-		return "Your session expired."
-	default:
-		return ""
-	}
-}
-
 // signedOutURL returns the address of the page that says why a session ended and offers to sign in
 // again, back to a page.
 func signedOutURL(because string, returnTo authn.ReturnPath) string {
@@ -159,7 +134,7 @@ func (a *App) signedOut(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
 	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
-		AtProvider: atProvider, Reason: explanation(c.QueryParam("because")),
+		AtProvider: atProvider, Reason: texts(c).Ended[c.QueryParam("because")],
 		LoginURL: loginURL(parseReturnPath(c.QueryParam("return_to"))),
 	}))
 }

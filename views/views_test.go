@@ -228,7 +228,7 @@ func TestEveryPageUsesTheLayout(t *testing.T) {
 			continue
 		}
 		for _, want := range []string{
-			`<!doctype html><html lang="en">`, "<title>Title · " + views.Product + "</title>", `name="viewport"`,
+			`<!doctype html><html lang="en" dir="ltr">`, "<title>Title · " + views.Product + "</title>", `name="viewport"`,
 			`<a class="skip" href="#main">`, "<header ", `<main id="main" tabindex="-1">`, "<footer ", "Development provider",
 		} {
 			if strings.Count(page, want) != 1 {
