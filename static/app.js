@@ -1,13 +1,17 @@
 // Enhances the pages. Each page works without this file.
 "use strict";
 
-// The server renders times in UTC. This shows them in the reader's time zone and language. lang
-// tells screen readers which language that is. A time that says how long ago it was keeps its text.
+// The language of the page, in the variety that the reader prefers: de-AT if the page is German.
+const language = document.documentElement.lang;
+const locale = navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
+
+// The server renders times in UTC. This shows them in the reader's time zone and format. A time that
+// says how long ago it was keeps its text.
 function localiseTimes(root) {
   const times = root.querySelectorAll("time[datetime]:not([data-local])");
   if (!times.length) return;
-  const format = new Intl.DateTimeFormat(navigator.languages, { dateStyle: "medium", timeStyle: "short" });
-  const { locale, timeZone } = format.resolvedOptions();
+  const format = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+  const { timeZone } = format.resolvedOptions();
   for (const time of times) {
     const date = new Date(time.dateTime);
     if (isNaN(date)) continue;
@@ -18,7 +22,6 @@ function localiseTimes(root) {
     }
     time.textContent = format.format(date);
     time.title = timeZone;
-    time.lang = locale;
   }
 }
 
@@ -26,17 +29,27 @@ function localiseTimes(root) {
 // there, so a browser's clock that is wrong does no harm.
 const arrived = Date.now();
 
-function inWords(seconds) {
+// The largest unit that is not too coarse. The server has the same rule.
+function rounded(seconds) {
   const units = [[86400, "day"], [3600, "hour"], [60, "minute"]];
   const [size, unit] = units.find(([size]) => 2 * seconds > 3 * size) ?? [1, "second"];
-  const format = new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" });
-  return format.format(Math.round(seconds / size));
+  return [Math.round(seconds / size), unit];
+}
+
+function inWords(seconds) {
+  const [number, unit] = rounded(seconds);
+  return new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long" }).format(number);
+}
+
+function until(seconds) {
+  if (seconds > 0) return new Intl.RelativeTimeFormat(locale).format(...rounded(seconds));
+  return new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(0, "second"); // now
 }
 
 function countDown() {
   for (const element of document.querySelectorAll("[data-seconds]")) {
     const left = Math.round(element.dataset.seconds - (Date.now() - arrived) / 1000);
-    const text = left > 0 ? "in " + inWords(left) : "now";
+    const text = until(left);
     if (element.textContent !== text) element.textContent = text;
   }
 }
