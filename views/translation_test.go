@@ -14,6 +14,9 @@ import (
 	"unicode"
 
 	"golang.org/x/net/html"
+
+	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // oneLanguage lists the views that have their texts in themselves and not in the catalogue.
@@ -141,6 +144,24 @@ func TestHardCodedTextsAreFound(t *testing.T) {
 		got := hardCoded(t, "x.go", []byte("package x\nfunc _() error {\n"+source+"\nreturn nil\n}"))
 		if strings.Join(got, "|") != want {
 			t.Errorf("%s: found %q, want %q", source, got, want)
+		}
+	}
+}
+
+// TestTimesInGerman renders a component with a context in German.
+func TestTimesInGerman(t *testing.T) {
+	t.Parallel()
+	ctx := messages.NewContext(t.Context(), messages.NewMatcher().Match([]string{"de"}))
+	for want, value := range map[string]views.ClaimValue{
+		"01.03.2026, 11:00 UTC": {Kind: views.ClaimTime, Time: noon},
+		"unbekannt":             {Kind: views.ClaimTime},
+	} {
+		var card strings.Builder
+		if err := views.ClaimsCard(views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: value}}}, false).Render(ctx, &card); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(card.String(), ">"+want+"<") {
+			t.Errorf("the claim is not %q:\n%s", want, card.String())
 		}
 	}
 }
