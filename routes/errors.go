@@ -96,7 +96,7 @@ var failures = map[string]failure{
 
 	// What is built on this app refused the person, with texts of its own, or failed.
 	"product_refused":     {status: 403, level: slog.LevelInfo, remedy: switchAccount},
-	"sign_in_hook_failed": {status: 503, level: slog.LevelError, remedy: startOver, after: 10 * time.Second, heading: "Your sign-in could not be finished", text: "The sign-in service confirmed who you are, but this app has a problem at the moment. Wait a moment and try again. If that does not help, ask this app's operator, and give them the reference below."},
+	"sign_in_hook_failed": {status: 503, level: slog.LevelError, remedy: startOver, after: 10 * time.Second},
 
 	// The provider declined with a code that is not in declined, or cannot be used.
 	"provider_declined":      {status: 403, level: slog.LevelWarn, remedy: switchAccount},
@@ -120,13 +120,13 @@ var failures = map[string]failure{
 	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute},
 
 	// A proxied API. The log says what it did.
-	"api_token_refused":       {status: 502, level: slog.LevelError, heading: "This isn't set up correctly", text: "The sign-in service does not give this app access to it. Ask this app's operator for help, and give them the reference below."},
-	"upstream_unreachable":    {status: 502, level: slog.LevelWarn, after: 5 * time.Second, heading: "A part of this app is not responding", text: "You are still signed in. It may or may not have done what you asked. Wait a moment, check, and try again."},
-	"upstream_timeout":        {status: 504, level: slog.LevelWarn, after: 5 * time.Second, heading: "A part of this app is too slow", text: "You are still signed in. It may or may not have done what you asked. Wait a moment, check, and try again."},
-	"upstream_answer_refused": {status: 502, level: slog.LevelError, heading: "A part of this app sent a wrong answer", text: "You are still signed in. Ask this app's operator for help, and give them the reference below."},
-	"upstream_token_refused":  {status: 502, level: slog.LevelError, heading: "A part of this app refused", text: "You are still signed in, but it does not accept that. Ask this app's operator for help, and give them the reference below."},
-	"upstream_token_renewed":  {status: 503, level: slog.LevelInfo, after: time.Second, heading: "Send that again", text: "Nothing has been done. You are still signed in, and it will work now."},
-	"not_data":                {status: 403, level: slog.LevelWarn, heading: "That is not a part of a page", text: "This address answers scripts. It has no pages, pictures or frames."},
+	"api_token_refused":       {status: 502, level: slog.LevelError},
+	"upstream_unreachable":    {status: 502, level: slog.LevelWarn, after: 5 * time.Second},
+	"upstream_timeout":        {status: 504, level: slog.LevelWarn, after: 5 * time.Second},
+	"upstream_answer_refused": {status: 502, level: slog.LevelError},
+	"upstream_token_refused":  {status: 502, level: slog.LevelError},
+	"upstream_token_renewed":  {status: 503, level: slog.LevelInfo, after: time.Second},
+	"not_data":                {status: 403, level: slog.LevelWarn},
 
 	// The API (RFC 6750 section 3.1). The log has the exact fault of a token.
 	"no_credentials":     {status: 401, level: slog.LevelInfo},

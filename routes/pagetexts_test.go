@@ -24,7 +24,7 @@ func TestFailuresHaveTexts(t *testing.T) {
 		want[f.name] = true
 	}
 	words := map[string]bool{expired: true, otherTab: true}
-	for _, cause := range []authn.Cause{authn.CauseElsewhere, authn.CauseProvider, authn.CauseRefresh, authn.CauseTooMany, authn.CauseOperator} {
+	for _, cause := range []authn.Cause{authn.CauseElsewhere, authn.CauseProvider, authn.CauseRefresh, authn.CauseTooMany, authn.CauseOperator, authn.CauseProduct} {
 		words[because(cause)] = true
 	}
 	english := messages.English()

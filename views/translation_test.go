@@ -157,7 +157,7 @@ func TestTimesInGerman(t *testing.T) {
 		"unbekannt":             {Kind: views.ClaimTime},
 	} {
 		var card strings.Builder
-		if err := views.ClaimsCard(views.ClaimsProps{Claims: []views.Claim{{Name: "claim", Value: value}}}, false).Render(ctx, &card); err != nil {
+		if err := views.ClaimsCard(views.ClaimsProps{Groups: []views.ClaimGroup{{Claims: []views.Claim{{Name: "claim", Value: value}}}}}, false).Render(ctx, &card); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(card.String(), ">"+want+"<") {
