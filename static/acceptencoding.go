@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// acceptsGzip reports whether an Accept-Encoding header allows gzip (RFC 9110 section 12.5.3): it
-// gives gzip a weight above zero or, if it does not name gzip, "*". A client that names neither gets
-// the plain encoding, which every client can read.
-func acceptsGzip(header []string) bool {
+// accepts reports whether an Accept-Encoding header allows a content coding (RFC 9110 section 12.5.3):
+// it gives the coding a weight above zero or, if it does not name it, "*". A client that names neither
+// gets the plain encoding, which every client can read.
+func accepts(header []string, coding string) bool {
 	wildcard := false
 	for _, field := range header {
 		for item := range strings.SplitSeq(field, ",") {
-			coding, parameters, _ := strings.Cut(item, ";")
-			switch strings.ToLower(strings.TrimSpace(coding)) {
-			case "gzip", "x-gzip":
+			name, parameters, _ := strings.Cut(item, ";")
+			switch strings.TrimPrefix(strings.ToLower(strings.TrimSpace(name)), "x-") {
+			case coding:
 				return weight(parameters) > 0
 			case "*":
 				wildcard = weight(parameters) > 0

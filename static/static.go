@@ -1,7 +1,8 @@
 // Package static embeds the app's assets and serves them. Each name contains the hash of the
 // content, so that browsers can cache an asset for ever and still see a change at once.
 //
-// htmx.min.js is htmx 4.0.1, unchanged, under the licence in htmx.LICENSE.txt. A test pins its hash.
+// htmx.min.js is htmx 4.0.1, unchanged, under the licence in htmx.LICENSE.txt. A test pins its hash. It
+// is more than half of a page's weight, so htmx.min.js.br has it in Brotli, made by "brotli -q 11".
 package static
 
 import (
@@ -14,6 +15,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +25,10 @@ import (
 // Prefix is the path prefix of the assets.
 const Prefix = "/static/"
 
-//go:embed app.css devices.css front.css gallery.css app.js devices.js reload.js session.js htmx.min.js icon.svg touch-icon.png robots.txt
+// brotliExt is the extension of a file that has another one in Brotli.
+const brotliExt = ".br"
+
+//go:embed app.css devices.css front.css gallery.css profile.css app.js devices.js reload.js session.js htmx.min.js htmx.min.js.br icon.svg touch-icon.png robots.txt
 var files embed.FS
 
 // contentTypes maps file extensions to media types. New refuses any other extension.
@@ -47,15 +52,16 @@ type asset struct {
 	path        string
 	contentType string
 	plain       encoding
-	// gzip compresses the content when it is first requested. The body is nil if that saves
-	// nothing.
-	gzip func() encoding
+	// compressed has the smaller encodings, the smallest first. It compresses the content when it is
+	// first requested.
+	compressed func() []encoding
 }
 
-// encoding is an asset's content in one encoding, with its entity tag.
+// encoding is an asset's content in a content coding, "" for none, with its entity tag.
 type encoding struct {
-	body []byte
-	etag string
+	coding string
+	body   []byte
+	etag   string
 }
 
 // Source returns an embedded file as it is, or nil if there is none.
@@ -82,7 +88,10 @@ func New(generated map[string][]byte) (*Assets, error) {
 	}
 	a := &Assets{byName: map[string]*asset{}, byPath: map[string]*asset{}}
 	for name, body := range bodies {
-		f, err := newAsset(name, body)
+		if strings.HasSuffix(name, brotliExt) {
+			continue
+		}
+		f, err := newAsset(name, body, bodies[name+brotliExt])
 		if err != nil {
 			return nil, fmt.Errorf("static: %s: %w", name, err)
 		}
@@ -91,7 +100,7 @@ func New(generated map[string][]byte) (*Assets, error) {
 	return a, nil
 }
 
-func newAsset(name string, body []byte) (*asset, error) {
+func newAsset(name string, body, brotli []byte) (*asset, error) {
 	ext := path.Ext(name)
 	contentType, known := contentTypes[ext]
 	if !known {
@@ -102,16 +111,19 @@ func newAsset(name string, body []byte) (*asset, error) {
 	}
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:8])
+	etag := func(suffix string) string { return strconv.Quote(hash + suffix) }
 	return &asset{
 		path:        Prefix + strings.TrimSuffix(name, ext) + "." + hash + ext,
 		contentType: contentType,
-		plain:       encoding{body, strconv.Quote(hash)},
-		gzip: sync.OnceValue(func() encoding {
-			compressed := compress(body)
-			if len(compressed) >= len(body) {
-				return encoding{}
+		plain:       encoding{"", body, etag("")},
+		compressed: sync.OnceValue(func() (list []encoding) {
+			if brotli != nil {
+				list = append(list, encoding{"br", brotli, etag("-br")})
 			}
-			return encoding{compressed, strconv.Quote(hash + "-gzip")}
+			if compressed := compress(body); len(compressed) < len(body) {
+				list = append(list, encoding{"gzip", compressed, etag("-gzip")})
+			}
+			return list
 		}),
 	}, nil
 }
@@ -172,11 +184,12 @@ func (f *asset) serve(w http.ResponseWriter, r *http.Request, cacheControl strin
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", cacheControl)
 	chosen := f.plain
-	if compressed := f.gzip(); compressed.body != nil {
+	if compressed := f.compressed(); len(compressed) > 0 {
 		h.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Values("Accept-Encoding")) {
-			chosen = compressed
-			h.Set("Content-Encoding", "gzip")
+		accepted := func(e encoding) bool { return accepts(r.Header.Values("Accept-Encoding"), e.coding) }
+		if i := slices.IndexFunc(compressed, accepted); i >= 0 {
+			chosen = compressed[i]
+			h.Set("Content-Encoding", chosen.coding)
 			h.Set("Content-Length", strconv.Itoa(len(chosen.body)))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -250,13 +251,40 @@ func TestHtmxIsPinned_HB06(t *testing.T) {
 	}
 }
 
+// TestHtmxInBrotli_HB06 (HB-06) decodes the form that browsers get. It is as pinned as the plain one, which
+// comes to those that cannot read it.
+func TestHtmxInBrotli_HB06(t *testing.T) {
+	t.Parallel()
+	decode, err := exec.LookPath("brotli")
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal("brotli is not installed")
+	} else if err != nil {
+		t.Skip("brotli is not installed: install Debian's package brotli")
+	}
+	a := newAssets(t)
+	plain := ask(a, "GET", a.URL("htmx.min.js"))
+	for accepted, want := range map[string]string{"gzip, deflate, br, zstd": "br", "gzip, br;q=0": "gzip", "identity": ""} {
+		got := ask(a, "GET", a.URL("htmx.min.js"), "Accept-Encoding", accepted)
+		if coding := got.Header.Get("Content-Encoding"); coding != want || (want != "") == (got.Header.Get("ETag") == plain.Header.Get("ETag")) {
+			t.Errorf("%q is answered in %q with the tag %s", accepted, coding, got.Header.Get("ETag"))
+		}
+		if want == "br" {
+			decoded := exec.CommandContext(t.Context(), decode, "-dc")
+			decoded.Stdin = got.Body
+			if text, err := decoded.Output(); err != nil || string(text) != body(t, plain) {
+				t.Errorf("it decodes to another text: %v", err)
+			}
+		}
+	}
+}
+
 // TestAssetsCallNoThirdParty_HB06 (HB-06) searches our own assets. TestPagesLoadNothingFromElsewhere
 // checks what the pages load.
 func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	elsewhere := regexp.MustCompile(`(?i)https?://|url\(|@import|\beval\(|innerHTML|document\.write|localStorage|sessionStorage`)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "devices.js", "session.js", "reload.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "devices.js", "session.js", "reload.js"} {
 		if found := elsewhere.FindString(body(t, ask(a, "GET", a.URL(name)))); found != "" {
 			t.Errorf("%s has %q", name, found)
 		}
@@ -266,7 +294,7 @@ func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 func TestAssetsAreServedWithoutComments(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "app.js", "devices.js", "reload.js", "session.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "devices.js", "reload.js", "session.js"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
