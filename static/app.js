@@ -105,8 +105,8 @@ document.addEventListener("input", ({ target }) => {
 const opened = new Set();
 document.addEventListener("toggle", ({ target }) => opened[target.open ? "add" : "delete"](target.id), true);
 
-// The focus would be lost with a notice that is dismissed.
-document.addEventListener("close", ({ target }) => target.closest(".card")?.querySelector("button").focus(), true);
+// The focus would be lost with a notice that is dismissed. A dialog that closes returns it by itself.
+document.addEventListener("close", ({ target }) => focusHeading(target.parentElement.closest(".card")), true);
 
 // Removes pictures that do not load, which reveals the initials underneath.
 function dropBrokenPictures(root) {
@@ -176,8 +176,11 @@ let focused = null;
 const rememberFocus = () => (focused = document.activeElement.closest(".card")?.id);
 
 function keepFocus() {
-  if (document.activeElement !== document.body) return;
-  const heading = document.getElementById(focused)?.querySelector("h2");
+  if (document.activeElement === document.body) focusHeading(document.getElementById(focused));
+}
+
+function focusHeading(card) {
+  const heading = card?.querySelector("h2");
   if (!heading) return;
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });

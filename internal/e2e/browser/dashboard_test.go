@@ -150,12 +150,12 @@ func TestBrowserRefreshMovesNothing(t *testing.T) {
 			t.Errorf("next to the refusal, the card says: %s", got)
 		}
 		b.Click("#profile-message dialog form button")
-		b.Until(`document.activeElement.id === "profile-refresh-button"`)
+		b.Until(`document.activeElement.id === "profile-heading"`)
 		if got := b.Text("#profile-card"); strings.Contains(got, "Up to date") || strings.Contains(got, "Try again") {
 			t.Errorf("after the refusal is dismissed, the card says: %s", got)
 		}
 		still("dismissed")
-		b.Click("#qsLogoutBtn")
+		b.SignOut()
 		b.Wait("#qsLoginBtn")
 	}
 }

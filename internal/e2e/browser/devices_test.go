@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -274,6 +275,7 @@ func TestBrowserButtonsWait(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
 	b := apptest.OpenBrowser(t, a)
+	setColours(b, "light", &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "no-preference"})
 	waits := func(page, button string) {
 		t.Helper()
 		b.Open(page)
@@ -281,8 +283,10 @@ func TestBrowserButtonsWait(t *testing.T) {
 		// The page may be gone after the click.
 		got := apptest.Evaluate[string](b, `(button => {
 			button.click();
-			const busy = document.querySelectorAll(".button[aria-busy=true]").length;
-			return [button.ariaBusy, busy, getComputedStyle(button).opacity < 1, getComputedStyle(button, "::after").animationName].join();
+			const busy = document.querySelectorAll("[aria-busy=true]:not(form)").length;
+			const icon = button.querySelector(".icon");
+			const ring = icon ? getComputedStyle(icon) : getComputedStyle(button, "::after");
+			return [button.ariaBusy, busy, getComputedStyle(button).opacity < 1, ring.animationName].join();
 		})(document.querySelector("`+button+`"))`)
 		if got != "true,1,true,turn" {
 			t.Errorf("%s: after a press of %s: %s", page, button, got)
