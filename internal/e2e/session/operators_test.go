@@ -6,9 +6,11 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
 )
 
 // operatorsToken is an OPS_TOKEN.
@@ -142,8 +144,8 @@ func hasAll(text string, parts ...string) bool {
 	return true
 }
 
-// TestOperatorRefusesASignInUnderWay ends a person's sessions between the provider's answer and the
-// callback. Another person's sign-in completes.
+// TestOperatorRefusesASignInUnderWay ends a person's sessions after their ID token was issued, but before
+// the callback. Another person's sign-in completes.
 func TestOperatorRefusesASignInUnderWay(t *testing.T) {
 	t.Parallel()
 	o := startOperated(t)
@@ -151,6 +153,8 @@ func TestOperatorRefusesASignInUnderWay(t *testing.T) {
 		o.OP.SignInAs(subject)
 		v := o.Visitor()
 		response := v.AuthorizationResponse("/login")
+		issued := time.Now().Unix()
+		o.OP.EditIDToken(func(token *scriptedop.JWT) { token.Claims["iat"] = issued })
 		o.must("sessions", "end", "--subject", "mallory")
 		if got := v.Callback(response); got.StatusCode != status || v.SignedIn() != (status == http.StatusSeeOther) {
 			t.Errorf("the sign-in of %s answers %d, signed in %t", subject, got.StatusCode, v.SignedIn())
