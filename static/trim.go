@@ -1,31 +1,48 @@
 package static
 
-import (
-	"bytes"
-	"regexp"
-)
+import "bytes"
 
-var (
-	cssComment = regexp.MustCompile(`(?s)/\*.*?\*/`)
-	cssSpace   = regexp.MustCompile(`;?\s*([{}])\s*|([:;,])\s+`)
-	jsComment  = regexp.MustCompile(`(?m)^\s*//.*$`)
-)
-
-// trimmed removes indentation, comments, and from a style sheet the space around punctuation. It does
-// not parse: the sources must have no string that spans lines or contains such space, and comments of
+// trimmed removes what browsers do not need from a style sheet or a script. It does not parse: the
+// sources must have no string that spans lines or has space next to punctuation, and comments of
 // scripts must be on lines of their own.
 func trimmed(ext string, body []byte) []byte {
 	switch ext {
 	case ".css":
-		body = cssSpace.ReplaceAll(cssComment.ReplaceAll(body, nil), []byte("$1$2"))
+		return trimmedCSS(body)
 	case ".js":
-		body = jsComment.ReplaceAll(body, nil)
+		return trimmedJS(body)
 	default:
 		return body
 	}
-	var out []byte
+}
+
+// trimmedCSS removes comments, and the space after punctuation and around braces.
+func trimmedCSS(body []byte) (out []byte) {
+	for len(body) > 0 {
+		if bytes.HasPrefix(body, []byte("/*")) {
+			_, body, _ = bytes.Cut(body, []byte("*/"))
+			continue
+		}
+		c := body[0]
+		body = body[1:]
+		switch c {
+		case ' ', '\t', '\n':
+			if len(out) == 0 || bytes.IndexByte([]byte("{}:;, "), out[len(out)-1]) >= 0 {
+				continue
+			}
+			c = ' '
+		case '{', '}':
+			out = bytes.TrimRight(out, " ;")
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// trimmedJS removes indentation, and comments on lines of their own.
+func trimmedJS(body []byte) (out []byte) {
 	for line := range bytes.Lines(body) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
+		if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("//")) {
 			out = append(append(out, line...), '\n')
 		}
 	}

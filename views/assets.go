@@ -1,12 +1,11 @@
 package views
 
 import (
-	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"image"
-	"image/color"
-	"image/png"
+	"hash/crc32"
+	"slices"
 	"strings"
 
 	"latchkey/static"
@@ -24,10 +23,6 @@ func NewAssets(colour string) (*Assets, error) {
 	if err != nil {
 		return nil, err
 	}
-	touchIcon, err := p.touchIcon(static.Source("touch-icon.png"))
-	if err != nil {
-		return nil, fmt.Errorf("views: static/touch-icon.png: %w", err)
-	}
 	manifest, err := p.manifest()
 	if err != nil {
 		return nil, err
@@ -35,7 +30,7 @@ func NewAssets(colour string) (*Assets, error) {
 	files, err := static.New(map[string][]byte{
 		"app.css":              append([]byte(p.css()), static.Source("app.css")...),
 		"icon.svg":             p.icon(static.Source("icon.svg")),
-		"touch-icon.png":       touchIcon,
+		"touch-icon.png":       p.touchIcon(static.Source("touch-icon.png")),
 		"manifest.webmanifest": manifest,
 	})
 	if err != nil {
@@ -52,31 +47,37 @@ func (p palette) icon(svg []byte) []byte {
 	return []byte(strings.Replace(light.Replace(string(svg)), "</svg>", dark, 1))
 }
 
-// touchIcon colours a greyscale picture. It leaves any other as it is.
-func (p palette) touchIcon(file []byte) ([]byte, error) {
-	picture, err := png.Decode(bytes.NewReader(file))
-	if err != nil {
-		return nil, err
+// touchIcon colours the greys in the palette of a PNG picture (PNG Specification, section 11.2.2). It
+// leaves other colours, and a picture without a palette, as they are.
+func (p palette) touchIcon(picture []byte) []byte {
+	const signature, header, sum = 8, 8, 4 // in bytes: of the file, and around the data of each chunk
+	coloured := slices.Clone(picture)
+	for rest := coloured[min(signature, len(coloured)):]; len(rest) >= header+sum; {
+		size := int(binary.BigEndian.Uint32(rest))
+		if size > len(rest)-header-sum {
+			break
+		}
+		if string(rest[4:header]) == "PLTE" {
+			for entry := range slices.Chunk(rest[header:header+size], 3) {
+				if len(entry) == 3 && entry[0] == entry[1] && entry[1] == entry[2] {
+					p.mix(entry, int(entry[0]))
+				}
+			}
+			binary.BigEndian.PutUint32(rest[header+size:], crc32.ChecksumIEEE(rest[4:header+size]))
+		}
+		rest = rest[header+size+sum:]
 	}
-	grey, ok := picture.(*image.Gray)
-	if !ok {
-		return file, nil
-	}
-	const shades = 16
-	mixed := make(color.Palette, shades)
+	return coloured
+}
+
+// mix sets an entry to a colour between that of the brand, for the shade 0, and that of what is drawn
+// on it, for 255.
+func (p palette) mix(entry []byte, shade int) {
 	r1, g1, b1 := p.light.brand.rgb()
 	r2, g2, b2 := p.light.brandText.rgb()
-	for i := range mixed {
-		mix := func(from, to uint8) uint8 { return uint8((int(from)*(shades-1-i) + int(to)*i) / (shades - 1)) }
-		mixed[i] = color.RGBA{mix(r1, r2), mix(g1, g2), mix(b1, b2), 255}
+	for i, ends := range [][2]uint8{{r1, r2}, {g1, g2}, {b1, b2}} {
+		entry[i] = uint8((int(ends[0])*(255-shade) + int(ends[1])*shade) / 255)
 	}
-	coloured := image.NewPaletted(grey.Rect, mixed)
-	for i, v := range grey.Pix {
-		coloured.Pix[i] = uint8((int(v)*(shades-1) + 127) / 255)
-	}
-	var b bytes.Buffer
-	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, coloured)
-	return b.Bytes(), err
 }
 
 // manifest describes the app to a phone that puts it on its home screen.

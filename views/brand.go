@@ -4,9 +4,9 @@ package views
 // it. Every colour of the pages, the icon and the manifest follow from Colour, in light and dark.
 //
 // static/icon.svg is the logo: var(--brand) in it stands for the colour, and var(--brand-text) for
-// what is drawn on the colour. static/touch-icon.png is the same for the home screen of a phone: in
-// a greyscale picture, black stands for the colour and white for what is drawn on it. A logo that
-// has colours of its own keeps them.
+// what is drawn on the colour. static/touch-icon.png is the same for the home screen of a phone: in a
+// PNG with a palette, black stands for the colour and white for what is drawn on it. A logo that has
+// colours of its own keeps them.
 const (
 	// Product is the name that every page shows.
 	Product = "Latchkey"
