@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"slices"
@@ -12,10 +13,8 @@ import (
 type OwnSession struct {
 	// ID names the session to its owner. It opens nothing.
 	ID string
-	// Device is a label such as "Firefox on Linux".
-	Device string
-	// Kind is the kind of device that the label names.
-	Kind DeviceKind
+	// Device is what the browser said about itself.
+	Device Device
 	// SignedIn is when the provider signed the person in; LastSeen is when they were last
 	// active, to the minute.
 	SignedIn, LastSeen time.Time
@@ -40,7 +39,7 @@ func ownSessions(records []Record, current Key) []OwnSession {
 	list := make([]OwnSession, len(records))
 	for i, r := range records {
 		list[i] = OwnSession{
-			ID: ownID(r.Key), Device: r.Device, Kind: kindOf(r.Device), SignedIn: r.SignedIn, LastSeen: r.LastSeen,
+			ID: ownID(r.Key), Device: parseDevice(r.Device), SignedIn: r.SignedIn, LastSeen: r.LastSeen,
 			Current: r.Key == current,
 		}
 	}
@@ -116,9 +115,20 @@ func ownID(key Key) string {
 	return base64.RawURLEncoding.EncodeToString(id[:16])
 }
 
-// Device names the browser and the system that a User-Agent header claims, so that people can
-// tell their sessions apart: "Firefox on Linux". It proves nothing.
-func Device(userAgent string) string {
+// Device is the browser and the system that a User-Agent header claims, so that people can tell their
+// sessions apart. It proves nothing. What is not known is empty.
+type Device struct{ Browser, System string }
+
+// AndroidTablet is the one System that is not a name.
+const AndroidTablet = "Android tablet"
+
+const (
+	unknownDevice  = "Unknown device"
+	unknownBrowser = "Unknown browser"
+)
+
+// DeviceOf returns the device of a User-Agent header.
+func DeviceOf(userAgent string) Device {
 	browser := firstOf(userAgent,
 		// The order matters: most browsers also claim to be the ones they derive from.
 		"Edg/", "Edge", "EdgA/", "Edge", "EdgiOS/", "Edge", "OPR/", "Opera", "SamsungBrowser/", "Samsung Internet",
@@ -127,18 +137,34 @@ func Device(userAgent string) string {
 		"Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "CrOS", "ChromeOS",
 		"Mac OS X", "macOS", "Windows", "Windows", "Linux", "Linux")
 	if system == "Android" && !strings.Contains(userAgent, "Mobile") {
-		system = "Android tablet" // of the Android browsers, only those of phones say Mobile
+		system = AndroidTablet // of the Android browsers, only those of phones say Mobile
 	}
+	return Device{browser, system}
+}
+
+// String returns the label that the record of a session has, and that operators read: "Firefox on
+// Linux".
+func (d Device) String() string {
 	switch {
-	case browser == "" && system == "":
-		return "Unknown device"
-	case browser == "":
-		return "Unknown browser on " + system
-	case system == "":
-		return browser
+	case d == Device{}:
+		return unknownDevice
+	case d.System == "":
+		return d.Browser
 	default:
-		return browser + " on " + system
+		return cmp.Or(d.Browser, unknownBrowser) + " on " + d.System
 	}
+}
+
+// parseDevice returns the device with a label.
+func parseDevice(label string) Device {
+	if label == unknownDevice {
+		return Device{}
+	}
+	browser, system, _ := strings.Cut(label, " on ")
+	if browser == unknownBrowser {
+		browser = ""
+	}
+	return Device{browser, system}
 }
 
 // firstOf takes pairs of a mark and a name, and returns the name of the first mark that the
@@ -152,7 +178,7 @@ func firstOf(text string, pairs ...string) string {
 	return ""
 }
 
-// DeviceKind is the kind of a device, for the icon beside its label.
+// DeviceKind is the kind of a device, for the icon beside its name.
 type DeviceKind string
 
 // The kinds.
@@ -163,13 +189,12 @@ const (
 	DeviceUnknown DeviceKind = "unknown"
 )
 
-// kindOf returns the kind of device that a label of Device names.
-func kindOf(device string) DeviceKind {
-	_, system, _ := strings.Cut(device, " on ")
-	switch system {
+// Kind returns the kind of a device, which follows from its system.
+func (d Device) Kind() DeviceKind {
+	switch d.System {
 	case "iPhone", "Android":
 		return DevicePhone
-	case "iPad", "Android tablet":
+	case "iPad", AndroidTablet:
 		return DeviceTablet
 	case "macOS", "Windows", "Linux", "ChromeOS":
 		return DeviceDesktop

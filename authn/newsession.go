@@ -35,7 +35,7 @@ func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	defer cancel()
 	id, secret := openid.RandomToken(), openid.RandomToken()
 	session := s.newSession(NewKey(sessionPurpose, id), []byte(secret), in)
-	session.record.Device = Device(r.UserAgent())
+	session.record.Device = DeviceOf(r.UserAgent()).String()
 	previous := s.previous(r, in.previous)
 	if err := s.inherit(ctx, session, previous); err != nil {
 		return nil, err

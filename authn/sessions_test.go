@@ -316,8 +316,8 @@ func TestDevice(t *testing.T) {
 		"<script>alert(1)</script>":            "Unknown device",
 		strings.Repeat("x", 1<<20) + "Windows": "Unknown browser on Windows",
 	} {
-		if got := authn.Device(userAgent); got != want {
-			t.Errorf("Device(%.120q) is %q, want %q", userAgent, got, want)
+		if got := authn.DeviceOf(userAgent).String(); got != want {
+			t.Errorf("the device of %.120q is %q, want %q", userAgent, got, want)
 		}
 	}
 }

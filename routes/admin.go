@@ -15,7 +15,7 @@ func administrator() authn.Rule { return authn.Includes("https://latchkey.exampl
 
 // admin shows the state of the app to its administrators.
 func (a *App) admin(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.Admin(a.shell(c, "Admin"), views.AdminProps{
+	return a.render(c, http.StatusOK, views.Admin(a.shell(c, texts(c).Title.Admin), views.AdminProps{
 		Address: a.BaseURL.String(), Issuer: current(c).Identity.Issuer,
 		ProviderDown: a.Provider.Ready() != nil, StoreDown: a.Sessions.Ready(c.Request().Context()) != nil,
 	}))

@@ -22,9 +22,10 @@ func (a *App) home(c echo.Context) error {
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
-	title, props := "Welcome", views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil}
-	if reason := texts(c).Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
-		title, props.SignedOut = "Signed out", &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
+	t := texts(c)
+	title, props := t.Title.Welcome, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil}
+	if reason := t.Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
+		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
 	return a.render(c, http.StatusOK, views.Home(a.shell(c, title), props))
 }
@@ -36,7 +37,7 @@ func (a *App) dashboard(c echo.Context) error {
 	// A page with a flash message is shown once, and is not kept.
 	if c.Request().URL.RawQuery == "" && !s.HasFlashes() {
 		return a.render(c, http.StatusOK, fragment(s, "dashboard", state, func() component {
-			return views.Dashboard(a.shell(c, "Dashboard"), a.dashboardProps(s, state))
+			return views.Dashboard(a.shell(c, texts(c).Title.Dashboard), a.dashboardProps(s, state))
 		}))
 	}
 	props := a.dashboardProps(s, state)
@@ -45,7 +46,7 @@ func (a *App) dashboard(c echo.Context) error {
 		profile.JustRefreshed = true
 		props.Profile = views.ProfileCard(profile)
 	}
-	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, "Dashboard"), props))
+	return a.render(c, http.StatusOK, views.Dashboard(a.shell(c, texts(c).Title.Dashboard), props))
 }
 
 // dashboardState is what the dashboard depends on, apart from the version of the session: its times,
@@ -92,7 +93,7 @@ func (a *App) profile(c echo.Context) error {
 	if isHTMX(c.Request()) {
 		return a.render(c, http.StatusOK, a.profileCard(s))
 	}
-	return a.render(c, http.StatusOK, views.Profile(a.shell(c, "Profile"), views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s)}))
+	return a.render(c, http.StatusOK, views.Profile(a.shell(c, texts(c).Title.Profile), views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s)}))
 }
 
 // refreshProfile fetches the current profile from the provider. If that fails, the card keeps its
@@ -127,7 +128,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	}
 	props := views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s), Failure: &failure}
 	props.Profile.Changes = 0 // the card would speak of a refresh before this one
-	return a.render(c, f.status, views.Profile(a.shell(c, "Profile"), props))
+	return a.render(c, f.status, views.Profile(a.shell(c, texts(c).Title.Profile), props))
 }
 
 // refreshFailure returns the notice that the profile card shows above the old data. Its button

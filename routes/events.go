@@ -14,6 +14,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 const (
@@ -144,7 +145,7 @@ func (a *App) deviceList(ctx context.Context, watcher *authn.Watcher, person str
 		return deviceList{}, err
 	}
 	var html strings.Builder
-	err = views.SessionList(a.listProps(list)).Render(ctx, &html)
+	err = views.SessionList(a.listProps(messages.FromContext(ctx), list)).Render(ctx, &html)
 	return deviceList{person, html.String()}, err
 }
 

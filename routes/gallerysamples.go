@@ -4,6 +4,7 @@ package routes
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // samples returns all pieces of the gallery, group by group.
 func (a *App) samples(c echo.Context) []sample {
-	return slices.Concat(a.visitorSamples(c), a.dashboardSamples(), a.profileSamples(c), a.deviceSamples(),
+	return slices.Concat(a.visitorSamples(c), a.dashboardSamples(c), a.profileSamples(c), a.deviceSamples(c),
 		a.otherSamples(c), a.failureSamples(c),
 		// Your product: add its samples after this line.
 	)
@@ -25,15 +26,15 @@ func (a *App) samples(c echo.Context) []sample {
 
 func (a *App) visitorSamples(c echo.Context) []sample {
 	list := []sample{
-		{group: "home", name: "default", title: "Welcome", page: func(s views.Shell) component {
+		{group: "home", name: "default", title: texts(c).Title.Welcome, page: func(s views.Shell) component {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{})})
 		}},
-		{group: "home", name: "sign-in down", title: "Welcome", page: func(s views.Shell) component {
+		{group: "home", name: "sign-in down", title: texts(c).Title.Welcome, page: func(s views.Shell) component {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: true})
 		}},
 	}
 	home := func(name string, props views.SignedOutProps) {
-		list = append(list, sample{group: "home", name: name, title: "Signed out", page: func(s views.Shell) component {
+		list = append(list, sample{group: "home", name: name, title: texts(c).Title.SignedOut, page: func(s views.Shell) component {
 			return views.Home(s, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignedOut: &props})
 		}})
 	}
@@ -42,7 +43,7 @@ func (a *App) visitorSamples(c echo.Context) []sample {
 	home("signed out elsewhere", views.SignedOutProps{Reason: texts(c).Ended["elsewhere"]})
 	signedOut := func(name string, props views.SignedOutProps) {
 		props.LoginURL = loginURL(parseReturnPath("/profile"))
-		list = append(list, sample{group: "signed out", name: name, title: "Signed out", page: func(s views.Shell) component {
+		list = append(list, sample{group: "signed out", name: name, title: texts(c).Title.SignedOut, page: func(s views.Shell) component {
 			return views.SignedOut(s, props)
 		}})
 	}
@@ -51,17 +52,17 @@ func (a *App) visitorSamples(c echo.Context) []sample {
 	for _, because := range []string{"elsewhere", "provider", "refresh", "limit", "operator", "product", otherTab, expired} {
 		signedOut("because "+because, views.SignedOutProps{Reason: texts(c).Ended[because]})
 	}
-	return append(list, sample{group: "signed out", name: "redirecting", title: "Signing out", page: func(s views.Shell) component {
+	return append(list, sample{group: "signed out", name: "redirecting", title: texts(c).SignOut.Moving, page: func(s views.Shell) component {
 		return views.MovingOn(s, views.MovingOnProps{
-			Heading: "Signing out", Text: "Your session has ended here. Next, it ends at the sign-in service.", URL: a.DevelopmentProvider + "/",
+			Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: a.DevelopmentProvider + "/",
 		})
 	}})
 }
 
-func (a *App) dashboardSamples() []sample {
+func (a *App) dashboardSamples(c echo.Context) []sample {
 	var list []sample
 	for _, p := range a.samplePeople() {
-		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: "Dashboard", page: func(s views.Shell) component {
+		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: texts(c).Title.Dashboard, page: func(s views.Shell) component {
 			props := a.dashboardProps(p.session, a.dashboardState(p.session))
 			if p.name == "ada" {
 				props.Token = views.TokenProps{
@@ -79,7 +80,7 @@ func (a *App) profileSamples(c echo.Context) []sample {
 	var list []sample
 	add := func(name string, change func(*views.ProfilePageProps)) {
 		p := a.samplePeople()[0]
-		list = append(list, sample{group: "profile", name: name, person: &p, path: "/profile", title: "Profile", page: func(s views.Shell) component {
+		list = append(list, sample{group: "profile", name: name, person: &p, path: "/profile", title: texts(c).Title.Profile, page: func(s views.Shell) component {
 			props := views.ProfilePageProps{Profile: a.profileProps(p.session), Received: receivedProps(p.session)}
 			change(&props)
 			if props.Profile.Changes == 0 {
@@ -106,25 +107,26 @@ func (a *App) profileSamples(c echo.Context) []sample {
 	return list
 }
 
-func (a *App) deviceSamples() []sample {
-	now := a.Now()
-	seen := func(id, device string, kind authn.DeviceKind, ago time.Duration) views.OwnSession {
+func (a *App) deviceSamples(c echo.Context) []sample {
+	now, t := a.Now(), texts(c)
+	seen := func(id, browser, system string, ago time.Duration) views.OwnSession {
+		device := authn.Device{Browser: browser, System: system}
 		return views.OwnSession{
-			ID: id, Device: device, Kind: string(kind), SignedIn: now.Add(-ago - 50*time.Hour), LastSeen: now.Add(-ago), Idle: ago,
+			ID: id, Device: deviceName(t, device), Kind: string(device.Kind()), SignedIn: now.Add(-ago - 50*time.Hour), LastSeen: now.Add(-ago), Idle: ago,
 			EndURL: "/sessions/" + id + "/end",
 		}
 	}
-	here := seen("a", "Firefox on Linux", authn.DeviceDesktop, 0)
+	here := seen("a", "Firefox", "Linux", 0)
 	here.Current = true
 	others := []views.OwnSession{
-		seen("b", "Chrome on Windows", authn.DeviceDesktop, time.Minute),
-		seen("c", "Safari on iPhone", authn.DevicePhone, 3*time.Hour),
-		seen("d", "Chrome on Android tablet", authn.DeviceTablet, 26*time.Hour),
-		seen("e", "Unknown device", authn.DeviceUnknown, 100*time.Hour),
+		seen("b", "Chrome", "Windows", time.Minute),
+		seen("c", "Safari", "iPhone", 3*time.Hour),
+		seen("d", "Chrome", authn.AndroidTablet, 26*time.Hour),
+		seen("e", "", "", 100*time.Hour),
 	}
 	ada := a.samplePeople()[0]
 	device := func(name string, props views.SessionsProps) sample {
-		return sample{group: "devices", name: name, person: &ada, path: "/sessions", title: "Devices", page: func(s views.Shell) component {
+		return sample{group: "devices", name: name, person: &ada, path: "/sessions", title: t.Title.Devices, page: func(s views.Shell) component {
 			return views.Sessions(s, props)
 		}}
 	}
@@ -132,39 +134,39 @@ func (a *App) deviceSamples() []sample {
 	ended := device("one signed out", views.SessionsProps{Sessions: append([]views.OwnSession{here}, others[1:]...)})
 	list := ended.page
 	ended.page = func(s views.Shell) component {
-		s.Notices = []string{"The device is signed out."}
+		s.Notices = []string{t.Devices.Ended}
 		return list(s)
 	}
 	return []sample{
 		several, ended,
 		device("only this one", views.SessionsProps{Sessions: []views.OwnSession{here}}),
-		{group: "devices", name: "sign out all others?", person: &ada, title: "Sign out all other devices", page: func(s views.Shell) component {
+		{group: "devices", name: "sign out all others?", person: &ada, title: t.Devices.EndOthers, page: func(s views.Shell) component {
 			return views.ConfirmEndOthers(s)
 		}},
 	}
 }
 
 func (a *App) otherSamples(c echo.Context) []sample {
-	ada, rosa := a.samplePeople()[0], a.samplePerson("roles")
+	ada, rosa, t := a.samplePeople()[0], a.samplePerson("roles"), texts(c)
 	forbidden := &claimNeeded{administrator(), ada.session.Identity.Claims()}
 	return []sample{
 		{group: "session", name: "about to end, can be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
-			return views.Fragment(s, views.SessionWarning(true, "2 minutes"))
+			return views.Fragment(s, views.SessionWarning(true, "2 min"))
 		}},
 		{group: "session", name: "about to end, cannot be extended", person: &ada, title: "Warning", page: func(s views.Shell) component {
-			return views.Fragment(s, views.SessionWarning(false, "45 seconds"))
+			return views.Fragment(s, views.SessionWarning(false, "45 s"))
 		}},
-		{group: "session", name: "sign out?", person: &ada, path: "/logout", title: "Sign out", page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
-		a.resumeSample("resume", ada, pendingAction("/sessions/end-others")),
-		a.resumeSample("resume, one device", ada, "Sign out Firefox on Linux"),
-		a.resumeSample("resume, without a name", ada, ""),
-		{group: "admin", name: "operational", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+		{group: "session", name: "sign out?", person: &ada, path: "/logout", title: t.Title.SignOut, page: func(s views.Shell) component { return views.ConfirmSignOut(s) }},
+		a.resumeSample(c, "resume", ada, pendingAction(t, "/sessions/end-others")),
+		a.resumeSample(c, "resume, one device", ada, fmt.Sprintf(t.Resume.EndDevice, deviceName(t, authn.Device{Browser: "Firefox", System: "Linux"}))),
+		a.resumeSample(c, "resume, without a name", ada, ""),
+		{group: "admin", name: "operational", person: &rosa, path: "/admin", title: t.Title.Admin, page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider})
 		}},
-		{group: "admin", name: "not responding", person: &rosa, path: "/admin", title: "Admin", page: func(s views.Shell) component {
+		{group: "admin", name: "not responding", person: &rosa, path: "/admin", title: t.Title.Admin, page: func(s views.Shell) component {
 			return views.Admin(s, views.AdminProps{Address: a.BaseURL.String(), Issuer: a.DevelopmentProvider, ProviderDown: true, StoreDown: true})
 		}},
-		{group: "admin", name: "forbidden", person: &ada, title: a.describe(texts(c), forbidden).heading, page: func(s views.Shell) component {
+		{group: "admin", name: "forbidden", person: &ada, title: a.describe(t, forbidden).heading, page: func(s views.Shell) component {
 			return views.Forbidden(s, a.forbiddenProps(c, a.describe(texts(c), forbidden), forbidden, a.person(ada.session)))
 		}},
 		{group: "admin", name: "forbidden, inside a page", person: &ada, title: "Fragment", page: func(s views.Shell) component {
@@ -173,9 +175,9 @@ func (a *App) otherSamples(c echo.Context) []sample {
 	}
 }
 
-func (a *App) resumeSample(name string, person samplePerson, pending string) sample {
+func (a *App) resumeSample(c echo.Context, name string, person samplePerson, pending string) sample {
 	props := views.ResumeProps{Pending: pending, Path: "/notes/1/delete", URL: "/resume/sample"}
-	return sample{group: "session", name: name, person: &person, title: props.Heading(), page: func(s views.Shell) component {
+	return sample{group: "session", name: name, person: &person, title: props.Heading(texts(c)), page: func(s views.Shell) component {
 		return views.Resume(s, props)
 	}}
 }

@@ -68,8 +68,28 @@ func TestForbiddenText(t *testing.T) {
 func TestPendingAction(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{"/sessions/end-others": "Sign out all other devices?", "/unknown": "Continue?"} {
-		if got := (views.ResumeProps{Pending: pendingAction(path)}).Heading(); got != want {
+		if got := (views.ResumeProps{Pending: pendingAction(messages.English(), path)}).Heading(messages.English()); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestDeviceName checks what pages call a device, in both languages.
+func TestDeviceName(t *testing.T) {
+	t.Parallel()
+	german := messages.NewMatcher().Match([]string{"de"})
+	for device, want := range map[authn.Device][2]string{
+		{Browser: "Firefox", System: "Linux"}:            {"Firefox on Linux", "Firefox auf Linux"},
+		{Browser: "Chrome", System: authn.AndroidTablet}: {"Chrome on Android tablet", "Chrome auf Android-Tablet"},
+		{Browser: "curl"}:                                {"curl", "curl"},
+		{System: "Windows"}:                              {"Unknown browser on Windows", "Unbekannter Browser auf Windows"},
+		{}:                                               {"Unknown device", "Unbekanntes Gerät"},
+	} {
+		if got := [2]string{deviceName(messages.English(), device), deviceName(german, device)}; got != want {
+			t.Errorf("%v is %q, want %q", device, got, want)
+		}
+		if got := device.String(); got != want[0] {
+			t.Errorf("%v is %q to operators, want %q", device, got, want[0])
 		}
 	}
 }

@@ -34,12 +34,13 @@ type Product struct {
 	// Routes adds the product's routes, once, after Open. A route with the method and the path of one
 	// of ours replaces it.
 	Routes func(Router)
-	// Links are the product's links in the navigation. They may depend on the session, but on nothing
-	// else: they are rendered once for each version of it.
-	Links func(*authn.Session) []views.Link
-	// Actions has, by its path, what a form does whose route demands a recent sign-in, for the question
-	// whether to continue: "Delete my account".
-	Actions map[string]string
+	// Links returns the product's links in the navigation. They may depend on the session and on the
+	// language of the context, but on nothing else: they are rendered once for each version of the
+	// session and each language.
+	Links func(context.Context, *authn.Session) []views.Link
+	// Action returns what a form does whose route demands a recent sign-in, for the question whether to
+	// continue, such as "Delete my account". It returns "" for another path.
+	Action func(ctx context.Context, path string) string
 }
 
 // Router adds a product's routes to the route table. Its lists say who may see a page: everyone, people
@@ -80,11 +81,19 @@ func (a *App) CloseProduct() {
 }
 
 // links returns the product's links in the navigation of a session's pages.
-func (a *App) links(s *authn.Session) []views.Link {
+func (a *App) links(ctx context.Context, s *authn.Session) []views.Link {
 	if a.Product.Links == nil {
 		return nil
 	}
-	return a.Product.Links(s)
+	return a.Product.Links(ctx, s)
+}
+
+// action returns what a form of the product does.
+func (a *App) action(ctx context.Context, path string) string {
+	if a.Product.Action == nil {
+		return ""
+	}
+	return a.Product.Action(ctx, path)
 }
 
 // The rest is for the product's handlers.

@@ -17,20 +17,29 @@ import (
 	"latchkey/internal/scriptedop"
 	"latchkey/routes"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // shop is a product: what its handlers share, and what it adds to the app.
 type shop struct{ *routes.App }
+
+// shopTexts are the shop's own texts.
+var shopTexts = map[string]struct{ orders, cancel string }{
+	"en": {"Orders of ", "Cancel all orders"},
+	"de": {"Bestellungen von ", "Alle Bestellungen stornieren"},
+}
 
 func newShop() routes.Product {
 	p := new(shop)
 	return routes.Product{
 		Open:   func(_ context.Context, a *routes.App) error { p.App = a; return nil },
 		Routes: p.routes,
-		Links: func(s *authn.Session) []views.Link {
-			return []views.Link{{URL: "/orders", Label: "Orders of " + s.Identity.Subject}}
+		Links: func(ctx context.Context, s *authn.Session) []views.Link {
+			return []views.Link{{URL: "/orders", Label: messages.In(ctx, shopTexts).orders + s.Identity.Subject}}
 		},
-		Actions: map[string]string{"/orders/cancel": "Cancel all orders"},
+		Action: func(ctx context.Context, path string) string {
+			return map[string]string{"/orders/cancel": messages.In(ctx, shopTexts).cancel}[path]
+		},
 	}
 }
 

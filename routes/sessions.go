@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // sessions lists a person's sessions.
@@ -20,7 +22,7 @@ func (a *App) sessions(c echo.Context) error {
 	if isHTMX(c.Request()) {
 		return a.render(c, http.StatusOK, views.SessionList(props))
 	}
-	return a.render(c, http.StatusOK, views.Sessions(a.shell(c, "Devices"), props))
+	return a.render(c, http.StatusOK, views.Sessions(a.shell(c, texts(c).Title.Devices), props))
 }
 
 // unlessCurrent applies a demand to requests that end another session. To end the current one is to
@@ -46,15 +48,15 @@ func (a *App) endSession(c echo.Context) error {
 		return err
 	}
 	if ended == 0 {
-		return a.sessionsEnded(c, ended, "That device was already signed out.")
+		return a.sessionsEnded(c, ended, texts(c).Devices.EndedBefore)
 	}
-	return a.sessionsEnded(c, ended, "The device is signed out.")
+	return a.sessionsEnded(c, ended, texts(c).Devices.Ended)
 }
 
 // confirmEndOthers asks before all other sessions end. With JavaScript, a dialog of the list asks the
 // same.
 func (a *App) confirmEndOthers(c echo.Context) error {
-	return a.render(c, http.StatusOK, views.ConfirmEndOthers(a.shell(c, "Sign out all other devices")))
+	return a.render(c, http.StatusOK, views.ConfirmEndOthers(a.shell(c, texts(c).Devices.EndOthers)))
 }
 
 // endOtherSessions ends all of a person's sessions except this one.
@@ -63,14 +65,10 @@ func (a *App) endOtherSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	switch ended {
-	case 0:
-		return a.sessionsEnded(c, ended, "No other device was signed in.")
-	case 1:
-		return a.sessionsEnded(c, ended, "1 other device is signed out.")
-	default:
-		return a.sessionsEnded(c, ended, fmt.Sprintf("%d other devices are signed out.", ended))
+	if ended == 0 {
+		return a.sessionsEnded(c, ended, texts(c).Devices.NoOthers)
 	}
+	return a.sessionsEnded(c, ended, texts(c).Count(texts(c).Devices.OthersEnded, ended))
 }
 
 // sessionsEnded says what has happened, above the list as it is now.
@@ -90,21 +88,36 @@ func (a *App) sessionsEnded(c echo.Context, ended int, said string) error {
 
 func (a *App) sessionsProps(c echo.Context) (views.SessionsProps, error) {
 	list, err := a.Sessions.Own(c.Request().Context(), current(c))
-	return a.listProps(list), err
+	return a.listProps(texts(c), list), err
 }
 
 // listProps returns what the list shows. Times are to the minute, like LastSeen, so that the list stays
 // the same in between.
-func (a *App) listProps(list []authn.OwnSession) views.SessionsProps {
+func (a *App) listProps(t *messages.Catalogue, list []authn.OwnSession) views.SessionsProps {
 	var props views.SessionsProps
 	for _, s := range list {
 		props.Sessions = append(props.Sessions, views.OwnSession{
-			ID: s.ID, Device: s.Device, Kind: string(s.Kind), Current: s.Current,
+			ID: s.ID, Device: deviceName(t, s.Device), Kind: string(s.Device.Kind()), Current: s.Current,
 			SignedIn: s.SignedIn, LastSeen: s.LastSeen, Idle: a.Now().Sub(s.LastSeen).Truncate(time.Minute),
 			EndURL: endURL(s),
 		})
 	}
 	return props
+}
+
+// deviceName returns what pages call a device.
+func deviceName(t *messages.Catalogue, d authn.Device) string {
+	if d.System == authn.AndroidTablet {
+		d.System = t.Devices.AndroidTablet
+	}
+	switch {
+	case d == authn.Device{}:
+		return t.Devices.Unknown
+	case d.System == "":
+		return d.Browser
+	default:
+		return fmt.Sprintf(t.Devices.Name, cmp.Or(d.Browser, t.Devices.UnknownBrowser), d.System)
+	}
 }
 
 // endURL returns the address that ends a session.

@@ -16,7 +16,7 @@ func (a *App) confirmSignOut(c echo.Context) error {
 	if current(c) == nil {
 		return c.Redirect(http.StatusSeeOther, "/signed-out")
 	}
-	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, "Sign out")))
+	return a.render(c, http.StatusOK, views.ConfirmSignOut(a.shell(c, texts(c).Title.SignOut)))
 }
 
 // signOut ends the session here, and then sends the browser to the provider to end it there. It ends
@@ -45,9 +45,7 @@ func (a *App) signOut(c echo.Context) error {
 	if location == "" {
 		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
 	}
-	return a.moveOn(c, http.StatusOK, views.MovingOnProps{
-		Heading: "Signing out", Text: "Your session has ended here. Next, it ends at the sign-in service.", URL: location,
-	})
+	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: location})
 }
 
 // moveOn answers a form with a page that moves on by itself to where the provider is next. A redirect
@@ -133,7 +131,7 @@ func (a *App) signedOut(c echo.Context) error {
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
-	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, "Signed out"), views.SignedOutProps{
+	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, texts(c).Title.SignedOut), views.SignedOutProps{
 		AtProvider: atProvider, Reason: texts(c).Ended[c.QueryParam("because")],
 		LoginURL: loginURL(parseReturnPath(c.QueryParam("return_to"))),
 	}))

@@ -3,6 +3,7 @@ package routes
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // sensitiveAge is how recent the sign-in must be for actions that would be most useful to someone who
@@ -24,9 +26,9 @@ const sensitiveAge = 10 * time.Minute
 
 // pendingAction returns what a saved form does, for the question whether to continue, or "" if it is
 // not listed. List a form here if its route demands a recent sign-in.
-func pendingAction(path string) string {
+func pendingAction(t *messages.Catalogue, path string) string {
 	return map[string]string{
-		"/sessions/end-others": "Sign out all other devices",
+		"/sessions/end-others": t.Devices.EndOthers,
 		// Your product: add its forms after this line.
 	}[path]
 }
@@ -115,8 +117,8 @@ func (a *App) resume(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	props := views.ResumeProps{Pending: cmp.Or(pending, pendingAction(path), a.Product.Actions[path]), Path: path, URL: c.Request().URL.Path}
-	return a.render(c, http.StatusOK, views.Resume(a.shell(c, props.Heading()), props))
+	props := views.ResumeProps{Pending: cmp.Or(pending, pendingAction(texts(c), path), a.action(c.Request().Context(), path)), Path: path, URL: c.Request().URL.Path}
+	return a.render(c, http.StatusOK, views.Resume(a.shell(c, props.Heading(texts(c))), props))
 }
 
 // pendingSignOut returns what a form that ends one session does, or "" for another form.
@@ -130,9 +132,9 @@ func (a *App) pendingSignOut(c echo.Context, path string) (string, error) {
 	}
 	n := slices.IndexFunc(list, func(s authn.OwnSession) bool { return endURL(s) == path })
 	if n < 0 {
-		return "Sign out a device", nil // which is signed out by now
+		return texts(c).Resume.EndGone, nil // which is signed out by now
 	}
-	return "Sign out " + list[n].Device, nil
+	return fmt.Sprintf(texts(c).Resume.EndDevice, deviceName(texts(c), list[n].Device)), nil
 }
 
 // sendSaved sends the form that demand has saved, once: whichever request takes it from the session

@@ -235,6 +235,36 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+func TestSince(t *testing.T) {
+	t.Parallel()
+	german := NewMatcher().Match([]string{language.German.String()})
+	for ago, want := range map[time.Duration][2]string{
+		time.Second:       {"1 minute ago", "vor 1 Minute"},
+		59 * time.Minute:  {"59 minutes ago", "vor 59 Minuten"},
+		119 * time.Minute: {"1 hour ago", "vor 1 Stunde"},
+		47 * time.Hour:    {"1 day ago", "vor 1 Tag"},
+		48 * time.Hour:    {"2 days ago", "vor 2 Tagen"},
+	} {
+		if got := [2]string{English().Since(ago), german.Since(ago)}; got != want {
+			t.Errorf("%s is %q, want %q", ago, got, want)
+		}
+	}
+}
+
+// TestIn finds a product's own texts in the language of the reader, or else in English.
+func TestIn(t *testing.T) {
+	t.Parallel()
+	german := NewContext(t.Context(), NewMatcher().Match([]string{"de"}))
+	for want, own := range map[string]map[string]string{"Notizen": {"en": "Notes", "de": "Notizen"}, "Notes": {"en": "Notes"}, "": nil} {
+		if got := In(german, own); got != want {
+			t.Errorf("%v has %q, want %q", own, got, want)
+		}
+	}
+	if got := In(t.Context(), map[string]string{"en": "Notes", "de": "Notizen"}); got != "Notes" {
+		t.Errorf("without a language, it is %q", got)
+	}
+}
+
 func BenchmarkMatch(b *testing.B) {
 	m := NewMatcher()
 	header := []string{"de-DE,de;q=0.9,en-US;q=0.8,en;q=0.7"}

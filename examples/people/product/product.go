@@ -34,8 +34,12 @@ func New() routes.Product {
 	return routes.Product{
 		Config: &p.config, Validate: p.config.validate,
 		Open: p.open, Close: p.close, SignIn: p.signIn, Routes: p.routes,
-		Links:   func(*authn.Session) []views.Link { return []views.Link{{URL: "/account", Label: "Account"}} },
-		Actions: map[string]string{"/account/link": "Link another sign-in", "/account/delete": "Delete my account"},
+		Links: func(context.Context, *authn.Session) []views.Link {
+			return []views.Link{{URL: "/account", Label: "Account"}}
+		},
+		Action: func(_ context.Context, path string) string {
+			return map[string]string{"/account/link": "Link another sign-in", "/account/delete": "Delete my account"}[path]
+		},
 	}
 }
 
