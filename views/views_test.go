@@ -2,6 +2,7 @@ package views_test
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"html"
 	"io"
@@ -30,8 +31,13 @@ func newAssets(t *testing.T) *views.Assets {
 
 func render(t *testing.T, c templ.Component) string {
 	t.Helper()
+	return renderIn(t.Context(), t, c)
+}
+
+func renderIn(ctx context.Context, t *testing.T, c templ.Component) string {
+	t.Helper()
 	var b strings.Builder
-	if err := c.Render(t.Context(), &b); err != nil {
+	if err := c.Render(ctx, &b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -106,6 +112,12 @@ func forbiddenProps(text string) views.ForbiddenProps {
 // begin with "fragment".
 func pages(t *testing.T, text string) map[string]string {
 	t.Helper()
+	return pagesIn(t.Context(), t, text)
+}
+
+// pagesIn is like pages, with the texts that a context has.
+func pagesIn(ctx context.Context, t *testing.T, text string) map[string]string {
+	t.Helper()
 	signedOut := views.Shell{Assets: newAssets(t), Title: text, Header: views.Header(text, true, person(text)), LoginURL: "/login", ProviderURL: "http://127.0.0.1:3001/"}
 	signedIn := signedOut
 	signedIn.Person, signedIn.EndsIn, signedIn.ReturnTo, signedIn.Notices = new(person(text)), time.Hour, text, []string{text}
@@ -133,7 +145,7 @@ func pages(t *testing.T, text string) map[string]string {
 		"fragment card":    views.ProfileCard(profile(text)),
 		"fragment failure": views.FailureNotice(failure(text)),
 	} {
-		out[name] = render(t, c)
+		out[name] = renderIn(ctx, t, c)
 	}
 	return out
 }
