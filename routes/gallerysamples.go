@@ -14,6 +14,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // samples returns all pieces of the gallery, group by group.
@@ -99,7 +100,7 @@ func (a *App) profileSamples(c echo.Context) []sample {
 	add("e-mail not verified", func(p *views.ProfilePageProps) { p.Profile.Changes, p.Profile.Person.EmailVerified = 0, false })
 	for _, err := range refreshErrors() {
 		f := a.describe(texts(c), err)
-		add(f.heading, func(p *views.ProfilePageProps) {
+		add(a.describe(messages.English(), err).heading, func(p *views.ProfilePageProps) {
 			failure := a.refreshFailure(c, f, err)
 			p.Profile.Changes, p.Failure = 0, &failure
 		})

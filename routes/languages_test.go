@@ -58,6 +58,88 @@ func checkLanguage(t *testing.T, name string, got apptest.Answer, want string) {
 	}
 }
 
+// TestPagesInGerman opens every page as a visitor and as a person who is signed in.
+func TestPagesInGerman(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	anonymous, ada := a.Visitor(), a.Visitor()
+	ada.SignIn("/login", apptest.Ada)
+	for _, tt := range []struct {
+		v    *apptest.Visitor
+		path string
+		want []string
+	}{
+		{anonymous, "/", []string{"<title>Willkommen · ", ">Zum Inhalt springen<", ">Anbieter öffnen<", ">Anmelden<", "<h1>Anmeldung? Erledigt.</h1>", "Latchkey meldet Personen", ">Wir sehen nie Ihr Passwort<"}},
+		{anonymous, "/signed-out?because=expired", []string{"<title>Abgemeldet · ", "<h1>Sie sind abgemeldet</h1>", "Melden Sie sich erneut an", ">Erneut anmelden<", ">Startseite<"}},
+		{anonymous, "/nothing", []string{"Fehler 404", "Referenz <code>"}},
+		{ada, "/dashboard", []string{"<title>Übersicht · ", `aria-label="Hauptnavigation"`, ">Übersicht</a>", ">Geräte</a>", ">Kontomenü<", "Profil</a>", "Abmelden</button>"}},
+		{ada, "/profile", []string{"<title>Profil · "}},
+		{ada, "/sessions", []string{
+			"<title>Geräte · ", "<h1>Ihre Geräte</h1>", "sind bei Latchkey angemeldet", "Unbekanntes Gerät", ">Dieses Gerät<", ">Jetzt aktiv<", "Angemeldet am <time",
+			"Das konnten wir nicht bestätigen", `data-now="Die Liste zeigt den aktuellen Stand."`, "Alle anderen Geräte abmelden?",
+		}},
+		{ada, "/sessions/end-others", []string{"<title>Alle anderen Geräte abmelden · ", "<h1>Alle anderen Geräte abmelden?</h1>", ">Alle anderen abmelden<", ">Abbrechen<"}},
+		{ada, "/logout", []string{"<title>Abmelden · ", "<h1>Abmelden?</h1>", "Ihre Sitzung endet hier", ">Abmelden<", ">Abbrechen<"}},
+		{ada, "/admin", []string{"Angemeldet als", "Erforderlich", "Ihr Wert", ">nicht vorhanden<", ">Anderes Konto verwenden<", "Fehler 403"}},
+		{ada, "/sessions", []string{ // the warnings that session.js shows
+			"Sie werden in <span data-left></span> abgemeldet", `data-done="Sie sind weiterhin angemeldet."`, ">Angemeldet bleiben<", "Prüfen Sie Ihre Verbindung", "kann nicht verlängert werden", ">in einem neuen Tab<",
+		}},
+		{anonymous, "/dev/gallery/admin/not%20responding", []string{"<h1>Admin</h1>", ">Aussteller<", ">Sitzungsspeicher<", "Antwortet nicht"}},
+		{anonymous, "/dev/gallery/admin/operational", []string{"In Betrieb"}},
+		{anonymous, "/dev/gallery/session/resume", []string{"<title>Alle anderen Geräte abmelden? · ", "<h1>Alle anderen Geräte abmelden?</h1>", "Das wollten Sie tun", ">Fortfahren<"}},
+		{anonymous, "/dev/gallery/session/resume,%20one%20device", []string{"<h1>Firefox auf Linux abmelden?</h1>"}},
+		{anonymous, "/dev/gallery/session/resume,%20without%20a%20name", []string{"<h1>Fortfahren?</h1>", "Sie haben ein Formular gesendet"}},
+		{anonymous, "/dev/gallery/devices/several", []string{"Zuletzt aktiv vor 3 Stunden", "Zuletzt aktiv vor 4 Tagen", "Chrome auf Android-Tablet"}},
+		{anonymous, "/dev/gallery/home/sign-in%20down", []string{"Der Anmeldedienst antwortet nicht."}},
+	} {
+		got := tt.v.Get(tt.path, "Accept-Language", german)
+		checkLanguage(t, tt.path, got, "de")
+		for _, want := range tt.want {
+			if !strings.Contains(strings.Join(strings.Fields(got.Body), " "), want) {
+				t.Errorf("%s does not say %q", tt.path, want)
+			}
+		}
+		if t.Failed() {
+			t.Log(got.Body)
+			break
+		}
+	}
+	end := ada.Direct(ada.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin", "Accept-Language", german))
+	if !strings.Contains(end.Body, "<h1>Sie werden abgemeldet</h1>") || !strings.Contains(end.Body, "Als Nächstes endet sie beim Anmeldedienst.") {
+		t.Errorf("after the sign-out: %s\n%s", end.Status, end.Body)
+	}
+	if left := ada.Get("/signed-out", "Accept-Language", german); !strings.Contains(left.Body, "Ihre Sitzung ist hier") {
+		t.Errorf("signed out: %s", left.Body)
+	}
+}
+
+// TestNoticesInGerman signs out devices. A notice is in the language of the form, wherever it is shown,
+// and an open list of devices stays in its own.
+func TestNoticesInGerman(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	open := p.Here.ListenToDevices("Accept-Language", german)
+	open.Want("alive")
+	if html, _ := open.Want("devices")["html"].(string); !strings.Contains(html, ">Dieses Gerät<") {
+		t.Errorf("the list in the stream is %s", html)
+	}
+	for path, want := range map[string]string{
+		"/sessions/unknown/end": "Dieses Gerät war bereits abgemeldet.",
+		"/sessions/end-others":  "1 anderes Gerät ist abgemeldet.",
+	} {
+		if got := p.Here.Post(path, nil, "Accept-Language", german); !strings.Contains(got.Body, want) || !strings.Contains(got.Body, "<h1>Ihre Geräte</h1>") {
+			t.Errorf("%s: %s does not say %q", path, got.Body, want)
+		}
+	}
+	if got := p.Here.Post("/sessions/end-others", nil, "Accept-Language", german, "HX-Request", "true"); !strings.Contains(got.Body, "Kein anderes Gerät war angemeldet.") {
+		t.Errorf("htmx gets %s", got.Body)
+	}
+	p.Here.Post("/sessions/unknown/end", nil, "Accept-Language", german) // which its page has shown
+	if got := p.Here.Get("/sessions", "Accept-Language", german); strings.Contains(got.Body, "abgemeldet.</p>") {
+		t.Errorf("the notice is shown twice: %s", got.Body)
+	}
+}
+
 // TestRefusalInGerman checks what package routes puts into the texts.
 func TestRefusalInGerman(t *testing.T) {
 	t.Parallel()

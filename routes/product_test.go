@@ -112,6 +112,11 @@ func TestProductRoutes(t *testing.T) {
 			t.Errorf("%s: %s, want %d with %q\n%s", name, got.Status, tt.status, tt.want, got.Body)
 		}
 	}
+	for range 2 { // the second time from what is kept for the session
+		if got := person.Get("/dashboard", "Accept-Language", german); !strings.Contains(got.Body, `<a href="/orders">Bestellungen von alice</a>`) {
+			t.Errorf("the German link is not in %s", got.Body)
+		}
+	}
 	if got := person.Post("/orders", nil, "Sec-Fetch-Site", "cross-site"); got.StatusCode != http.StatusForbidden {
 		t.Errorf("another site's form is answered %s", got.Status)
 	}
@@ -132,6 +137,9 @@ func TestProductAction(t *testing.T) {
 	question := v.Post("/orders/cancel", url.Values{})
 	if !strings.Contains(question.Body, "<h1>Cancel all orders?</h1>") {
 		t.Fatalf("the form leads to %s with %s\n%s", question.Request.URL, question.Status, question.Body)
+	}
+	if again := v.Get(question.Request.URL.Path, "Accept-Language", german); !strings.Contains(again.Body, "<h1>Alle Bestellungen stornieren?</h1>") {
+		t.Errorf("in German, it is %s", again.Body)
 	}
 	if end := v.Press(question, "resume-button"); end.Body != "cancelled" {
 		t.Errorf("it ends at %s with %s\n%s", end.Request.URL, end.Status, end.Body)

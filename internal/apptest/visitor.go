@@ -322,9 +322,9 @@ func (v *Visitor) Listen(headers ...string) *Stream {
 }
 
 // ListenToDevices opens the event stream of the page that lists the person's devices.
-func (v *Visitor) ListenToDevices() *Stream {
+func (v *Visitor) ListenToDevices(headers ...string) *Stream {
 	v.T.Helper()
-	return v.stream(v.connect("/events?devices"))
+	return v.stream(v.connect("/events?devices", headers...))
 }
 
 func (v *Visitor) stream(resp *http.Response) *Stream {

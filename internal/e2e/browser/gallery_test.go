@@ -105,6 +105,22 @@ func TestBrowserGallery(t *testing.T) {
 	t.Logf("axe has checked %d pieces", len(seen))
 }
 
+// TestBrowserGalleryInGerman opens every piece in German, whose words are longer, on the narrowest
+// screen.
+func TestBrowserGalleryInGerman(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	speaks(b, "de")
+	for _, piece := range a.Gallery() {
+		narrow(b, piece)
+		handy(b, piece)
+	}
+	if got := apptest.Evaluate[string](b, `document.documentElement.lang`); got != "de" {
+		t.Errorf("the pieces are in %s", got)
+	}
+}
+
 // TestBrowserGalleryView shows a piece of the gallery in a frame of each theme.
 func TestBrowserGalleryView(t *testing.T) {
 	t.Parallel()
@@ -194,11 +210,16 @@ func narrow(b *apptest.Browser, where string) {
 	fits(b, where)
 }
 
-// fits checks that the current page is no wider than the screen.
+// fits checks that the current page is no wider than the screen, and no text wider than its button or
+// link in the navigation.
 func fits(b *apptest.Browser, where string) {
 	b.T.Helper()
 	if over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 		b.T.Errorf("%s: at 320 px it is %d px too wide", where, over)
+	}
+	for _, text := range apptest.Evaluate[[]string](b, `Array.from(document.querySelectorAll(".button, .navigation a, .menu-item"))
+		.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent.trim())`) {
+		b.T.Errorf("%s: at 320 px, %q is wider than its box", where, text)
 	}
 }
 

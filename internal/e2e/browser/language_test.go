@@ -20,8 +20,7 @@ func TestBrowserLanguage(t *testing.T) {
 		"no catalogue":                   {"fr-FR", "en", "en", "in 7 days"},
 		"no catalogue, but also English": {"fr-FR,en-GB", "en", "en-GB", "in 7 days"},
 	} {
-		agent := apptest.Evaluate[string](b, `navigator.userAgent`)
-		apptest.Call(b, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: tt.accept})
+		speaks(b, tt.accept)
 		b.Open("/dashboard")
 		b.Until(`!document.querySelector("time:not([data-local])")`)
 		if got := apptest.Evaluate[string](b, `document.documentElement.lang`); got != tt.language {
@@ -32,4 +31,11 @@ func TestBrowserLanguage(t *testing.T) {
 		}
 		b.Until(`[...document.querySelectorAll("[data-seconds]")].some(e => e.textContent === "` + tt.far + `")`)
 	}
+}
+
+// speaks sets the languages that the reader prefers.
+func speaks(b *apptest.Browser, accept string) {
+	b.T.Helper()
+	agent := apptest.Evaluate[string](b, `navigator.userAgent`)
+	apptest.Call(b, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: accept})
 }
