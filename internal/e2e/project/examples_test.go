@@ -41,6 +41,7 @@ func TestExamples(t *testing.T) {
 	dev := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "PORT="+port, "AUTH0_AUDIENCE=https://api.example",
 		"AUTH0_SCOPES=openid profile email offline_access reports:read stock:read").App
 	t.Run("notes", func(t *testing.T) { notesExample(t, dev) })
+	t.Run("greeting", func(t *testing.T) { greetingExample(t, dev) })
 	t.Run("theme", func(t *testing.T) { themeExample(t, dev) })
 	t.Run("orders", func(t *testing.T) { ordersExample(t, dev) })
 	t.Run("reports", func(t *testing.T) { reportsExample(t, dev) })
@@ -116,6 +117,16 @@ func notesExample(t *testing.T, a *apptest.App) {
 	b.Until(`window.replaced !== undefined && !window.replaced.isConnected && document.getElementById("notes-again") !== null`)
 	if requests := a.Log.Count(`"path":"/notes"`); requests < 2 {
 		t.Errorf("%d requests for the notes", requests)
+	}
+}
+
+func greetingExample(t *testing.T, a *apptest.App) {
+	v := a.Visitor()
+	v.T = t
+	for language, want := range map[string]string{"de": "Schön, dass Sie da sind.", "en": "Nice to see you.", "fr": "Nice to see you."} {
+		if got := v.Get("/greeting", "Accept-Language", language); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, want) {
+			t.Errorf("in %s, the greeting is %s\n%s", language, got.Status, got.Body)
+		}
 	}
 }
 
