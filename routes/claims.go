@@ -13,53 +13,44 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
-// standardClaim is how pages show a claim that the standards define: a label in plain words, and its
-// rank among the claims.
-type standardClaim struct {
-	label string
-	rank  int
+// claimRanks orders the claims that the standards define, each of which has a label in the catalogue.
+// The claims about the person come first (OpenID Connect Core 1.0 section 5.1), with ranks below 0, and
+// those about the sign-in last (section 2). The provider's own claims come between them, with rank 0.
+var claimRanks = map[string]int{
+	"name":                  -19,
+	"given_name":            -18,
+	"middle_name":           -17,
+	"family_name":           -16,
+	"nickname":              -15,
+	"preferred_username":    -14,
+	"email":                 -13,
+	"email_verified":        -12,
+	"phone_number":          -11,
+	"phone_number_verified": -10,
+	"address":               -9,
+	"picture":               -8,
+	"profile":               -7,
+	"website":               -6,
+	"gender":                -5,
+	"birthdate":             -4,
+	"zoneinfo":              -3,
+	"locale":                -2,
+	"updated_at":            -1,
+
+	"sub":       1,
+	"iss":       2,
+	"aud":       3,
+	"azp":       4,
+	"auth_time": 5,
+	"acr":       6,
+	"amr":       7,
+	"sid":       8,
+	"iat":       9,
+	"exp":       10,
 }
-
-// standardClaims has the claims about the person first (OpenID Connect Core 1.0 section 5.1), with
-// ranks below 0, and those about the sign-in last (section 2). The provider's own claims come between
-// them, with rank 0.
-var standardClaims = map[string]standardClaim{
-	"name":                  {"Full name", -19},
-	"given_name":            {"Given name", -18},
-	"middle_name":           {"Middle name", -17},
-	"family_name":           {"Family name", -16},
-	"nickname":              {"Nickname", -15},
-	"preferred_username":    {"Username", -14},
-	"email":                 {"E-mail", -13},
-	"email_verified":        {"E-mail verified", -12},
-	"phone_number":          {"Phone number", -11},
-	"phone_number_verified": {"Phone number verified", -10},
-	"address":               {"Address", -9},
-	"picture":               {"Picture", -8},
-	"profile":               {"Profile page", -7},
-	"website":               {"Website", -6},
-	"gender":                {"Gender", -5},
-	"birthdate":             {"Birth date", -4},
-	"zoneinfo":              {"Time zone", -3},
-	"locale":                {"Language", -2},
-	"updated_at":            {"Last changed", -1},
-
-	"sub":       {"Subject", 1},
-	"iss":       {"Issuer", 2},
-	"aud":       {"Audience", 3},
-	"azp":       {"Authorized party", 4},
-	"auth_time": {"Authentication time", 5},
-	"acr":       {"Assurance level", 6},
-	"amr":       {"Sign-in method", 7},
-	"sid":       {"Session at the sign-in service", 8},
-	"iat":       {"ID token issued", 9},
-	"exp":       {"ID token expires", 10},
-}
-
-// claimLabel returns a claim's label, or "" if the standards do not define the claim.
-func claimLabel(name string) string { return standardClaims[name].label }
 
 // withheld reports whether pages leave a claim out because it serves only the protocol.
 func withheld(name string) bool {
@@ -70,25 +61,24 @@ func withheld(name string) bool {
 const manyClaims = 30
 
 // claimsProps returns all that the app knows about the person, in the order that pages show.
-func claimsProps(s *authn.Session) views.ClaimsProps {
+func claimsProps(t *messages.Catalogue, s *authn.Session) views.ClaimsProps {
 	list := slices.DeleteFunc(slices.Clone(s.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
 	slices.SortStableFunc(list, func(a, b openid.SourcedClaim) int {
-		return cmp.Compare(standardClaims[a.Name].rank, standardClaims[b.Name].rank)
+		return cmp.Compare(claimRanks[a.Name], claimRanks[b.Name])
 	})
 	claims := make([]openid.Claim, len(list))
 	for i, c := range list {
 		claims[i] = c.Claim
 	}
-	return views.ClaimsProps{Groups: claimGroups(list, s.Changes), Filter: len(list) > manyClaims, JSON: claimsJSON(claims)}
+	return views.ClaimsProps{Groups: claimGroups(t, list, s.Changes), Filter: len(list) > manyClaims, JSON: claimsJSON(claims)}
 }
 
 // claimGroups makes the claims readable, and adds what the last refresh changed.
-func claimGroups(list []openid.SourcedClaim, changes []openid.Change) []views.ClaimGroup {
+func claimGroups(t *messages.Catalogue, list []openid.SourcedClaim, changes []openid.Change) []views.ClaimGroup {
 	groups := []views.ClaimGroup{{Kind: views.ClaimsOfProfile}, {Kind: views.ClaimsOfProvider}, {Kind: views.ClaimsOfProtocol}}
 	add := func(row views.Claim, source openid.Source) {
-		standard := standardClaims[row.Name]
-		row.Label = standard.label
-		g := &groups[cmp.Compare(standard.rank, 0)+1]
+		row.Label = t.Claims.Labels[row.Name]
+		g := &groups[cmp.Compare(claimRanks[row.Name], 0)+1]
 		g.Claims = append(g.Claims, row)
 		g.Changed = g.Changed || row.Change != views.ClaimUnchanged
 		switch source {
@@ -125,7 +115,7 @@ func claimGroups(list []openid.SourcedClaim, changes []openid.Change) []views.Cl
 }
 
 // receivedProps returns what the provider sent about the person, source by source.
-func receivedProps(s *authn.Session) views.ReceivedProps {
+func receivedProps(t *messages.Catalogue, s *authn.Session) views.ReceivedProps {
 	document := func(claims openid.Claims) string {
 		if len(claims) == 0 {
 			return ""
@@ -135,7 +125,7 @@ func receivedProps(s *authn.Session) views.ReceivedProps {
 	props := views.ReceivedProps{IDToken: document(s.Identity.IDToken), UserInfo: document(s.Identity.UserInfo)}
 	for _, change := range s.Changes {
 		props.Changes = append(props.Changes, views.Change{
-			Claim: cmp.Or(claimLabel(change.Name), change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
+			Claim: cmp.Or(t.Claims.Labels[change.Name], change.Name), Before: plainValue(change.Before), After: plainValue(change.After),
 		})
 	}
 	return props

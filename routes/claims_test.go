@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"latchkey/authn/openid"
+	"latchkey/views/messages"
 )
 
 // BenchmarkClaimRows makes the rows of a person with many claims, all of which a refresh has changed.
@@ -22,7 +23,7 @@ func BenchmarkClaimRows(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				claimGroups(claims, changes)
+				claimGroups(messages.English(), claims, changes)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/claim")
 		})

@@ -13,6 +13,7 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/views"
+	"latchkey/views/messages"
 )
 
 // home shows the home page, which offers to sign in. By default it is also the page that the provider
@@ -37,10 +38,10 @@ func (a *App) dashboard(c echo.Context) error {
 	// A page with a flash message is shown once, and is not kept.
 	if c.Request().URL.RawQuery == "" && !s.HasFlashes() {
 		return a.render(c, http.StatusOK, fragment(s, "dashboard", state, func() component {
-			return views.Dashboard(a.shell(c, texts(c).Title.Dashboard), a.dashboardProps(s, state))
+			return views.Dashboard(a.shell(c, texts(c).Title.Dashboard), a.dashboardProps(texts(c), s, state))
 		}))
 	}
-	props := a.dashboardProps(s, state)
+	props := a.dashboardProps(texts(c), s, state)
 	if c.QueryParams().Has("refreshed") {
 		profile := a.profileProps(s)
 		profile.JustRefreshed = true
@@ -65,12 +66,12 @@ func (a *App) dashboardState(s *authn.Session) dashboardState {
 	}
 }
 
-func (a *App) dashboardProps(s *authn.Session, state dashboardState) views.DashboardProps {
+func (a *App) dashboardProps(t *messages.Catalogue, s *authn.Session, state dashboardState) views.DashboardProps {
 	token := a.TokenSource.Info(s)
 	return views.DashboardProps{
 		Name:    displayName(s),
 		Profile: a.profileCard(s),
-		Claims:  fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(s), false) }),
+		Claims:  fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(t, s), false) }),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
 			IdleLeft: state.idleLeft, Left: state.left,
@@ -93,7 +94,7 @@ func (a *App) profile(c echo.Context) error {
 	if isHTMX(c.Request()) {
 		return a.render(c, http.StatusOK, a.profileCard(s))
 	}
-	return a.render(c, http.StatusOK, views.Profile(a.shell(c, texts(c).Title.Profile), views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s)}))
+	return a.render(c, http.StatusOK, views.Profile(a.shell(c, texts(c).Title.Profile), views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(texts(c), s)}))
 }
 
 // refreshProfile fetches the current profile from the provider. If that fails, the card keeps its
@@ -109,7 +110,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 		props := a.profileProps(refreshed)
 		props.JustRefreshed = true
 		if props.Changes > 0 {
-			return a.render(c, http.StatusOK, views.RefreshedProfile(props, claimsProps(refreshed), receivedProps(refreshed)))
+			return a.render(c, http.StatusOK, views.RefreshedProfile(props, claimsProps(texts(c), refreshed), receivedProps(texts(c), refreshed)))
 		}
 		return a.render(c, http.StatusOK, views.ProfileCard(props))
 	case err == nil:
@@ -126,7 +127,7 @@ func (a *App) refreshProfile(c echo.Context) error {
 	if isHTMX(r) {
 		return a.render(c, f.status, views.RefreshFailure(failure))
 	}
-	props := views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(s), Failure: &failure}
+	props := views.ProfilePageProps{Profile: a.profileProps(s), Received: receivedProps(texts(c), s), Failure: &failure}
 	props.Profile.Changes = 0 // the card would speak of a refresh before this one
 	return a.render(c, f.status, views.Profile(a.shell(c, texts(c).Title.Profile), props))
 }

@@ -64,7 +64,7 @@ func (a *App) dashboardSamples(c echo.Context) []sample {
 	var list []sample
 	for _, p := range a.samplePeople() {
 		list = append(list, sample{group: "dashboard", name: p.name, person: &p, path: "/dashboard", title: texts(c).Title.Dashboard, page: func(s views.Shell) component {
-			props := a.dashboardProps(p.session, a.dashboardState(p.session))
+			props := a.dashboardProps(texts(c), p.session, a.dashboardState(p.session))
 			if p.name == "ada" {
 				props.Token = views.TokenProps{
 					Audience: "https://api.example.test/", Scopes: []string{"openid", "profile", "email", "offline_access", "read:notes"},
@@ -82,7 +82,7 @@ func (a *App) profileSamples(c echo.Context) []sample {
 	add := func(name string, change func(*views.ProfilePageProps)) {
 		p := a.samplePeople()[0]
 		list = append(list, sample{group: "profile", name: name, person: &p, path: "/profile", title: texts(c).Title.Profile, page: func(s views.Shell) component {
-			props := views.ProfilePageProps{Profile: a.profileProps(p.session), Received: receivedProps(p.session)}
+			props := views.ProfilePageProps{Profile: a.profileProps(p.session), Received: receivedProps(texts(c), p.session)}
 			change(&props)
 			if props.Profile.Changes == 0 {
 				props.Received.Changes = nil

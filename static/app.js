@@ -76,7 +76,7 @@ document.addEventListener("click", async ({ target }) => {
   if (!button) return;
   const source = document.getElementById(button.dataset.copy)?.textContent ?? claimText(button.parentElement);
   const copied = await navigator.clipboard.writeText(source).then(() => true, () => false);
-  const text = copied ? button.dataset.done : "Copy failed";
+  const text = button.dataset[copied ? "done" : "failed"];
   announce(text);
   button.toggleAttribute("data-copied", copied);
   const label = button.textContent;

@@ -35,7 +35,7 @@ func TestRefreshFormWorksWithAndWithoutHtmx(t *testing.T) {
 	for _, want := range []string{
 		`method="post" action="/profile/refresh"`, `hx-post="/profile/refresh"`, `hx-target="#profile-card"`, `hx-swap="outerHTML"`,
 		`hx-sync="this:drop"`, `hx-status:4xx="target:#profile-message swap:innerHTML"`, `<div id="profile-message" data-message>`,
-		`hx-status:5xx="target:#profile-message swap:innerHTML"`, `<template><dialog open aria-label="The profile could not be refreshed"><div role="alert">`, `type="submit" form="profile-refresh"`,
+		`hx-status:5xx="target:#profile-message swap:innerHTML"`, `<template><dialog open aria-label="We couldn&#39;t confirm that"><div role="alert">`, `href="?">Reload</a>`,
 	} {
 		if !strings.Contains(card, want) {
 			t.Errorf("the card lacks %s", want)

@@ -69,6 +69,17 @@ type Catalogue struct {
 	Ended map[string]string
 	// Failures has the texts of error pages, for each reason in routes/errors.go.
 	Failures map[string]Failure
+	// Dashboard, Claims, Profile, Session and Token have the texts of the dashboard and its cards, and
+	// of the profile page.
+	Dashboard Dashboard
+	Claims    Claims
+	Profile   Profile
+	Session   Session
+	Token     Token
+	// Copy is about the buttons that copy.
+	Copy Copy
+	// Answer is the value of a claim or a setting that is true or false.
+	Answer Answer
 
 	tag language.Tag
 }
@@ -282,6 +293,16 @@ func (c *Catalogue) Count(text Count, n int) string {
 	return fmt.Sprintf(form, n)
 }
 
+// Around returns what a text says before, between and after its values. A view uses it for a text with
+// markup around a value, such as "Welcome, <bdi>Ada</bdi>". The values are in the same order in every
+// language.
+func Around(text string) (parts [4]string) {
+	for i := range parts {
+		parts[i], text, _ = strings.Cut(text, "%s")
+	}
+	return parts
+}
+
 // Time returns a time in UTC.
 func (c *Catalogue) Time(t time.Time) string { return t.UTC().Format(c.DateTime) }
 
@@ -322,3 +343,82 @@ func In[T any](ctx context.Context, texts map[string]T) T {
 	}
 	return texts[English().Language]
 }
+// Dashboard has the texts of the dashboard around its cards. Welcome has the name of the person.
+type Dashboard struct{ Welcome string }
+
+// Claims has the texts of the claims card.
+type Claims struct {
+	Heading, Lead string
+	// Filter is the label of the field that filters, and Found says how many of the claims it leaves:
+	// app.js puts the numbers in the place of {shown} and {total}.
+	Filter, Found string
+	// Profile, Custom and Protocol are the headings of the groups. The last one is folded.
+	Profile, Custom, Protocol string
+	// Source says where the claims of a group come from.
+	Source ClaimSource
+	// Raw is the heading of the claims as JSON, and Region the name of the region with the JSON.
+	Raw, Region string
+	// Labels are the names of the claims in plain words, for each claim in routes/claims.go.
+	Labels map[string]string
+	// Absent is in the place of a value that was removed, EmptyText of an empty text, and EmptyList of a
+	// list without items. More folds away the rest of a long list.
+	Absent, EmptyText, EmptyList string
+	More                         Count
+	// New, Changed and Removed say what the last refresh did to a claim. Their values are the word, which
+	// is emphasised, and the value that the claim had until then.
+	New, Changed, Removed             string
+	NewWord, ChangedWord, RemovedWord string
+}
+
+// ClaimSource says where the claims of a group come from.
+type ClaimSource struct{ Token, Userinfo, Both string }
+
+// Profile has the texts of the profile card and page.
+type Profile struct {
+	// Title is the heading of the page, and Heading that of the card.
+	Title, Heading string
+	// Refresh is the button. Refreshed has the time of the last refresh.
+	Refresh, Refreshed string
+	// Changes and UpToDate say what the last refresh did. AnnouncedChanges and AnnouncedNone are for screen
+	// readers, when the card has been replaced.
+	Changes          Count
+	UpToDate         string
+	AnnouncedChanges Count
+	AnnouncedNone    string
+	// Lost is what to do when the reply to a refresh is lost, and Dismiss closes that, or a failure.
+	Lost, Dismiss                           string
+	NoEmail, EmailVerified, EmailUnverified string
+	// Received is the heading above what the provider has sent.
+	Received        string
+	Token, Userinfo Document
+	// Changed is the heading above the changes. Change is one of them for screen readers: the claim, its
+	// value before, and its value now. Unset is in the place of a value that there is not.
+	Changed, Change, Unset string
+}
+
+// Document has the texts around what the provider has sent as JSON: a heading, where it comes from, and
+// the name of the region with the JSON.
+type Document struct{ Heading, Text, Region string }
+
+// Session has the texts of the session card.
+type Session struct{ Heading, SignedIn, IdleTimeout, Expires, Service string }
+
+// Token has the texts about the access token.
+type Token struct {
+	Heading, Text string
+	// Audience is the label, and OwnAudience its value if the token is for the sign-in service itself.
+	Audience, OwnAudience string
+	// Scopes is the label, and AsRequested its value if they are not known.
+	Scopes, AsRequested string
+	// Expires is the label, and NotStated its value if it is not known.
+	Expires, NotStated string
+	// Renews is the label of a yes or no.
+	Renews string
+}
+
+// Copy has the texts of a button that copies: its label, what it says once it has copied or failed, and
+// the label of one that copies a claim, where app.js puts the label of the claim in the place of {claim}.
+type Copy struct{ Label, Done, Failed, Claim string }
+
+// Answer is a value that is true or false.
+type Answer struct{ Yes, No string }
