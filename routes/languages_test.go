@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/authn/devop"
 	"latchkey/internal/apptest"
 )
 
@@ -155,6 +156,36 @@ func TestRefusalInGerman(t *testing.T) {
 	if got := a.Visitor().Get("/signed-out?because=elsewhere", "Accept-Language", german); !strings.Contains(got.Body, "Sie haben diese Sitzung von einem anderen Gerät oder Browser aus beendet.") {
 		t.Errorf("the page does not say why:\n%s", got.Body)
 	}
+}
+
+// TestDashboardInGerman reads the dashboard and the profile page of a person, before and after a refresh.
+func TestDashboardInGerman(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	v := p.App.Visitor()
+	v.SignIn("/login", apptest.Ada)
+	read := func(path string, want ...string) {
+		t.Helper()
+		shown := apptest.Text(apptest.ByID(apptest.Parse(t, v.Get(path, "Accept-Language", german).Body), "main"))
+		for _, text := range want {
+			if !strings.Contains(shown, text) {
+				t.Errorf("%s lacks %q:\n%s", path, text, shown)
+			}
+		}
+	}
+	read("/dashboard",
+		"Willkommen, Ada Lovelace", "Profil Aktualisieren", "E-Mail bestätigt Zuletzt aktualisiert: ",
+		"Sitzung Angemeldet seit", "Zeitlimit bei Inaktivität", "Läuft ab", "in 7 Tagen Anmeldedienst "+p.App.Issuer,
+		"Zugriffstoken Es verlässt den Server nie. Empfänger Der Anmeldedienst selbst Scopes", "Wird automatisch erneuert Ja",
+		"Angaben Was der Anmeldedienst uns über Sie mitteilt Profil Aus Userinfo Name name Ada Lovelace", "E-Mail bestätigt email_verified Ja",
+		"Claims des Protokolls Aus dem ID-Token Subjekt sub", "Als JSON Kopieren {")
+	p.SetPerson(devop.Person{Subject: apptest.Ada, Name: "Ada King", Email: "ada@example.test", EmailVerified: false})
+	if got := v.Post("/profile/refresh", nil, "HX-Request", "true", "Accept-Language", german); !strings.Contains(got.Body, "Profil aktualisiert. ") || !strings.Contains(got.Body, "Geändert</strong> bei der letzten Aktualisierung, vorher") {
+		t.Errorf("%d\n%s", got.StatusCode, got.Body)
+	}
+	read("/dashboard?refreshed", "E-Mail nicht bestätigt", "Die letzte Aktualisierung hat ", "E-Mail bestätigt email_verified Nein Geändert bei der letzten Aktualisierung, vorher true")
+	read("/profile", "Ihr Profil Profil Aktualisieren", "Was der Anmeldedienst gesendet hat ID-Token Kopieren Vom Anmeldedienst signiert", "Userinfo Kopieren Bei jeder Aktualisierung",
+		"Bei der letzten Aktualisierung geändert", "Name war Ada Lovelace , ist jetzt Ada King")
 }
 
 // TestCachedPageChangesItsLanguage requests one person's dashboard in one language after the other:

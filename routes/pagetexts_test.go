@@ -12,9 +12,9 @@ import (
 	"latchkey/views/messages"
 )
 
-// TestFailuresHaveTexts checks that each failure has texts, that each text has a failure, and that the
-// same holds for the words that say why a session ended.
-func TestFailuresHaveTexts(t *testing.T) {
+// TestWordsHaveTexts checks that each failure has texts, that each text has a failure, and that the
+// same holds for the words that say why a session ended, and for the claims that have a label.
+func TestWordsHaveTexts(t *testing.T) {
 	t.Parallel()
 	want := map[string]bool{cancelled.name: true, "refused": true}
 	for reason, f := range failures {
@@ -33,6 +33,9 @@ func TestFailuresHaveTexts(t *testing.T) {
 	}
 	if got, want := slices.Sorted(maps.Keys(english.Ended)), slices.Sorted(maps.Keys(words)); !slices.Equal(got, want) {
 		t.Errorf("en.json says why a session ended for %q, want %q", got, want)
+	}
+	if got, want := slices.Sorted(maps.Keys(english.Claims.Labels)), slices.Sorted(maps.Keys(claimRanks)); !slices.Equal(got, want) {
+		t.Errorf("en.json has labels for the claims %q, want %q", got, want)
 	}
 }
 

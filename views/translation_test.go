@@ -14,6 +14,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/a-h/templ"
 	"golang.org/x/net/html"
 
 	"latchkey/views"
@@ -150,20 +151,64 @@ func TestHardCodedTextsAreFound(t *testing.T) {
 	}
 }
 
-// TestTimesInGerman renders a component with a context in German.
-func TestTimesInGerman(t *testing.T) {
+// inGerman renders a component with a context in German.
+func inGerman(t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b strings.Builder
+	if err := c.Render(messages.NewContext(t.Context(), messages.NewMatcher().Match([]string{"de"})), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestClaimsInGerman renders every kind of value.
+func TestClaimsInGerman(t *testing.T) {
 	t.Parallel()
-	ctx := messages.NewContext(t.Context(), messages.NewMatcher().Match([]string{"de"}))
 	for want, value := range map[string]views.ClaimValue{
-		"01.03.2026, 11:00 UTC": {Kind: views.ClaimTime, Time: noon},
-		"unbekannt":             {Kind: views.ClaimTime},
+		">Ada<":                          {Text: "Ada"},
+		">leer<":                         {},
+		">Ja<":                           {Kind: views.ClaimBool, Bool: true},
+		">Nein<":                         {Kind: views.ClaimBool},
+		">01.03.2026, 11:00 UTC<":        {Kind: views.ClaimTime, Time: noon},
+		">unbekannt<":                    {Kind: views.ClaimTime},
+		">keine<":                        {Kind: views.ClaimList},
+		"<summary>1 weiterer Eintrag<":   {Kind: views.ClaimList, List: make([]string, 13)},
+		"<summary>48 weitere Einträge<":  {Kind: views.ClaimList, List: make([]string, 60)},
+		`>https://example.com/ada</bdi>`: {Kind: views.ClaimURL, Text: "https://example.com/ada"},
+		"<code>null</code>":              {Kind: views.ClaimJSON, Text: "null"},
 	} {
-		var card strings.Builder
-		if err := views.ClaimsCard(views.ClaimsProps{Groups: []views.ClaimGroup{{Claims: []views.Claim{{Name: "claim", Value: value}}}}}, false).Render(ctx, &card); err != nil {
-			t.Fatal(err)
+		card := inGerman(t, views.ClaimsCard(claims(views.Claim{Name: "claim", Value: value}), false))
+		_, got, _ := strings.Cut(card, "<dd>")
+		got, _, _ = strings.Cut(got, "</dl>")
+		if got = strings.ReplaceAll(">"+strings.Replace(got, "</dd>", "<", 1), "> ", ">"); !strings.Contains(got, want) {
+			t.Errorf("the value is not %q:\n%s", want, got)
 		}
-		if !strings.Contains(card.String(), ">"+want+"<") {
-			t.Errorf("the claim is not %q:\n%s", want, card.String())
+	}
+}
+
+// TestRefreshInGerman renders what htmx gets after a refresh.
+func TestRefreshInGerman(t *testing.T) {
+	t.Parallel()
+	list := []views.Claim{
+		{Name: "a", Change: views.ClaimNew}, {Name: "b", Change: views.ClaimChanged, Before: "Ada"}, {Name: "c", Change: views.ClaimRemoved, Before: "Eva"},
+	}
+	changes := []views.Change{{Claim: "b", Before: "Ada", After: "Ida"}, {Claim: "a", After: "Udo"}}
+	answer := inGerman(t, views.RefreshedProfile(views.ProfileProps{JustRefreshed: true, Changes: 3, Fetched: noon}, claims(list...), views.ReceivedProps{UserInfo: "{}", Changes: changes}))
+	for _, want := range []string{
+		` data-announce="Profil aktualisiert. 3 Änderungen."`, ">Die letzte Aktualisierung hat 3 Angaben geändert.<", "Zuletzt aktualisiert: <time",
+		`<strong class="claim-new">Neu</strong> seit der letzten Aktualisierung<`,
+		`<strong class="claim-changed">Geändert</strong> bei der letzten Aktualisierung, vorher <del><bdi>Ada</bdi></del>`,
+		`<dd><span class="muted">nicht vorhanden</span></dd><dd class="claim-change"><strong class="claim-removed">Entfernt</strong> bei der letzten Aktualisierung: <del><bdi>Eva</bdi></del>`,
+		"Bei der letzten Aktualisierung geändert", "> war <", ">, ist jetzt <", ">nicht gesetzt<", "Keine E-Mail-Adresse", ">Aktualisieren<",
+		`data-done="Kopiert" data-failed="Kopieren fehlgeschlagen" hidden>Kopieren<`, ">Das konnten wir nicht bestätigen<", ">Neu laden<", ">Schließen<",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(strings.ReplaceAll(answer, "</svg> Aktualisieren ", "></svg>Aktualisieren")), " "), want) {
+			t.Errorf("it lacks %q:\n%s", want, answer)
+		}
+	}
+	for n, want := range map[int]string{0: "Profil aktualisiert. Es hat sich nichts geändert.", 1: "Profil aktualisiert. 1 Änderung."} {
+		if card := inGerman(t, views.ProfileCard(views.ProfileProps{JustRefreshed: true, Changes: n})); !strings.Contains(card, ` data-announce="`+want+`"`) || strings.Contains(card, "<p>Aktuell: Es hat sich nichts geändert.</p>") != (n == 0) {
+			t.Errorf("%d changes: it does not announce %q:\n%s", n, want, card)
 		}
 	}
 }

@@ -95,12 +95,13 @@ func texts(t *testing.T, language string) map[string]string {
 	return out
 }
 
-var verb = regexp.MustCompile(`%(?:\[\d\])?(.)`)
+var verb = regexp.MustCompile(`%(?:\[\d\])?(.)|{(\w+)}`)
 
-// verbs returns the verbs of a text, without their order.
+// verbs returns the verbs of a text, and the names of the values that a script puts in, without their
+// order.
 func verbs(text string) (list []string) {
 	for _, m := range verb.FindAllStringSubmatch(text, -1) {
-		list = append(list, m[1])
+		list = append(list, m[1]+m[2])
 	}
 	slices.Sort(list)
 	return list
@@ -212,6 +213,22 @@ func TestMatcherForgets(t *testing.T) {
 	}
 	if len(m.known) > maxKnown {
 		t.Errorf("it remembers %d values", len(m.known))
+	}
+}
+
+// TestAround cuts texts with no value, with one and with as many as there may be.
+func TestAround(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][4]string{
+		"":                       {},
+		"Home":                   {"Home"},
+		"Welcome, %s":            {"Welcome, "},
+		"%s was %s, is now %s":   {"", " was ", ", is now "},
+		"Von %s bis %s, für %s.": {"Von ", " bis ", ", für ", "."},
+	} {
+		if got := Around(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
 	}
 }
 

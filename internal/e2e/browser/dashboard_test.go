@@ -63,6 +63,9 @@ func TestBrowserCopiesClaims(t *testing.T) {
 			t.Errorf("%s: copied %q, want %q", name, got, want)
 		}
 	}
+	apptest.Evaluate[bool](b, `(navigator.clipboard.writeText = () => Promise.reject(new Error("blocked")), true)`)
+	b.Click("#copied")
+	b.Until(`document.getElementById("announcer").textContent === "Copy failed" && document.querySelector("[data-copied]") === null`)
 	b.Open("/dev/gallery/dashboard/ada")
 	b.Until(`document.querySelector(".copy") !== null`)
 	if n := apptest.Evaluate[int](b, `document.querySelectorAll(".copy").length - document.querySelectorAll(".claims dd:not(.claim-change):not(:has(> .muted))").length`); n != 0 {

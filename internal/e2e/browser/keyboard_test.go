@@ -46,7 +46,7 @@ func TestBrowserKeyboard(t *testing.T) {
 	b.Wait("#claims-json")
 	tabTo(b, "[data-copy]")
 	pressKey(b, enterKey)
-	b.Until(`/Copied|Not copied/.test(document.querySelector("[data-copy]").textContent)`)
+	b.Until(`/Copied|Copy failed/.test(document.querySelector("[data-copy]").textContent)`)
 
 	b.Open("/sessions")
 	tabTo(b, `.navigation a[href="/dashboard"]`)

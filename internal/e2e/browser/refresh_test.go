@@ -1,9 +1,14 @@
 package browser
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 
 	"latchkey/authn/devop"
 	"latchkey/internal/apptest"
@@ -42,8 +47,8 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	}
 }
 
-// TestBrowserNoAnswer stops the app while a page is open. The card keeps its content, says
-// so, and offers to try again.
+// TestBrowserNoAnswer stops the app while a page is open. The card keeps its content, and says that
+// nobody knows whether the profile was refreshed.
 func TestBrowserNoAnswer(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -56,11 +61,40 @@ func TestBrowserNoAnswer(t *testing.T) {
 	}
 	b.Click("#profile-refresh-button")
 	b.Wait("#profile-message .notice")
-	if got := b.Text("#profile-card"); !strings.Contains(got, "The profile could not be refreshed") || !strings.Contains(got, "Ada Lovelace") || !strings.Contains(got, "Try again") {
+	if got := b.Text("#profile-card"); !strings.Contains(got, "We couldn't confirm that") || !strings.Contains(got, "Ada Lovelace") || strings.Contains(got, "could not be refreshed") {
 		t.Errorf("the card says: %s", got)
 	}
 	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
 		t.Error("the form is still busy")
+	}
+}
+
+// TestBrowserReloadsAfterALostReply loses the reply to a refresh that has changed the profile. The page
+// does not say that it has failed, and Reload shows the change, on each page that has the card.
+func TestBrowserReloadsAfterALostReply(t *testing.T) {
+	t.Parallel()
+	p := apptest.StartDevProvider(t, false)
+	b := apptest.OpenBrowser(t, p.App)
+	b.SignIn("/login", apptest.Ada)
+	b.Expect("ERR_")
+	b.Expect("console.error") // htmx reports it too
+	intercept(b, fetch.RequestStageResponse, []string{"*/profile/refresh"}, func(ctx context.Context, id fetch.RequestID) error {
+		_, err := chromedp.Call(ctx, fetch.FailRequest, fetch.FailRequestParams{RequestID: id, ErrorReason: network.ErrorReasonConnectionReset})
+		return err
+	})
+	for path, name := range map[string]string{"/dashboard": "Ada King", "/profile": "Ada Byron"} {
+		p.SetPerson(devop.Person{Subject: apptest.Ada, Name: name, Email: "ada@example.test", EmailVerified: true})
+		b.Open(path)
+		b.Click("#profile-refresh-button")
+		b.Wait("#profile-message .notice")
+		if got := b.Text("#profile-card"); !strings.Contains(got, "We couldn't confirm that") || strings.Contains(got, "could not be refreshed") || strings.Contains(got, name) {
+			t.Errorf("%s: the card says: %s", path, got)
+		}
+		b.Click("#profile-message a")
+		b.Until(`document.querySelector("#profile-message dialog") === null && document.querySelector(".person-name")?.textContent === "` + name + `"`)
+		if got, _, _ := strings.Cut(b.Path(), "?"); got != path {
+			t.Errorf("%s: Reload leads to %s", path, got)
+		}
 	}
 }
 
