@@ -117,7 +117,7 @@ func (a *App) gallerySample(c echo.Context) error {
 		shell := a.shell(c, s.title)
 		if s.person != nil {
 			person := a.person(s.person.session)
-			shell.Person, shell.Header = &person, views.Header(s.path, s.person.admin(), person)
+			shell.Person, shell.Header = &person, views.Header(s.path, s.person.admin(), person, a.links(c.Request().Context(), s.person.session)...)
 		}
 		if c.Request().Header.Get("Sec-Fetch-Dest") == "iframe" {
 			// The gallery frames its pieces. No other page of the app can be framed.

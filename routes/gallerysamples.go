@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -20,9 +21,19 @@ import (
 // samples returns all pieces of the gallery, group by group.
 func (a *App) samples(c echo.Context) []sample {
 	return slices.Concat(a.visitorSamples(c), a.dashboardSamples(c), a.profileSamples(c), a.deviceSamples(c),
-		a.otherSamples(c), a.failureSamples(c),
-		// Your product: add its samples after this line.
-	)
+		a.otherSamples(c), a.formSamples(), a.failureSamples(c), a.productSamples())
+}
+
+// productSamples returns the product's pages, as Ada sees them.
+func (a *App) productSamples() (list []sample) {
+	if a.Product.Samples == nil {
+		return nil
+	}
+	ada := a.samplePeople()[0]
+	for _, s := range a.Product.Samples() {
+		list = append(list, sample{group: s.Group, name: s.Name, person: &ada, path: s.Path, title: s.Title, page: s.Page})
+	}
+	return list
 }
 
 func (a *App) visitorSamples(c echo.Context) []sample {
@@ -181,6 +192,41 @@ func (a *App) resumeSample(c echo.Context, name string, person samplePerson, pen
 	return sample{group: "session", name: name, person: &person, title: props.Heading(texts(c)), page: func(s views.Shell) component {
 		return views.Resume(s, props)
 	}}
+}
+
+// formSamples returns a form in each state, and a table.
+func (a *App) formSamples() []sample {
+	ada := a.samplePeople()[0]
+	form := func(name string, change func(*views.FormSampleProps)) sample {
+		props := views.FormSampleProps{
+			Name:  views.Field{Name: "name", Label: "Name"},
+			Email: views.Field{Name: "email", Label: "E-mail address", Hint: "We write to you only about your team."},
+			Team:  views.Field{Name: "team", Label: "Team"},
+			Note:  views.Field{Name: "note", Label: "What should the team know?", Hint: "At most 200 characters.", Optional: true},
+			News:  views.Field{Name: "news", Label: "Send me the news of the team", Optional: true},
+		}
+		change(&props)
+		return sample{group: "form", name: name, person: &ada, title: "Join a team", page: func(s views.Shell) component {
+			return views.FormSample(s, props)
+		}}
+	}
+	fill := func(p *views.FormSampleProps) {
+		p.Name.Value, p.Email.Value, p.Team.Value, p.Note.Value, p.News.Value = "Ada Lovelace", "ada@example.com", "Engines", "I write notes.\nLong ones.", "on"
+	}
+	return []sample{
+		form("empty", func(*views.FormSampleProps) {}),
+		form("filled", fill),
+		form("with errors", func(p *views.FormSampleProps) {
+			p.Email.Value, p.Note.Value = "ada", strings.Repeat("I write notes. ", 20)
+			p.Name.Error, p.Email.Error, p.Team.Error = "Enter your name.", "Enter an address with an @, such as name@example.com.", "Choose a team."
+			p.Note.Error, p.News.Error = "Write at most 200 characters.", "Tick the box: the team has no other way to reach you."
+		}),
+		form("disabled", func(p *views.FormSampleProps) {
+			fill(p)
+			p.Disabled = true
+		}),
+		{group: "form", name: "table", person: &ada, title: "Teams", page: func(s views.Shell) component { return views.TableSample(s) }},
+	}
 }
 
 // failureSamples returns the page of every failure in errors.go, and one failure inside a page.

@@ -41,6 +41,19 @@ type Product struct {
 	// Action returns what a form does whose route demands a recent sign-in, for the question whether to
 	// continue, such as "Delete my account". It returns "" for another path.
 	Action func(ctx context.Context, path string) string
+	// Samples are the product's pages with made-up data, for the gallery. They need nothing that Open
+	// opens.
+	Samples func() []Sample
+}
+
+// Sample is a page of the product in one state, for the gallery.
+type Sample struct {
+	// Group is the heading that the gallery lists it under, and Name the name of the state.
+	Group, Name string
+	// Path is the page's own, and Title its title.
+	Path, Title string
+	// Page returns the page in a frame, as the sample person Ada sees it.
+	Page func(views.Shell) component
 }
 
 // Router adds a product's routes to the route table. Its lists say who may see a page: everyone, people
@@ -122,6 +135,16 @@ func (a *App) RequireScope(scope string) echo.MiddlewareFunc { return a.requireS
 // Demand makes people whose sign-in does not meet a demand sign in again, and then continues. It comes
 // after Person.
 func (a *App) Demand(d openid.Demand) echo.MiddlewareFunc { return a.demand(d) }
+
+// Flash keeps a sentence for the next page that the person opens, which shows it once. It comes before the
+// redirect that answers a form, and after Person.
+func (a *App) Flash(c echo.Context, text string) { a.flash(c, text) }
+
+// MoveOn answers a form by sending the person to another site. A redirect from a form may only lead to
+// this app and the provider.
+func (a *App) MoveOn(c echo.Context, heading, text, url string) error {
+	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: heading, Text: text, URL: url})
+}
 
 // SignOut ends the session here and at the provider, as the button Sign out does.
 func (a *App) SignOut(c echo.Context) error { return a.signOut(c) }

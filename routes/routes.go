@@ -155,8 +155,6 @@ func (a *App) route(e *echo.Echo) {
 	if a.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
 	}
-
-	// Your product: add its routes after this line.
 }
 
 // reading lists the methods that request a page.

@@ -29,7 +29,6 @@ const sensitiveAge = 10 * time.Minute
 func pendingAction(t *messages.Catalogue, path string) string {
 	return map[string]string{
 		"/sessions/end-others": t.Devices.EndOthers,
-		// Your product: add its forms after this line.
 	}[path]
 }
 

@@ -207,7 +207,7 @@ func Gallery(s Shell, groups []GalleryGroup) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, parts{sheet: "gallery.css"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s, parts{sheets: []string{"gallery.css"}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -466,7 +466,7 @@ func GalleryView(s Shell, p GalleryViewProps) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, parts{sheet: "gallery.css"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var13), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s, parts{sheets: []string{"gallery.css"}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var13), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -12,8 +12,9 @@ import templruntime "github.com/a-h/templ/runtime"
 // Link is a link in the navigation.
 type Link struct{ URL, Label string }
 
-// Page is the frame of a page of the product. It loads htmx.
-func Page(s Shell) templ.Component {
+// Page is the frame of a page of the product. It loads htmx, and the style sheets of the page, such as
+// [FormSheet].
+func Page(s Shell, sheets ...string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -49,7 +50,7 @@ func Page(s Shell) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, parts{htmx: true}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s, parts{htmx: true, sheets: sheets}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -124,7 +124,7 @@ func Profile(s Shell, p ProfilePageProps) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, parts{htmx: true, sheet: "profile.css"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s, parts{htmx: true, sheets: []string{"profile.css"}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

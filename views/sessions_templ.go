@@ -132,7 +132,7 @@ func Sessions(s Shell, p SessionsProps) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = layout(s, parts{htmx: true, sheet: "devices.css", script: "devices.js"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = layout(s, parts{htmx: true, sheets: []string{"devices.css"}, script: "devices.js"}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -70,8 +70,6 @@ type Config struct {
 	LogLevel                    slog.Level `env:"LOG_LEVEL, default=info" desc:"debug, info, warn or error"`
 	LogEvents                   string     `env:"LOG_EVENTS" desc:"where security events are written as well, as JSON: a file, or fd:N for an open descriptor such as fd:3"`
 
-	// Your product: add its variables after this line.
-
 	program            Program
 	set                map[string]bool // the variables that are set
 	parsedSigningKey   crypto.Signer

@@ -80,6 +80,8 @@ type Catalogue struct {
 	Copy Copy
 	// Answer is the value of a claim or a setting that is true or false.
 	Answer Answer
+	// Form has the texts of every form.
+	Form Form
 
 	tag language.Tag
 }
@@ -219,6 +221,12 @@ type Need struct {
 
 // Failure is what happened, and what the person can do.
 type Failure struct{ Heading, Text string }
+
+// Form has the texts of every form.
+type Form struct {
+	// Problem is the heading of the list of errors. Optional is the label of a field that may stay empty.
+	Problem, Optional string
+}
 
 // Count is a text about a number, in the forms that the language has for numbers (CLDR plural
 // rules). Other is the form that every language has; each form has the verb %d.
