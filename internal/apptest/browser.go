@@ -113,8 +113,9 @@ func (b *Browser) hear(event any) {
 		}
 	}
 	// Signing out clears the browser's cache, and Chromium says so. It also says if the page is left
-	// while it loads the icon of the manifest.
-	if text == "" || strings.HasPrefix(text, "Clear-Site-Data header on ") || strings.Contains(text, "icon from the Manifest") {
+	// while it loads the icon of the manifest, and that it leaves autofocus in a fragment to htmx.
+	if text == "" || strings.HasPrefix(text, "Clear-Site-Data header on ") || strings.Contains(text, "icon from the Manifest") ||
+		strings.HasPrefix(text, "Autofocus processing was blocked") {
 		return
 	}
 	b.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"latchkey/authn"
 	"latchkey/examples/people/product/store"
 	"latchkey/routes"
+	"latchkey/views"
 )
 
 // account shows a person their account.
@@ -20,22 +21,23 @@ func (p *Product) account(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	query, props := c.QueryParams(), nameProps{Name: user.Name}
-	if query.Has("saved") {
-		props.Notice = saved
-	}
-	return p.accountPage(c, http.StatusOK, user, props)
+	return p.accountPage(c, http.StatusOK, user, nameField(user.Name))
 }
 
-func (p *Product) accountPage(c echo.Context, status int, user store.User, name nameProps) error {
-	props := accountProps{User: user, Name: name, Linked: c.QueryParams().Has("linked"), SeesEveryone: maySeeEveryone(c, user)}
+func (p *Product) accountPage(c echo.Context, status int, user store.User, name views.Field) error {
+	props := accountProps{User: user, Name: name, SeesEveryone: maySeeEveryone(c, user)}
 	for _, i := range user.Identities {
 		props.SignIns = append(props.SignIns, signInProps{i.Name, i.Email, i.Subject == routes.Current(c).Identity.Subject})
 	}
 	return p.Render(c, status, accountView(p.Shell(c, "Account"), props))
 }
 
-// saved is what the form says after it has been saved.
+// nameField is the field of a person's name.
+func nameField(name string) views.Field {
+	return views.Field{Name: "name", Label: "What we call you", Hint: "At most 60 characters.", Value: name}
+}
+
+// saved is what the page says after a name has been saved.
 const saved = "Your name is saved."
 
 // rename saves a person's name. htmx gets the form alone. Without htmx, the answer is a page: a redirect
@@ -45,30 +47,29 @@ func (p *Product) rename(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	props := nameProps{Name: strings.TrimSpace(c.FormValue("name"))}
-	props.Fault = nameFault(props.Name)
-	status := http.StatusUnprocessableEntity
-	if props.Fault == "" {
-		if err := p.people.Rename(c.Request().Context(), user.ID, props.Name); err != nil {
-			return err
+	name := nameField(strings.TrimSpace(c.FormValue("name")))
+	htmx := routes.IsHTMX(c.Request())
+	if name.Error = nameError(name.Value); name.Error != "" {
+		if htmx {
+			return p.Render(c, http.StatusUnprocessableEntity, nameForm(name))
 		}
-		status, props.Notice = http.StatusOK, saved
+		return p.accountPage(c, http.StatusUnprocessableEntity, user, name)
 	}
-	switch {
-	case routes.IsHTMX(c.Request()):
-		return p.Render(c, status, nameForm(props))
-	case props.Fault == "":
-		return c.Redirect(http.StatusSeeOther, "/account?saved")
-	default:
-		return p.accountPage(c, status, user, props)
+	if err := p.people.Rename(c.Request().Context(), user.ID, name.Value); err != nil {
+		return err
 	}
+	if htmx {
+		return p.Render(c, http.StatusOK, savedName(name))
+	}
+	p.Flash(c, saved)
+	return c.Redirect(http.StatusSeeOther, "/account")
 }
 
 // maxName is how many characters a name may have.
 const maxName = 60
 
-// nameFault returns what is wrong with a name and what to do, or "".
-func nameFault(name string) string {
+// nameError returns what is wrong with a name and what to do, or "".
+func nameError(name string) string {
 	unseen := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case name == "":

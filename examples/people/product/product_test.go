@@ -5,10 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"latchkey/examples/people/internal/pgtest"
 	"latchkey/examples/people/product"
@@ -116,6 +119,9 @@ func TestName(t *testing.T) {
 				want = http.StatusOK
 			}
 			whole := strings.Contains(got.Body, "<html")
+			if got.StatusCode == http.StatusSeeOther && !strings.Contains(v.Get(got.Header.Get("Location")).Body, "Your name is saved.") {
+				t.Errorf("%s: the page does not say that it is saved", name)
+			}
 			if got.StatusCode != want || tt.fault != "" && !strings.Contains(got.Body, tt.fault) || whole != (want != http.StatusSeeOther && !htmx) {
 				t.Errorf("%s, htmx %t: %s, a whole page: %t\n%s", name, htmx, got.Status, whole, got.Body)
 			}
@@ -141,7 +147,7 @@ func TestRoles(t *testing.T) {
 	p.account(admin)
 	list := admin.Get("/people")
 	form := apptest.Find(apptest.Parse(t, list.Body), func(n *apptest.Node) bool {
-		return n.Data == "button" && strings.Contains(apptest.Text(n), "Make Grace a manager")
+		return n.Data == "button" && strings.Contains(apptest.Text(n), "Make manager") && strings.Contains(apptest.Text(n), "Grace")
 	})
 	if list.StatusCode != http.StatusOK || form == nil {
 		t.Fatalf("an administrator gets %s\n%s", list.Status, list.Body)
@@ -151,7 +157,7 @@ func TestRoles(t *testing.T) {
 	if got := member.Post("/people/role", values); got.StatusCode != http.StatusForbidden {
 		t.Errorf("a member appoints: %s", got.Status)
 	}
-	if got := admin.Press(list, id); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Make Grace a member") {
+	if got := admin.Press(list, id); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `Make member<span class="visually-hidden">: Grace</span>`) {
 		t.Errorf("appointing leads to %s\n%s", got.Status, got.Body)
 	}
 	// At once, in the session that she has.
@@ -368,23 +374,29 @@ func TestDatabaseAddress(t *testing.T) {
 }
 
 // TestInTheBrowser clicks through the example with the development provider, on the file that `go run .`
-// makes.
+// makes. axe finds nothing on its pages.
 func TestInTheBrowser(t *testing.T) {
 	t.Parallel()
 	a := apptest.StartProduct(t, product.New(), "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "people.db"))
 	b := apptest.OpenBrowser(t, a)
+	b.Do(chromedp.EmulateViewport(320, 800))
 	b.Expect("422")
 	b.SignIn("/account", apptest.Ada)
 	b.Until(`document.readyState === "complete" && window.htmx !== undefined`)
-	enter := func(name, notice string) {
+	enter := func(name string) {
 		t.Helper()
 		apptest.Evaluate[string](b, `document.getElementById("name").value = "`+name+`"`)
 		b.Click("#save-name")
-		b.Until(`document.querySelector("#name-card [id^=name-]:is(#name-fault, #name-notice)")?.textContent.includes("` + notice + `")`)
 	}
 	apptest.Evaluate[bool](b, `window.stays = true`)
-	enter("", "Enter a name.")
-	enter("Countess", "Your name is saved.")
+	enter("")
+	b.Until(`document.activeElement.id === "form-errors"`)
+	accessible(b, "the account, with an error")
+	b.Click(`.form-errors [href="#name"]`)
+	b.Until(`document.activeElement.id === "name" && document.activeElement.ariaInvalid === "true" &&
+		document.getElementById("name-error").textContent === "Enter a name."`)
+	enter("Countess")
+	b.Until(`document.getElementById("notices").textContent.includes("Your name is saved.") && document.getElementById("form-errors") === null`)
 	if !apptest.Evaluate[bool](b, `window.stays === true`) {
 		t.Error("the page was loaded again")
 	}
@@ -395,6 +407,51 @@ func TestInTheBrowser(t *testing.T) {
 	if got := apptest.Evaluate[string](b, `document.getElementById("name").value`); got != "Countess" {
 		t.Errorf("after linking, the account is that of %q", got)
 	}
+	accessible(b, "the account")
+
+	admin := b.Device()
+	admin.SignIn("/people", "dev|roles")
+	admin.Wait("#people")
+	accessible(admin, "everyone")
+
 	b.Click("#delete-account")
 	b.Until(`document.querySelector("#qsLoginBtn, [id^='person-']") !== null`)
+}
+
+// TestWithoutJavaScript enters a name that is refused and one that is saved.
+func TestWithoutJavaScript(t *testing.T) {
+	t.Parallel()
+	b := apptest.OpenBrowser(t, apptest.StartProduct(t, product.New(), "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "people.db")))
+	b.WithoutJavaScript()
+	b.Expect("422")
+	b.SignIn("/account", apptest.Ada)
+	b.Wait("#save-name")
+	apptest.Evaluate[string](b, `document.getElementById("name").value = ""`)
+	b.Click("#save-name")
+	b.Until(`document.activeElement?.id === "form-errors"`)
+	b.Click(`.form-errors [href="#name"]`)
+	b.Until(`document.activeElement.id === "name"`)
+	apptest.Evaluate[string](b, `document.getElementById("name").value = "Countess"`)
+	b.Click("#save-name")
+	b.Until(`document.getElementById("notices")?.textContent.includes("Your name is saved.")`)
+}
+
+// accessible runs axe-core on the current page, and checks that it is no wider than the screen.
+func accessible(b *apptest.Browser, where string) {
+	b.T.Helper()
+	source, err := os.ReadFile("../../../internal/e2e/browser/testdata/axe/axe.min.js")
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	apptest.Evaluate[bool](b, string(source)+`;
+		window.found = undefined;
+		axe.run(document, {resultTypes: ["violations"]}).then(r => window.found = r.violations.map(v => v.id + ": " + v.nodes[0].html));
+		true`)
+	b.Until(`window.found !== undefined`)
+	if found := apptest.Evaluate[[]string](b, `window.found`); len(found) > 0 {
+		b.T.Errorf("%s: %s", where, strings.Join(found, "\n"))
+	}
+	if apptest.Evaluate[bool](b, `document.documentElement.scrollWidth > document.documentElement.clientWidth`) {
+		b.T.Errorf("%s is too wide", where)
+	}
 }

@@ -106,7 +106,8 @@ func (p *Product) signInToLink(ctx context.Context, arrival *authn.Arrival, proo
 
 // linked is where a sign-in that has linked an identity returns to.
 func (p *Product) linked(c echo.Context) error {
-	return c.Redirect(http.StatusSeeOther, "/account?linked")
+	p.Flash(c, "The sign-in is linked.")
+	return c.Redirect(http.StatusSeeOther, "/account")
 }
 
 // delete deletes a person's data and ends their sessions, whatever they signed in with.
