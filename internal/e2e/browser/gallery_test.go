@@ -15,6 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"latchkey/internal/apptest"
+	"latchkey/internal/product"
+	"latchkey/routes"
 )
 
 // axeHash pins testdata/axe/axe.min.js: axe-core 4.14.1 as published, under the licence
@@ -80,12 +82,12 @@ func setColours(b *apptest.Browser, scheme string, others ...*emulation.MediaFea
 // still turns off transitions, during which contrast is temporarily lower.
 var still = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}
 
-// TestBrowserGallery (HB-02) opens every piece of the gallery in one tab. axe finds nothing
+// TestBrowserGallery (HB-02) opens every piece of the gallery, also those of the product, in one tab. axe finds nothing
 // in light or dark, the browser reports no error, and nothing is wider than the narrowest
 // screen.
 func TestBrowserGallery(t *testing.T) {
 	t.Parallel()
-	a := apptest.Start(t)
+	a := apptest.StartProduct(t, routes.Product{Samples: product.New().Samples})
 	b := apptest.OpenBrowser(t, a)
 	source := axe(t)
 	seen := map[string]bool{}
@@ -282,7 +284,7 @@ func TestScreenshot(t *testing.T) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(apptest.Root(t), dir)
 	}
-	a := apptest.Start(t)
+	a := apptest.StartProduct(t, routes.Product{Samples: product.New().Samples})
 	pieces := append(a.Gallery(), "/dev/gallery", "/login")
 	b := apptest.OpenBrowser(t, a)
 	apptest.Call(b, emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})

@@ -40,7 +40,7 @@ func arrows() []arrow {
 		{"latchkey/internal/product", "main", "the app works without it, so that a product changes nothing of ours"},
 		{"latchkey/routes", "internal/app internal/product tests", down},
 		{"latchkey/views", "routes internal/product tests", down},
-		{"latchkey/views/messages", "routes views", down},
+		{"latchkey/views/messages", "routes views internal/product", down},
 		{"latchkey/static", "internal/app routes views internal/product", down},
 		{"latchkey/authn", "internal/app routes internal/product authn/boltstore authn/redisstore authn/storetest tests", down},
 		{"latchkey/authn/openid", "internal/app routes internal/product authn authn/doctor tests", down},

@@ -3,13 +3,12 @@
 package project
 
 import (
-	"io/fs"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,20 +17,19 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestExamples pastes the examples of the documents into a copy of the checkout, as a reader
-// does. The copy builds, its pages work, and its tests stay green.
+// TestExamples copies the product of the guide's examples into a copy of the checkout, as a reader who
+// has followed the guide to its end. The copy builds, its pages work, and its tests stay green.
 func TestExamples(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a clone")
 	}
 	t.Parallel()
 	dir := copyOfCheckout(t)
-	pasteExamples(t, dir)
 	port := apptest.FreePort(t)
-	answersItself(t, dir, port)
+	copyExamples(t, dir, port)
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "generate")
 	mustIn(t, dir, "go", "tool", "-modfile=tools/go.mod", "templ", "fmt", "-fail", ".")
-	if listed := mustIn(t, dir, "gofmt", "-l", "docs/_examples", "routes/routes.go", "routes/stepup.go", "routes/gallerysamples.go"); listed != "" {
+	if listed := mustIn(t, dir, "gofmt", "-l", "docs/_examples"); listed != "" {
 		t.Errorf("not formatted: %s", listed)
 	}
 	program := filepath.Join(t.TempDir(), "program")
@@ -39,65 +37,49 @@ func TestExamples(t *testing.T) {
 	mustIn(t, dir, "go", "build", "-tags=release", "-o", os.DevNull, ".")
 
 	dev := apptest.StartCommand(t, exec.Command(program), t.TempDir(), "PORT="+port, "AUTH0_AUDIENCE=https://api.example",
-		"AUTH0_SCOPES=openid profile email offline_access reports:read stock:read").App
+		"AUTH0_SCOPES=openid profile email offline_access orders:read stock:read").App
 	t.Run("notes", func(t *testing.T) { notesExample(t, dev) })
 	t.Run("greeting", func(t *testing.T) { greetingExample(t, dev) })
-	t.Run("theme", func(t *testing.T) { themeExample(t, dev) })
+	t.Run("settings", func(t *testing.T) { settingsExample(t, dev) })
+	t.Run("API", func(t *testing.T) { apiExample(t, dev) })
 	t.Run("orders", func(t *testing.T) { ordersExample(t, dev) })
-	t.Run("reports", func(t *testing.T) { reportsExample(t, dev) })
 
 	op := apptest.NewOP(t)
 	scripted := apptest.StartCommand(t, exec.Command(program), t.TempDir(), apptest.Env(op)...).App
 	scripted.Await("/readyz", http.StatusOK)
-	t.Run("audit", func(t *testing.T) { auditExample(t, scripted, op) })
 	t.Run("account", func(t *testing.T) { accountExample(t, scripted, op) })
 
 	mustIn(t, dir, "go", "vet", "./...")
-	mustIn(t, dir, "go", "test", "./routes", "./views")
-	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestQuotedExamples", "./internal/e2e/project")
+	mustIn(t, dir, "go", "test", "./internal/product", "./routes", "./views")
+	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestQuotedExamples|TestConfigurationPage", "./internal/e2e/project")
 	mustIn(t, dir, "go", "test", "-run", "TestBrowserGallery|TestBrowserLivePages", "./internal/e2e/browser")
 }
 
-// pasteExamples copies the files of docs/_examples into a checkout, and adds the lines of a
-// file NAME.add to the file NAME, after its line for products.
-func pasteExamples(t *testing.T, dir string) {
+// copyExamples copies docs/_examples/product over the product of a checkout. The app's own API, on a port,
+// takes the place of those that the examples name. It verifies access tokens, as they have to.
+func copyExamples(t *testing.T, dir, port string) {
 	t.Helper()
-	root := filepath.Join(dir, "docs", "_examples")
-	pasted := 0
-	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		pasted++
-		name, _ := filepath.Rel(root, file)
-		_, name, _ = strings.Cut(filepath.ToSlash(name), "/") // without the example's own folder
-		to := filepath.Join(dir, filepath.FromSlash(strings.TrimSuffix(name, ".add")))
-		text := string(apptest.ReadFile(t, file))
-		if strings.HasSuffix(name, ".add") {
-			return os.WriteFile(to, []byte(added(t, name, string(apptest.ReadFile(t, to)), text)), 0o600)
-		}
-		if _, err := os.Stat(to); err == nil {
-			t.Skipf("this checkout has a product: it has a file %s of its own", name)
-		}
-		return os.WriteFile(to, []byte(text), 0o600)
-	})
-	if err != nil {
+	from, to := filepath.Join(dir, "docs", "_examples", "product"), filepath.Join(dir, "internal", "product")
+	if own, err := os.ReadDir(to); err != nil || len(own) != 1 {
+		t.Skipf("this checkout has a product of its own: internal/product has %d files (%v)", len(own), err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "copied"), os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
-	if pasted < 15 {
-		t.Fatalf("docs/_examples has %d files", pasted)
+	if err := errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(dir, "copied"), to)); err != nil {
+		t.Fatal(err)
 	}
-}
-
-// added returns the text of a file with more lines after its line for products.
-func added(t *testing.T, name, text, lines string) string {
-	t.Helper()
-	mark := regexp.MustCompile(`(?m)^(\t+)// Your product: .*\n`).FindStringSubmatchIndex(text)
-	if mark == nil {
-		t.Fatalf("there is no line for products where %s belongs", name)
+	for name, api := range map[string]string{"orders.go": "http://localhost:3000/api/orders", "stock.go": "https://api.example.com/stock"} {
+		file := filepath.Join(to, name)
+		text := string(apptest.ReadFile(t, file))
+		changed := strings.Replace(text, api, "http://localhost:"+port+"/api/orders", 1)
+		if changed == text {
+			t.Fatalf("%s does not name %s", file, api)
+		}
+		if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	indent := text[mark[2]:mark[3]]
-	return text[:mark[1]] + indent + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n"+indent) + "\n" + text[mark[1]:]
 }
 
 // notesExample checks that htmx replaces the card without loading the page again. The page
@@ -106,7 +88,7 @@ func notesExample(t *testing.T, a *apptest.App) {
 	b := apptest.OpenBrowser(t, a)
 	b.SignIn("/notes", apptest.Ada)
 	b.Until(`document.readyState === "complete" && window.htmx !== undefined`)
-	if got := b.Text("#notes"); !strings.Contains(got, "Notes of Ada Lovelace") {
+	if got := b.Text("#notes h2"); got != "Notes of Ada Lovelace" {
 		t.Errorf("the card says %q", got)
 	}
 	if got := b.Text(".navigation [aria-current]"); got != "Notes" {
@@ -120,6 +102,7 @@ func notesExample(t *testing.T, a *apptest.App) {
 	}
 }
 
+// greetingExample reads the greeting in several languages.
 func greetingExample(t *testing.T, a *apptest.App) {
 	v := a.Visitor()
 	v.T = t
@@ -130,25 +113,35 @@ func greetingExample(t *testing.T, a *apptest.App) {
 	}
 }
 
-func themeExample(t *testing.T, a *apptest.App) {
+// settingsExample fills in the form wrongly and then rightly, and finds it as it was filled in.
+func settingsExample(t *testing.T, a *apptest.App) {
 	v := a.Visitor()
 	v.T = t
-	page := v.SignIn("/theme", apptest.Ada)
-	const saved = "Your theme is saved."
-	if page := v.Press(page, "theme-dark"); strings.Count(page.Body, saved) != 1 {
-		t.Errorf("after the choice, the page is %s\n%s", page.Status, page.Body)
+	page := v.SignIn("/settings", apptest.Ada)
+	const saved = "Your settings are saved."
+	page = v.Press(page, "save-settings", "nickname", " ", "theme", "Pink", "news", "on")
+	if page.StatusCode != http.StatusUnprocessableEntity || strings.Count(page.Body, `<a href="#nickname">Enter a nickname`) != 1 ||
+		!strings.Contains(page.Body, `<a href="#theme">Choose a theme.`) || strings.Contains(page.Body, saved) {
+		t.Errorf("the faults are answered %s\n%s", page.Status, page.Body)
 	}
-	if page := v.Get("/theme"); !strings.Contains(page.Body, "Your theme is dark.") || strings.Contains(page.Body, saved) {
-		t.Errorf("the theme page is %s\n%s", page.Status, page.Body)
+	page = v.Press(page, "save-settings", "nickname", "Countess", "theme", "Dark", "news", "on")
+	if page.StatusCode != http.StatusOK || page.Request.URL.Path != "/settings" || strings.Count(page.Body, saved) != 1 {
+		t.Errorf("the settings are answered %s\n%s", page.Status, page.Body)
+	}
+	page = v.Get("/settings")
+	for want, there := range map[string]bool{`value="Countess"`: true, "<option selected>Dark": true, "checkbox\" checked": true, saved: false} {
+		if strings.Contains(page.Body, want) != there {
+			t.Errorf("the page has %q: %t\n%s", want, !there, page.Body)
+		}
 	}
 }
 
-// reportsExample calls the API with an access token from the development provider, without
-// one, and with one that has another scope.
-func reportsExample(t *testing.T, a *apptest.App) {
+// apiExample calls the API with an access token from the development provider, without one, and with one
+// that has another scope.
+func apiExample(t *testing.T, a *apptest.App) {
 	v := a.Visitor()
 	v.T = t
-	for scope, want := range map[string]int{"reports:read": http.StatusOK, "reports:write": http.StatusForbidden, "": http.StatusUnauthorized} {
+	for scope, want := range map[string]int{"orders:read": http.StatusOK, "orders:write": http.StatusForbidden, "": http.StatusUnauthorized} {
 		var headers []string
 		if scope != "" {
 			form := url.Values{"grant_type": {"client_credentials"}, "audience": {"https://api.example"}, "scope": {scope}}
@@ -158,56 +151,31 @@ func reportsExample(t *testing.T, a *apptest.App) {
 			token, _, _ = strings.Cut(token, `"`)
 			headers = []string{"Authorization", "Bearer " + token}
 		}
-		got := v.Get("/api/reports", headers...)
-		if got.StatusCode != want || (want == http.StatusOK) != strings.Contains(got.Body, `"reports":[]`) {
+		got := v.Get("/api/orders", headers...)
+		if got.StatusCode != want || (want == http.StatusOK) != strings.Contains(got.Body, `"count":2`) {
 			t.Errorf("scope %q: %s, want %d\n%s", scope, got.Status, want, got.Body)
 		}
 	}
 }
 
-// answersItself puts the app's own API in the place of those of the examples. It verifies access tokens, as
-// they have to.
-func answersItself(t *testing.T, dir, port string) {
-	t.Helper()
-	for name, path := range map[string]string{"orders": "/api/reports", "stock": "/api/me"} {
-		file := filepath.Join(dir, "routes", name+".go")
-		text := string(apptest.ReadFile(t, file))
-		changed := strings.Replace(text, "https://api.example.com/"+name, "http://localhost:"+port+path, 1)
-		if changed == text {
-			t.Fatalf("%s names no API", file)
-		}
-		if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// ordersExample calls the APIs by the proxy. One accepts the access token of the sign-in and the scope that the
-// development provider has granted; the other refuses its own token, whose audience is another API.
+// ordersExample calls the API for the page and by the proxy, with the access token of the sign-in and the
+// scope that the development provider has granted. The other API refuses its token, whose audience is
+// another one.
 func ordersExample(t *testing.T, a *apptest.App) {
 	v := a.Visitor()
 	v.T = t
-	v.SignIn("/dashboard", apptest.Ada)
-	if got := v.Get("/api/orders", "Accept", "application/json"); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"owner":"`+apptest.Ada+`"`) {
+	if page := v.SignIn("/orders", apptest.Ada); page.StatusCode != http.StatusOK || !strings.Contains(page.Body, `<th scope="row">Notebook of `+apptest.Ada+`</th>`) {
+		t.Errorf("the page of the orders is %s\n%s", page.Status, page.Body)
+	}
+	if got := v.Get("/proxy/orders", "Accept", "application/json"); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Notebook of "+apptest.Ada) {
 		t.Errorf("the orders answer %s\n%s", got.Status, got.Body)
 	}
-	got := v.Get("/api/stock", "Accept", "application/json")
+	got := v.Get("/proxy/stock", "Accept", "application/json")
 	if got.StatusCode != http.StatusBadGateway || a.Log.Count(`"reason":"upstream_token_refused"`) != 1 {
 		t.Errorf("the stock answers %s\n%s", got.Status, got.Body)
 	}
-	if got := a.Visitor().Get("/api/orders", "Accept", "application/json"); got.StatusCode != http.StatusUnauthorized {
+	if got := a.Visitor().Get("/proxy/orders", "Accept", "application/json"); got.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a visitor gets %s", got.Status)
-	}
-}
-
-func auditExample(t *testing.T, a *apptest.App, op *scriptedop.Provider) {
-	for role, want := range map[string]int{"auditor": http.StatusOK, "reader": http.StatusForbidden} {
-		op.EditIDToken(func(token *scriptedop.JWT) { token.Claims["https://example.com/roles"] = []string{role} })
-		v := a.Visitor()
-		v.T = t
-		if page := v.Get("/audit"); page.StatusCode != want || (want == http.StatusOK) != strings.Contains(page.Body, "Only auditors") {
-			t.Errorf("the role %s: %s, want %d\n%s", role, page.Status, want, page.Body)
-		}
 	}
 }
 

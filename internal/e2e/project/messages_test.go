@@ -32,7 +32,7 @@ func TestMessagesAreUsed(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[messages.Catalogue](), "")
-	used := selectors(t, "views", "views/messages", "routes")
+	used := selectors(t, "views", "views/messages", "routes", productRoom)
 	for _, path := range paths {
 		if !slices.ContainsFunc(used, func(selector string) bool { return strings.HasSuffix(selector, path) }) {
 			t.Errorf("no page shows the text %s", strings.TrimPrefix(path, "."))

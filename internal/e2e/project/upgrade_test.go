@@ -199,7 +199,7 @@ func TestUpgrade(t *testing.T) {
 	write(t, upstream, fix)
 	edit(t, upstream, "authn/seal.go", `(?m)^package authn\n`, "${0}\n// This was fixed upstream.\n")
 	edit(t, upstream, "routes/routes.go", `(?m)^.*"/admin".*\n`, "${0}\te.GET(\"/version\", a.version)\n")
-	edit(t, upstream, "routes/routes.go", `(?m)^.*Your product: `, "\te.GET(\"/version/next\", a.version)\n\n${0}")
+	edit(t, upstream, "routes/routes.go", `(?m)^\tif a\.FrontchannelLogout `, "\te.GET(\"/version/next\", a.version)\n\n${0}")
 	edit(t, upstream, "internal/app/config.go", `(?m)^.*env:"LOG_LEVEL.*\n`, "${0}\tUpstreamLimit int `env:\"UPSTREAM_LIMIT, default=1\" desc:\"a variable of a later version\"`\n")
 	edit(t, upstream, "views/layout.templ", `(?m)^.*<footer class="site-footer">\n`, "${0}<p>A line from upstream</p>\n")
 	edit(t, upstream, "views/layout.templ", `(?m)^.*@navigationLink\("/dashboard".*\n`, "${0}\t\t@navigationLink(\"/version\", \"Version\", path)\n")

@@ -1,10 +1,13 @@
-package routes
+package product
 
-import "latchkey/authn/openid"
+import (
+	"latchkey/authn/openid"
+	"latchkey/routes"
+)
 
 // stock is an API that has access tokens of its own.
-func stock() Upstream {
-	return Upstream{
+func stock() routes.Upstream {
+	return routes.Upstream{
 		URL: "https://api.example.com/stock",
 		API: openid.API{Audience: "https://stock.example.com", Scope: "stock:read"},
 	}

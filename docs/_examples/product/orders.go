@@ -1,4 +1,4 @@
-package routes
+package product
 
 import (
 	"encoding/json"
@@ -9,12 +9,12 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// ordersAPI is the address of the API that keeps people's orders.
-const ordersAPI = "https://api.example.com/orders"
+// ordersAPI is the address of the API that keeps people's orders. Here it is the API route of this app.
+const ordersAPI = "http://localhost:3000/api/orders"
 
 // orders shows the orders that another API keeps for the person.
-func (a *App) orders(c echo.Context) error {
-	client := a.TokenSource.Client(c.Request().Context())
+func (p *Product) orders(c echo.Context) error {
+	client := p.TokenSource.Client(c.Request().Context())
 	resp, err := client.Get(ordersAPI)
 	if err != nil {
 		return err
@@ -23,9 +23,9 @@ func (a *App) orders(c echo.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("orders: the API answered %s", resp.Status)
 	}
-	var orders []string
+	var orders []order
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&orders); err != nil {
 		return fmt.Errorf("orders: %w", err)
 	}
-	return c.JSON(http.StatusOK, orders)
+	return p.Render(c, http.StatusOK, ordersPage(p.Shell(c, "Orders"), orders))
 }
