@@ -351,6 +351,7 @@ func In[T any](ctx context.Context, texts map[string]T) T {
 	}
 	return texts[English().Language]
 }
+
 // Dashboard has the texts of the dashboard around its cards. Welcome has the name of the person.
 type Dashboard struct{ Welcome string }
 
