@@ -48,7 +48,7 @@ func New() routes.Product {
 	p := new(Product)
 	return routes.Product{
 		Config: &p.config, Open: p.open, SignIn: p.signIn, Routes: p.routes,
-		Links: func(*authn.Session) []views.Link { return []views.Link{{URL: "/notes", Label: "Notes"}} },
+		Links: func(context.Context, *authn.Session) []views.Link { return []views.Link{{URL: "/notes", Label: "Notes"}} },
 	}
 }
 
@@ -131,7 +131,7 @@ func TestNotes(t *testing.T) {
 	if page.StatusCode != http.StatusOK {
 		t.Fatalf("the notes answer %s", page.Status)
 	}
-	for _, want := range []string{"Buy milk.", "Notes of Acme", "href=\"/notes\"", "href=\"/version\"", "A line from upstream"} {
+	for _, want := range []string{"Buy milk.", "Notes of Acme", "href=\"/notes\"", "href=\"/version\"", "id=\"upstream\""} {
 		if !strings.Contains(page.Body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -201,7 +201,7 @@ func TestUpgrade(t *testing.T) {
 	edit(t, upstream, "routes/routes.go", `(?m)^.*"/admin".*\n`, "${0}\te.GET(\"/version\", a.version)\n")
 	edit(t, upstream, "routes/routes.go", `(?m)^\tif a\.FrontchannelLogout `, "\te.GET(\"/version/next\", a.version)\n\n${0}")
 	edit(t, upstream, "internal/app/config.go", `(?m)^.*env:"LOG_LEVEL.*\n`, "${0}\tUpstreamLimit int `env:\"UPSTREAM_LIMIT, default=1\" desc:\"a variable of a later version\"`\n")
-	edit(t, upstream, "views/layout.templ", `(?m)^.*<footer class="site-footer">\n`, "${0}<p>A line from upstream</p>\n")
+	edit(t, upstream, "views/layout.templ", `(?m)^.*<footer class="site-footer">\n`, "${0}<p id=\"upstream\">{ Product }</p>\n")
 	edit(t, upstream, "views/layout.templ", `(?m)^.*@navigationLink\("/dashboard".*\n`, "${0}\t\t@navigationLink(\"/version\", \"Version\", path)\n")
 	edit(t, upstream, "README.md", `\A.*\n`, "${0}\nA new sentence.\n")
 	generate(t, upstream)
