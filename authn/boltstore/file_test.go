@@ -209,6 +209,9 @@ func TestFileDamagedInUse(t *testing.T) {
 
 			want := func(what string, err error) {
 				t.Helper()
+				if errors.Is(err, authn.ErrNotFound) && name != "nothing" {
+					return // bbolt takes some cleared pages for empty ones
+				}
 				if err != nil && (name == "nothing" || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "move it away")) {
 					t.Errorf("%s returned %v", what, err)
 				}
