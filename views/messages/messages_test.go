@@ -144,8 +144,7 @@ func TestNamesAreFields(t *testing.T) {
 			return
 		}
 		var fields []string
-		for i := range typ.NumField() {
-			field := typ.Field(i)
+		for field := range typ.Fields() {
 			name := strings.ToLower(field.Name[:1]) + field.Name[1:]
 			fields = append(fields, name)
 			if v, ok := object[name]; ok {

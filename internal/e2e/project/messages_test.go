@@ -25,8 +25,8 @@ func TestMessagesAreUsed(t *testing.T) {
 			paths = append(paths, path)
 			return
 		}
-		for i := range typ.NumField() {
-			if field := typ.Field(i); field.IsExported() {
+		for field := range typ.Fields() {
+			if field.IsExported() {
 				walk(field.Type, path+"."+field.Name)
 			}
 		}
