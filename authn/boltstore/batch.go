@@ -12,7 +12,7 @@ import (
 // then commits them all. (bbolt's own Batch commits in a goroutine of its own, where nobody recovers
 // from a panic.)
 type writes struct {
-	// committing is held by whoever uses a transaction that writes.
+	// committing is held by the one that uses a transaction that writes.
 	committing sync.Mutex
 
 	mu      sync.Mutex

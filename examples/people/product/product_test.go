@@ -216,7 +216,7 @@ func TestLink(t *testing.T) {
 	if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "The sign-in is linked.") {
 		t.Fatalf("it ends at %s with %s\n%s", got.Request.URL, got.Status, got.Body)
 	}
-	// Not whoever the provider remembers: the person has to act there.
+	// Not the person whom the provider remembers: somebody has to act there.
 	if prompt := p.OP.Last(scriptedop.Authorize).Query.Get("prompt"); prompt != "login" && prompt != "select_account" {
 		t.Errorf("the provider is asked for the prompt %q", prompt)
 	}

@@ -165,7 +165,7 @@ type Identity struct{ Issuer, Subject, Name, Email string }
 // SignIn returns the ID of the user of an identity, and notes what the provider says of it now. At the
 // first sign-in it creates the user.
 //
-// It looks for the issuer and the subject, and never for the e-mail address: whoever gets a provider to
+// It looks for the issuer and the subject, and never for the e-mail address: anyone who gets a provider to
 // say somebody's address would otherwise get their account.
 func (s *Store) SignIn(ctx context.Context, i Identity, now time.Time) (id string, err error) {
 	err = s.within(ctx, func(tx *sql.Tx) error {
