@@ -230,11 +230,16 @@ func (b *Browser) SignOut() {
 	b.Click("#qsLogoutBtn")
 }
 
-// Until waits until a JavaScript expression is true.
+// Until waits until a JavaScript expression is true. It asks again and again from outside of the page,
+// because a page without JavaScript runs no timer of its own. An expression that throws is not true yet.
 func (b *Browser) Until(expression string) {
 	b.T.Helper()
-	if _, err := settled(b, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(Patience))); err != nil {
-		b.T.Fatalf("%s: %v; the page at %s says\n%s", expression, err, b.Path(), b.Text("body"))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(Patience); !Evaluate[bool](b, "(() => { try { return !!("+expression+") } catch { return false } })()"); <-tick.C {
+		if time.Now().After(deadline) {
+			b.T.Fatalf("%s: not within %v; the page at %s says\n%s", expression, Patience, b.Path(), b.Text("body"))
+		}
 	}
 }
 
