@@ -19,7 +19,7 @@ type writes struct {
 	waiting []*write
 }
 
-// write is one of them. Its result is for whoever holds committing.
+// write is one of them. Its result may be read while committing is held.
 type write struct {
 	fn   func(tx *bbolt.Tx) error
 	done bool
