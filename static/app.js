@@ -172,11 +172,13 @@ document.addEventListener("htmx:finally:request", ({ target }) => setBusy(null, 
 
 // After a swap, htmx restores the focus to an element with the same id. If there is none, the focus goes
 // to the heading of the card that had it. It never goes to a button, which a second Enter would press.
+// A swap that begins while another one is under way does not find the focus any more.
 let focused = null;
-const rememberFocus = () => (focused = document.activeElement.closest(".card")?.id);
+const rememberFocus = () => (focused = document.activeElement.closest(".card")?.id ?? focused);
 
 function keepFocus() {
   if (document.activeElement === document.body) focusHeading(document.getElementById(focused));
+  focused = null;
 }
 
 function focusHeading(card) {

@@ -12,13 +12,17 @@ document.addEventListener("click", (event) => {
 });
 
 // When the device that has the focus leaves the list, the focus goes to the device that takes its
-// place. This runs before app.js, which would focus the heading.
+// place. This runs before app.js, which would focus the heading. A swap that begins while another one
+// is under way does not find the focus any more, and must not forget the place.
 let place = -1;
 const devices = () => [...document.querySelectorAll(".device")];
-document.addEventListener("htmx:before:swap", () => (place = devices().indexOf(document.activeElement.closest(".device"))));
+document.addEventListener("htmx:before:swap", () => {
+  const focused = devices().indexOf(document.activeElement.closest(".device"));
+  if (focused >= 0) place = focused;
+});
 document.addEventListener("htmx:after:swap", () => {
-  if (place < 0 || document.activeElement !== document.body) return;
-  devices().at(Math.min(place, devices().length - 1)).focus({ preventScroll: true });
+  if (place >= 0 && document.activeElement === document.body) devices().at(Math.min(place, devices().length - 1)).focus({ preventScroll: true });
+  place = -1;
 });
 
 // Replaces what has changed in the list. The focus, and what the card says about a failure, stay.

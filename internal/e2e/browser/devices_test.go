@@ -94,6 +94,28 @@ func TestBrowserEndsOneDevice(t *testing.T) {
 	}
 }
 
+// TestBrowserKeepsFocusBetweenSwaps has the live list arrive while the answer to the form, which took the
+// device with the focus away, is still being put into the page.
+func TestBrowserKeepsFocusBetweenSwaps(t *testing.T) {
+	t.Parallel()
+	_, b, _ := openDevices(t)
+	openList(b)
+	next := apptest.Evaluate[string](b, `document.querySelectorAll(".device")[2].id`)
+	apptest.Evaluate[bool](b, `new MutationObserver((_, observer) => {
+		const card = document.getElementById("sessions-card");
+		if (card.querySelectorAll(".device").length !== 3) return;
+		observer.disconnect();
+		window.focusAtSwap = document.activeElement.localName;
+		document.dispatchEvent(new CustomEvent("devices", { detail: card.outerHTML }));
+	}).observe(document.getElementById("main"), { childList: true, subtree: true }), true`)
+	tabTo(b, ".device:nth-child(2) button")
+	pressKey(b, enterKey)
+	b.Until(rowCount + ` === 3 && document.activeElement.id === "` + next + `"`)
+	if got := apptest.Evaluate[string](b, `window.focusAtSwap`); got != "body" {
+		t.Errorf("the focus was on %q when the list came, want body: the test shows nothing", got)
+	}
+}
+
 // TestBrowserEndOthersAsks opens the dialog and leaves it in every way before confirming it.
 func TestBrowserEndOthersAsks(t *testing.T) {
 	t.Parallel()
