@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +78,30 @@ func TestBrowserMenuStaysInTheWindow(t *testing.T) {
 					Math.min(Math.abs(box.right - button.right), Math.abs(box.left - button.left)) < 16; })(document.querySelector("#account-menu"))`) {
 				t.Errorf("%d px, %s: the menu is not below its button: %s", width, direction, apptest.Evaluate[string](b, `JSON.stringify(document.querySelector("#account-menu").getBoundingClientRect())`))
 			}
+		}
+	}
+}
+
+// TestBrowserBadgesAreMirrored compares the badges in both directions of writing: the space beside the icon
+// and at the end is the same, on the other side.
+func TestBrowserBadgesAreMirrored(t *testing.T) {
+	t.Parallel()
+	b := apptest.OpenBrowser(t, apptest.Start(t))
+	// The distance of the content from the edge where the text begins, and from the edge where it ends.
+	const distances = `(direction => { document.documentElement.dir = direction;
+		return [...document.querySelectorAll(".badge")].map(badge => {
+			const range = document.createRange(); range.selectNodeContents(badge);
+			const box = badge.getBoundingClientRect(), content = range.getBoundingClientRect(), icon = badge.querySelector(".icon")?.getBoundingClientRect();
+			const sides = [content.left - box.left, box.right - content.right];
+			if (direction === "rtl") sides.reverse();
+			if (icon) sides.push(direction === "ltr" ? icon.left - box.left : box.right - icon.right);
+			return sides.map(Math.round).join(" ");
+		}); })`
+	for _, piece := range []string{"profile/default", "profile/e-mail not verified", "devices/several", "admin/operational", "admin/not responding"} {
+		b.Open("/dev/gallery/" + piece)
+		ltr := apptest.Evaluate[[]string](b, distances+`("ltr")`)
+		if rtl := apptest.Evaluate[[]string](b, distances+`("rtl")`); len(ltr) == 0 || !slices.Equal(ltr, rtl) {
+			t.Errorf("%s: the badges have %q, and from right to left %q", piece, ltr, rtl)
 		}
 	}
 }
