@@ -19,9 +19,10 @@ func TestScopesOfAnAPI(t *testing.T) {
 		want string
 		aud  []any
 	}{
-		"an audience": {url.Values{"audience": {"https://orders.example"}}, everyScope, []any{"https://orders.example"}},
-		"a resource":  {url.Values{"resource": {"https://orders.example"}}, everyScope, []any{"https://orders.example"}},
-		"no API":      {nil, "openid offline_access", nil},
+		"an audience":   {url.Values{"audience": {"https://orders.example"}}, everyScope, []any{"https://orders.example"}},
+		"two resources": {url.Values{"resource": {"https://orders.example", "https://stock.example"}}, everyScope, []any{"https://orders.example"}},
+		"a resource":    {url.Values{"resource": {"https://orders.example"}}, everyScope, []any{"https://orders.example"}},
+		"no API":        {nil, "openid offline_access", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,6 +85,7 @@ func TestTokensForSeveralAPIs(t *testing.T) {
 	}{
 		"a scope that was not granted": {url.Values{"audience": {"https://stock.example"}, "scope": {"stock:write"}}, "invalid_scope"},
 		"a resource without a scheme":  {url.Values{"resource": {"stock"}}, "invalid_target"},
+		"a second one with a fragment": {url.Values{"resource": {"https://orders.example", "https://stock.example#a"}}, "invalid_target"},
 		"a resource with a fragment":   {url.Values{"resource": {"https://stock.example#a"}}, "invalid_target"},
 		"an audience and a resource":   {url.Values{"resource": {"https://stock.example"}, "audience": {"a"}}, "invalid_request"},
 	} {

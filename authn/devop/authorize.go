@@ -1,6 +1,7 @@
 package devop
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -150,20 +151,17 @@ func isScope(s string) bool {
 }
 
 // readAPI returns the API that an access token is requested for, or "": audience, as Auth0 names it, or
-// resource (RFC 8707 section 2), which is an absolute URI without a fragment.
+// the first resource (RFC 8707 section 2), each of which is an absolute URI without a fragment.
 func readAPI(v url.Values) (string, error) {
-	resource := v.Get("resource")
-	if resource == "" {
-		return v.Get("audience"), nil
-	}
-	u, err := url.Parse(resource)
-	switch {
-	case v.Get("audience") != "":
+	if v.Get("resource") != "" && v.Get("audience") != "" {
 		return "", fail("invalid_request", "the request has both an audience and a resource")
-	case err != nil || !u.IsAbs() || strings.Contains(resource, "#"):
-		return "", fail("invalid_target", "resource is not an absolute URI without a fragment")
 	}
-	return resource, nil
+	for _, resource := range v["resource"] {
+		if u, err := url.Parse(resource); resource != "" && (err != nil || !u.IsAbs() || strings.Contains(resource, "#")) {
+			return "", fail("invalid_target", "resource is not an absolute URI without a fragment")
+		}
+	}
+	return cmp.Or(v.Get("resource"), v.Get("audience")), nil
 }
 
 // checkChallenge requires PKCE with S256 from every client (RFC 9700 section 2.1.1, RFC

@@ -42,10 +42,10 @@ func readForm(r *http.Request) (url.Values, error) {
 }
 
 // checkSingle returns invalid_request if a parameter occurs more than once (RFC 6749
-// sections 3.1 and 3.2).
+// sections 3.1 and 3.2). Only resource may, once for each API (RFC 8707 section 2).
 func checkSingle(values url.Values) error {
 	for name, all := range values {
-		if len(all) > 1 {
+		if len(all) > 1 && name != "resource" {
 			return fail("invalid_request", "duplicate parameter: "+printable(name))
 		}
 	}

@@ -14,7 +14,8 @@ import (
 // sign-in.
 type API struct {
 	// Audience is the API's identifier. It is sent as audience to Auth0 (multi-resource refresh tokens),
-	// and as resource to every other provider (RFC 8707 section 2.2). "" sends neither, for a provider
+	// and as resource to every other provider (RFC 8707 section 2.2), which may demand that Config.Resources
+	// names it. "" sends neither, for a provider
 	// that knows the API by its scopes, as Microsoft Entra ID does.
 	Audience string
 	// Scope lists the scopes to request, separated by spaces; "" leaves them to the provider.
@@ -46,6 +47,11 @@ func (a API) parameters(p *Provider) url.Values {
 // token, the *Error has ReasonAPIRefused. The other errors, and a refresh token that comes with an error,
 // are those of Refresh.
 func (p *Provider) RefreshFor(ctx context.Context, old Tokens, api API) (Tokens, error) {
+	if len(p.cfg.Resources) > 0 && api.Audience != "" && !slices.Contains(p.cfg.Resources, api.Audience) {
+		// The provider would refuse it, and some, such as oidc-provider, have used up the refresh
+		// token by then.
+		return Tokens{}, refuse(ReasonAPIRefused, "the sign-in does not name the API %q: add it to the resources", api.Audience)
+	}
 	tokens, err := p.refresh(context.WithValue(ctx, extraParameters{}, api.parameters(p)), old)
 	switch e := withReason(ReasonTokenRequestFailed, err); {
 	case err == nil:

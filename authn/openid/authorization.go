@@ -62,9 +62,14 @@ func (p *Provider) AuthorizationURL(ctx context.Context, request AuthorizationRe
 	if err != nil {
 		return "", refuse(ReasonProviderMisconfigured, "authorization endpoint: %w", err)
 	}
-	if p.Pushes(m) {
-		return p.push(ctx, m, full.Query())
+	query := full.Query()
+	if len(p.cfg.Resources) > 0 {
+		query["resource"] = p.cfg.Resources // RFC 8707 section 2.1: once for each API
 	}
+	if p.Pushes(m) {
+		return p.push(ctx, m, query)
+	}
+	full.RawQuery = query.Encode()
 	return full.String(), nil
 }
 

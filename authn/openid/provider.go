@@ -56,6 +56,9 @@ type Config struct {
 	Scopes []string
 	// Audience is the API that access tokens are for; "" requests none.
 	Audience string
+	// Resources are the further APIs that the sign-in names, as absolute URIs (RFC 8707 section
+	// 2.1). Some providers issue tokens for no others later; see RefreshFor.
+	Resources []string
 	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
 	IDTokenAlgorithms []string
 	// ResponseMode is "query" or "form_post".
@@ -111,6 +114,15 @@ func (c Config) Faults() (f Faults) {
 	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post")
 	if c.ResponseMode == "form_post" && !strings.HasPrefix(c.RedirectURL, "https://") {
 		f.Add("ResponseMode", "is form_post, whose cookie must be Secure, and the redirect URL is not https", "use query, or an https redirect URL")
+	}
+	for _, resource := range c.Resources {
+		// RFC 8707 section 2.
+		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+			f.Add("Resources", fmt.Sprintf("has %q", resource), "write each API as an absolute URI without a fragment, such as https://orders.example.com")
+		}
+	}
+	if len(c.Resources) > 0 && c.Preset().Name == auth0 {
+		f.Add("Resources", "is set, and Auth0 does not use it", "remove it, and list the APIs in the application's refresh token policies at Auth0")
 	}
 	f.OneOf("PushedAuthorizationRequests", c.PushedAuthorizationRequests, "auto", "always", "never")
 	if !slices.Contains(c.Scopes, "openid") {

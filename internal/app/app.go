@@ -213,7 +213,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
 		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.logoutURL(port),
-		Scopes: strings.Fields(c.Scopes), Audience: c.Audience,
+		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",

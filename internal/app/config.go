@@ -32,6 +32,7 @@ type Config struct {
 	CallbackURL  string        `env:"AUTH0_CALLBACK_URL" desc:"the redirect URI; its origin is the app's base URL (default http://localhost:PORT/callback)"`
 	LogoutURL    string        `env:"AUTH0_LOGOUT_URL" desc:"the page of this app that the provider sends people back to after a sign-out, exactly as registered there (default the base URL alone, such as http://localhost:PORT)"`
 	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of the API that access tokens are for; sent only if set. This app's own API accepts access tokens for it"`
+	Resources    []string      `env:"RESOURCES" desc:"further APIs that the app calls, as absolute URIs separated by commas; sent as resource at the sign-in, for providers that later issue tokens for no others (RFC 8707). Not for Auth0"`
 	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"the scopes to request, separated by spaces; offline_access is not sent if the provider lists its scopes without it"`
 
 	AppSecretKey openid.Secret `env:"APP_SECRET_KEY" desc:"32 bytes or more, such as from openssl rand -hex 32; new,old replaces a key without signing anyone out (default on loopback: made and kept in DATA_DIR; required elsewhere)"`

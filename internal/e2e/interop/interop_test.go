@@ -31,6 +31,7 @@ func TestInteroperation(t *testing.T) {
 		"issuer of the response":        testResponseIssuer,
 		"signed userinfo":               testSignedUserInfo,
 		"refresh with rotation":         testRefreshWithRotation,
+		"tokens for other APIs":         testTokensForAPIs,
 		"step-up":                       testStepUp,
 		"sign-out here":                 testRPInitiatedLogout,
 		"sign-out at the provider":      testBackchannelLogout,

@@ -19,6 +19,7 @@ import (
 
 	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
+	"latchkey/routes"
 )
 
 // certifiedProviders is a process that starts certified OpenID providers:
@@ -39,6 +40,8 @@ type wantedProvider struct {
 	RequirePushed bool `json:"requirePushed"`
 	// AccessTokensOnce makes an access token invalid after one use.
 	AccessTokensOnce bool `json:"accessTokensOnce"`
+	// APIs makes the provider issue tokens for the APIs that the sign-in has named.
+	APIs bool `json:"apis"`
 }
 
 const nodeMissing = "there is no Node.js 20, or the certified provider is not installed; run: npm ci --prefix internal/e2e/interop/testdata/oidcprovider"
@@ -135,6 +138,12 @@ type interop struct {
 // TLS_CERT_FILE the app serves https.
 func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, env ...string) *interop {
 	t.Helper()
+	return p.startProduct(t, routes.Product{}, wanted, env...)
+}
+
+// startProduct is startInterop for an app with a product.
+func (p *certifiedProviders) startProduct(t *testing.T, product routes.Product, wanted wantedProvider, env ...string) *interop {
+	t.Helper()
 	port, scheme := apptest.FreePort(t), "http"
 	certificates := x509.NewCertPool()
 	for _, variable := range env {
@@ -159,7 +168,7 @@ func (p *certifiedProviders) startInterop(t *testing.T, wanted wantedProvider, e
 	}
 	wanted.Client = client
 	i := &interop{issuer: p.start(t, wanted)}
-	a := apptest.Start(t, append([]string{
+	a := apptest.StartProduct(t, product, append([]string{
 		"PORT=" + port, "OIDC_ISSUER=" + i.issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + apptest.ClientSecret,
 		"AUTH0_CALLBACK_URL=" + base + "/callback",
 	}, env...)...)

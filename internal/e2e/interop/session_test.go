@@ -1,11 +1,16 @@
 package interop
 
 import (
+	"context"
+	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
+	"latchkey/routes"
 )
 
 // These tests cover what follows a sign-in. interop_test.go runs them.
@@ -45,6 +50,53 @@ func testRefreshWithRotation(t *testing.T, providers *certifiedProviders) {
 			t.Errorf("after refresh %d the dashboard does not show %q", n+1, want)
 		}
 		i.wantCalls("token refresh_token 200", n+1)
+	}
+}
+
+// testTokensForAPIs calls two APIs, with a token for each, and a third one that the sign-in has not named.
+func testTokensForAPIs(t *testing.T, providers *certifiedProviders) {
+	const named, other, unnamed = "https://orders.example.com", "https://stock.example.com", "https://parts.example.com"
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, token, _ := strings.Cut(r.Header.Get("Authorization"), ".")
+		payload, _, _ := strings.Cut(token, ".")
+		claims, _ := base64.RawURLEncoding.DecodeString(payload)
+		_, _ = w.Write(claims)
+	}))
+	t.Cleanup(api.Close)
+	for name, tt := range map[string]struct {
+		resources string
+		issued    map[string]string
+	}{
+		"two named": {"RESOURCES=" + named + "," + other, map[string]string{"/api/orders": named, "/api/stock": other, "/api/unnamed": ""}},
+		"one named": {"RESOURCES=" + named, map[string]string{"/api/orders": named, "/api/stock": "", "/api/unnamed": ""}},
+		"none":      {"RESOURCES=", map[string]string{"/api/orders": ""}},
+	} {
+		for _, pushed := range []string{"never", "always"} {
+			t.Run(name+", pushed "+pushed, func(t *testing.T) {
+				t.Parallel()
+				var app *routes.App
+				product := routes.Product{
+					Open: func(_ context.Context, a *routes.App) error { app = a; return nil },
+					Routes: func(routes.Router) {
+						for path, audience := range map[string]string{"/api/orders": named, "/api/stock": other, "/api/unnamed": unnamed} {
+							app.Proxy(path, routes.Upstream{URL: api.URL, API: openid.API{Audience: audience}})
+						}
+					},
+				}
+				i := providers.startProduct(t, product, wantedProvider{APIs: true}, tt.resources, "PUSHED_AUTHORIZATION_REQUESTS="+pushed,
+					"AUTH0_SCOPES=openid profile email offline_access orders:read")
+				i.wantDashboard(i.SignIn("/login", "ada"))
+				i.wantCalls("userinfo 200", 1)
+				for path, audience := range tt.issued {
+					switch got := i.Get(path); {
+					case audience != "" && (got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"aud":"`+audience+`"`)):
+						t.Errorf("%s: %s %s, want a token for %s", path, got.Status, got.Body, audience)
+					case audience == "" && got.StatusCode != http.StatusBadGateway:
+						t.Errorf("%s: %s, want 502: the sign-in has not named this API", path, got.Status)
+					}
+				}
+			})
+		}
 	}
 }
 

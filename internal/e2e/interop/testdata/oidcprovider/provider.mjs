@@ -32,7 +32,7 @@ process.exit();
 
 // start starts a provider on its own port and returns its issuer. client is the client's
 // metadata. The other parameters say how the provider differs from the usual one.
-async function start({ client, requirePushed, accessTokensOnce }) {
+async function start({ client, requirePushed, accessTokensOnce, apis }) {
   const server = createServer();
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
   const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -56,6 +56,12 @@ async function start({ client, requirePushed, accessTokensOnce }) {
       devInteractions: { enabled: false },
       jwtUserinfo: { enabled: true },
       pushedAuthorizationRequests: { requirePushedAuthorizationRequests: requirePushed === true },
+      // A token is issued for an API only if the sign-in has named it.
+      resourceIndicators: {
+        enabled: apis === true,
+        defaultResource: () => undefined,
+        getResourceServerInfo: (_, audience) => ({ audience, scope: 'orders:read', accessTokenFormat: 'jwt' }),
+      },
       revocation: { enabled: true },
       rpInitiatedLogout: {
         logoutSource(ctx, form) {
@@ -106,6 +112,9 @@ async function interact(provider, req, res) {
 async function loadExistingGrant({ oidc: { provider, client, session, params } }) {
   const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
   grant.addOIDCScope(params.scope);
+  for (const api of [params.resource ?? []].flat()) {
+    grant.addResourceScope(api, params.scope);
+  }
   await grant.save();
   return grant;
 }
