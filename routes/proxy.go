@@ -82,7 +82,7 @@ func (e *cutOffError) Error() string { return e.err.Error() }
 func (e *cutOffError) Unwrap() error { return e.err }
 
 var (
-	errTokenRefused = &upstreamError{"upstream_token_refused", errors.New("the API refuses the access token")}
+	errTokenRefused = &upstreamError{"upstream_token_refused", errors.New("the API refuses the access token: is it the one that the token is for?")}
 	errNotRepeated  = &upstreamError{"upstream_token_renewed", errors.New("the API refused an access token that has been renewed since, and the body is too long to repeat the request")}
 	errNotData      = errors.New("routes: a proxied address is requested as a part of a page")
 )

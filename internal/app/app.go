@@ -293,7 +293,7 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 		return
 	}
 	flushLog(log)
-	fmt.Fprintf(stdout, "\n  Latchkey is at      %s\n", base)
+	fmt.Fprintf(stdout, "\n  The app is at       %s\n", base)
 	if metricsURL != "" {
 		fmt.Fprintf(stdout, "  Metrics are at      %s\n", metricsURL)
 	}

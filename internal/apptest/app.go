@@ -4,7 +4,7 @@
 //
 //	func TestNotes(t *testing.T) {
 //		t.Parallel()
-//		visitor := apptest.Start(t).Visitor()
+//		visitor := apptest.StartProduct(t, product.New()).Visitor()
 //		page := visitor.SignIn("/notes", apptest.Ada)
 //		if page.StatusCode != http.StatusOK {
 //			t.Errorf("the notes answer %s", page.Status)

@@ -128,9 +128,9 @@ func (b *Browser) hear(event any) {
 	b.complaint = append(b.complaint, text)
 }
 
-// Expect excuses complaints that contain a text, such as that about an answer with an error
-// status.
-func (b *Browser) Expect(text string) {
+// AllowComplaint lets the browser complain with a text that contains the given one, such as the status
+// of an answer that is an error. It waits for nothing.
+func (b *Browser) AllowComplaint(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expected = append(b.expected, text)

@@ -17,3 +17,16 @@ func TestNotes(t *testing.T) {
 		t.Errorf("the notes answer %s\n%s", page.Status, page.Body)
 	}
 }
+
+// TestNotesInTheBrowser reads the notes again, without leaving the page.
+func TestNotesInTheBrowser(t *testing.T) {
+	t.Parallel()
+	b := apptest.OpenBrowser(t, apptest.StartProduct(t, product.New()))
+	b.SignIn("/notes", apptest.Ada)
+	apptest.Evaluate[bool](b, `window.samePage = document.getElementById("notes").old = true`)
+	b.Click("#notes-again")
+	b.Until(`window.samePage && !document.getElementById("notes").old`)
+	if got := b.Text("#notes h2"); got != "Notes of Ada Lovelace" {
+		t.Errorf("the heading is %q", got)
+	}
+}

@@ -21,7 +21,7 @@ func (p *Product) orders(c echo.Context) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("orders: the API answered %s", resp.Status)
+		return fmt.Errorf("orders: the API answered %s %s", resp.Status, resp.Header.Get("WWW-Authenticate"))
 	}
 	var orders []order
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&orders); err != nil {

@@ -380,7 +380,7 @@ func TestInTheBrowser(t *testing.T) {
 	a := apptest.StartProduct(t, product.New(), "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "people.db"))
 	b := apptest.OpenBrowser(t, a)
 	b.Do(chromedp.EmulateViewport(320, 800))
-	b.Expect("422")
+	b.AllowComplaint("422")
 	b.SignIn("/account", apptest.Ada)
 	b.Until(`document.readyState === "complete" && window.htmx !== undefined`)
 	enter := func(name string) {
@@ -423,7 +423,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	b := apptest.OpenBrowser(t, apptest.StartProduct(t, product.New(), "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "people.db")))
 	b.WithoutJavaScript()
-	b.Expect("422")
+	b.AllowComplaint("422")
 	b.SignIn("/account", apptest.Ada)
 	b.Wait("#save-name")
 	apptest.Evaluate[string](b, `document.getElementById("name").value = ""`)

@@ -139,7 +139,7 @@ func TestBrowserRefreshMovesNothing(t *testing.T) {
 		b.Until(`!document.querySelector("time:not([data-local])")`)
 		still("up to date")
 
-		b.Expect("429")
+		b.AllowComplaint("429")
 		for range 6 {
 			b.Until(`document.getElementById("profile-refresh").ariaBusy !== "true"`)
 			if apptest.Evaluate[bool](b, `document.querySelector("#profile-message dialog") !== null`) {

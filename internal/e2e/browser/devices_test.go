@@ -201,8 +201,8 @@ func TestBrowserLostReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, b, others := openDevices(t)
-			b.Expect("ERR_")
-			b.Expect("console.error") // htmx reports it too
+			b.AllowComplaint("ERR_")
+			b.AllowComplaint("console.error") // htmx reports it too
 			if len(tt.lost) > 1 {
 				// Without the stream, too.
 				apptest.Call(b, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: []*network.BlockPattern{{URLPattern: b.App.URL + "/events?devices", Block: true}}})

@@ -93,7 +93,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 	t.Parallel()
 	p := apptest.StartDevProvider(t, false)
 	b := apptest.OpenBrowser(t, p.App)
-	b.Expect("ERR_BLOCKED_BY_CLIENT")
+	b.AllowComplaint("ERR_BLOCKED_BY_CLIENT")
 	apptest.Call(b, network.SetBlockedURLs, network.SetBlockedURLsParams{
 		URLPatterns: []*network.BlockPattern{{URLPattern: p.App.URL + "/events", Block: true}},
 	})
@@ -104,7 +104,7 @@ func TestBrowserSessionEnded(t *testing.T) {
 	}
 	// A sign-in in the same second as the sign-out would count as before it.
 	p.Ahead.Store(int64(2 * time.Second))
-	b.Expect("401")
+	b.AllowComplaint("401")
 	b.Click("#profile-refresh-button")
 	b.Wait("#qsLoginBtn")
 	if got := b.Path(); !strings.HasPrefix(got, "/signed-out?because=provider") {
@@ -159,7 +159,7 @@ func TestBrowserPeople(t *testing.T) {
 func TestBrowserForbidden(t *testing.T) {
 	t.Parallel()
 	b := apptest.OpenBrowser(t, apptest.Start(t))
-	b.Expect("403")
+	b.AllowComplaint("403")
 	b.SignIn("/admin", apptest.Ada)
 	page := b.Text("main")
 	for _, want := range []string{"You don't have access", "This page needs the admin role.", "Ada Lovelace", "ada@example.test", "https://latchkey.example/roles", "a list with admin"} {

@@ -16,8 +16,8 @@ func TestBrowserReloads(t *testing.T) {
 	env := []string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:" + apptest.FreePort(t), "DATA_DIR=" + t.TempDir()}
 	a := apptest.Start(t, env...)
 	b := apptest.OpenBrowser(t, a)
-	b.Expect("net::ERR_CONNECTION_REFUSED")
-	b.Expect("net::ERR_INCOMPLETE_CHUNKED_ENCODING")
+	b.AllowComplaint("net::ERR_CONNECTION_REFUSED")
+	b.AllowComplaint("net::ERR_INCOMPLETE_CHUNKED_ENCODING")
 	b.SignIn("/login", apptest.Ada)
 	const process = `document.querySelector("script[data-process]").dataset.process`
 	before := apptest.Evaluate[string](b, process)

@@ -123,7 +123,7 @@ func TestGreeting(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "\n  Latchkey is at ", "Ctrl-C.\n"
+	const begin, end = "\n  The app is at ", "Ctrl-C.\n"
 	_, greeting, _ := strings.Cut(log.String(), begin)
 	greeting, _, _ = strings.Cut(begin+greeting, end)
 	greeting = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(greeting, "localhost:3000")
