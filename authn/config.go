@@ -27,6 +27,8 @@ type Config struct {
 	SessionsPerPerson int
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
+	// ProofNonces demands a nonce of this application in each DPoP proof that its API accepts.
+	ProofNonces bool
 	// SignInHook decides about a person whom the provider has identified, before their session begins:
 	// Sessions.Start calls it at every sign-in, and only then. If it returns an error, or nothing within
 	// five seconds, no session begins, and the one that the browser has goes on; a *Refusal is what the

@@ -26,13 +26,21 @@ func startAPI(t *testing.T) *apptest.Scripted {
 	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
-// wantProblem checks a refusal: its status, its challenge after the realm, and the headers
-// that every response of the API has.
+// wantProblem checks a refusal: its status, its challenge, and the headers that every response of the
+// API has. The challenge is what follows the realm: of the scheme DPoP if it begins with that, of both
+// schemes if it is "".
 func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
 	s.T.Helper()
-	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
-	if challenge == "none" {
+	realm := ` realm="` + s.URL + `"`
+	inDPoP := func(text string) string { return "DPoP" + realm + text + `, algs="ES256 PS256 EdDSA"` }
+	want := []string{"Bearer" + realm + challenge}
+	switch after, isDPoP := strings.CutPrefix(challenge, "DPoP"); {
+	case challenge == "none":
 		want = nil
+	case challenge == "":
+		want = append(want, inDPoP(""))
+	case isDPoP:
+		want = []string{inDPoP(after)}
 	}
 	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
 		s.T.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
@@ -123,7 +131,7 @@ func TestBearerCredentials(t *testing.T) {
 		"none, from a browser":      {"/api/me", []string{"Accept", "text/html"}, 401, ""},
 		"none, from htmx":           {"/api/me", []string{"HX-Request", "true"}, 401, ""},
 		"another scheme":            {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
-		"another scheme with it":    {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
+		"another scheme with it":    {"/api/me", []string{"Authorization", "Basic " + good}, 401, ""},
 		"no scheme":                 {"/api/me", []string{"Authorization", good}, 401, ""},
 		"an empty header":           {"/api/me", []string{"Authorization", ""}, 401, ""},
 		"no token":                  {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},

@@ -246,7 +246,7 @@ func (p *proxy) admit(r *http.Request) (*url.URL, error) {
 	case r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect:
 		return nil, badRequest("the client asks for another protocol")
 	case r.URL.Query().Has("access_token"): // RFC 6750 section 2.3: the API might prefer it
-		return nil, invalidRequest("an access token is in the query")
+		return nil, invalidRequest(bearer, "an access token is in the query")
 	case r.ContentLength > maxProxied:
 		return nil, echo.ErrStatusRequestEntityTooLarge
 	}

@@ -41,6 +41,7 @@ type Config struct {
 	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port; localhost is both 127.0.0.1 and ::1 (default the host of the base URL if that is loopback, else all interfaces)"`
 	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM file with the certificate, if the app serves HTTPS itself; set TLS_KEY_FILE too"`
 	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
+	MutualTLSAddr   string `env:"MTLS_ADDR" desc:"host and port of another HTTPS listener, such as :8443, for callers of this app's API whose access token is bound to a certificate; it asks clients for a certificate, the other one does not"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens (default 127.0.0.1:PORT+1)"`
 	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz"`
 
@@ -65,6 +66,7 @@ type Config struct {
 	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"off, or on to serve /frontchannel-logout, which the provider loads in a frame to end a session"`
 	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
 	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in if the userinfo endpoint fails"`
+	ProofNonces                 string     `env:"API_DPOP_NONCE, default=off" desc:"off, or required to demand a nonce of this app in each DPoP proof that its API accepts, so that none can be made in advance"`
 	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, such as 10.0.0.0/8, separated by commas"`
 	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://images.example.com, separated by commas; none leaves out those of Auth0 and Google, and the provider's own origin is always allowed"`
 	LogFormat                   string     `env:"LOG_FORMAT" desc:"text or json (default text on a terminal, else json)"`
