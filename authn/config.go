@@ -27,6 +27,8 @@ type Config struct {
 	SessionsPerPerson int
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
+	// BoundTokens has the application's API refuse access tokens that are bound to no key.
+	BoundTokens bool
 	// ProofNonces demands a nonce of this application in each DPoP proof that its API accepts.
 	ProofNonces bool
 	// SignInHook decides about a person whom the provider has identified, before their session begins:

@@ -32,6 +32,7 @@ type ResourceServer struct {
 	store   Store
 	now     func() time.Time
 	callers *Limits[Key]
+	bound   bool // accepts bound tokens only
 	// nonceKeys make the nonces, the current key first; nil demands none.
 	nonceKeys [][]byte
 }
@@ -42,7 +43,7 @@ func NewResourceServer(cfg Config) (*ResourceServer, error) {
 		return nil, err
 	}
 	cfg = cfg.measured()
-	s := &ResourceServer{store: cfg.Store, now: cfg.Now, callers: NewLimits[Key](proofRate, proofBurst)}
+	s := &ResourceServer{store: cfg.Store, now: cfg.Now, callers: NewLimits[Key](proofRate, proofBurst), bound: cfg.BoundTokens}
 	if cfg.ProofNonces {
 		for _, secret := range cfg.Keys.secrets {
 			key, err := deriveKey(secret, nil, noncePurpose)
@@ -62,8 +63,13 @@ func NewResourceServer(cfg Config) (*ResourceServer, error) {
 // or ReasonStoreUnavailable.
 func (s *ResourceServer) Accept(ctx context.Context, provider *openid.Provider, sent openid.Presented) (*openid.AccessToken, error) {
 	t, err := provider.VerifyAccessToken(ctx, sent)
-	if err != nil || t.Proof == nil {
-		return t, err
+	switch {
+	case err != nil:
+		return nil, err
+	case s.bound && t.Confirmation == openid.Confirmation{}:
+		return nil, &openid.Error{Reason: openid.ReasonAccessTokenInvalid, Err: errors.New("the token is not bound to a key, and only bound tokens are accepted")}
+	case t.Proof == nil:
+		return t, nil
 	}
 	if !s.knowsNonce(t.Proof.Nonce) {
 		return nil, &openid.Error{Reason: ReasonNonceNeeded, Err: errors.New("the DPoP proof does not have a current nonce")}

@@ -412,6 +412,17 @@ func TestDPoPNonce(t *testing.T) {
 	}
 }
 
+// TestBoundTokensOnly refuses tokens that any thief could use. Sessions count as before.
+func TestBoundTokensOnly(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t, "AUTH0_AUDIENCE="+apiAudience, "API_TOKENS=bound")
+	wantProblem(s, callAPI(s.Visitor(), "Authorization", "Bearer "+s.OP.AccessToken(apiAudience).Compact()), 401, badBearer)
+	wantMe(s, boundCall{key: scriptedop.NewKey("", "ES256")}.send(s, s.Visitor(), clock.Now()), "access_token", "alice")
+	v := s.Visitor()
+	s.SignIn(v)
+	wantMe(s, callAPI(v), "session", "alice")
+}
+
 // TestMutualTLS calls the API with tokens that are bound to a client's certificate.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,6 @@ package openid
 import (
 	"cmp"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -57,13 +56,9 @@ type Proof struct {
 // Security Profile, section 5.4.1.
 func ProofAlgorithms() []string { return []string{"ES256", "PS256", "EdDSA"} }
 
-const (
-	// maxProofAge is how far the iat of a proof may lie from this clock, on either side. It allows for
-	// a clock that is wrong, and bounds how long a proof has to be remembered.
-	maxProofAge = Leeway
-	// maxProofRSABits bounds the work for a signature, because the sender chooses the key.
-	maxProofRSABits = 4096
-)
+// maxProofAge is how far the iat of a proof may lie from this clock, on either side. It allows for a
+// clock that is wrong, and bounds how long a proof has to be remembered.
+const maxProofAge = Leeway
 
 // confirmation reads the claim cnf. A member that this program does not know could demand something
 // that it does not check, so it accepts none.
@@ -154,7 +149,8 @@ func (p *Provider) readProof(sent Presented) (*signedProof, error) {
 	return proof, proof.readClaims(t.claims, sent, p.cfg.Now())
 }
 
-// readKey reads the key in a proof's header.
+// readKey reads the key in a proof's header. The sender chooses it, so its size is bounded: go-jose reads
+// no RSA key of more than 4096 bits.
 func (proof *signedProof) readKey(header strictClaims) error {
 	members, err := parseStrict(header["jwk"])
 	if err != nil {
@@ -165,9 +161,6 @@ func (proof *signedProof) readKey(header strictClaims) error {
 	}
 	if proof.key, err = parseKey(header["jwk"]); err != nil {
 		return fmt.Errorf("the DPoP proof's jwk %w", err)
-	}
-	if public, ok := proof.key.Key.(*rsa.PublicKey); ok && public.N.BitLen() > maxProofRSABits {
-		return fmt.Errorf("the DPoP proof's jwk is an RSA key of %d bits, more than %d", public.N.BitLen(), maxProofRSABits)
 	}
 	if !fits(proof.key, proof.alg) {
 		return errors.New("the DPoP proof's jwk is not a key of its alg")

@@ -66,6 +66,7 @@ type Config struct {
 	FrontchannelLogout          string     `env:"FRONTCHANNEL_LOGOUT, default=off" desc:"off, or on to serve /frontchannel-logout, which the provider loads in a frame to end a session"`
 	FederatedLogout             string     `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
 	UserInfo                    string     `env:"USERINFO, default=optional" desc:"optional, or required to refuse a sign-in if the userinfo endpoint fails"`
+	AccessTokens                string     `env:"API_TOKENS, default=any" desc:"any, or bound to have this app's API refuse access tokens that are bound neither to a DPoP key nor to a certificate"`
 	ProofNonces                 string     `env:"API_DPOP_NONCE, default=off" desc:"off, or required to demand a nonce of this app in each DPoP proof that its API accepts, so that none can be made in advance"`
 	TrustedProxies              []string   `env:"TRUSTED_PROXIES" desc:"networks of proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, such as 10.0.0.0/8, separated by commas"`
 	PictureOrigins              []string   `env:"PICTURE_ORIGINS" desc:"further origins that pictures of people may come from, such as https://images.example.com, separated by commas; none leaves out those of Auth0 and Google, and the provider's own origin is always allowed"`

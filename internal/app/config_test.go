@@ -114,7 +114,7 @@ func TestConfigurationFaults(t *testing.T) {
 		{"callers with certificates, and none of the app's own", tenant("MTLS_ADDR=:8443", "AUTH0_AUDIENCE=https://api.example"), []string{"TLS_CERT_FILE: "}},
 		{"callers with certificates, and no API", https("MTLS_ADDR=:8443", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), []string{"AUTH0_AUDIENCE: "}},
 		{"callers with certificates at no port", https("MTLS_ADDR=localhost", "AUTH0_AUDIENCE=https://api.example", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), []string{"MTLS_ADDR: "}},
-		{"callers with certificates", https("MTLS_ADDR=:8443", "AUTH0_AUDIENCE=https://api.example", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), nil},
+		{"access tokens neither any nor bound", tenant("API_TOKENS=dpop"), []string{"API_TOKENS: "}},
 		{"nonces neither off nor required", tenant("API_DPOP_NONCE=on"), []string{"API_DPOP_NONCE: "}},
 		{"an unknown store", tenant("SESSION_STORE=postgres"), []string{"SESSION_STORE: "}},
 		{"a store at an unknown kind of URL", tenant("SESSION_STORE=postgres://:" + secret + "@localhost"), []string{"SESSION_STORE: "}},
@@ -195,6 +195,7 @@ func TestConfigurationFaults(t *testing.T) {
 // TestConfigurationAccepted loads valid configurations that are close to faulty ones.
 func TestConfigurationAccepted(t *testing.T) {
 	ecKey, rsaKey := apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), apptest.WritePKCS8(t, apptest.NewKey(t, "RSA"))
+	certFile, keyFile := apptest.WriteCertificate(t)
 	tests := []struct {
 		name string
 		env  []string
@@ -230,6 +231,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"a logout URL with the port of its scheme", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "AUTH0_LOGOUT_URL=https://app.example.com:443/bye?from=app")},
 		{"another program's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
 		{"lists with spaces", tenant("TRUSTED_PROXIES=10.0.0.0/8, 192.168.0.0/16", "ID_TOKEN_ALG=RS256, ES256")},
+		{"bound access tokens", tenant("AUTH0_CALLBACK_URL=https://localhost:3000/callback", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "AUTH0_AUDIENCE=https://api.example", "MTLS_ADDR=:8443", "API_TOKENS=bound", "API_DPOP_NONCE=required")},
 		{"https behind a proxy on another port", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "PORT=4000")},
 	}
 	for _, test := range tests {

@@ -49,6 +49,7 @@ func (c *Config) validate(f *openid.Faults) {
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.OneOf("USERINFO", c.UserInfo, "optional", "required")
+	f.OneOf("API_TOKENS", c.AccessTokens, "any", "bound")
 	f.OneOf("API_DPOP_NONCE", c.ProofNonces, "off", "required")
 	if c.LogFormat != "" {
 		f.OneOf("LOG_FORMAT", c.LogFormat, "text", "json")
