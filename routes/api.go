@@ -148,7 +148,7 @@ func (a *App) MutualTLS() http.Handler {
 		for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Forwarded-Host"} {
 			r.Header.Del(name)
 		}
-		if r.Header.Get("Authorization") != "" {
+		if used, _ := credentials(r.Header.Get("Authorization")); used != "" {
 			r.Host = a.BaseURL.Host
 		}
 		a.ServeHTTP(w, r)
@@ -184,20 +184,26 @@ func accessToken(r *http.Request) (used scheme, token string, err error) {
 	if len(headers) > 1 {
 		return "", "", invalidRequest(bearer, "there are two Authorization headers")
 	}
-	name, token, _ := strings.Cut(strings.Join(headers, ""), " ")
-	switch {
-	case strings.EqualFold(name, string(bearer)):
-		used = bearer
-	case strings.EqualFold(name, string(dpop)):
-		used = dpop
-	default:
+	used, token = credentials(strings.Join(headers, ""))
+	if used == "" {
 		return "", "", nil // these may be credentials for a proxy
 	}
-	token = strings.TrimLeft(token, " ")
 	if !isB64Token(token) {
 		return "", "", invalidRequest(used, "the Authorization header does not hold exactly one access token")
 	}
 	return used, token, nil
+}
+
+// credentials splits the value of an Authorization header. It returns no scheme if that is not one of an
+// access token.
+func credentials(authorization string) (scheme, string) {
+	name, token, _ := strings.Cut(authorization, " ")
+	for _, known := range []scheme{bearer, dpop} {
+		if strings.EqualFold(name, string(known)) {
+			return known, strings.TrimLeft(token, " ")
+		}
+	}
+	return "", ""
 }
 
 // isB64Token reports whether s has the syntax of an access token (RFC 6750 section 2.1, RFC 9449
