@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,11 +27,19 @@ func startAPI(t *testing.T) *apptest.Scripted {
 	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
-// wantProblem checks a refusal: its status, its challenge, and the headers that every response of the
-// API has. The challenge is what follows the realm: of the scheme DPoP if it begins with that, of both
-// schemes if it is "".
+// wantProblem checks a refusal of an API route; see faultOf.
 func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
 	s.T.Helper()
+	if fault := faultOf(s, got, status, challenge); fault != "" {
+		s.T.Error(fault)
+	}
+	s.WantNoSecrets(got)
+}
+
+// faultOf returns what is wrong with a refusal, or "": its status, its challenge, and the headers that
+// every response of the API has. The challenge is what follows the realm: of the scheme DPoP if it begins
+// with that, of both schemes if it is "", and "none" is no challenge.
+func faultOf(s *apptest.Scripted, got apptest.Answer, status int, challenge string) string {
 	realm := ` realm="` + s.URL + `"`
 	inDPoP := func(text string) string { return "DPoP" + realm + text + `, algs="ES256 PS256 EdDSA"` }
 	want := []string{"Bearer" + realm + challenge}
@@ -43,12 +52,12 @@ func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge 
 		want = []string{inDPoP(after)}
 	}
 	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
-		s.T.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
+		return fmt.Sprintf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
 	}
 	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
-		s.T.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+		return fmt.Sprintf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
 	}
-	s.WantNoSecrets(got)
+	return ""
 }
 
 // wantMe checks who is calling, according to the API.

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -122,7 +123,8 @@ func TestDPoP(t *testing.T) {
 
 	for name, tt := range map[string]struct {
 		boundCall
-		// challenge is "" if the call is accepted. Its status is 401, unless status says otherwise.
+		// challenge is "" if the call is accepted, and else as in checkCall. The status is 401, unless
+		// status says otherwise.
 		challenge string
 		status    int
 	}{
@@ -238,34 +240,40 @@ func TestDPoP(t *testing.T) {
 		})}, challenge: "DPoP" + badRequest, status: 400},
 		"no token":                {boundCall: boundCall{request: sent("DPoP ,")}, challenge: "DPoP" + badRequest, status: 400},
 		"a token in the query":    {boundCall: boundCall{path: "/api/me?access_token=x"}, challenge: badRequest, status: 400},
-		"a proof without a token": {boundCall: boundCall{request: func(r *http.Request) { r.Header.Del("Authorization") }}, challenge: "none", status: 401},
+		"a proof without a token": {boundCall: boundCall{request: func(r *http.Request) { r.Header.Del("Authorization") }}, challenge: "both"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.key.Algorithm == "" {
 				tt.key = key
 			}
 			got := tt.send(s, s.Visitor(), clock.Now())
-			switch {
-			case tt.challenge == "none":
-				wantProblem(s, got, tt.status, "")
-			case tt.challenge != "" && tt.method == http.MethodHead:
-				if got.StatusCode != http.StatusUnauthorized {
-					t.Errorf("answered %d", got.StatusCode)
-				}
-			case tt.challenge != "":
-				wantProblem(s, got, cmp.Or(tt.status, http.StatusUnauthorized), tt.challenge)
-			case tt.method == http.MethodHead:
-				if got.StatusCode != http.StatusOK {
-					t.Errorf("answered %d", got.StatusCode)
-				}
-			default:
-				wantMe(s, got, "access_token", "alice")
-			}
+			checkCall(t, s, got, cmp.Or(tt.status, http.StatusUnauthorized), tt.challenge)
 			if nonce := got.Header.Get("DPoP-Nonce"); nonce != "" {
 				t.Errorf("it offers the nonce %q, which it does not demand", nonce)
 			}
 		})
 	}
+}
+
+// checkCall checks the answer to a call of /api/me. Without a challenge it is accepted; "both" is a
+// challenge of both schemes, without an error code.
+func checkCall(t *testing.T, s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
+	t.Helper()
+	fault := ""
+	switch head := got.Request.Method == http.MethodHead; {
+	case challenge == "":
+		if got.StatusCode != http.StatusOK || !head && !strings.Contains(got.Body, `"sub":"alice"`) {
+			fault = fmt.Sprintf("answered %d %q\n%s", got.StatusCode, got.Header.Values("WWW-Authenticate"), got.Body)
+		}
+	case challenge == "both":
+		fault = faultOf(s, got, status, "")
+	default:
+		fault = faultOf(s, got, status, challenge)
+	}
+	if fault != "" {
+		t.Error(fault)
+	}
+	s.WantNoSecrets(got)
 }
 
 // flipped returns another character of base64url.
@@ -485,17 +493,10 @@ func TestMutualTLS(t *testing.T) {
 				req.Host = host
 			}
 			got := v.Direct(req)
-			switch {
-			case tt.status == 200:
-				if got.StatusCode != 200 || !strings.Contains(got.Body, `"sub":"alice"`) {
-					t.Errorf("answered %d %s", got.StatusCode, got.Body)
-				}
-			case tt.status == 421:
-				if got.StatusCode != 421 {
-					t.Errorf("answered %d %s", got.StatusCode, got.Body)
-				}
-			default:
-				wantProblem(s, got, tt.status, tt.challenge)
+			if tt.status != http.StatusMisdirectedRequest {
+				checkCall(t, s, got, tt.status, tt.challenge)
+			} else if got.StatusCode != tt.status {
+				t.Errorf("answered %d %s", got.StatusCode, got.Body)
 			}
 		})
 	}
