@@ -155,6 +155,7 @@ func (s *Session) encode() []byte {
 	e.bytes(s.values)
 	s.encodeSince2(&e)
 	s.encodeSince4(&e)
+	s.encodeOptional(&e)
 	return e.buf
 }
 
@@ -177,6 +178,28 @@ func (s *Session) decodeSince2(d *decoder) {
 	s.tokens.Obtained = d.time()
 	s.lease = lease{holder: d.string(), until: d.time()}
 	s.backoff = backoff{failures: d.byte(), until: d.time()}
+}
+
+// The fields that a record has only if they are not empty, each after its tag, at its end. A program that
+// does not know one of them opens no such record: it would save it without the field.
+const optionalProofKey = 'p'
+
+func (s *Session) encodeOptional(e *encoder) {
+	if s.tokens.ProofKey != "" {
+		e.byte(optionalProofKey)
+		e.string(string(s.tokens.ProofKey))
+	}
+}
+
+func (s *Session) decodeOptional(d *decoder) {
+	for len(d.buf) > 0 && !d.bad {
+		switch d.byte() {
+		case optionalProofKey:
+			s.tokens.ProofKey = openid.Secret(d.string())
+		default:
+			d.bad = true
+		}
+	}
 }
 
 // maxChanges bounds how many changes of a refresh are kept.
@@ -212,6 +235,7 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	}
 	if format >= 4 {
 		s.decodeSince4(&d)
+		s.decodeOptional(&d)
 	}
 	s.tokens.IDToken = openid.Secret(withPayload(string(s.tokens.IDToken), s.Identity.IDToken))
 	return s, d.err()

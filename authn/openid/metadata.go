@@ -29,6 +29,7 @@ type Metadata struct {
 	BackchannelLogoutSessionSupported  bool
 	ChallengeMethods                   []string
 	TokenEndpointAuthMethods           []string
+	DPoPAlgorithms                     []string
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses a document in which a member is not of its
@@ -69,6 +70,7 @@ func (m *Metadata) UnmarshalJSON(document []byte) error {
 	m.PromptsSupported, _ = stringList(members["prompt_values_supported"])
 	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
 	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
+	m.DPoPAlgorithms, _ = stringList(members["dpop_signing_alg_values_supported"])
 	return errors.Join(faults...)
 }
 
@@ -106,7 +108,11 @@ func (m *Metadata) validate(cfg Config) error {
 	if err := m.checkIssuer(cfg); err != nil {
 		return err
 	}
-	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), m.checkEndpoints(cfg))
+	var unproven error
+	if cfg.DPoP {
+		_, unproven = m.proofAlgorithm()
+	}
+	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), unproven, m.checkEndpoints(cfg))
 }
 
 func (m *Metadata) checkIssuer(cfg Config) error {

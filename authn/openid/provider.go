@@ -49,6 +49,9 @@ type Config struct {
 	// provider, "" for its thumbprint.
 	SigningKey                     crypto.Signer
 	SigningAlgorithm, SigningKeyID string
+	// DPoP binds the access tokens of new sessions to a key of the session's own (RFC 9449), and
+	// refuses bearer tokens for them.
+	DPoP bool
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string
@@ -167,6 +170,7 @@ type Provider struct {
 	discovery   *discovery
 	keySet      *keySet
 	origins     *atomic.Pointer[origins]
+	nonces      *nonces
 
 	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
 	// does not know, within a limit of its own.
@@ -181,7 +185,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	p := &Provider{origins: new(atomic.Pointer[origins]), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
+	p := &Provider{origins: new(atomic.Pointer[origins]), nonces: new(nonces), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
 	p.client = newClient(cfg, p.clock)
 	p.tokenClient = &http.Client{
 		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,

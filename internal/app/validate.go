@@ -46,6 +46,7 @@ func (c *Config) validate(f *openid.Faults) {
 		f.Add("AUTH0_SCOPES", fmt.Sprintf("is %q, with commas", c.Scopes), "separate the scopes with spaces")
 	}
 	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
+	f.OneOf("DPOP", c.DPoP, "off", "on")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.OneOf("USERINFO", c.UserInfo, "optional", "required")

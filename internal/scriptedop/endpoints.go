@@ -40,6 +40,13 @@ func (p *Provider) answerJSON(w http.ResponseWriter, r *http.Request, e Endpoint
 		p.edit(e, body)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if nonce := p.nonce(e); nonce != "" {
+		w.Header().Set("DPoP-Nonce", nonce)
+	}
+	if refused != nil && e == UserInfo {
+		refuse(w, refused)
+		return
+	}
 	JSON(status, body)(w, r)
 }
 
@@ -60,7 +67,7 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		algorithms[i] = key.Algorithm
 	}
 	p.mu.Unlock()
-	return map[string]any{
+	document := map[string]any{
 		"issuer":                                p.Issuer,
 		"authorization_endpoint":                p.URL(Authorize),
 		"token_endpoint":                        p.URL(Token),
@@ -81,7 +88,11 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		"backchannel_logout_session_supported":  true,
 
 		"authorization_response_iss_parameter_supported": true,
-	}, nil
+	}
+	if p.dpop {
+		document["dpop_signing_alg_values_supported"] = []string{"ES256", "PS256", "EdDSA"}
+	}
+	return document, nil
 }
 
 func (p *Provider) jwks(*http.Request) (map[string]any, *fault) {
@@ -157,12 +168,9 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 // userInfo serves the claims of the access token's person (OpenID Connect Core 1.0 section
 // 5.3).
 func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
-	access, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	g := p.access[access]
-	if g == nil || g.revoked {
-		return nil, &fault{http.StatusUnauthorized, "invalid_token"}
+	g, refused := p.admit(r, UserInfo, p.URL(UserInfo), p.nonce(UserInfo))
+	if refused != nil {
+		return nil, refused
 	}
 	return map[string]any{
 		"sub": g.subject, "name": strings.ToUpper(g.subject[:1]) + g.subject[1:] + " Example",

@@ -59,6 +59,9 @@ type Config struct {
 	Keys []Key
 	// Overlap is how long a redeemed refresh token can be redeemed again.
 	Overlap time.Duration
+	// DPoP requires a proof, with a nonce, of every token request and at userinfo (RFC 9449). With
+	// Bearer, a token request without a proof gets bearer tokens.
+	DPoP, Bearer bool
 	// TLS serves https, with a certificate that only the test trusts.
 	TLS bool
 	// Name is the host in the issuer, for clients that can resolve it. It defaults to the
@@ -83,6 +86,8 @@ type Provider struct {
 	now     func() time.Time
 	overlap time.Duration
 	base    string // the issuer without a trailing slash
+	dpop    bool
+	mixed   bool // a token request without a proof gets bearer tokens
 
 	mu          sync.Mutex
 	keys        []Key
@@ -95,7 +100,9 @@ type Provider struct {
 	calls       map[Endpoint]int
 	requests    map[Endpoint]Request
 	secrets     map[string]bool
-	assertions  map[string]bool // by the jti of those that were accepted
+	assertions  map[string]bool // by the jti of those, and of the proofs, that were accepted
+	nonces      map[Endpoint]string
+	proofs      map[Endpoint][]Proof
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -119,7 +126,8 @@ func New(t testing.TB, cfg Config) *Provider {
 		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, overlap: cfg.Overlap, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
-		clientKey: cfg.ClientKey, assertions: make(map[string]bool),
+		clientKey: cfg.ClientKey, assertions: make(map[string]bool), dpop: cfg.DPoP, mixed: cfg.Bearer,
+		nonces: make(map[Endpoint]string), proofs: make(map[Endpoint][]Proof),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
 	}
@@ -134,6 +142,9 @@ func New(t testing.TB, cfg Config) *Provider {
 	}
 	if len(cfg.Keys) == 0 {
 		cfg.Keys = []Key{NewKey("key-1", "RS256")}
+	}
+	if cfg.DPoP {
+		p.nonces[Token], p.nonces[UserInfo] = "the-first-nonce-of-token", "the-first-nonce-of-userinfo"
 	}
 	p.SetKeys(cfg.Keys...)
 	p.secret(p.ClientSecret)
