@@ -27,6 +27,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 		"subject_types_supported":  []string{"public"},
 
 		"id_token_signing_alg_values_supported":          []string{signingAlgorithm},
+		"dpop_signing_alg_values_supported":              proofAlgorithms(),
 		"code_challenge_methods_supported":               []string{"S256"},
 		"token_endpoint_auth_methods_supported":          authMethods,
 		"revocation_endpoint_auth_methods_supported":     authMethods,

@@ -79,6 +79,7 @@ type Provider struct {
 	csp       string // without script-src
 	records   *records
 	workbench *workbench
+	proofs    *proofs
 	assets    *assets
 	handler   http.Handler
 	calls     *http.Client
@@ -120,6 +121,7 @@ func New(cfg Config) (*Provider, error) {
 		host:      bareHost(issuer.Host),
 		cookie:    cookieName(issuer),
 		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
+		proofs:    newProofs(cfg.Now),
 		assets:    newAssets(),
 		calls: &http.Client{
 			Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},

@@ -162,7 +162,9 @@ type nonces struct {
 const authorizationServer = ""
 
 // resourceServer returns the name of the server that a request for a resource goes to.
-func resourceServer(r *http.Request) string { return strings.ToLower(r.URL.Scheme + "://" + r.URL.Host) }
+func resourceServer(r *http.Request) string {
+	return strings.ToLower(r.URL.Scheme + "://" + r.URL.Host)
+}
 
 func (n *nonces) of(server string) string {
 	n.mu.Lock()
