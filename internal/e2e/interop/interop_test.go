@@ -32,6 +32,8 @@ func TestInteroperation(t *testing.T) {
 		"signed userinfo":               testSignedUserInfo,
 		"refresh with rotation":         testRefreshWithRotation,
 		"tokens for other APIs":         testTokensForAPIs,
+		"DPoP":                          testDPoP,
+		"DPoP on two nodes":             testDPoPOnTwoNodes,
 		"step-up":                       testStepUp,
 		"sign-out here":                 testRPInitiatedLogout,
 		"sign-out at the provider":      testBackchannelLogout,

@@ -54,6 +54,7 @@ async function start({ client, requirePushed, accessTokensOnce, apis }) {
     features: {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
       jwtUserinfo: { enabled: true },
       pushedAuthorizationRequests: { requirePushedAuthorizationRequests: requirePushed === true },
       // A token is issued for an API only if the sign-in has named it.
