@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,9 @@ func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 func AssembleWith(t *testing.T, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
 	c := NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC))
-	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
+	op := scriptedop.New(t, scriptedop.Config{
+		Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now, DPoP: slices.Contains(env, "DPOP=on"),
+	})
 	a := &App{T: t, Log: NewLog(), DataDir: t.TempDir(), Issuer: op.Issuer}
 	server := httptest.NewUnstartedServer(nil)
 	_, port, _ := strings.Cut(server.Listener.Addr().String(), ":")
