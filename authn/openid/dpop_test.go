@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -236,7 +237,8 @@ func TestDPoPNonceLoop(t *testing.T) {
 		t.Errorf("code %q, or the assertion was sent twice", second.code())
 	}
 	endless(scriptedop.UserInfo, http.StatusUnauthorized)
-	if _, err := p.UserInfo(t.Context(), first.Tokens, "alice"); openid.ReasonOf(err) != openid.ReasonUserInfoFailed {
+	// This says nothing about the access token: it must not be refreshed for it.
+	if _, err := p.UserInfo(t.Context(), first.Tokens, "alice"); openid.ReasonOf(err) != openid.ReasonUserInfoFailed || errors.Is(err, openid.ErrUnauthorized) {
 		t.Errorf("userinfo: %v", err)
 	}
 	p.wantCalls(4, 4)
