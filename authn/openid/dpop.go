@@ -60,14 +60,23 @@ func (m *Metadata) proofAlgorithm() (string, error) {
 		strings.Join(m.DPoPAlgorithms, ","), strings.Join(proofAlgorithms(), ","))
 }
 
-// newProofKey makes the key of a session, in PKCS #8; "" if access tokens are bearer tokens.
-func (p *Provider) newProofKey(m *Metadata) (Secret, error) {
+// ProofAlgorithm returns the algorithm of DPoP proofs for a provider with this metadata; "" without DPoP.
+// The error says that there is none: every sign-in would fail at its end.
+func (p *Provider) ProofAlgorithm(m *Metadata) (string, error) {
 	if !p.cfg.DPoP {
 		return "", nil
 	}
-	alg, err := m.proofAlgorithm()
+	return m.proofAlgorithm()
+}
+
+// newProofKey makes the key of a session, in PKCS #8; "" if access tokens are bearer tokens.
+func (p *Provider) newProofKey(m *Metadata) (Secret, error) {
+	alg, err := p.ProofAlgorithm(m)
 	if err != nil {
 		return "", &Error{Reason: ReasonProviderMisconfigured, Err: err}
+	}
+	if alg == "" {
+		return "", nil
 	}
 	var key crypto.Signer
 	switch alg {
