@@ -25,6 +25,8 @@ type Config struct {
 	// SessionsPerPerson is how many sessions a person may have. A further one ends the
 	// session that was not used for longest.
 	SessionsPerPerson int
+	// DeviceBound offers browsers to bind their sessions to a key of the device, on https.
+	DeviceBound bool
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
 	// BoundTokens has the application's API refuse access tokens that are bound to no key.

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -48,6 +49,10 @@ type Session struct {
 	// saved holds the requests that wait until the person has signed in again, the newest
 	// last.
 	saved []SavedRequest
+	// deviceKey is the key that the session is bound to, or nil, and provenUntil is when the proof of
+	// it expires that came with the request.
+	deviceKey   openid.DeviceKey
+	provenUntil time.Time
 
 	person string                // PersonID
 	claims []openid.SourcedClaim // of Identity, once Claims has been called
@@ -182,12 +187,19 @@ func (s *Session) decodeSince2(d *decoder) {
 
 // The fields that a record has only if they are not empty, each after its tag, at its end. A program that
 // does not know one of them opens no such record: it would save it without the field.
-const optionalProofKey = 'p'
+const (
+	optionalProofKey  = 'p'
+	optionalDeviceKey = 'd'
+)
 
 func (s *Session) encodeOptional(e *encoder) {
 	if s.tokens.ProofKey != "" {
 		e.byte(optionalProofKey)
 		e.string(string(s.tokens.ProofKey))
+	}
+	if s.Bound() {
+		e.byte(optionalDeviceKey)
+		e.bytes(s.deviceKey)
 	}
 }
 
@@ -196,6 +208,8 @@ func (s *Session) decodeOptional(d *decoder) {
 		switch d.byte() {
 		case optionalProofKey:
 			s.tokens.ProofKey = openid.Secret(d.string())
+		case optionalDeviceKey:
+			s.deviceKey = bytes.Clone(d.bytes())
 		default:
 			d.bad = true
 		}

@@ -160,6 +160,8 @@ func (a *App) MutualTLS() http.Handler {
 func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	s, err := a.Sessions.Load(r)
 	switch {
+	case errors.Is(err, authn.ErrRenewalNeeded):
+		return nil, &tokenError{schemes: []scheme{bearer, dpop}, err: err}
 	case err != nil:
 		return nil, err
 	case s == nil:

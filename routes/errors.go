@@ -111,6 +111,7 @@ var failures = map[string]failure{
 
 	// The session.
 	"sign_in_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, write: (*App).writeSignInNeeded},
+	"renewal_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, write: (*App).writeRenewalNeeded},
 	"session_ended":     {status: 401, level: slog.LevelInfo, remedy: signIn},
 	"store_unavailable": {status: 503, level: slog.LevelError, remedy: reload, after: 5 * time.Second},
 	"step_up_needed":    {status: 401, level: slog.LevelInfo, write: (*App).writeStepUpNeeded},
@@ -118,6 +119,9 @@ var failures = map[string]failure{
 	"form_too_large":    {status: 403, level: slog.LevelWarn},
 	"claim_missing":     {status: 403, level: slog.LevelInfo, write: (*App).writeForbidden},
 	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute},
+
+	// The browser proves the key of its session.
+	"device_proof_refused": {name: "refused", status: 403, level: slog.LevelWarn, write: (*App).writeProofRefused},
 
 	// A proxied API. The log says what it did.
 	"api_token_refused":       {status: 502, level: slog.LevelError},
@@ -222,6 +226,8 @@ func reasonOf(err error) string {
 		{is[*sessionEnded](err), "session_ended"},
 		{is[*logoutRefused](err), "logout_request_malformed"},
 		{is[*authn.Refusal](err), string(authn.ReasonRefused)},
+		{is[*authn.ProofError](err), "device_proof_refused"},
+		{errors.Is(err, authn.ErrRenewalNeeded), "renewal_needed"},
 		{errors.Is(err, authn.ErrAnonymous), "sign_in_needed"},
 		{errors.Is(err, authn.ErrTooManyWatchers), "too_many_streams"},
 		{errors.Is(err, authn.ErrRequestTooLarge), "form_too_large"},
@@ -382,6 +388,9 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	if s := current(c); s != nil {
 		attributes = append(attributes, slog.String("session", s.LogID()), slog.String("person", s.PersonID()))
 	}
+	if e, ok := errors.AsType[*authn.ProofError](err); ok && e.Session != "" {
+		attributes = append(attributes, slog.String("session", e.Session), slog.String("person", e.Person))
+	}
 	attributes = append(attributes, slog.String("issuer", a.Provider.Issuer()), slog.String("error", err.Error()))
 	a.Log.LogAttrs(c.Request().Context(), f.level, "refused", attributes...)
 }
@@ -394,6 +403,8 @@ func event(c echo.Context, err error) authn.Event {
 	// A client asks for a nonce by sending a token without one.
 	case is[*logoutRefused](err), isToken && refused.code != "" && refused.code != string(authn.ReasonNonceNeeded):
 		return authn.EventTokenRefused
+	case is[*authn.ProofError](err):
+		return authn.EventProofRefused
 	case is[*authn.SignInError](err), signingIn && is[*openid.Error](err):
 		return authn.EventSignInFailed
 	default:

@@ -372,6 +372,8 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	covered := map[string]bool{
 		"store_unavailable": true, // by TestHalfClosedConnectionAndTheStore
+		// Over HTTPS, by TestWithoutDeviceProof and TestDeviceProofs.
+		"renewal_needed": true, "device_proof_refused": true,
 		// By TestHalfClosedConnectionAndTheAPI.
 		"api_token_refused": true, "not_data": true, "upstream_answer_refused": true, "upstream_timeout": true,
 		"upstream_token_refused": true, "upstream_token_renewed": true, "upstream_unreachable": true,

@@ -130,6 +130,10 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/events", a.events) // loads the session itself, and does not restart its idle timeout
 	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
 	e.POST("/session/extend", a.extend, person...)
+	if a.Sessions.BindsDevices() {
+		e.POST(bindPath, a.bindDevice)
+		e.POST(renewPath, a.renewDevice)
+	}
 
 	e.Match(reading, "/dashboard", a.dashboard, person...)
 	e.Match(reading, "/profile", a.profile, person...)

@@ -234,7 +234,8 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}, authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
-		SignInHook: c.program.Product.SignIn, BoundTokens: c.AccessTokens == "bound", ProofNonces: c.ProofNonces == "required",
+		SignInHook: c.program.Product.SignIn, DeviceBound: c.DeviceBound == "auto",
+		BoundTokens: c.AccessTokens == "bound", ProofNonces: c.ProofNonces == "required",
 	}}
 }
 

@@ -47,6 +47,7 @@ func (c *Config) validate(f *openid.Faults) {
 	}
 	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
 	f.OneOf("DPOP", c.DPoP, "off", "on")
+	f.OneOf("DEVICE_BOUND_SESSIONS", c.DeviceBound, "off", "auto")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.OneOf("USERINFO", c.UserInfo, "optional", "required")
