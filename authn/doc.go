@@ -24,6 +24,12 @@
 // (OpenID Connect RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID
 // Connect Back-Channel Logout 1.0); or by its idle or absolute timeout.
 //
+// # An API
+//
+// ResourceServer accepts access tokens of the provider's (RFC 9068), also of other clients. If a token
+// is bound to a key, its sender has to have the key (RFC 9449, RFC 8705). A Caller is who calls: the
+// holder of such a token, or the person of a session.
+//
 // # Trust
 //
 // A cookie is trusted only for what its seal covers. The store is trusted to keep what it is given: it
