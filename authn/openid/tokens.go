@@ -193,10 +193,10 @@ func (p *Provider) withTokenClient(ctx context.Context, proofKey Secret) context
 	return context.WithValue(ctx, oauth2.HTTPClient, p.tokenClient)
 }
 
-// tokenTransport stands between x/oauth2 and the token endpoint. It authenticates the client
-// with an assertion, adds parameters to a refresh and proves that the client has the session's key, none
-// of which x/oauth2 can, and passes on only responses that the standards
-// allow, in a form that x/oauth2 reads as the standards mean it.
+// tokenTransport stands between x/oauth2 and the token endpoint. It authenticates the client with an
+// assertion, adds parameters to a refresh and proves that the client has the session's key, none of which
+// x/oauth2 can. It passes on only responses that the standards allow, in a form that x/oauth2 reads as the
+// standards mean it.
 //
 // It sends the code, or the refresh token, a second time in one case only: the provider has asked for a
 // nonce in the proof (RFC 9449 section 8), which it does before it looks at either. The second request has
