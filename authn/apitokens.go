@@ -103,10 +103,16 @@ type APITokens struct {
 // token. The session keeps it apart from the others, and they end with it.
 func (ts *TokenSource) For(api openid.API) APITokens {
 	api.Scope = strings.Join(strings.Fields(api.Scope), " ")
-	if api.Scope == "" && api.Audience == ts.provider.Audience() {
-		api = signInAPI
-	}
 	return APITokens{ts, api}
+}
+
+// at returns the API as the provider of a session knows it: the one that the sign-in asks for has the
+// access token of the sign-in.
+func (t APITokens) at(session *Session) openid.API {
+	if t.api.Scope == "" && t.api.Audience == t.ts.provider(session).Audience() {
+		return signInAPI
+	}
+	return t.api
 }
 
 // Token returns an access token of the session that the context carries. It is refreshed first
@@ -152,7 +158,7 @@ func (t APITokens) Access(ctx context.Context) (*AccessToken, error) {
 	}
 	session, err := t.ts.sessions.withTokens(ctx, t.ts.latest(session))
 	if err == nil {
-		session, err = t.ts.fresh(ctx, session, t.api)
+		session, err = t.ts.fresh(ctx, session, t.at(session))
 	}
 	if err != nil {
 		return nil, err
@@ -176,11 +182,11 @@ func (t APITokens) Renew(ctx context.Context, refused *AccessToken) (*AccessToke
 			return nil, err
 		}
 	}
-	if held := session.held(t.api); held.tokens.Access == refused.tokens.Access {
+	if held := session.held(t.at(session)); held.tokens.Access == refused.tokens.Access {
 		if t.ts.now().Sub(held.tokens.Obtained) < refusedEarly {
 			return nil, nil
 		}
-		renewed, err := t.ts.refresh(ctx, session, t.api)
+		renewed, err := t.ts.refresh(ctx, session, t.at(session))
 		if err != nil {
 			return nil, err
 		}
@@ -191,8 +197,8 @@ func (t APITokens) Renew(ctx context.Context, refused *AccessToken) (*AccessToke
 
 // of returns the token of a session. All tokens of a session are bound to the same key.
 func (t APITokens) of(session *Session) *AccessToken {
-	held := session.held(t.api).tokens
-	return &AccessToken{t.ts.provider, openid.Tokens{Access: held.Access, ProofKey: session.tokens.ProofKey, Expires: held.Expires}}
+	held := session.held(t.at(session)).tokens
+	return &AccessToken{t.ts.provider(session), openid.Tokens{Access: held.Access, ProofKey: session.tokens.ProofKey, Expires: held.Expires}}
 }
 
 // Source returns an oauth2.TokenSource for the session that the context carries. It calls

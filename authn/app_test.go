@@ -72,14 +72,15 @@ func newApp(t testing.TB, o appOptions) *app {
 	}
 	var sessions authn.Config
 	a.provider, sessions = cfg.build(t)
-	var err error
-	if a.rp, err = authn.NewRelyingParty(sessions); err != nil {
+	rps, err := authn.NewRelyingParties(sessions)
+	if err != nil {
 		t.Fatal(err)
 	}
+	a.rp = rps.First()
 	if a.sessions, err = authn.NewSessions(sessions); err != nil {
 		t.Fatal(err)
 	}
-	a.tokens = authn.NewTokenSource(a.rp, a.sessions)
+	a.tokens = authn.NewTokenSource(rps, a.sessions)
 	go a.tokens.Run(t.Context())
 	if o.secure {
 		a.StartTLS()
@@ -104,7 +105,7 @@ func (s settings) build(t testing.TB) (*openid.Provider, authn.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Sessions.Provider, s.Sessions.Now, s.Sessions.Log = provider, s.Now, s.Log
+	s.Sessions.Providers, s.Sessions.Now, s.Sessions.Log = []*openid.Provider{provider}, s.Now, s.Log
 	return provider, s.Sessions
 }
 

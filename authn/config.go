@@ -12,11 +12,12 @@ import (
 	"latchkey/authn/openid"
 )
 
-// Config describes a relying party and its sessions. Every field is needed unless its comment
+// Config describes the relying parties of an application and their sessions. Every field is needed unless its comment
 // says otherwise.
 type Config struct {
-	// Provider is where people sign in.
-	Provider *openid.Provider
+	// Providers are where people sign in. Each has a name and a redirect URL of its own, on one
+	// origin, if there are several.
+	Providers []*openid.Provider
 	// Keys seals transactions and sessions; Store keeps the sessions.
 	Keys  *Keys
 	Store Store
@@ -66,10 +67,10 @@ func (c Config) validate() error {
 	if faults := c.Faults(); len(faults) > 0 {
 		return fmt.Errorf("authn: %w", faults)
 	}
-	if c.Provider == nil || c.Keys == nil || c.Store == nil || c.Now == nil || c.Log == nil {
-		return errors.New("authn: provider, keys, store, clock and log are needed")
+	if c.Keys == nil || c.Store == nil || c.Now == nil || c.Log == nil {
+		return errors.New("authn: keys, store, clock and log are needed")
 	}
-	return nil
+	return c.checkProviders()
 }
 
 // measured returns the configuration with metrics, and with a store whose calls are measured.
@@ -82,4 +83,4 @@ func (c Config) measured() Config {
 }
 
 // cookies returns what writes the cookies.
-func (c Config) cookies() cookies { return newCookies(c.Provider.RedirectURL()) }
+func (c Config) cookies() cookies { return newCookies(c.Providers[0].RedirectURL()) }

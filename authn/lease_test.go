@@ -78,7 +78,7 @@ func TestLease(t *testing.T) {
 func tokenSource(t *testing.T, s *site) *authn.TokenSource {
 	t.Helper()
 	_, cfg := s.config.build(t)
-	rp, err := authn.NewRelyingParty(cfg)
+	rp, err := authn.NewRelyingParties(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

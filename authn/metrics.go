@@ -30,28 +30,31 @@ const (
 	refreshFailed  = "failed"    // and is tried again
 )
 
-// countSignIns makes the counters of sign-ins start at 0, so that the first failure shows as an
-// increase.
-func countSignIns(set *metrics.Set) {
-	set.GetOrCreateCounter(signInsBegun)
-	set.GetOrCreateCounter(signInsCompleted)
+// countSignIns makes the counters of a provider's sign-ins and refreshes start at 0, so that the first
+// failure shows as an increase.
+func countSignIns(set *metrics.Set, p *openid.Provider) {
+	set.GetOrCreateCounter(p.Metric(signInsBegun))
+	set.GetOrCreateCounter(p.Metric(signInsCompleted))
 	for _, reason := range []openid.Reason{
 		openid.ReasonResponseMalformed, openid.ReasonIssuerMismatch, openid.ReasonDeclined,
 		openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, openid.ReasonTokenRequestFailed,
-		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
+		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonOtherTenant, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
 		openid.ReasonUserInfoRequired, openid.ReasonTooLarge, ReasonTransactionMissing, ReasonTransactionExpired,
 		ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns, ReasonRefused, ReasonHookFailed, ReasonSessionEnded, ReasonStoreUnavailable,
 	} {
-		set.GetOrCreateCounter(signInsFailed(reason))
+		set.GetOrCreateCounter(signInsFailed(p, reason))
+	}
+	for _, outcome := range []string{refreshed, refreshRefused, refreshFailed} {
+		set.GetOrCreateCounter(tokenRefreshes(p, outcome))
 	}
 }
 
-func countFailedSignIn(set *metrics.Set, err error) {
-	set.GetOrCreateCounter(signInsFailed(openid.ReasonOf(err))).Inc()
+func countFailedSignIn(set *metrics.Set, p *openid.Provider, err error) {
+	set.GetOrCreateCounter(signInsFailed(p, openid.ReasonOf(err))).Inc()
 }
 
-func signInsFailed(reason openid.Reason) string {
-	return `latchkey_sign_ins_failed_total{reason="` + string(cmp.Or(reason, "internal_error")) + `"}`
+func signInsFailed(p *openid.Provider, reason openid.Reason) string {
+	return p.Metric("latchkey_sign_ins_failed_total", "reason", string(cmp.Or(reason, "internal_error")))
 }
 
 // countSessions makes the counters of sessions start at 0.
@@ -63,17 +66,14 @@ func countSessions(set *metrics.Set) {
 	for cause := CauseSignedOut; cause <= CauseProduct; cause++ {
 		set.GetOrCreateCounter(sessionsEndedBy(cause.String()))
 	}
-	for _, outcome := range []string{refreshed, refreshRefused, refreshFailed} {
-		set.GetOrCreateCounter(tokenRefreshes(outcome))
-	}
 }
 
 func sessionsEndedBy(cause string) string {
 	return `latchkey_sessions_ended_total{cause="` + cause + `"}`
 }
 
-func tokenRefreshes(outcome string) string {
-	return `latchkey_token_refreshes_total{outcome="` + outcome + `"}`
+func tokenRefreshes(p *openid.Provider, outcome string) string {
+	return p.Metric("latchkey_token_refreshes_total", "outcome", outcome)
 }
 
 // measuredStore is a Store whose calls are measured and traced.

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -19,7 +20,7 @@ import (
 func (s *Sessions) Start(w http.ResponseWriter, r *http.Request, in *SignIn) (*Session, error) {
 	session, err := s.start(w, r, in)
 	if err != nil {
-		countFailedSignIn(s.metrics, err)
+		countFailedSignIn(s.metrics, cmp.Or(s.providerOf(in.Identity.Issuer), s.providers[0]), err)
 		return nil, in.failed(err)
 	}
 	s.metrics.GetOrCreateCounter(sessionsStarted).Inc()

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,9 @@ const (
 
 // Selection says which sessions an operator means. The zero Selection means all of them.
 type Selection struct {
-	// Subject is the provider's identifier of the sessions' person.
-	Subject string
+	// Subject is the provider's identifier of the sessions' person. Issuer is that of the provider, ""
+	// for every configured one: the same subject at two of them is two people.
+	Issuer, Subject string
 	// Session is what Session.LogID returns.
 	Session string
 }
@@ -59,14 +61,14 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 	return s.endSelected(ctx, which, CauseOperator)
 }
 
-// EndPerson ends all sessions of a person of the provider for the product, such as after their data
-// were deleted, and refuses a sign-in of the person that is under way. It returns how many it has
-// ended, also if it fails.
-func (s *Sessions) EndPerson(ctx context.Context, subject string) (int, error) {
-	if subject == "" {
+// EndPerson ends all sessions of a person, who is a subject of an issuer, for the product, such as after
+// their data were deleted, and refuses a sign-in of the person that is under way. It returns how many
+// it has ended, also if it fails.
+func (s *Sessions) EndPerson(ctx context.Context, issuer, subject string) (int, error) {
+	if issuer == "" || subject == "" {
 		return 0, nil // an empty Selection means everyone
 	}
-	return s.endSelected(ctx, Selection{Subject: subject}, CauseProduct)
+	return s.endSelected(ctx, Selection{Issuer: issuer, Subject: subject}, CauseProduct)
 }
 
 func (s *Sessions) endSelected(ctx context.Context, which Selection, cause Cause) (int, error) {
@@ -91,17 +93,18 @@ func (s *Sessions) endSelected(ctx context.Context, which Selection, cause Cause
 	}
 	err := group.Wait()
 	if err == nil && which.Subject != "" && which.Session == "" {
-		err = s.refuseUnderWay(ctx, which.Subject, cause)
+		for _, person := range s.people(which) {
+			err = errors.Join(err, s.refuseUnderWay(ctx, person, cause))
+		}
 	}
 	return int(ended.Load()), err
 }
 
 // refuseUnderWay makes sure that a sign-in of a person that the provider has completed by now begins no
 // session.
-func (s *Sessions) refuseUnderWay(ctx context.Context, subject string, cause Cause) error {
+func (s *Sessions) refuseUnderWay(ctx context.Context, person names, cause Cause) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	person := s.keys.owner(s.issuer, subject)
 	ended, err := s.revoke(ctx, person, s.now(), s.now().Add(endingMemory))
 	s.noteEnded(ctx, cause, person.current(), ended...) // those that began a session just now
 	if err != nil {
@@ -110,15 +113,32 @@ func (s *Sessions) refuseUnderWay(ctx context.Context, subject string, cause Cau
 	return nil
 }
 
-// PersonOf returns the name in the log of a person of the provider.
-func (s *Sessions) PersonOf(subject string) string { return s.keys.personID(s.issuer, subject) }
+// people returns the names of the people who have the selection's subject: one for each issuer.
+func (s *Sessions) people(which Selection) (list []names) {
+	for _, p := range s.providers {
+		for _, issuer := range p.Issuers() {
+			if which.Issuer == "" || which.Issuer == issuer {
+				list = append(list, s.keys.owner(issuer, which.Subject))
+			}
+		}
+	}
+	return list
+}
+
+// PeopleOf returns the names in the log of the people who have the selection's subject.
+func (s *Sessions) PeopleOf(which Selection) (ids []string) {
+	for _, person := range s.people(which) {
+		ids = append(ids, personID(person.current()))
+	}
+	return ids
+}
 
 // selected returns the records of the selected sessions that have not expired.
 func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		records := s.store.All(ctx)
 		if which.Subject != "" {
-			records = s.recordsOf(ctx, which.Subject)
+			records = s.recordsOf(ctx, which)
 		}
 		now := s.now()
 		for record, err := range records {
@@ -134,17 +154,19 @@ func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Reco
 	}
 }
 
-// recordsOf returns the records of a person as Store.All returns those of everyone.
-func (s *Sessions) recordsOf(ctx context.Context, subject string) iter.Seq2[Record, error] {
+// recordsOf returns the records of those who have the selection's subject as Store.All returns those of everyone.
+func (s *Sessions) recordsOf(ctx context.Context, which Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		records, err := s.list(ctx, s.keys.owner(s.issuer, subject))
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, record := range records {
-			if !yield(record, nil) {
+		for _, person := range s.people(which) {
+			records, err := s.list(ctx, person)
+			if err != nil {
+				yield(Record{}, err)
 				return
+			}
+			for _, record := range records {
+				if !yield(record, nil) {
+					return
+				}
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func (ts *TokenSource) RefreshProfile(ctx context.Context, session *Session) (*S
 }
 
 func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, begun time.Time) (*Session, error) {
-	m, err := ts.provider.Metadata(ctx)
+	m, err := ts.provider(session).Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +68,12 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 	if err != nil {
 		return nil, err
 	}
-	claims, err := ts.provider.UserInfo(ctx, session.tokens, session.Identity.Subject)
+	claims, err := ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
 	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
 		if session, err = ts.refresh(ctx, session, signInAPI); err != nil {
 			return nil, err
 		}
-		claims, err = ts.provider.UserInfo(ctx, session.tokens, session.Identity.Subject)
+		claims, err = ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
 	}
 	switch {
 	case openid.ReasonOf(err) == openid.ReasonUserInfoMismatch:

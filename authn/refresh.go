@@ -35,7 +35,7 @@ type newTokens struct {
 func (ts *TokenSource) refresh(ctx context.Context, seen *Session, api openid.API) (*Session, error) {
 	key := string(seen.record.Key[:]) + api.Audience + " " + api.Scope
 	return ts.once(ctx, &ts.refreshes, key, func(ctx context.Context) (*Session, error) {
-		if _, err := ts.provider.Metadata(ctx); err != nil {
+		if _, err := ts.provider(seen).Metadata(ctx); err != nil {
 			return nil, err
 		}
 		if unsaved, ok := ts.unsavedTokens(seen); ok {
@@ -76,16 +76,16 @@ func (ts *TokenSource) refreshUnderLease(ctx context.Context, seen *Session, api
 
 // useRefreshToken uses the refresh token, as the holder of the lease. other is saved with the new tokens.
 func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, holder string, other *heldToken) (*Session, error) {
-	tokens, err := ts.provider.Refresh(ctx, session.tokens)
+	tokens, err := ts.provider(session).Refresh(ctx, session.tokens)
 	if err != nil {
 		return ts.notRefreshed(ctx, session, signInAPI, holder, tokens.Refresh, err)
 	}
-	ts.count(refreshed)
-	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer())
+	ts.count(session, refreshed)
+	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", session.Identity.Issuer)
 	fresh := replacing(session, tokens, holder)
 	fresh.other = other
 	if tokens.IDToken != session.tokens.IDToken {
-		idToken, err := ts.provider.VerifyRefreshedIDToken(ctx, tokens, session.Identity, session.nonce)
+		idToken, err := ts.provider(session).VerifyRefreshedIDToken(ctx, tokens, session.Identity, session.nonce)
 		switch reason := openid.ReasonOf(err); {
 		case err == nil:
 			fresh.idToken = idToken
@@ -104,7 +104,7 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 // useRefreshTokenFor does the same for another API. Of the session's own tokens only the refresh token
 // changes.
 func (ts *TokenSource) useRefreshTokenFor(ctx context.Context, session *Session, api openid.API, holder string) (*Session, error) {
-	issued, err := ts.provider.RefreshFor(ctx, session.tokens, api)
+	issued, err := ts.provider(session).RefreshFor(ctx, session.tokens, api)
 	if e, _ := errors.AsType[*openid.Error](err); e != nil && e.Code == "invalid_grant" {
 		// Some providers also say so if they do not let this person use the API, as Microsoft Entra ID
 		// without a consent. Whether the grant has ended shows without the API.
@@ -117,8 +117,8 @@ func (ts *TokenSource) useRefreshTokenFor(ctx context.Context, session *Session,
 	if err != nil {
 		return ts.notRefreshed(ctx, session, api, holder, issued.Refresh, err)
 	}
-	ts.count(refreshed)
-	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", ts.provider.Issuer(), "api", api.String())
+	ts.count(session, refreshed)
+	ts.log.InfoContext(ctx, "tokens refreshed", "session", session.LogID(), "issuer", session.Identity.Issuer, "api", api.String())
 	tokens := session.tokens
 	tokens.Refresh, issued.Refresh = issued.Refresh, ""
 	fresh := replacing(session, tokens, holder)
@@ -138,7 +138,7 @@ func (ts *TokenSource) saveOrKeep(ctx context.Context, fresh newTokens) (*Sessio
 // replacing returns new tokens in place of a session's, without a new ID token.
 func replacing(session *Session, tokens openid.Tokens, holder string) newTokens {
 	return newTokens{
-		session: &Session{record: session.record, secret: session.secret, tokens: session.tokens, apis: session.apis},
+		session: &Session{Identity: openid.Identity{Issuer: session.Identity.Issuer}, record: session.record, secret: session.secret, tokens: session.tokens, apis: session.apis},
 		tokens:  tokens, holder: holder,
 	}
 }
@@ -148,10 +148,10 @@ func replacing(session *Session, tokens openid.Tokens, holder string) newTokens 
 func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, api openid.API, holder string, rotated openid.Secret, cause error) (*Session, error) {
 	e, _ := errors.AsType[*openid.Error](cause)
 	if e != nil && e.Code == "invalid_grant" {
-		ts.count(refreshRefused)
+		ts.count(session, refreshRefused)
 		return ts.endRefused(ctx, session, holder, cause)
 	}
-	ts.count(refreshFailed)
+	ts.count(session, refreshFailed)
 	// Anything else, such as a provider that is down or no longer knows this client, is not
 	// the person's fault, and their session stays.
 	var retryAfter time.Duration
@@ -297,6 +297,6 @@ func (ts *TokenSource) latest(session *Session) *Session {
 	return &current
 }
 
-func (ts *TokenSource) count(outcome string) {
-	ts.rp.cfg.Metrics.GetOrCreateCounter(tokenRefreshes(outcome)).Inc()
+func (ts *TokenSource) count(session *Session, outcome string) {
+	ts.rps.First().cfg.Metrics.GetOrCreateCounter(tokenRefreshes(ts.provider(session), outcome)).Inc()
 }

@@ -149,7 +149,7 @@ func TestWhatKeepsSecretsInsideIsNotPrintedWhole(t *testing.T) {
 	config.ClientSecret = visible + "client"
 	config.Sessions.Keys = newKeys(t, visible+appSecret)
 	provider, cfg := config.build(t)
-	rp, err := authn.NewRelyingParty(cfg)
+	rp, err := authn.NewRelyingParties(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestWhatKeepsSecretsInsideIsNotPrintedWhole(t *testing.T) {
 		session, *session, loaded,
 		[]*authn.Session{loaded},
 		in, *in, config, &config, config.Config, &config.Config, cfg, &cfg, provider, *provider, config.Sessions.Keys, *config.Sessions.Keys,
-		rp, *rp, sessions, authn.NewTokenSource(rp, sessions), authn.NewContext(t.Context(), loaded),
+		rp, *rp, rp.First(), *rp.First(), sessions, authn.NewTokenSource(rp, sessions), authn.NewContext(t.Context(), loaded),
 	} {
 		for _, format := range []string{"%v", "%+v", "%#v"} {
 			output := fmt.Sprintf(format, kept)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sync/singleflight"
+
+	"latchkey/authn/openid"
 )
 
 const (
@@ -40,7 +42,7 @@ type Sessions struct {
 	store          Store
 	keys           *Keys
 	cookies        cookies
-	issuer         string
+	providers      []*openid.Provider
 	idle, absolute time.Duration
 	perPerson      int
 	bindsDevices   bool
@@ -74,11 +76,21 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	countSessions(cfg.Metrics)
 	cookies := cfg.cookies()
 	return &Sessions{
-		store: cfg.Store, keys: cfg.Keys, cookies: cookies, issuer: cfg.Provider.Issuer(),
+		store: cfg.Store, keys: cfg.Keys, cookies: cookies, providers: cfg.Providers,
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, hook: cfg.SignInHook,
 		bindsDevices: cfg.DeviceBound && cookies.secure,
 		now:          cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
 	}, nil
+}
+
+// providerOf returns the provider of an issuer, or nil if none is configured.
+func (s *Sessions) providerOf(issuer string) *openid.Provider {
+	for _, p := range s.providers {
+		if p.HasIssuer(issuer) {
+			return p
+		}
+	}
+	return nil
 }
 
 // PerPerson returns how many sessions a person may have.
@@ -303,8 +315,8 @@ func (s *Sessions) decode(record Record, secret []byte) (*Session, error) {
 		return nil, err
 	}
 	// A session of another issuer does not count, even with the same store and keys: it may
-	// be the development provider's, or that of the provider before a change.
-	if session.Identity.Issuer != s.issuer {
+	// be the development provider's, or that of a provider before a change.
+	if s.providerOf(session.Identity.Issuer) == nil {
 		return nil, errors.New("the session is of another issuer")
 	}
 	owner, providerSession := s.keys.indexes(&session.Identity)

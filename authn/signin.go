@@ -19,33 +19,33 @@ const callbackTimeout = 10 * time.Second
 // RelyingParty takes browsers through sign-in and sign-out at the provider (OpenID Connect Core
 // 1.0 section 1.2).
 type RelyingParty struct {
-	cfg     Config
-	cookies cookies
+	cfg      Config
+	provider *openid.Provider
+	all      *RelyingParties
+	cookies  cookies
 	// binding is that of the transactions of this configuration.
 	binding Key
 	// beginnings limits the authorization requests, and exchanges the code exchanges.
 	beginnings, exchanges *throttle
 }
 
-// NewRelyingParty returns the relying party of a configuration.
-func NewRelyingParty(cfg Config) (*RelyingParty, error) {
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	cfg = cfg.measured()
-	countSignIns(cfg.Metrics)
-	p := cfg.Provider
+// newRelyingParty returns the relying party of a provider, one of all.
+func newRelyingParty(cfg Config, p *openid.Provider, all *RelyingParties) *RelyingParty {
+	countSignIns(cfg.Metrics, p)
 	return &RelyingParty{
-		cfg: cfg, cookies: cfg.cookies(),
+		cfg: cfg, provider: p, all: all, cookies: cfg.cookies(),
 		binding:    NewKey("transaction binding", p.Issuer(), p.ClientID(), p.RedirectURL()),
-		beginnings: newThrottle(cfg), exchanges: newThrottle(cfg),
-	}, nil
+		beginnings: newThrottle(cfg, p), exchanges: newThrottle(cfg, p),
+	}
 }
+
+// Provider returns the provider where people sign in.
+func (rp *RelyingParty) Provider() *openid.Provider { return rp.provider }
 
 // Format implements fmt.Formatter for every verb: fmt would print the secrets in unexported
 // fields without calling their methods.
 func (rp RelyingParty) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "relying party at "+rp.cfg.Provider.Issuer())
+	_, _ = io.WriteString(f, "relying party at "+rp.provider.Issuer())
 }
 
 // SignInRequest is what a sign-in is for. The zero value is an ordinary one.
@@ -71,11 +71,11 @@ func (rp *RelyingParty) Begin(w http.ResponseWriter, r *http.Request, request Si
 	t := rp.newTransaction(request, FromContext(ctx))
 	location, err := rp.begin(ctx, w, r, request, t)
 	if err != nil {
-		countFailedSignIn(rp.cfg.Metrics, err)
+		countFailedSignIn(rp.cfg.Metrics, rp.provider, err)
 		return "", t.failed(err)
 	}
-	rp.cfg.Metrics.GetOrCreateCounter(signInsBegun).Inc()
-	rp.cfg.Log.InfoContext(ctx, "sign-in begun", "sign_in", t.logID(), "issuer", rp.cfg.Provider.Issuer())
+	rp.cfg.Metrics.GetOrCreateCounter(rp.provider.Metric(signInsBegun)).Inc()
+	rp.cfg.Log.InfoContext(ctx, "sign-in begun", "sign_in", t.logID(), "issuer", rp.provider.Issuer())
 	return location, nil
 }
 
@@ -89,7 +89,7 @@ func (rp *RelyingParty) begin(ctx context.Context, w http.ResponseWriter, r *htt
 	if err != nil {
 		return "", err
 	}
-	location, err := rp.cfg.Provider.AuthorizationURL(ctx, openid.AuthorizationRequest{
+	location, err := rp.provider.AuthorizationURL(ctx, openid.AuthorizationRequest{
 		State: state, Nonce: t.nonce, Verifier: t.verifier,
 		Demand: request.Demand, Link: request.Link, SwitchAccount: request.SwitchAccount,
 	})
@@ -126,10 +126,11 @@ func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, respons
 	defer cancel()
 	in, err := rp.complete(ctx, w, r, response)
 	if err != nil {
-		countFailedSignIn(rp.cfg.Metrics, err)
+		countFailedSignIn(rp.cfg.Metrics, rp.provider, err)
 		return nil, err
 	}
-	rp.cfg.Metrics.GetOrCreateCounter(signInsCompleted).Inc()
+	rp.cfg.Metrics.GetOrCreateCounter(rp.provider.Metric(signInsCompleted)).Inc()
+	rp.remember(w)
 	return in, nil
 }
 
@@ -151,7 +152,7 @@ func (rp *RelyingParty) complete(ctx context.Context, w http.ResponseWriter, r *
 
 // redeem redeems the code of a response that belongs to a transaction of this browser.
 func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response openid.AuthorizationResponse) (*openid.SignIn, error) {
-	code, err := rp.cfg.Provider.Code(ctx, response)
+	code, err := rp.provider.Code(ctx, response)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response ope
 		return nil, err
 	}
 	defer leave()
-	return rp.cfg.Provider.Redeem(ctx, code, openid.Expected{
+	return rp.provider.Redeem(ctx, code, openid.Expected{
 		Verifier: t.verifier, Nonce: t.nonce, Demand: t.demand, Organization: t.organization,
 	})
 }

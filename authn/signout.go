@@ -35,11 +35,11 @@ const (
 // then goes straight to where the provider would have sent it back to. A cookie keeps what
 // Returned has to expect there.
 func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
-	request := openid.EndSessionRequest{ReturnTo: rp.cfg.Provider.PostLogoutRedirectURL(), Federated: true}
+	request := openid.EndSessionRequest{ReturnTo: rp.provider.PostLogoutRedirectURL(), Federated: true}
 	if session != nil {
 		request.IDTokenHint = session.tokens.IDToken
 	}
-	address, state := rp.cfg.Provider.EndSessionURL(request)
+	address, state := rp.provider.EndSessionURL(request)
 	if address == "" {
 		rp.SignedOutHere(w)
 		return ""
@@ -90,7 +90,7 @@ func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) (signed
 func (rp *RelyingParty) RevokeTokens(ctx context.Context, session *Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	if err := rp.cfg.Provider.Revoke(ctx, session.tokens.Refresh); err != nil {
+	if err := rp.provider.Revoke(ctx, session.tokens.Refresh); err != nil {
 		rp.cfg.Log.WarnContext(ctx, "refresh token not revoked", "session", session.LogID(), "error", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// These limits hold for the whole process, for all clients together: they keep a crowd of addresses, each within
+// These limits hold for the whole process, for all clients together, and for each provider: they keep a crowd of addresses, each within
 // its own limit, from using up what the provider allows this client. Beginning a sign-in and
 // exchanging a code are limited apart, so that a flood of beginnings does not stop the people who
 // come back from the provider.
@@ -34,8 +34,8 @@ type throttle struct {
 	slots  chan struct{}
 }
 
-func newThrottle(cfg Config) *throttle {
-	issuer, err := url.Parse(cfg.Provider.Issuer())
+func newThrottle(cfg Config, p *openid.Provider) *throttle {
+	issuer, err := url.Parse(p.Issuer())
 	return &throttle{
 		now: cfg.Now, local: err == nil && openid.IsLoopback(issuer.Hostname()),
 		bucket: rate.NewLimiter(signInRate, signInBurst), slots: make(chan struct{}, signInsAtOnce),

@@ -28,8 +28,7 @@ const (
 // session it does one thing at a time, on any number of nodes: a provider that rotates refresh
 // tokens revokes the whole grant if one is used twice (RFC 9700 section 4.14).
 type TokenSource struct {
-	provider  *openid.Provider
-	rp        *RelyingParty
+	rps       *RelyingParties
 	sessions  *Sessions
 	now       func() time.Time
 	log       *slog.Logger
@@ -41,12 +40,18 @@ type TokenSource struct {
 	unsaved map[Key]newTokens
 }
 
-// NewTokenSource returns the token source for the sessions of a relying party.
-func NewTokenSource(rp *RelyingParty, sessions *Sessions) *TokenSource {
+// NewTokenSource returns the token source for the sessions of relying parties.
+func NewTokenSource(rps *RelyingParties, sessions *Sessions) *TokenSource {
+	cfg := rps.First().cfg
 	return &TokenSource{
-		provider: rp.cfg.Provider, rp: rp, sessions: sessions, now: rp.cfg.Now, log: rp.cfg.Log,
+		rps: rps, sessions: sessions, now: cfg.Now, log: cfg.Log,
 		unsaved: make(map[Key]newTokens),
 	}
+}
+
+// provider returns the provider of a session.
+func (ts *TokenSource) provider(s *Session) *openid.Provider {
+	return ts.rps.Of(s.Identity.Issuer).provider
 }
 
 // Run saves the tokens that the store did not accept, once it accepts them, until ctx ends.
@@ -82,7 +87,7 @@ type TokenInfo struct {
 // Info returns what a page may show of a session's access token.
 func (ts *TokenSource) Info(s *Session) TokenInfo {
 	return TokenInfo{
-		Audience: ts.provider.Audience(), Scopes: s.Scopes(),
+		Audience: ts.provider(s).Audience(), Scopes: s.Scopes(),
 		Expires: s.tokens.Expires, Renewable: s.renewable(),
 	}
 }
@@ -156,8 +161,8 @@ func (ts *TokenSource) end(ctx context.Context, session *Session, tokens openid.
 
 // revoke revokes the tokens of a session that has ended, in the background.
 func (ts *TokenSource) revoke(ctx context.Context, session *Session, tokens openid.Tokens) {
-	ended := &Session{record: session.record, tokens: tokens}
-	ts.background("revocation", func() { ts.rp.RevokeTokens(ctx, ended) })
+	ended := &Session{Identity: openid.Identity{Issuer: session.Identity.Issuer}, record: session.record, tokens: tokens}
+	ts.background("revocation", func() { ts.rps.Of(ended.Identity.Issuer).RevokeTokens(ctx, ended) })
 }
 
 // background runs work that Wait waits for. A panic ends the work and not the process.

@@ -3,6 +3,7 @@ package authn
 import (
 	"cmp"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -162,7 +163,7 @@ func (rp *RelyingParty) storeTransaction(w http.ResponseWriter, r *http.Request,
 // transactionSite lets the cookie come with the provider's cross-site POST in form_post mode,
 // and only then.
 func (rp *RelyingParty) transactionSite() http.SameSite {
-	if rp.cfg.Provider.FormPost() {
+	if rp.provider.FormPost() {
 		return http.SameSiteNoneMode
 	}
 	return http.SameSiteLaxMode
@@ -252,6 +253,11 @@ func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, 
 	}
 	if rp.expired(t) {
 		return nil, t.failed(&openid.Error{Reason: ReasonTransactionExpired})
+	}
+	if rp.ofAnother(t) {
+		// RFC 9700 section 4.4.2.2: the redirect URI that the response arrived at is not that of the
+		// provider that was asked.
+		return nil, t.failed(&openid.Error{Reason: openid.ReasonIssuerMismatch, Err: errors.New("the response of a sign-in at another provider")})
 	}
 	if t.binding != rp.binding {
 		return nil, t.failed(&openid.Error{Reason: ReasonConfigurationChanged})

@@ -15,8 +15,9 @@ func administrator() authn.Rule { return authn.Includes("https://latchkey.exampl
 
 // admin shows the state of the app to its administrators.
 func (a *App) admin(c echo.Context) error {
+	issuer := current(c).Identity.Issuer
 	return a.render(c, http.StatusOK, views.Admin(a.shell(c, texts(c).Title.Admin), views.AdminProps{
-		Address: a.BaseURL.String(), Issuer: current(c).Identity.Issuer,
-		ProviderDown: a.Provider.Ready() != nil, StoreDown: a.Sessions.Ready(c.Request().Context()) != nil,
+		Address: a.BaseURL.String(), Issuer: issuer,
+		ProviderDown: a.RelyingParties.Of(issuer).Provider().Ready() != nil, StoreDown: a.Sessions.Ready(c.Request().Context()) != nil,
 	}))
 }

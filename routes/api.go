@@ -106,7 +106,7 @@ func (a *App) caller(c echo.Context) (*authn.Caller, error) {
 	if token == "" {
 		return a.callerBySession(r)
 	}
-	t, err := a.ResourceServer.Accept(r.Context(), a.Provider, a.presented(r, used, token))
+	t, err := a.ResourceServer.Accept(r.Context(), a.RelyingParties.OfToken(token).Provider(), a.presented(r, used, token))
 	if nonce := a.ResourceServer.Nonce(); used == dpop && nonce != "" && (err != nil || t.Proof.Nonce != nonce) {
 		c.Response().Header()["Dpop-Nonce"] = []string{nonce} // RFC 9449 sections 8.2 and 9
 	}

@@ -43,10 +43,10 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 		t.Fatal(err)
 	}
 	cfg := authn.Config{
-		Provider: provider, Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
+		Providers: []*openid.Provider{provider}, Keys: keys, Store: authn.NewMemoryStore(), Idle: time.Hour, Absolute: time.Hour,
 		SessionsPerPerson: 1, Now: time.Now, Log: log,
 	}
-	rp, err := authn.NewRelyingParty(cfg)
+	rp, err := authn.NewRelyingParties(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 		t.Fatal(err)
 	}
 	return New(Config{
-		Provider: provider, RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), ResourceServer: resourceServer, Assets: assets,
+		RelyingParties: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), ResourceServer: resourceServer, Assets: assets,
 		BaseURL: &url.URL{Scheme: "http", Host: "example.com"}, Now: time.Now, Log: log,
 	}), op
 }

@@ -41,7 +41,9 @@ func (a *App) backchannelLogout(c echo.Context) error {
 	if len(tokens) != 1 {
 		return &logoutRefused{errors.New("the form must have exactly one logout_token")}
 	}
-	token, err := a.Provider.VerifyLogoutToken(ctx, tokens[0])
+	rp := a.RelyingParties.OfToken(tokens[0])
+	setRelyingParty(c, rp)
+	token, err := rp.Provider().VerifyLogoutToken(ctx, tokens[0])
 	if err != nil {
 		return &logoutRefused{err}
 	}
@@ -60,7 +62,8 @@ func (a *App) backchannelLogout(c echo.Context) error {
 func (a *App) frontchannelLogout(c echo.Context) error {
 	ctx := c.Request().Context()
 	query := c.QueryParams()
-	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || query.Get("iss") != a.Provider.Issuer() {
+	rp := a.RelyingParties.Of(query.Get("iss"))
+	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || rp == nil {
 		return echo.ErrBadRequest.SetInternal(errors.New("front-channel logout: iss or sid is missing, or iss is another issuer"))
 	}
 	ended, err := a.Sessions.EndProviderSession(ctx, query.Get("iss"), query.Get("sid"))
@@ -71,6 +74,6 @@ func (a *App) frontchannelLogout(c echo.Context) error {
 	// Only this response may be framed, and only by the provider.
 	h := c.Response().Header()
 	h.Del("X-Frame-Options")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(a.Provider.Origins(), " "))
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors "+strings.Join(rp.Provider().Origins(), " "))
 	return c.NoContent(http.StatusOK)
 }

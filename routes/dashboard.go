@@ -19,12 +19,12 @@ import (
 // home shows the home page, which offers to sign in. By default it is also the page that the provider
 // sends the browser back to after a sign-out. It then says that the person is signed out, and why.
 func (a *App) home(c echo.Context) error {
-	signedOut, atProvider := a.RelyingParty.Returned(c.Response(), c.Request())
+	signedOut, atProvider := a.RelyingParties.First().Returned(c.Response(), c.Request())
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)
 	}
 	t := texts(c)
-	title, props := t.Title.Welcome, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.Provider.Ready() != nil}
+	title, props := t.Title.Welcome, views.HomeProps{LoginURL: loginURL(authn.ReturnPath{}), SignInDown: a.RelyingParties.Ready() != nil}
 	if reason := t.Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
 		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
@@ -171,8 +171,13 @@ func (a *App) picture(raw string) string {
 		return ""
 	}
 	origin := u.Scheme + "://" + u.Host
-	if slices.Contains(a.PictureOrigins, origin) || slices.Contains(a.Provider.Origins(), origin) {
+	if slices.Contains(a.PictureOrigins, origin) {
 		return raw
+	}
+	for _, rp := range a.RelyingParties.All() {
+		if slices.Contains(rp.Provider().Origins(), origin) {
+			return raw
+		}
 	}
 	return ""
 }

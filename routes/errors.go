@@ -82,6 +82,7 @@ var failures = map[string]failure{
 	"person_rate_limited":   {status: 429, level: slog.LevelWarn, remedy: startOver},
 	"too_many_sign_ins":     {status: 503, level: slog.LevelWarn, remedy: startOver, after: time.Second},
 	"step_up_failed":        {status: 403, level: slog.LevelWarn, remedy: startOver},
+	"tenant_not_listed":     {status: 403, level: slog.LevelWarn, remedy: switchAccount},
 	"userinfo_required":     {status: 502, level: slog.LevelWarn, remedy: startOver},
 	"claims_too_large":      {status: 502, level: slog.LevelError, remedy: startOver},
 	// The person cannot fix a bad token or response, and an attacker must not learn what was
@@ -391,14 +392,17 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	if e, ok := errors.AsType[*authn.ProofError](err); ok && e.Session != "" {
 		attributes = append(attributes, slog.String("session", e.Session), slog.String("person", e.Person))
 	}
-	attributes = append(attributes, slog.String("issuer", a.Provider.Issuer()), slog.String("error", err.Error()))
+	if issuer := a.issuer(c); issuer != "" {
+		attributes = append(attributes, slog.String("issuer", issuer))
+	}
+	attributes = append(attributes, slog.String("error", err.Error()))
 	a.Log.LogAttrs(c.Request().Context(), f.level, "refused", attributes...)
 }
 
 // event returns which security event a failure is.
 func event(c echo.Context, err error) authn.Event {
 	refused, isToken := errors.AsType[*tokenError](err)
-	signingIn := c.Path() == "/login" || c.Path() == "/callback"
+	signingIn := c.Path() == "/login" || strings.HasPrefix(c.Path(), callbackPath)
 	switch {
 	// A client asks for a nonce by sending a token without one.
 	case is[*logoutRefused](err), isToken && refused.code != "" && refused.code != string(authn.ReasonNonceNeeded):

@@ -372,6 +372,7 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	covered := map[string]bool{
 		"store_unavailable": true, // by TestHalfClosedConnectionAndTheStore
+		"tenant_not_listed": true, // by TestTenants in internal/e2e/login: it takes another issuer
 		// Over HTTPS, by TestWithoutDeviceProof and TestDeviceProofs.
 		"renewal_needed": true, "device_proof_refused": true,
 		// By TestHalfClosedConnectionAndTheAPI.

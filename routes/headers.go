@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"latchkey/authn"
 )
 
-// contentPolicy is a Content-Security-Policy and the origins that it was made for.
+// contentPolicy is a Content-Security-Policy and the origins of each provider that it was made for.
 type contentPolicy struct {
-	origins []string
+	origins [][]string
 	header  []string
 }
 
@@ -48,17 +50,35 @@ func (a *App) headers() echo.MiddlewareFunc {
 // forms of a product that redirect to the provider, because browsers apply form-action to redirects.
 // Forms of this app go there by moveOn.
 func (a *App) contentPolicy() []string {
-	origins := a.Provider.Origins()
-	if p := a.policy.Load(); p != nil && slices.Equal(p.origins, origins) {
+	rps := a.RelyingParties.All()
+	if p := a.policy.Load(); p != nil && p.isFor(rps) {
 		return p.header
 	}
-	provider := strings.Join(origins, " ")
-	pictures := strings.Join(append(slices.Clone(origins), a.PictureOrigins...), " ")
-	p := &contentPolicy{origins: slices.Clone(origins), header: []string{
+	var all []string
+	p := new(contentPolicy)
+	for _, rp := range rps {
+		origins := slices.Clone(rp.Provider().Origins())
+		p.origins, all = append(p.origins, origins), append(all, origins...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	provider := strings.Join(all, " ")
+	pictures := strings.Join(append(all, a.PictureOrigins...), " ")
+	p.header = []string{
 		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' " + pictures +
 			"; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self' " + provider +
 			"; frame-ancestors 'none'; object-src 'none'",
-	}}
+	}
 	a.policy.Store(p)
 	return p.header
+}
+
+// isFor reports whether the policy was made for the origins that the providers have now.
+func (p *contentPolicy) isFor(rps []*authn.RelyingParty) bool {
+	for i, rp := range rps {
+		if !slices.Equal(p.origins[i], rp.Provider().Origins()) {
+			return false
+		}
+	}
+	return true
 }

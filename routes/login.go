@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -11,6 +12,9 @@ import (
 	"latchkey/authn"
 	"latchkey/authn/openid"
 )
+
+// callbackPath is where authorization responses arrive; see routeCallback.
+const callbackPath = "/callback"
 
 // afterSignIn is the page after a sign-in that has no return path.
 const afterSignIn = "/dashboard"
@@ -20,8 +24,8 @@ const afterSignIn = "/dashboard"
 func parseReturnPath(raw string) authn.ReturnPath {
 	page, _ := authn.ParseReturnPath(raw)
 	path, _, _ := strings.Cut(page.String(), "?")
-	switch strings.TrimSuffix(path, "/") {
-	case "", "/login", "/callback", "/logout", "/signed-out":
+	switch path = strings.TrimSuffix(path, "/"); {
+	case slices.Contains([]string{"", "/login", callbackPath, "/logout", "/signed-out"}, path), strings.HasPrefix(path, callbackPath+"/"):
 		return authn.ReturnPath{}
 	default:
 		return page
@@ -50,12 +54,12 @@ func switchURL(page authn.ReturnPath) string {
 	return "/login?" + url.Values{"return_to": {destination(page)}, "switch": {"1"}}.Encode()
 }
 
-// login starts a sign-in and sends the browser to the provider.
+// login starts a sign-in and sends the browser to the provider, or lets the person choose one first.
 func (a *App) login(c echo.Context) error {
 	r := c.Request()
 	query := c.QueryParams()
 	returnTo := parseReturnPath(query.Get("return_to"))
-	if query.Has("again") && !a.RelyingParty.Restarted(r) {
+	if query.Has("again") && !a.RelyingParties.First().Restarted(r) {
 		return errNoCookies
 	}
 	if query.Has("iss") {
@@ -65,17 +69,22 @@ func (a *App) login(c echo.Context) error {
 		}
 		returnTo = target
 	}
-	return a.begin(c, authn.SignInRequest{
+	rp := a.pick(c)
+	if rp == nil {
+		return a.chooseProvider(c)
+	}
+	return a.begin(c, rp, authn.SignInRequest{
 		ReturnTo: returnTo, Link: query, SwitchAccount: query.Get("switch") == "1",
 	})
 }
 
-// begin sends the browser to the provider.
-func (a *App) begin(c echo.Context, request authn.SignInRequest) error {
+// begin sends the browser to the provider of a relying party.
+func (a *App) begin(c echo.Context, rp *authn.RelyingParty, request authn.SignInRequest) error {
+	setRelyingParty(c, rp)
 	if !authn.IsNavigation(c.Request()) {
 		return &openid.Error{Reason: authn.ReasonNotNavigation}
 	}
-	location, err := a.RelyingParty.Begin(c.Response(), c.Request(), request)
+	location, err := rp.Begin(c.Response(), c.Request(), request)
 	if err != nil {
 		return err
 	}
@@ -83,9 +92,9 @@ func (a *App) begin(c echo.Context, request authn.SignInRequest) error {
 }
 
 // thirdPartyTarget checks a sign-in that another site starts (OpenID Connect Core 1.0 section 4) and
-// returns its return path. The issuer must be the configured one, and the target a page of this app.
+// returns its return path. The issuer must be a configured one, and the target a page of this app.
 func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
-	if query.Get("iss") != a.Provider.Issuer() || len(query["iss"]) > 1 {
+	if rp := a.RelyingParties.Of(query.Get("iss")); rp == nil || len(query["iss"]) > 1 {
 		return authn.ReturnPath{}, errOtherIssuer
 	}
 	target := query.Get("target_link_uri")
@@ -99,16 +108,24 @@ func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
 	return parseReturnPath(page), nil
 }
 
-// callback handles the authorization response and starts a session.
-func (a *App) callback(c echo.Context) error {
+// callback returns the handler of the authorization responses of a provider.
+func (a *App) callback(rp *authn.RelyingParty) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		setRelyingParty(c, rp)
+		return a.complete(c, rp)
+	}
+}
+
+// complete handles the authorization response and starts a session.
+func (a *App) complete(c echo.Context, rp *authn.RelyingParty) error {
 	r := c.Request()
-	response, err := a.authorizationResponse(c)
+	response, err := authorizationResponse(c, rp)
 	if err != nil {
 		return err
 	}
-	in, err := a.RelyingParty.Complete(c.Response(), r, response)
+	in, err := rp.Complete(c.Response(), r, response)
 	if err != nil {
-		return a.heal(c, err, response)
+		return a.heal(c, rp, err, response)
 	}
 	if err := a.limitPerson(in); err != nil {
 		return err
@@ -124,9 +141,9 @@ func (a *App) callback(c echo.Context) error {
 
 // authorizationResponse returns the parameters of the response. It reads them only from the place
 // that the response mode defines.
-func (a *App) authorizationResponse(c echo.Context) (url.Values, error) {
+func authorizationResponse(c echo.Context, rp *authn.RelyingParty) (url.Values, error) {
 	r := c.Request()
-	if !a.Provider.FormPost() {
+	if !rp.Provider().FormPost() {
 		return c.QueryParams(), nil
 	}
 	if r.Method != http.MethodPost || r.URL.RawQuery != "" {
@@ -152,7 +169,7 @@ func formValues(c echo.Context) (url.Values, error) {
 // click, a restored tab, a bookmark, or a program that opened the link before the browser did. If the
 // person is signed in, it redirects to the return path.
 // Otherwise it starts the sign-in again, once. If that fails too, a page says what happened.
-func (a *App) heal(c echo.Context, err error, response url.Values) error {
+func (a *App) heal(c echo.Context, rp *authn.RelyingParty, err error, response url.Values) error {
 	returnTo := afterSignIn
 	if e, ok := errors.AsType[*authn.SignInError](err); ok {
 		returnTo = destination(e.ReturnTo)
@@ -160,9 +177,13 @@ func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	if current(c) != nil && authn.Stale(err, response) {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
-	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {
+	if rp.MayRestart(c.Response(), c.Request(), err, response) {
+		again := url.Values{"again": {"1"}, "return_to": {returnTo}}
+		if name := rp.Provider().Name(); name != "" {
+			again.Set("provider", name)
+		}
 		a.Log.InfoContext(c.Request().Context(), "sign-in started again", "event", authn.EventSignInFailed, "reason", openid.ReasonOf(err))
-		return c.Redirect(http.StatusSeeOther, "/login?"+url.Values{"again": {"1"}, "return_to": {returnTo}}.Encode())
+		return c.Redirect(http.StatusSeeOther, "/login?"+again.Encode())
 	}
 	return err
 }

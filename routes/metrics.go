@@ -89,7 +89,12 @@ func (a *App) registerMetrics() {
 	gauge("latchkey_build_info{"+buildLabels()+"}", func() float64 { return 1 })
 	gauge("latchkey_open_streams", func() float64 { return float64(a.Sessions.Watching()) })
 	gauge("latchkey_draining", func() float64 { return oneIf(a.draining.Load()) })
-	gauge(`latchkey_ready{check="provider"}`, func() float64 { return oneIf(a.Provider.Ready() == nil) })
+	gauge(`latchkey_ready{check="provider"}`, func() float64 { return oneIf(a.RelyingParties.Ready() == nil) })
+	for _, rp := range a.RelyingParties.All() {
+		if p := rp.Provider(); p.Name() != "" {
+			gauge(p.Metric("latchkey_provider_ready"), func() float64 { return oneIf(p.Ready() == nil) })
+		}
+	}
 	gauge(`latchkey_ready{check="store"}`, func() float64 { return oneIf(a.Sessions.Ready(context.Background()) == nil) })
 }
 

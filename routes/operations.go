@@ -47,8 +47,8 @@ func (a *App) healthz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz reports whether people can sign in: the store responds and the provider has been
-// discovered. It names reasons; the details are in the log.
+// readyz reports whether people can sign in: the store responds and the provider, or one of them, has
+// been discovered. It names reasons; the details are in the log.
 func (a *App) readyz(c echo.Context) error {
 	r := a.readiness(c.Request().Context())
 	c.Response().Header().Set(AppHeader, AppName(a.BaseURL))
@@ -70,8 +70,16 @@ func (a *App) readiness(ctx context.Context) readiness {
 	if err := a.Sessions.Ready(ctx); err != nil {
 		fail("store", err)
 	}
-	if err := a.Provider.Ready(); err != nil {
+	if err := a.RelyingParties.Ready(); err != nil {
 		fail("provider", err)
+	}
+	for _, rp := range a.RelyingParties.All() {
+		if p := rp.Provider(); p.Name() != "" {
+			r.Checks["provider "+p.Name()] = "ok"
+			if err := p.Ready(); err != nil { // the others' people can sign in
+				r.Checks["provider "+p.Name()] = string(openid.ReasonOf(err))
+			}
+		}
 	}
 	if a.draining.Load() {
 		r.httpStatus, r.Status = http.StatusServiceUnavailable, "draining"

@@ -51,9 +51,9 @@ func (a *App) operator(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // listSessions answers with a line of JSON for each session, and with a last line that says how many
-// there are: without it, the list is not complete. The parameter subject names a person.
+// there are: without it, the list is not complete. The parameter subject names a person, of the provider that issuer names if there are several.
 func (a *App) listSessions(c echo.Context) error {
-	which := authn.Selection{Subject: c.QueryParam("subject")}
+	which := authn.Selection{Issuer: c.QueryParam("issuer"), Subject: c.QueryParam("subject")}
 	a.logOperator(c, "sessions listed by an operator", which)
 	c.Response().Header().Set(echo.HeaderContentType, "application/x-ndjson")
 	out, n := json.NewEncoder(c.Response()), 0
@@ -74,13 +74,14 @@ type SessionCount struct {
 	Sessions int `json:"sessions"`
 }
 
-// endSessions ends the sessions that exactly one of the form's fields names: subject, session or all.
+// endSessions ends the sessions that exactly one of the form's fields names: subject, session or all. With
+// subject, issuer says whose it is if there are several providers.
 func (a *App) endSessions(c echo.Context) error {
 	form, err := formValues(c)
 	if err != nil {
 		return err
 	}
-	which := authn.Selection{Subject: form.Get("subject"), Session: form.Get("session")}
+	which := authn.Selection{Issuer: form.Get("issuer"), Subject: form.Get("subject"), Session: form.Get("session")}
 	named := 0
 	for _, field := range []string{"subject", "session", "all"} {
 		if form.Get(field) != "" {
@@ -103,7 +104,7 @@ func (a *App) endSessions(c echo.Context) error {
 func (a *App) logOperator(c echo.Context, message string, which authn.Selection, attributes ...any) {
 	attributes = append(attributes, "event", authn.EventOperator)
 	if which.Subject != "" {
-		attributes = append(attributes, "person", a.Sessions.PersonOf(which.Subject))
+		attributes = append(attributes, "person", strings.Join(a.Sessions.PeopleOf(which), " "))
 	}
 	if which.Session != "" {
 		attributes = append(attributes, "session", which.Session)

@@ -57,7 +57,7 @@ func (p *shop) routes(r routes.Router) {
 
 // forget ends the sessions of the person that the form names.
 func (p *shop) forget(c echo.Context) error {
-	ended, err := p.Sessions.EndPerson(c.Request().Context(), c.FormValue("subject"))
+	ended, err := p.Sessions.EndPerson(c.Request().Context(), authn.FromContext(c.Request().Context()).Identity.Issuer, c.FormValue("subject"))
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,12 @@ import (
 
 // Config is what the app needs.
 type Config struct {
-	Provider     *openid.Provider
-	RelyingParty *authn.RelyingParty
-	Sessions     *authn.Sessions
-	TokenSource  *authn.TokenSource
+	RelyingParties *authn.RelyingParties
+	// Choices say how people choose a provider if there are several, in the order in which pages list
+	// them.
+	Choices     []Choice
+	Sessions    *authn.Sessions
+	TokenSource *authn.TokenSource
 	// ResourceServer accepts the access tokens of API routes.
 	ResourceServer *authn.ResourceServer
 	Assets         *views.Assets
@@ -123,7 +125,9 @@ func (a *App) route(e *echo.Echo) {
 
 	e.Match(reading, "/", a.home, visitor...)
 	e.GET("/login", a.login, signingIn...)
-	e.GET("/callback", a.callback, signingIn...)
+	for _, rp := range a.RelyingParties.All() {
+		a.routeCallback(e, rp, signingIn)
+	}
 	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
 	e.POST("/logout", a.signOut, visitor...)
 	e.GET("/signed-out", a.signedOut, visitor...)
@@ -152,14 +156,25 @@ func (a *App) route(e *echo.Echo) {
 	// API routes accept a session or an access token.
 	e.Match(reading, "/api/me", a.me, a.api)
 
-	if a.Provider.FormPost() {
-		// The provider's page posts from its own origin. authn.RelyingParty.Complete checks the
-		// state instead.
-		a.crossOrigin.AddInsecureBypassPattern("POST /callback")
-		e.POST("/callback", a.callback, signingIn...)
-	}
 	if a.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
+	}
+}
+
+// routeCallback routes the authorization responses of a provider: /callback, or /callback/NAME if it has
+// a name. With an address for each provider, a response of one cannot be taken for one of another (RFC
+// 9700 section 4.4.2.2).
+func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, middleware []echo.MiddlewareFunc) {
+	path := callbackPath
+	if name := rp.Provider().Name(); name != "" {
+		path += "/" + name
+	}
+	e.GET(path, a.callback(rp), middleware...)
+	if rp.Provider().FormPost() {
+		// The provider's page posts from its own origin. authn.RelyingParty.Complete checks the
+		// state instead.
+		a.crossOrigin.AddInsecureBypassPattern("POST " + path)
+		e.POST(path, a.callback(rp), middleware...)
 	}
 }
 

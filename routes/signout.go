@@ -42,13 +42,15 @@ func (a *App) signOut(c echo.Context) error {
 	// stored, and Chromium searches its whole cache, which takes seconds if other sites filled it.
 	w.Header().Set("Clear-Site-Data", `"storage"`)
 	if s == nil {
-		a.RelyingParty.SignedOutHere(w)
-		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
+		rp := a.RelyingParties.First()
+		rp.SignedOutHere(w)
+		return c.Redirect(http.StatusSeeOther, rp.Provider().PostLogoutRedirectURL())
 	}
-	a.RelyingParty.RevokeTokens(r.Context(), s)
-	location := a.RelyingParty.EndSessionURL(w, s)
+	rp := a.RelyingParties.Of(s.Identity.Issuer)
+	rp.RevokeTokens(r.Context(), s)
+	location := rp.EndSessionURL(w, s)
 	if location == "" {
-		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
+		return c.Redirect(http.StatusSeeOther, rp.Provider().PostLogoutRedirectURL())
 	}
 	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: location})
 }
@@ -66,7 +68,7 @@ func (a *App) endUnproven(c echo.Context) error {
 		return err
 	}
 	a.Log.InfoContext(r.Context(), "signed out", "event", authn.EventSignOut, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer)
-	a.RelyingParty.RevokeTokens(r.Context(), s)
+	a.RelyingParties.Of(s.Identity.Issuer).RevokeTokens(r.Context(), s)
 	return nil
 }
 
@@ -148,7 +150,7 @@ func signedOutURL(because string, returnTo authn.ReturnPath) string {
 func (a *App) signedOut(c echo.Context) error {
 	var atProvider bool
 	if !c.QueryParams().Has("because") {
-		_, atProvider = a.RelyingParty.Returned(c.Response(), c.Request())
+		_, atProvider = a.RelyingParties.First().Returned(c.Response(), c.Request())
 	}
 	if current(c) != nil {
 		return c.Redirect(http.StatusSeeOther, afterSignIn)

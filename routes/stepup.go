@@ -107,7 +107,7 @@ func (a *App) resume(c echo.Context) error {
 		return errNoSavedRequest
 	case !saved.Demand.Met(s.Identity, a.Now()):
 		here, _ := authn.ParseReturnPath(c.Request().URL.Path)
-		return a.begin(c, authn.SignInRequest{ReturnTo: here, Demand: saved.Demand})
+		return a.begin(c, a.RelyingParties.Of(s.Identity.Issuer), authn.SignInRequest{ReturnTo: here, Demand: saved.Demand})
 	case saved.Method == http.MethodGet:
 		return c.Redirect(http.StatusSeeOther, destination(saved.Path))
 	}

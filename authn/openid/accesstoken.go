@@ -77,7 +77,7 @@ func (p *Provider) VerifyAccessToken(ctx context.Context, sent Presented) (*Acce
 }
 
 func (p *Provider) readAccessToken(signed *signedToken) (*AccessToken, error) {
-	c, t := signed.claims, &AccessToken{Issuer: p.cfg.Issuer, Expires: signed.expires, Claims: signed.payload}
+	c, t := signed.claims, &AccessToken{Issuer: signed.by.issuer, Expires: signed.expires, Claims: signed.payload}
 	if !signed.typed {
 		if err := p.checkUntypedAccessToken(c); err != nil {
 			return nil, err

@@ -232,7 +232,7 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 	}
 	// RFC 9207 section 2.4: the response must come from the provider that was asked, and a
 	// provider that announces iss must send it.
-	if (r.hasIssuer && r.issuer != p.cfg.Issuer) || (!r.hasIssuer && m.ResponseIssuerSupported) {
+	if (r.hasIssuer && r.issuer != p.cfg.Issuer && !p.HasIssuer(r.issuer)) || (!r.hasIssuer && m.ResponseIssuerSupported) {
 		return "", refuse(ReasonIssuerMismatch, "the response has no iss, or another issuer's")
 	}
 	switch {

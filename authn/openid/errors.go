@@ -31,6 +31,7 @@ const (
 	ReasonTokenRequestFailed Reason = "token_request_failed"
 	ReasonTokenInvalid       Reason = "token_response_invalid"
 	ReasonIDTokenInvalid     Reason = "id_token_invalid"
+	ReasonOtherTenant        Reason = "tenant_not_listed"
 	ReasonStepUpFailed       Reason = "step_up_failed"
 	ReasonUserInfoFailed     Reason = "userinfo_failed"
 	ReasonUserInfoMismatch   Reason = "userinfo_subject_mismatch"

@@ -28,7 +28,7 @@ type Expected struct {
 
 // IDToken is what an accepted ID token says.
 type IDToken struct {
-	Subject string
+	Issuer, Subject string
 	// SID is the provider's id of its session with the person, or "".
 	SID string
 	// IssuedAt is by the provider's clock.
@@ -82,7 +82,7 @@ func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*Sig
 	if n := len(idToken.Claims) + len(userInfo); n > MaxClaimsBytes {
 		return nil, refuse(ReasonTooLarge, "%d bytes of claims, more than %d", n, MaxClaimsBytes)
 	}
-	return &SignIn{Identity: newIdentity(p.cfg.Issuer, idToken, userInfo), Tokens: tokens, IDToken: *idToken}, nil
+	return &SignIn{Identity: newIdentity(idToken.Issuer, idToken, userInfo), Tokens: tokens, IDToken: *idToken}, nil
 }
 
 // verifyIDToken does the checks of OpenID Connect Core 1.0 section 3.1.3.7.
@@ -123,7 +123,7 @@ func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, si
 		return nil, unusable(err)
 	}
 	// Whose it is comes first: a wrong clock must not hide another person's token.
-	if err := p.checkSameSignIn(signed.claims, signedIn.Subject, nonce); err != nil {
+	if signed.by, err = p.checkSameSignIn(signed.claims, signedIn, nonce); err != nil {
 		return nil, withReason(ReasonIDTokenInvalid, err)
 	}
 	if err := signed.checkSigned(); err != nil {
@@ -154,20 +154,24 @@ func unusable(err error) *Error {
 
 // checkSameSignIn checks that a refreshed ID token, whose signature may not have been verified, is of
 // the same issuer, client, subject and nonce.
-func (p *Provider) checkSameSignIn(c strictClaims, subject, nonce string) error {
-	if err := p.checkParties(c, p.cfg.ClientID); err != nil {
-		return err
+func (p *Provider) checkSameSignIn(c strictClaims, signedIn Identity, nonce string) (issued, error) {
+	by, err := p.checkParties(c, p.cfg.ClientID)
+	if err != nil {
+		return issued{}, err
+	}
+	if by.issuer != signedIn.Issuer {
+		return issued{}, errors.New("the refreshed ID token is of another tenant")
 	}
 	if err := p.checkAuthorizedParty(c); err != nil {
-		return err
+		return issued{}, err
 	}
-	if sub, err := c.string("sub"); err != nil || sub != subject {
-		return errors.New("the refreshed ID token is of another subject")
+	if sub, err := c.string("sub"); err != nil || sub != signedIn.Subject {
+		return issued{}, errors.New("the refreshed ID token is of another subject")
 	}
 	if repeated, err := c.string("nonce"); err != nil || (c.has("nonce") && !EqualSecret(repeated, nonce)) {
-		return errors.New("the nonce is of another sign-in")
+		return issued{}, errors.New("the nonce is of another sign-in")
 	}
-	return nil
+	return by, nil
 }
 
 // readIDToken does the checks that every ID token needs.
@@ -188,7 +192,7 @@ func (p *Provider) readIDToken(ctx context.Context, tokens Tokens) (*IDToken, st
 }
 
 func (p *Provider) readIDTokenClaims(ctx context.Context, signed *signedToken, access Secret) (*IDToken, error) {
-	c, t := signed.claims, &IDToken{IssuedAt: signed.issued, Claims: signed.payload}
+	c, t := signed.claims, &IDToken{Issuer: signed.by.issuer, IssuedAt: signed.issued, Claims: signed.payload}
 	if err := p.checkAuthorizedParty(c); err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ type keySet struct {
 	flight singleflight.Group
 
 	mu      sync.Mutex
-	keys    []jose.JSONWebKey
+	keys    []publishedKey
 	skipped []skippedKey
 	fetched time.Time
 	lastErr error
@@ -60,20 +60,20 @@ type keySet struct {
 
 // verify returns the payload of a token whose signature one of the keys verifies. A key that
 // is not known is fetched, if limit allows. The caller has pinned the algorithm.
-func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, limit *rate.Limiter) ([]byte, error) {
-	if payload, _, ok := verifyWith(k.trusted(), jws); ok {
+func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, by issued, limit *rate.Limiter) ([]byte, error) {
+	if payload, _, ok := verifyWith(k.trusted(), jws, by); ok {
 		return payload, nil
 	}
 	keys, age, err := k.refetch(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
-	payload, known, ok := verifyWith(keys, jws)
+	payload, known, ok := verifyWith(keys, jws, by)
 	if !ok && age == joined {
 		if keys, age, err = k.refetch(ctx, limit); err != nil {
 			return nil, err
 		}
-		payload, known, ok = verifyWith(keys, jws)
+		payload, known, ok = verifyWith(keys, jws, by)
 	}
 	switch {
 	case ok:
@@ -89,12 +89,12 @@ func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, limit *
 // verifyWith tries the keys that fit the token, and reports whether there are any: those of its
 // kid. If the token or the key lacks one there must be exactly one key: trying several would let
 // a weak one stand in for another.
-func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) (payload []byte, known, ok bool) {
+func verifyWith(keys []publishedKey, jws *jose.JSONWebSignature, by issued) (payload []byte, known, ok bool) {
 	header := jws.Signatures[0].Header
-	var candidates, nameless []jose.JSONWebKey
+	var candidates, nameless []publishedKey
 	for _, key := range keys {
 		switch {
-		case !fits(key, header.Algorithm):
+		case !fits(key.JSONWebKey, header.Algorithm) || !key.mayVerify(by):
 		case header.KeyID != "" && key.KeyID == header.KeyID:
 			candidates = append(candidates, key)
 		case header.KeyID == "" || key.KeyID == "":
@@ -116,7 +116,7 @@ func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) (payload []b
 }
 
 // trusted returns the keys that may be used without asking the provider.
-func (k *keySet) trusted() []jose.JSONWebKey {
+func (k *keySet) trusted() []publishedKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.now().Sub(k.fetched) >= keysLifetime {
@@ -140,7 +140,7 @@ const (
 // refetch returns the key set after a fetch, which it shares with others that wait for one. If
 // the limit is used up, or the provider does not answer, it returns the last good set as long as
 // that may stay in use.
-func (k *keySet) refetch(ctx context.Context, limit *rate.Limiter) ([]jose.JSONWebKey, keysAge, error) {
+func (k *keySet) refetch(ctx context.Context, limit *rate.Limiter) ([]publishedKey, keysAge, error) {
 	from, err := k.fetchWithin(ctx, limit)
 	if err != nil {
 		return nil, kept, err
@@ -233,11 +233,11 @@ func (k *keySet) update() {
 }
 
 // changedKeys names the keys that only one of two sets has.
-func changedKeys(before, after []jose.JSONWebKey) (added, removed string) {
-	missing := func(from, in []jose.JSONWebKey) string {
+func changedKeys(before, after []publishedKey) (added, removed string) {
+	missing := func(from, in []publishedKey) string {
 		var names []string
 		for _, key := range in {
-			if !slices.ContainsFunc(from, func(k jose.JSONWebKey) bool { return k.KeyID == key.KeyID }) {
+			if !slices.ContainsFunc(from, func(k publishedKey) bool { return k.KeyID == key.KeyID }) {
 				names = append(names, strconv.Quote(key.KeyID))
 			}
 		}
@@ -246,7 +246,7 @@ func changedKeys(before, after []jose.JSONWebKey) (added, removed string) {
 	return missing(before, after), missing(after, before)
 }
 
-func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, []skippedKey, error) {
+func (k *keySet) fetch(ctx context.Context) ([]publishedKey, []skippedKey, error) {
 	m, err := k.discovery.wait(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -284,7 +284,7 @@ func (k *keySet) fetchedAt() time.Time {
 func (p *Provider) CountKeys(ctx context.Context, algorithms []string) (all, fitting int, err error) {
 	keys, _, err := p.keySet.fetch(ctx)
 	for _, key := range keys {
-		if slices.ContainsFunc(algorithms, func(alg string) bool { return fits(key, alg) }) {
+		if slices.ContainsFunc(algorithms, func(alg string) bool { return fits(key.JSONWebKey, alg) }) {
 			fitting++
 		}
 	}
@@ -296,13 +296,19 @@ func (p *Provider) CountKeys(ctx context.Context, algorithms []string) (all, fit
 // secret, would be the key.
 var signatureAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
+// publishedKey is a key of the provider's.
+type publishedKey struct {
+	jose.JSONWebKey
+	issuer string // see mayVerify
+}
+
 // skippedKey is a published key that verifies nothing here.
 type skippedKey struct{ kid, reason string }
 
 // parseKeys reads the public signature keys out of a key set. It skips each key that is
 // malformed, of an unknown kind or not for signatures (RFC 7517 section 5). It refuses a set
 // without any usable key, so that such a set does not replace one that has some.
-func parseKeys(document []byte) (keys []jose.JSONWebKey, skipped []skippedKey, err error) {
+func parseKeys(document []byte) (keys []publishedKey, skipped []skippedKey, err error) {
 	var set map[string]json.RawMessage
 	var list []json.RawMessage
 	if json.Unmarshal(document, &set) != nil || (!absent(set["keys"]) && json.Unmarshal(set["keys"], &list) != nil) {
@@ -343,7 +349,7 @@ var (
 // parseKey reads a public key for signatures (RFC 7517 section 4.2) of sufficient strength. The
 // error says why it is none; it comes with the key's kid. A private key that is published signs
 // for everyone.
-func parseKey(raw json.RawMessage) (key jose.JSONWebKey, err error) {
+func parseKey(raw json.RawMessage) (key publishedKey, err error) {
 	members, err := parseStrict(raw)
 	if err != nil {
 		return key, err
@@ -353,6 +359,9 @@ func parseKey(raw json.RawMessage) (key jose.JSONWebKey, err error) {
 	}
 	if slices.ContainsFunc(privateKeyMembers, members.has) {
 		return key, errors.New("is a private or a symmetric key")
+	}
+	if key.issuer, err = members.string("issuer"); err != nil {
+		key.issuer = "unknown" // of nobody's tokens, where it counts
 	}
 	use, err := members.string("use")
 	if err != nil {
@@ -379,7 +388,8 @@ func parseKey(raw json.RawMessage) (key jose.JSONWebKey, err error) {
 	if !slices.ContainsFunc(signatureAlgorithms, func(alg string) bool { return fits(parsed, alg) }) {
 		return key, fmt.Errorf("fits no signature algorithm (alg %.20q)", parsed.Algorithm)
 	}
-	return parsed, nil
+	key.JSONWebKey = parsed
+	return key, nil
 }
 
 // fits reports whether a key may verify a signature of an algorithm: its type and curve must

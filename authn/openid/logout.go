@@ -99,10 +99,12 @@ func (p *Provider) Revoke(ctx context.Context, refreshToken Secret) error {
 // logoutEvent is the member of events that makes a token a logout token.
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-const logoutTokensAccepted = "latchkey_logout_tokens_accepted_total"
+func (p *Provider) logoutTokensAccepted() string {
+	return p.Metric("latchkey_logout_tokens_accepted_total")
+}
 
-func logoutTokensRefused(reason Reason) string {
-	return `latchkey_logout_tokens_refused_total{reason="` + string(reason) + `"}`
+func (p *Provider) logoutTokensRefused(reason Reason) string {
+	return p.Metric("latchkey_logout_tokens_refused_total", "reason", string(reason))
 }
 
 // LogoutToken is what an accepted logout token says: which sessions are over.
@@ -122,10 +124,10 @@ func (p *Provider) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 	t, err := p.verifyLogoutToken(ctx, raw)
 	if err != nil {
 		refusal := withReason(ReasonLogoutTokenInvalid, err)
-		p.cfg.Metrics.GetOrCreateCounter(logoutTokensRefused(refusal.Reason)).Inc()
+		p.cfg.Metrics.GetOrCreateCounter(p.logoutTokensRefused(refusal.Reason)).Inc()
 		return nil, refusal
 	}
-	p.cfg.Metrics.GetOrCreateCounter(logoutTokensAccepted).Inc()
+	p.cfg.Metrics.GetOrCreateCounter(p.logoutTokensAccepted()).Inc()
 	return t, nil
 }
 
@@ -134,7 +136,7 @@ func (p *Provider) verifyLogoutToken(ctx context.Context, raw string) (*LogoutTo
 	if err != nil {
 		return nil, err
 	}
-	c, t := signed.claims, &LogoutToken{Issuer: p.cfg.Issuer, IssuedAt: signed.issued}
+	c, t := signed.claims, &LogoutToken{Issuer: signed.by.issuer, IssuedAt: signed.issued}
 	if t.Subject, err = c.string("sub"); err != nil {
 		return nil, err
 	}

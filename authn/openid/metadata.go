@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,10 +117,11 @@ func (m *Metadata) validate(cfg Config) error {
 }
 
 func (m *Metadata) checkIssuer(cfg Config) error {
-	if m.Issuer == cfg.Issuer {
+	want := cmp.Or(cfg.issuerTemplate(), cfg.Issuer)
+	if m.Issuer == want {
 		return nil
 	}
-	return &IssuerError{Provider: m.Issuer, Configured: cfg.Issuer, hint: cfg.Preset().Hint}
+	return &IssuerError{Provider: m.Issuer, Configured: want, hint: cfg.Preset().Hint}
 }
 
 // CheckIssuer returns an *IssuerError if metadata is that of another issuer.

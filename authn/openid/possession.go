@@ -159,9 +159,11 @@ func (proof *signedProof) readKey(header strictClaims) error {
 	if slices.ContainsFunc(privateKeyMembers, members.mentions) {
 		return errors.New("the DPoP proof's jwk is a private or a symmetric key")
 	}
-	if proof.key, err = parseKey(header["jwk"]); err != nil {
+	key, err := parseKey(header["jwk"])
+	if err != nil {
 		return fmt.Errorf("the DPoP proof's jwk %w", err)
 	}
+	proof.key = key.JSONWebKey
 	if !fits(proof.key, proof.alg) {
 		return errors.New("the DPoP proof's jwk is not a key of its alg")
 	}

@@ -247,7 +247,7 @@ func entraMisspelt(u *url.URL) string {
 	tenant, version, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	switch strings.ToLower(tenant) {
 	case "common", "organizations":
-		return "each directory issues tokens under its own id, so no token has this issuer; write one directory's id: " + form
+		return "each directory issues tokens under its own id; write one directory's id: " + form + ", or list the ids of the directories whose people may sign in (OIDC_TENANTS)"
 	case "consumers":
 		return "personal accounts are issued under a directory id; write https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"
 	}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,14 @@ import (
 // Config describes a provider and the client that is registered there. Every field is needed
 // unless its comment says otherwise.
 type Config struct {
+	// Name tells the provider from the others of the same application, in metrics. "" is the only
+	// provider.
+	Name string
 	// Issuer is the provider's issuer identifier, exactly as the provider writes it.
 	Issuer string
+	// Tenants are the ids of the directories whose people may sign in if Issuer is one of Microsoft
+	// Entra ID for many: https://login.microsoftonline.com/organizations/v2.0, or common.
+	Tenants []string
 	// BackchannelOrigin is where this app reaches the provider if that is not where browsers
 	// do: the scheme, the host and the port to which calls for the issuer's origin go. "" is
 	// the issuer's own.
@@ -107,7 +114,8 @@ func (c Config) Faults() (f Faults) {
 		(u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname()))) {
 		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), "write the issuer exactly as the provider does, an https URL: https://id.example.com/realms/acme")
 	}
-	if remedy := misspelt(c.Issuer); remedy != "" {
+	c.addTenantFaults(&f)
+	if remedy := misspelt(c.Issuer); remedy != "" && c.issuerTemplate() == "" {
 		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
 	}
 	c.addBackchannelFaults(&f)
@@ -167,6 +175,7 @@ type Provider struct {
 	preset      Preset
 	signer      jose.Signer // of client assertions; nil with a client secret
 	clock       *clockSkew
+	issuers     []string
 	discovery   *discovery
 	keySet      *keySet
 	origins     *atomic.Pointer[origins]
@@ -185,7 +194,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	p := &Provider{origins: new(atomic.Pointer[origins]), nonces: new(nonces), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
+	p := &Provider{origins: new(atomic.Pointer[origins]), nonces: new(nonces), cfg: cfg, preset: cfg.Preset(), issuers: cfg.Issuers(), clock: &clockSkew{log: cfg.Log}}
 	p.client = newClient(cfg, p.clock)
 	p.tokenClient = &http.Client{
 		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,
@@ -225,6 +234,9 @@ func (p *Provider) Metadata(ctx context.Context) (*Metadata, error) { return p.d
 
 // BackchannelOrigin returns where this app reaches the provider, or "" if that is where browsers do.
 func (p *Provider) BackchannelOrigin() string { return p.cfg.BackchannelOrigin }
+
+// Name returns what tells the provider from the others, or "" if it is the only one.
+func (p *Provider) Name() string { return p.cfg.Name }
 
 // Issuer returns the provider's issuer identifier.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
@@ -291,16 +303,34 @@ func (p Provider) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "provid
 // 0, so that the first refused logout token shows as an increase. A gauge that has no value yet is
 // NaN.
 func (p *Provider) registerMetrics() {
-	p.cfg.Metrics.GetOrCreateCounter(logoutTokensAccepted)
+	p.cfg.Metrics.GetOrCreateCounter(p.logoutTokensAccepted())
 	for _, reason := range []Reason{ReasonLogoutTokenInvalid, ReasonProviderUnreachable, ReasonProviderMisconfigured} {
-		p.cfg.Metrics.GetOrCreateCounter(logoutTokensRefused(reason))
+		p.cfg.Metrics.GetOrCreateCounter(p.logoutTokensRefused(reason))
 	}
-	p.cfg.Metrics.NewGauge("latchkey_discovery_age_seconds", func() float64 { return age(p.cfg.Now(), p.discovery.fetchedAt()) })
-	p.cfg.Metrics.NewGauge("latchkey_key_set_age_seconds", func() float64 { return age(p.cfg.Now(), p.keySet.fetchedAt()) })
-	p.cfg.Metrics.NewGauge("latchkey_provider_clock_skew_seconds", func() float64 {
+	p.cfg.Metrics.NewGauge(p.Metric("latchkey_discovery_age_seconds"), func() float64 { return age(p.cfg.Now(), p.discovery.fetchedAt()) })
+	p.cfg.Metrics.NewGauge(p.Metric("latchkey_key_set_age_seconds"), func() float64 { return age(p.cfg.Now(), p.keySet.fetchedAt()) })
+	p.cfg.Metrics.NewGauge(p.Metric("latchkey_provider_clock_skew_seconds"), func() float64 {
 		skew, _ := p.clock.ahead()
 		return skew.Seconds()
 	})
+}
+
+// Metric returns the name of a metric of the provider. labels are names and values in turn. If the
+// application has several providers, the label provider comes first.
+func (p *Provider) Metric(name string, labels ...string) string { return p.cfg.metric(name, labels...) }
+
+func (c Config) metric(name string, labels ...string) string {
+	if c.Name != "" {
+		labels = append([]string{"provider", c.Name}, labels...)
+	}
+	var list []string
+	for pair := range slices.Chunk(labels, 2) {
+		list = append(list, pair[0]+"="+strconv.Quote(pair[1]))
+	}
+	if list == nil {
+		return name
+	}
+	return name + "{" + strings.Join(list, ",") + "}"
 }
 
 // IsLoopback reports whether a host, without a port, names this machine and nothing else:

@@ -61,7 +61,7 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 	}
 	return &http.Client{
 		Timeout:       CallTimeout,
-		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, log: cfg.Log, clock: clock, now: cfg.Now, start: cfg.StartSpan, next: next}},
+		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, metric: cfg.metric, log: cfg.Log, clock: clock, now: cfg.Now, start: cfg.StartSpan, next: next}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -211,6 +211,7 @@ func endpointOf(ctx context.Context) string {
 type measuredTransport struct {
 	next    http.RoundTripper
 	metrics *metrics.Set
+	metric  func(name string, labels ...string) string
 	log     *slog.Logger
 	clock   *clockSkew
 	now     func() time.Time
@@ -250,7 +251,7 @@ func (t *measuredTransport) done(ctx context.Context, outcome string, status int
 	endpoint := endpointOf(ctx)
 	took := time.Since(began)
 	t.metrics.GetOrCreatePrometheusHistogramExt(
-		`latchkey_provider_call_duration_seconds{endpoint="`+endpoint+`",outcome="`+outcome+`"}`, DurationBuckets()).Update(took.Seconds())
+		t.metric("latchkey_provider_call_duration_seconds", "endpoint", endpoint, "outcome", outcome), DurationBuckets()).Update(took.Seconds())
 	t.log.LogAttrs(ctx, slog.LevelDebug, "provider asked", slog.String("endpoint", endpoint),
 		slog.String("outcome", outcome), slog.Int("status", status), slog.Float64("took_ms", took.Seconds()*1000))
 }

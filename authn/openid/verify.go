@@ -95,6 +95,8 @@ type signedToken struct {
 	signature int
 	payload   Claims
 	claims    strictClaims
+	// by says who issued it, once check has passed.
+	by issued
 	// issued and expires are zero if the token does not say.
 	issued, expires time.Time
 }
@@ -160,6 +162,17 @@ func parseToken(raw string) (*signedToken, error) {
 	return t, nil
 }
 
+// UnverifiedIssuer returns the issuer that a token names, or "" if it cannot be read. Nothing of the
+// token has been verified: the issuer only says which provider can do so.
+func UnverifiedIssuer(token string) string {
+	t, err := parseToken(token)
+	if err != nil {
+		return ""
+	}
+	issuer, _ := t.claims.string("iss")
+	return issuer
+}
+
 // checkSigned checks that there is a signature. RFC 7515 section 4.1.1 requires alg; "none" has an
 // empty signature (RFC 7518 section 3.6).
 func (t *signedToken) checkSigned() error {
@@ -175,7 +188,8 @@ func (p *Provider) check(t *signedToken, kind tokenKind) error {
 	if !t.typed && (!kind.lax || (t.typ != "" && t.typ != "jwt")) {
 		return errors.New("the token's typ is that of another kind of token")
 	}
-	if err := p.checkParties(t.claims, kind.audience); err != nil {
+	var err error
+	if t.by, err = p.checkParties(t.claims, kind.audience); err != nil {
 		return err
 	}
 	for _, name := range kind.foreign {
@@ -187,16 +201,17 @@ func (p *Provider) check(t *signedToken, kind tokenKind) error {
 }
 
 // checkParties checks who issued a token, and for whom (RFC 7519 sections 4.1.1 and 4.1.3).
-func (p *Provider) checkParties(c strictClaims, audience string) error {
-	if iss, err := c.string("iss"); err != nil || iss != p.cfg.Issuer {
-		return errors.New("iss is not the configured issuer")
+func (p *Provider) checkParties(c strictClaims, audience string) (issued, error) {
+	by, err := p.checkIssuer(c)
+	if err != nil {
+		return issued{}, err
 	}
 	if aud, err := c.audience(); err != nil {
-		return err
+		return issued{}, err
 	} else if audience == "" || !slices.Contains(aud, audience) {
-		return fmt.Errorf("aud does not name %q", audience)
+		return issued{}, fmt.Errorf("aud does not name %q", audience)
 	}
-	return nil
+	return by, nil
 }
 
 // checkSignature checks the algorithm and the signature. The error is errNoKey if the signature is
@@ -210,7 +225,7 @@ func (p *Provider) checkSignature(ctx context.Context, t *signedToken, kind toke
 	if err != nil {
 		return errors.New("the token's header is malformed")
 	}
-	_, err = p.keySet.verify(ctx, jws, kind.refetches)
+	_, err = p.keySet.verify(ctx, jws, t.by, kind.refetches)
 	return err
 }
 
@@ -273,7 +288,7 @@ func (p *Provider) algorithms(kind tokenKind) []jose.SignatureAlgorithm {
 // accepted. Its checks are a second opinion: those of verify are stricter and say what is
 // wrong with a token, where the text of go-oidc's errors quotes it.
 func (p *Provider) verifier(t *signedToken) *oidc.IDTokenVerifier {
-	return oidc.NewVerifier(p.cfg.Issuer, verified{t.raw, t.secondReading()}, &oidc.Config{
+	return oidc.NewVerifier(t.by.issuer, verified{t.raw, t.secondReading()}, &oidc.Config{
 		ClientID:             p.cfg.ClientID,
 		SupportedSigningAlgs: p.cfg.IDTokenAlgorithms,
 		// go-oidc has no leeway; it asks the clock for expiry alone.

@@ -8,14 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"latchkey/authn"
 	"latchkey/authn/boltstore"
@@ -92,12 +88,12 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 		return err
 	}
 	defer store.Close()
-	provider, err := startProvider(ctx, cfg, port, servers, log)
+	providers, err := startProviders(ctx, cfg, port, servers, log)
 	if err != nil {
 		return err
 	}
-	defer provider.close()
-	app, err := assemble(cfg, port, cfg.settings(port, provider, keys, store, log), provider.address)
+	defer closeProviders(providers)
+	app, err := assemble(cfg, port, cfg.settings(port, providers, keys, store, log), providers[0].address)
 	if err != nil {
 		return err
 	}
@@ -120,7 +116,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 		servers.serve(mutualTLS, app.Handler.MutualTLS(), askingForCertificates(certificate))
 	}
 	servers.serve(listeners, app.Handler, certificate)
-	announce(stdout, log, cfg, port, provider, operations)
+	announce(stdout, log, cfg, port, providers, operations)
 	select {
 	case <-ctx.Done():
 		return app.stop(servers, cfg.shutdownGrace(), log)
@@ -131,23 +127,27 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 
 // runBackground starts the work that goes on between requests, until ctx ends.
 func (a *App) runBackground(ctx context.Context) {
-	go a.Provider.Run(ctx)
+	for _, rp := range a.RelyingParties.All() {
+		go rp.Provider().Run(ctx)
+	}
 	go a.TokenSource.Run(ctx)
 	go a.Sessions.Sweep(ctx, sweepInterval)
 }
 
 // App is the app without its servers.
 type App struct {
-	Provider    *openid.Provider
-	Sessions    *authn.Sessions
-	TokenSource *authn.TokenSource
-	Handler     *routes.App
+	RelyingParties *authn.RelyingParties
+	Sessions       *authn.Sessions
+	TokenSource    *authn.TokenSource
+	Handler        *routes.App
 }
 
-// Settings are what package openid and package authn need of the configuration. Both have the
-// clock, the log, the metrics and the spans of OpenID.
+// Settings are what package openid and package authn need of the configuration. OpenID is the first
+// provider, and Others are the further ones. All have the clock, the log, the metrics and the spans of
+// OpenID.
 type Settings struct {
 	OpenID openid.Config
+	Others []openid.Config
 	Authn  authn.Config
 }
 
@@ -160,22 +160,27 @@ func New(ctx context.Context, cfg *Config, stdout io.Writer, change func(*Settin
 	if err != nil {
 		return nil, err
 	}
-	provider := realProvider(cfg)
-	settings := cfg.settings(cfg.Port, provider, keys, store, log)
+	settings := cfg.settings(cfg.Port, realProviders(cfg), keys, store, log)
 	change(&settings)
-	return assemble(cfg, cfg.Port, settings, provider.address)
+	return assemble(cfg, cfg.Port, settings, "")
 }
 
 // assemble puts the app together. Nothing runs yet.
 func assemble(cfg *Config, port int, settings Settings, developmentProvider string) (*App, error) {
 	shared := settings.OpenID
-	provider, err := openid.New(shared)
-	if err != nil {
-		return nil, err
+	var pictures []string // of the presets
+	for _, c := range append([]openid.Config{shared}, settings.Others...) {
+		c.Now, c.Log, c.Metrics, c.StartSpan = shared.Now, shared.Log, shared.Metrics, shared.StartSpan
+		provider, err := openid.New(c)
+		if err != nil {
+			return nil, err
+		}
+		settings.Authn.Providers = append(settings.Authn.Providers, provider)
+		pictures = append(pictures, provider.Preset().PictureOrigins()...)
 	}
-	settings.Authn.Provider, settings.Authn.Now, settings.Authn.Log, settings.Authn.Metrics = provider, shared.Now, shared.Log, shared.Metrics
+	settings.Authn.Now, settings.Authn.Log, settings.Authn.Metrics = shared.Now, shared.Log, shared.Metrics
 	settings.Authn.StartSpan = shared.StartSpan
-	relyingParty, err := authn.NewRelyingParty(settings.Authn)
+	relyingParties, err := authn.NewRelyingParties(settings.Authn)
 	if err != nil {
 		return nil, err
 	}
@@ -191,16 +196,16 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	if err != nil {
 		return nil, err
 	}
-	tokenSource := authn.NewTokenSource(relyingParty, sessions)
+	tokenSource := authn.NewTokenSource(relyingParties, sessions)
 	handler := routes.New(routes.Config{
-		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource, ResourceServer: resourceServer,
+		RelyingParties: relyingParties, Choices: cfg.choices(), Sessions: sessions, TokenSource: tokenSource, ResourceServer: resourceServer,
 		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
-		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
+		PictureOrigins:     cfg.pictureOrigins(pictures), DevelopmentProvider: developmentProvider,
 		TrustedProxies: cfg.parsedTrustProxies, OperatorToken: cfg.OpsToken, Product: cfg.program.Product, Now: shared.Now, Log: shared.Log, Metrics: shared.Metrics,
 		StartSpan: shared.StartSpan,
 	})
-	return &App{provider, sessions, tokenSource, handler}, nil
+	return &App{relyingParties, sessions, tokenSource, handler}, nil
 }
 
 // stop ends the app once the requests under way are done. Load balancers send requests until
@@ -220,23 +225,20 @@ func (a *App) stop(servers *servers, grace time.Duration, log *slog.Logger) erro
 }
 
 // settings translates the configuration for packages openid and authn.
-func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) Settings {
-	return Settings{openid.Config{
-		Issuer: provider.issuer, BackchannelOrigin: c.BackchannelOrigin, Auth0: c.Auth0Domain != "",
-		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
-		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
-		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
-		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.logoutURL(port),
-		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
-		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
-		DPoP: c.DPoP == "on", PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
-		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
-		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
-	}, authn.Config{
+func (c *Config) settings(port int, providers []*providerSettings, keys *authn.Keys, store authn.Store, log *slog.Logger) Settings {
+	s := Settings{OpenID: c.openID(port, providers[0], log), Authn: c.sessionSettings(keys, store)}
+	for _, other := range providers[1:] {
+		s.Others = append(s.Others, c.openID(port, other, log))
+	}
+	return s
+}
+
+func (c *Config) sessionSettings(keys *authn.Keys, store authn.Store) authn.Config {
+	return authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
 		SignInHook: c.program.Product.SignIn, DeviceBound: c.DeviceBound == "auto",
 		BoundTokens: c.AccessTokens == "bound", ProofNonces: c.ProofNonces == "required",
-	}}
+	}
 }
 
 // openStorage opens the session store and then reads the keys: the store checks DATA_DIR, where
@@ -272,8 +274,9 @@ func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, 
 	return store, nil
 }
 
-// providerSettings is what the app needs to know about its provider.
+// providerSettings is what the app needs to know about a provider.
 type providerSettings struct {
+	config       *provider
 	issuer       string
 	clientID     string
 	clientSecret openid.Secret
@@ -282,27 +285,34 @@ type providerSettings struct {
 	close   func()
 }
 
-// realProvider returns the provider that the configuration names.
-func realProvider(cfg *Config) *providerSettings {
+// realProvider returns a provider that the configuration names.
+func realProvider(p *provider) *providerSettings {
 	return &providerSettings{
-		issuer: cfg.issuer(), clientID: cfg.ClientID, clientSecret: cfg.ClientSecret, close: func() {},
+		config: p, issuer: p.issuer(), clientID: p.ClientID, clientSecret: p.ClientSecret, close: func() {},
+	}
+}
+
+func realProviders(c *Config) (list []*providerSettings) {
+	for _, p := range c.providers {
+		list = append(list, realProvider(p))
+	}
+	return list
+}
+
+func closeProviders(providers []*providerSettings) {
+	for _, p := range providers {
+		p.close()
 	}
 }
 
 // announce prints or logs where the app is, and where people sign in.
-func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provider *providerSettings, operations []net.Listener) {
+func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, providers []*providerSettings, operations []net.Listener) {
 	base, metricsURL := cfg.BaseURL(port).String(), ""
 	if operations != nil {
 		metricsURL = "http://" + strings.Replace(operations[0].Addr().String(), "[::]", "localhost", 1) + "/metrics"
 	}
 	if !cfg.readable(stdout) || cfg.LogEvents != "" {
-		log.Info("listening", "event", authn.EventConfiguration, "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
-			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode,
-			"id_token_alg", cfg.IDTokenAlgorithms, "logout_token_typ", cfg.LogoutTokenType, "frontchannel_logout", cfg.FrontchannelLogout,
-			"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "mtls", cfg.MutualTLSAddr, "variables", slices.Sorted(maps.Keys(cfg.set)))
-		if provider.address != "" {
-			log.Warn("development provider in use: anyone on this machine can sign in as any person", "issuer", provider.issuer)
-		}
+		logStart(log, cfg, base, metricsURL, providers)
 	}
 	if !cfg.readable(stdout) {
 		return
@@ -312,6 +322,48 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 	if metricsURL != "" {
 		fmt.Fprintf(stdout, "  Metrics are at      %s\n", metricsURL)
 	}
+	if provider := providers[0]; provider.config.name == "" {
+		greet(stdout, cfg, port, provider)
+		return
+	}
+	for _, p := range providers {
+		kind := p.config.label()
+		if p.address != "" {
+			kind = "a built-in development provider: sample people, no account needed"
+		}
+		fmt.Fprintf(stdout, "  People sign in at   %s   (%s: %s)\n", p.issuer, p.config.name, kind)
+	}
+	fmt.Fprintln(stdout)
+}
+
+// logStart logs the configuration, without secrets.
+func logStart(log *slog.Logger, cfg *Config, base, metricsURL string, providers []*providerSettings) {
+	var issuers []string
+	for _, p := range providers {
+		issuers = append(issuers, p.issuer)
+	}
+	first := providers[0]
+	attributes := []any{
+		"event", authn.EventConfiguration, "url", base, "metrics", metricsURL, "issuer", strings.Join(issuers, ","), "development_provider", first.address != "",
+		"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())),
+	}
+	if first.config.name == "" {
+		attributes = append(attributes, first.config.logged()...)
+	}
+	log.Info("listening", append(attributes, "frontchannel_logout", cfg.FrontchannelLogout,
+		"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "mtls", cfg.MutualTLSAddr, "variables", cfg.setVariables())...)
+	for _, p := range providers {
+		if p.config.name != "" {
+			log.Info("provider configured", append([]any{"event", authn.EventConfiguration, "provider", p.config.name, "issuer", p.issuer}, p.config.logged()...)...)
+		}
+		if p.address != "" {
+			log.Warn("development provider in use: anyone on this machine can sign in as any person", "issuer", p.issuer)
+		}
+	}
+}
+
+// greet prints where people sign in at the only provider.
+func greet(stdout io.Writer, cfg *Config, port int, provider *providerSettings) {
 	if provider.address == "" {
 		fmt.Fprintf(stdout, "  People sign in at   %s\n\n", provider.issuer)
 		return

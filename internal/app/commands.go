@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -40,8 +41,8 @@ func commands() []command {
 		{"doctor", "check the configuration, the store and the provider, and say what to change", []string{"--json"}, runDoctor},
 		{"check-config", "show the configuration, without its secrets", nil, checkConfig},
 		{"health", "ask the running app whether it is alive, or ready for people to sign in", []string{"--ready"}, health},
-		{"sessions list", "list the sessions of the running app, or of one person, with OPS_TOKEN", []string{"--subject SUB"}, listSessions},
-		{"sessions end", "end the sessions of a person, one session, or all sessions, with OPS_TOKEN", []string{"--subject SUB", "--session ID", "--all", "--by NAME"}, endSessions},
+		{"sessions list", "list the sessions of the running app, or of one person, with OPS_TOKEN", []string{"--subject SUB", "--issuer URL"}, listSessions},
+		{"sessions end", "end the sessions of a person, one session, or all sessions, with OPS_TOKEN", []string{"--subject SUB", "--issuer URL", "--session ID", "--all", "--by NAME"}, endSessions},
 		{"version", "show what this program was built from", nil, version},
 		{"help", "show this text", nil, help},
 	}
@@ -128,6 +129,18 @@ it starts a development provider of its own, on loopback only.
 		}
 		fmt.Fprintf(table, "  %s\t%s\n", v.Name, text)
 	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(c.stdout, `
+With PROVIDERS=work,google each provider has variables of its own. Their names begin
+with the name of the provider: WORK_CLIENT_ID and GOOGLE_CLIENT_ID. The redirect URI of
+each ends in its name, too: http://localhost:3000/callback/work.
+
+`)
+	for _, v := range NamedVariables() {
+		fmt.Fprintf(table, "  %s\t%s\n", v.Named("NAME"), v.OfEach())
+	}
 	return table.Flush()
 }
 
@@ -146,19 +159,38 @@ func (c *Config) show(w io.Writer) error {
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "AUTH0_LOGOUT_URL": c.logoutURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),
 		"SHUTDOWN_GRACE": c.shutdownGrace().String(), "LOG_FORMAT": "text on a terminal, else json",
 	}
-	derived["PICTURE_ORIGINS"] = strings.Join(c.pictureOrigins(openid.Config{Issuer: c.issuer(), Auth0: c.Auth0Domain != ""}.Preset()), ",")
-	if c.development() {
-		derived["OIDC_ISSUER"], derived["DEV_PROVIDER_ADDR"] = "http://"+c.devProviderAddr(), c.devProviderAddr()
+	var pictures []string
+	for n, p := range c.providers {
+		pictures = append(pictures, p.preset().PictureOrigins()...)
+		if p.name != "" {
+			derived[p.variable("LABEL")] = p.label()
+		}
+		if c.development() {
+			derived[p.variable("OIDC_ISSUER")] = "http://" + c.devProviderAddr(n)
+			derived["DEV_PROVIDER_ADDR"] = cmp.Or(derived["DEV_PROVIDER_ADDR"], c.devProviderAddr(n))
+		}
 	}
+	derived["PICTURE_ORIGINS"] = strings.Join(c.pictureOrigins(pictures), ",")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, v := range c.program.Variables() {
-		text, origin := shown(c.value(v)), "default"
-		if c.set[v.Name] {
+	row := func(name string, set bool, value any) {
+		text, origin := shown(value), "default"
+		if set {
 			origin = "set"
-		} else if text = cmp.Or(text, derived[v.Name]); text == "" {
+		} else if text = cmp.Or(text, derived[name]); text == "" {
 			text, origin = "-", "none"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, origin, text)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", name, origin, text)
+	}
+	for _, v := range c.program.Variables() {
+		row(v.Name, c.set[v.Name], c.value(v))
+	}
+	for _, p := range c.providers {
+		if p.name == "" {
+			continue
+		}
+		for _, v := range NamedVariables() {
+			row(v.Named(p.name), p.set[v.Name], reflect.ValueOf(p.namedConfig).FieldByIndex(v.field.Index).Interface())
+		}
 	}
 	return table.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"latchkey/authn/devop"
 	"latchkey/authn/openid"
@@ -16,35 +17,51 @@ import (
 // developmentProviderIncluded reports that this build has a development provider.
 const developmentProviderIncluded = true
 
-// startProvider starts the development provider if no other is configured.
-func startProvider(ctx context.Context, cfg *Config, port int, servers *servers, log *slog.Logger) (*providerSettings, error) {
+// startProviders starts development providers if no others are configured: one, or one for each name.
+func startProviders(ctx context.Context, cfg *Config, port int, servers *servers, log *slog.Logger) (list []*providerSettings, err error) {
 	if !cfg.development() {
-		return realProvider(cfg), nil
+		return realProviders(cfg), nil
 	}
-	listeners, err := servers.listen(ctx, cfg.devProviderAddr(), "DEV_PROVIDER_ADDR")
+	for n, p := range cfg.providers {
+		provider, err := startProvider(ctx, cfg, p, cfg.devProviderAddr(n), port, servers, log)
+		if err != nil {
+			closeProviders(list)
+			return nil, err
+		}
+		list = append(list, provider)
+	}
+	return list, nil
+}
+
+func startProvider(ctx context.Context, cfg *Config, p *provider, address string, port int, servers *servers, log *slog.Logger) (*providerSettings, error) {
+	listeners, err := servers.listen(ctx, address, "DEV_PROVIDER_ADDR")
 	if err != nil {
 		return nil, err
 	}
 	base := cfg.BaseURL(port).String()
 	settings := &providerSettings{
-		issuer: "http://" + listeners[0].Addr().String(), clientID: "latchkey-development",
+		config: p, issuer: "http://" + listeners[0].Addr().String(), clientID: "latchkey-development",
 		// Both ends of this secret are in this process.
 		clientSecret: openid.Secret(rand.Text()),
 	}
 	clients := []devop.Client{{
 		ID: settings.clientID, Secret: string(settings.clientSecret),
-		RedirectURIs:           []string{cfg.callbackURL(port)},
+		RedirectURIs:           []string{p.callbackURL(cfg, port)},
 		PostLogoutRedirectURIs: []string{cfg.logoutURL(port)},
 		BackchannelLogoutURI:   base + "/backchannel-logout",
 		InitiateLoginURI:       base + "/login",
 	}}
-	if cfg.Audience != "" {
+	if p.Audience != "" {
 		// A client for trying the API from a terminal, as in docs/guide.md. It gets access
 		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}
+	dir := cfg.DataDir
+	if dir != "" {
+		dir = filepath.Join(dir, p.name)
+	}
 	provider, err := devop.New(devop.Config{
-		Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients, Initials: routes.Initials,
+		Issuer: settings.issuer, DataDir: dir, Log: log, Clients: clients, Initials: routes.Initials,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("development provider: %w", err)

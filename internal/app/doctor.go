@@ -36,27 +36,37 @@ func runDoctor(ctx context.Context, c invocation) error {
 	for _, check := range cfg.machineChecks() {
 		report.run(ctx, check)
 	}
-	if err := cfg.examineProvider(ctx, report); err != nil {
+	if err := cfg.examineProviders(ctx, report); err != nil {
 		return err
 	}
 	return report.close()
 }
 
-// examineProvider examines the provider that is configured, or else a temporary development
-// provider, which does not disturb the one of a running app.
-func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
+// examineProviders examines the providers that are configured, or else temporary development
+// providers, which do not disturb those of a running app.
+func (c *Config) examineProviders(ctx context.Context, r *report) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	servers := newServers(quiet)
 	defer servers.close()
 	defer func() { err = errors.Join(err, servers.drain()) }()
-	temporary := *c // the development provider keeps nothing, on a port of its own
+	temporary := *c // a development provider keeps nothing, on a port of its own
 	temporary.DataDir, temporary.DevProviderAddr = "", "127.0.0.1:0"
-	provider, err := startProvider(ctx, &temporary, c.Port, servers, quiet)
+	providers, err := startProviders(ctx, &temporary, c.Port, servers, quiet)
 	if err != nil {
 		return err
 	}
-	defer provider.close()
-	settings := c.settings(c.Port, provider, nil, nil, quiet).OpenID
+	defer closeProviders(providers)
+	for _, provider := range providers {
+		if err := c.examine(ctx, r, provider); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// examine examines one provider.
+func (c *Config) examine(ctx context.Context, r *report, provider *providerSettings) error {
+	settings := c.openID(c.Port, provider, slog.New(slog.DiscardHandler))
 	examined, err := openid.New(settings)
 	if err != nil {
 		return err
@@ -65,7 +75,8 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		Callback: settings.RedirectURL, SignedOut: settings.PostLogoutRedirectURL,
 		BackchannelLogout: c.BaseURL(c.Port).String() + "/backchannel-logout",
 	})
-	if c.development() {
+	r.begin(provider.config.name)
+	if provider.address != "" {
 		r.add("provider", good("the development provider, in a temporary instance"))
 	} else {
 		r.add("provider", good("%s", strings.TrimPrefix(examined.Preset().Name+": "+examined.Issuer(), ": ")))
@@ -76,9 +87,8 @@ func (c *Config) examineProvider(ctx context.Context, r *report) (err error) {
 		}
 		r.run(ctx, check)
 	}
-	if !c.development() {
-		r.provider = cmp.Or(examined.Preset().Name, "the provider")
-		r.registrations = examination.Registrations()
+	if provider.address == "" {
+		r.register(cmp.Or(examined.Preset().Name, "the provider"), provider.config.name, examination.Registrations())
 	}
 	return nil
 }
@@ -92,18 +102,32 @@ type report struct {
 
 	findings []finding
 	// refused reports whether the program would not start.
-	refused       bool
-	registrations []doctor.Registration
+	refused bool
+	// provider is the name of the one of several that is examined.
 	provider      string
+	registrations []registrations
+}
+
+// registrations are what has to be registered at a provider.
+type registrations struct {
+	at   string // what people call the provider
+	list []registration
+}
+
+// registration is one value to register, and the name of the provider if there are several.
+type registration struct {
+	doctor.Registration
+	Provider string `json:"provider,omitempty"`
 }
 
 // finding is one line of a report. docs/doctor.md documents its JSON.
 type finding struct {
-	Check   string         `json:"check"`
-	Verdict doctor.Verdict `json:"verdict"`
-	Side    doctor.Side    `json:"side,omitempty"`
-	Found   string         `json:"found"`
-	Remedy  string         `json:"remedy,omitempty"`
+	Check    string         `json:"check"`
+	Provider string         `json:"provider,omitempty"`
+	Verdict  doctor.Verdict `json:"verdict"`
+	Side     doctor.Side    `json:"side,omitempty"`
+	Found    string         `json:"found"`
+	Remedy   string         `json:"remedy,omitempty"`
 }
 
 // marks returns the first word of a line for each verdict.
@@ -137,8 +161,27 @@ func (r *report) run(ctx context.Context, check doctor.Check) {
 	r.add(check.Name, found)
 }
 
+// begin begins the examination of a provider, which has a name if there are several.
+func (r *report) begin(provider string) {
+	if r.provider = provider; provider != "" && !r.asJSON {
+		fmt.Fprintf(r.out, "\n%s\n", provider)
+	}
+}
+
+// register notes what has to be registered at a provider.
+func (r *report) register(at, name string, list []doctor.Registration) {
+	if name != "" {
+		at += " for " + name
+	}
+	noted := registrations{at: at}
+	for _, value := range list {
+		noted.list = append(noted.list, registration{value, name})
+	}
+	r.registrations = append(r.registrations, noted)
+}
+
 func (r *report) add(check string, found doctor.Finding) {
-	f := finding{check, found.Verdict, found.Side, printable(found.Found), printable(found.Remedy)}
+	f := finding{check, r.provider, found.Verdict, found.Side, printable(found.Found), printable(found.Remedy)}
 	r.findings = append(r.findings, f)
 	if r.asJSON {
 		return
@@ -178,16 +221,20 @@ func (r *report) writeEnd(counts map[doctor.Verdict]int) error {
 		encoder := json.NewEncoder(r.out)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
+		all := []registration{}
+		for _, at := range r.registrations {
+			all = append(all, at.list...)
+		}
 		return encoder.Encode(struct {
-			OK       bool                  `json:"ok"`
-			Findings []finding             `json:"findings"`
-			Register []doctor.Registration `json:"register"`
-		}{counts[doctor.Failed] == 0, r.findings, append([]doctor.Registration{}, r.registrations...)})
+			OK       bool           `json:"ok"`
+			Findings []finding      `json:"findings"`
+			Register []registration `json:"register"`
+		}{counts[doctor.Failed] == 0, r.findings, all})
 	}
-	if len(r.registrations) > 0 {
-		fmt.Fprintf(r.out, "\nTo be registered at %s:\n", r.provider)
+	for _, at := range r.registrations {
+		fmt.Fprintf(r.out, "\nTo be registered at %s:\n", at.at)
 		table := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-		for _, registration := range r.registrations {
+		for _, registration := range at.list {
 			fmt.Fprintf(table, "  %s\t%s\n", registration.Name, registration.Value)
 		}
 		if err := table.Flush(); err != nil {

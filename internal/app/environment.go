@@ -32,7 +32,8 @@ func (p Program) LoadConfig(env []string) (*Config, error) {
 		return nil, err
 	}
 	cfg, faults := p.decode(values)
-	addUnknown(&faults, values, p.Variables())
+	cfg.readProviders(values, &faults)
+	addUnknown(&faults, values, cfg.variables())
 	cfg.validate(&faults)
 	if len(faults) > 0 {
 		return nil, faults
@@ -101,16 +102,7 @@ func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Fa
 			continue
 		}
 		cfg.set[v.Name] = true
-		if problem, inner := surroundings(value); problem != "" && v.isText() {
-			faults.Add(v.Name, problem, "remove it; the value is used as it is")
-			value = inner // further faults are its own
-		}
-		one := map[string]string{v.Name: value}
-		if err := process(cfg.blank(v), one); err != nil {
-			faults.Add(v.Name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
-			continue
-		}
-		maps.Copy(readable, one)
+		decodeOne(v.Name, v, value, cfg.blank(v), readable, &faults)
 	}
 	for _, settings := range []any{cfg, p.Product.Config} {
 		if settings == nil {
@@ -121,6 +113,36 @@ func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Fa
 		}
 	}
 	return cfg, faults
+}
+
+// decodeOne adds the value of a variable to those that can be read, or its fault under a name. blank is
+// of the kind of settings that the variable belongs to.
+func decodeOne(name string, v Variable, value string, blank any, readable map[string]string, f *openid.Faults) {
+	if problem, inner := surroundings(value); problem != "" && v.isText() {
+		f.Add(name, problem, "remove it; the value is used as it is")
+		value = inner // further faults are its own
+	}
+	one := map[string]string{v.Name: value}
+	if err := process(blank, one); err != nil {
+		f.Add(name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
+		return
+	}
+	maps.Copy(readable, one)
+}
+
+// variables returns all variables that this configuration could set, those of each provider too.
+func (c *Config) variables() []Variable {
+	list := c.program.Variables()
+	for _, p := range c.providers {
+		if p.name == "" {
+			continue
+		}
+		for _, v := range NamedVariables() {
+			v.Name = v.Named(p.name)
+			list = append(list, v)
+		}
+	}
+	return list
 }
 
 // blank returns new settings of the kind that a variable belongs to.

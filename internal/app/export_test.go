@@ -38,8 +38,11 @@ func VariableNames() (names []string) {
 	return names
 }
 
-func (c *Config) Issuer() string                   { return c.issuer() }
-func (c *Config) ParsedSigningKey() crypto.Signer  { return c.parsedSigningKey }
+func (c *Config) Issuer() string { return c.providers[0].issuer() }
+func (c *Config) SetProvider(p ProviderConfig) {
+	c.providers = []*provider{{namedConfig: namedConfig{ProviderConfig: p}}}
+}
+func (c *Config) ParsedSigningKey() crypto.Signer  { return c.providers[0].parsedSigningKey }
 func (c *Config) WarnOfOpenFiles(log *slog.Logger) { c.warnOfOpenFiles(log) }
 
 func NewCertificate(certFile, keyFile string, now func() time.Time, log *slog.Logger) *certificate {

@@ -110,7 +110,11 @@ func (c *Config) warnOfOpenFiles(log *slog.Logger) {
 	if c.onLoopback() {
 		return
 	}
-	for _, path := range []string{".env", c.SigningKey, c.TLSKeyFile, c.secretPath()} {
+	paths := []string{".env", c.TLSKeyFile, c.secretPath()}
+	for _, p := range c.providers {
+		paths = append(paths, p.SigningKey)
+	}
+	for _, path := range paths {
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().Perm()&0o044 != 0 {
 			log.Warn("file with secrets can be read by others", "file", path, "mode", info.Mode().Perm().String())

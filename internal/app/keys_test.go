@@ -34,7 +34,8 @@ func TestOpenFilesAreTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := &apptest.App{T: t, Log: apptest.NewLog()}
-			cfg := &app.Config{SigningKey: key, CallbackURL: tt.baseURL + "/callback", DataDir: t.TempDir(), LogFormat: "json"}
+			cfg := &app.Config{CallbackURL: tt.baseURL + "/callback", DataDir: t.TempDir(), LogFormat: "json"}
+			cfg.SetProvider(app.ProviderConfig{SigningKey: key})
 			cfg.WarnOfOpenFiles(app.NewLogger(cfg, a.Log, nil))
 			if lines := a.Logged(told, ""); len(lines) != tt.want || tt.want == 1 && (lines[0]["file"] != key || lines[0]["level"] != "WARN") {
 				t.Errorf("the log says %v", lines)

@@ -79,7 +79,9 @@ func (c *Config) listenAddresses() []listenAddress {
 		list = append(list, listenAddress{c.MutualTLSAddr, "MTLS_ADDR", "MTLS_ADDR", nil})
 	}
 	if c.development() {
-		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR", nil})
+		for n := range c.providers {
+			list = append(list, listenAddress{c.devProviderAddr(n), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR", nil})
+		}
 	}
 	return list
 }
@@ -160,7 +162,7 @@ func (c *Config) checkCookies(context.Context) doctor.Finding {
 	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
 	}
-	if c.ResponseMode == "form_post" {
+	if slices.ContainsFunc(c.providers, func(p *provider) bool { return p.ResponseMode == "form_post" }) {
 		return good("__Host-, Secure, HttpOnly, SameSite=Lax; during a sign-in SameSite=None, for form_post")
 	}
 	return good("__Host-, Secure, HttpOnly, SameSite=Lax")

@@ -23,7 +23,7 @@ import (
 func listSessions(ctx context.Context, c invocation) error {
 	query := ""
 	if subject := c.flags["--subject"]; subject != "" {
-		query = "?" + url.Values{"subject": {subject}}.Encode()
+		query = "?" + url.Values{"subject": {subject}, "issuer": {c.flags["--issuer"]}}.Encode()
 	}
 	answer, err := askOperations(ctx, c, http.MethodGet, routes.SessionsPath+query, nil)
 	if err != nil {
@@ -63,6 +63,9 @@ func endSessions(ctx context.Context, c invocation) error {
 	}
 	if len(form) != 1 {
 		return fmt.Errorf("%w: sessions end takes exactly one of --subject, --session and --all", ErrConfiguration)
+	}
+	if issuer, ok := c.flags["--issuer"]; ok {
+		form.Set("issuer", issuer)
 	}
 	if form.Has("all") {
 		form.Set("all", "yes")

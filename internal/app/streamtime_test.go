@@ -47,9 +47,9 @@ type streaming struct {
 
 func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	t.Helper()
-	log, provider := newLogger(cfg, io.Discard, nil), realProvider(cfg)
+	log, providers := newLogger(cfg, io.Discard, nil), realProviders(cfg)
 	store := &failingStore{Store: authn.NewMemoryStore()}
-	p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, provider, keys, store, log), "")
+	p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, providers, keys, store, log), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,14 +27,7 @@ func (c *Config) validate(f *openid.Faults) {
 	if !developmentProviderIncluded && c.DevProviderAddr != "" {
 		f.Add("DEV_PROVIDER_ADDR", "is set, and this is a release build, which has no development provider", "remove it")
 	}
-	if c.development() {
-		c.validateDevelopment(f)
-	} else {
-		c.validateProvider(f)
-	}
-	if c.BackchannelOrigin != "" && c.OIDCIssuer == "" {
-		f.Add("OIDC_BACKCHANNEL_ORIGIN", "is set, and OIDC_ISSUER is not", "remove it: it is another address of the provider that OIDC_ISSUER names")
-	}
+	c.validateProviders(f)
 	c.validateCallback(f)
 	c.validateLogoutURL(f)
 	c.validateListeners(f)
@@ -42,15 +35,8 @@ func (c *Config) validate(f *openid.Faults) {
 	c.validateSecrets(f)
 	c.validateStore(f)
 	c.validateOrigins(f)
-	if strings.Contains(c.Scopes, ",") {
-		f.Add("AUTH0_SCOPES", fmt.Sprintf("is %q, with commas", c.Scopes), "separate the scopes with spaces")
-	}
-	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
-	f.OneOf("DPOP", c.DPoP, "off", "on")
 	f.OneOf("DEVICE_BOUND_SESSIONS", c.DeviceBound, "off", "auto")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
-	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
-	f.OneOf("USERINFO", c.UserInfo, "optional", "required")
 	f.OneOf("API_TOKENS", c.AccessTokens, "any", "bound")
 	f.OneOf("API_DPOP_NONCE", c.ProofNonces, "off", "required")
 	if c.LogFormat != "" {
@@ -58,12 +44,6 @@ func (c *Config) validate(f *openid.Faults) {
 	}
 	if _, isDescriptor, err := c.eventsDescriptor(); isDescriptor && err != nil {
 		f.Add("LOG_EVENTS", fmt.Sprintf("is %q", c.LogEvents), "write the path of a file, or fd: and the number of a descriptor, such as fd:3")
-	}
-	if c.ClientAuth == openid.PrivateKeyJWT && c.SigningKey != "" {
-		var err error
-		if c.parsedSigningKey, err = readSigningKey(c.SigningKey); err != nil {
-			f.Add("CLIENT_SIGNING_KEY", err.Error(), signingKeyRemedy)
-		}
 	}
 	c.validateSettings(f)
 	if validate := c.program.Product.Validate; validate != nil {
@@ -76,17 +56,27 @@ const signingKeyRemedy = "name a PEM file with an RSA key of 2048 bits or more, 
 // validateSettings adds the faults that packages openid and authn find in the settings, under
 // the variables that made them. It passes over variables that have a fault already.
 func (c *Config) validateSettings(f *openid.Faults) {
-	provider := realProvider(c)
-	if c.development() { // which brings an issuer and a client of its own
-		provider = &providerSettings{issuer: "http://localhost", clientID: "development", clientSecret: "development"}
-	}
-	variables := map[string]string{"Issuer": "OIDC_ISSUER"}
-	if c.Auth0Domain != "" {
-		variables["Issuer"] = "AUTH0_DOMAIN"
-	}
+	variables := make(map[string]string)
 	for _, v := range c.program.Variables() {
 		variables[v.field.Name] = v.Name
 	}
+	development := c.development()
+	for _, p := range c.providers {
+		variables["Issuer"] = "OIDC_ISSUER"
+		if p.Auth0Domain != "" {
+			variables["Issuer"] = "AUTH0_DOMAIN"
+		}
+		settings := realProvider(p)
+		if development { // which brings an issuer and a client of its own
+			settings = &providerSettings{config: p, issuer: "http://localhost", clientID: "development", clientSecret: "development"}
+		}
+		c.addFaults(f, c.openID(c.Port, settings, nil).Faults(), func(field string) string { return p.variable(cmp.Or(variables[field], field)) })
+	}
+	c.addFaults(f, c.sessionSettings(nil, nil).Faults(), func(field string) string { return cmp.Or(variables[field], field) })
+}
+
+// addFaults adds the faults of fields of settings, unless their variables have a fault already.
+func (c *Config) addFaults(f *openid.Faults, found openid.Faults, variable func(field string) string) {
 	// Where the remedy is in other variables, the packages cannot name them.
 	remedies := map[string]string{
 		"Absolute":        "make it SESSION_IDLE or longer",
@@ -94,11 +84,10 @@ func (c *Config) validateSettings(f *openid.Faults) {
 		"ResponseMode":    "use query, or form_post with an https AUTH0_CALLBACK_URL",
 		"SigningKey":      signingKeyRemedy,
 	}
-	settings, known := c.settings(c.Port, provider, nil, nil, nil), *f
-	for _, fault := range slices.Concat(settings.OpenID.Faults(), settings.Authn.Faults()) {
-		variable := cmp.Or(variables[fault.Field], fault.Field)
-		if !hasFault(known, variable) {
-			f.Add(variable, fault.Problem, cmp.Or(remedies[fault.Field], fault.Remedy))
+	known := slices.Clone(*f)
+	for _, fault := range found {
+		if name := variable(fault.Field); !hasFault(known, name) {
+			f.Add(name, fault.Problem, cmp.Or(remedies[fault.Field], fault.Remedy))
 		}
 	}
 }
@@ -107,35 +96,39 @@ func hasFault(f openid.Faults, variable string) bool {
 	return slices.ContainsFunc(f, func(known openid.Fault) bool { return known.Field == variable })
 }
 
-func (c *Config) validateProvider(f *openid.Faults) {
-	if c.Auth0Domain != "" && c.OIDCIssuer != "" {
-		f.Add("OIDC_ISSUER", "is set together with AUTH0_DOMAIN", "keep the one that is your provider")
+// validateProvider adds the faults of a real provider. c is the configuration that it is a part of.
+func (c *Config) validateProvider(p *provider, f *openid.Faults) {
+	if p.issuer() == "" {
+		f.Add(p.variable("OIDC_ISSUER"), "is missing, and so is "+p.variable("AUTH0_DOMAIN"), "set one of them, or remove the issuers of all providers to use development providers")
 	}
-	if placeholderHost(c.Auth0Domain) {
-		f.Add("AUTH0_DOMAIN", fmt.Sprintf("is %q, a placeholder", c.Auth0Domain), "the provider shows the domain where the application is registered")
-	} else if u, err := url.Parse(c.issuer()); c.Auth0Domain != "" && (err != nil || u.Host != c.Auth0Domain || u.Hostname() == "") {
-		f.Add("AUTH0_DOMAIN", fmt.Sprintf("is %q", c.Auth0Domain), "write the domain alone, without https:// and without a slash: tenant.eu.auth0.com")
+	if p.Auth0Domain != "" && p.OIDCIssuer != "" {
+		f.Add(p.variable("OIDC_ISSUER"), "is set together with "+p.variable("AUTH0_DOMAIN"), "keep the one that is your provider")
 	}
-	_, issuerHost, _ := strings.Cut(c.OIDCIssuer, "://")
-	if issuer, _, isMetadata := strings.Cut(c.OIDCIssuer, "/.well-known/"); placeholderHost(issuerHost) {
-		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, a placeholder", c.OIDCIssuer), "write the issuer of your provider")
+	if placeholderHost(p.Auth0Domain) {
+		f.Add(p.variable("AUTH0_DOMAIN"), fmt.Sprintf("is %q, a placeholder", p.Auth0Domain), "the provider shows the domain where the application is registered")
+	} else if u, err := url.Parse(p.issuer()); p.Auth0Domain != "" && (err != nil || u.Host != p.Auth0Domain || u.Hostname() == "") {
+		f.Add(p.variable("AUTH0_DOMAIN"), fmt.Sprintf("is %q", p.Auth0Domain), "write the domain alone, without https:// and without a slash: tenant.eu.auth0.com")
+	}
+	_, issuerHost, _ := strings.Cut(p.OIDCIssuer, "://")
+	if issuer, _, isMetadata := strings.Cut(p.OIDCIssuer, "/.well-known/"); placeholderHost(issuerHost) {
+		f.Add(p.variable("OIDC_ISSUER"), fmt.Sprintf("is %q, a placeholder", p.OIDCIssuer), "write the issuer of your provider")
 	} else if isMetadata {
-		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, the address of the provider's metadata", c.OIDCIssuer), fmt.Sprintf("write the issuer that the metadata names, such as %s", issuer))
-	} else if u, err := url.Parse(c.OIDCIssuer); err == nil && u.Scheme == "http" && openid.IsLoopback(u.Hostname()) && !developmentProviderIncluded && !c.onLoopback() {
+		f.Add(p.variable("OIDC_ISSUER"), fmt.Sprintf("is %q, the address of the provider's metadata", p.OIDCIssuer), fmt.Sprintf("write the issuer that the metadata names, such as %s", issuer))
+	} else if u, err := url.Parse(p.OIDCIssuer); err == nil && u.Scheme == "http" && openid.IsLoopback(u.Hostname()) && !developmentProviderIncluded && !c.onLoopback() {
 		// People's browsers would look for the provider on their own machines, where any program may
 		// answer. How the app itself reaches the provider is another matter.
-		f.Add("OIDC_ISSUER", fmt.Sprintf("is %q, on this machine only, and the base URL is %s", c.OIDCIssuer, c.BaseURL(c.Port)), "write the https issuer that people's browsers reach, and set OIDC_BACKCHANNEL_ORIGIN if the app reaches the provider elsewhere")
+		f.Add(p.variable("OIDC_ISSUER"), fmt.Sprintf("is %q, on this machine only, and the base URL is %s", p.OIDCIssuer, c.BaseURL(c.Port)), "write the https issuer that people's browsers reach, and set "+p.variable("OIDC_BACKCHANNEL_ORIGIN")+" if the app reaches the provider elsewhere")
 	}
-	for _, variable := range [][2]string{{"AUTH0_CLIENT_ID", c.ClientID}, {"AUTH0_CLIENT_SECRET", string(c.ClientSecret)}} {
+	for _, variable := range [][2]string{{p.variable("AUTH0_CLIENT_ID"), p.ClientID}, {p.variable("AUTH0_CLIENT_SECRET"), string(p.ClientSecret)}} {
 		if placeholder(variable[1]) || standIn(variable[1]) {
 			f.Add(variable[0], "still has its placeholder", "the provider shows the value where the application is registered")
 		}
 	}
 	for _, variable := range [][2]string{
-		{"AUTH0_DOMAIN", c.Auth0Domain},
-		{"OIDC_ISSUER", c.OIDCIssuer},
-		{"AUTH0_CLIENT_ID", c.ClientID},
-		{"AUTH0_CLIENT_SECRET", string(c.ClientSecret)},
+		{p.variable("AUTH0_DOMAIN"), p.Auth0Domain},
+		{p.variable("OIDC_ISSUER"), p.OIDCIssuer},
+		{p.variable("AUTH0_CLIENT_ID"), p.ClientID},
+		{p.variable("AUTH0_CLIENT_SECRET"), string(p.ClientSecret)},
 	} {
 		// RFC 6749 appendix A.1 and A.2 allow VSCHAR only; RFC 3986 does for URLs.
 		if i := strings.IndexFunc(variable[1], func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 && !hasFault(*f, variable[0]) {
@@ -190,29 +183,30 @@ func placeholderHost(domain string) bool {
 
 // validateDevelopment makes sure that nobody uses the built-in provider by accident,
 // because it signs anyone in as anyone.
-func (c *Config) validateDevelopment(f *openid.Faults) {
-	if c.ClientID != "" || c.ClientSecret != "" {
-		f.Add("AUTH0_DOMAIN", "is missing, and AUTH0_CLIENT_ID or AUTH0_CLIENT_SECRET is set", "add AUTH0_DOMAIN (or OIDC_ISSUER), or remove them to use the development provider")
+func (c *Config) validateDevelopment(p *provider, f *openid.Faults) {
+	domain, issuer := p.variable("AUTH0_DOMAIN"), p.variable("OIDC_ISSUER")
+	if p.ClientID != "" || p.ClientSecret != "" {
+		f.Add(domain, "is missing, and "+p.variable("AUTH0_CLIENT_ID")+" or "+p.variable("AUTH0_CLIENT_SECRET")+" is set", "add "+domain+" (or "+issuer+"), or remove them to use the development provider")
 		return
 	}
 	if !developmentProviderIncluded {
-		f.Add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER", "set one of them: this is a release build, which has no development provider")
+		f.Add(domain, "is missing, and so is "+issuer, "set one of them: this is a release build, which has no development provider")
 		return
 	}
 	if !c.onLoopback() {
-		f.Add("AUTH0_DOMAIN", "is missing, and so is OIDC_ISSUER", fmt.Sprintf("set one of them: the development provider serves loopback only, and the base URL is %s", c.BaseURL(c.Port)))
+		f.Add(domain, "is missing, and so is "+issuer, fmt.Sprintf("set one of them: the development provider serves loopback only, and the base URL is %s", c.BaseURL(c.Port)))
 	}
-	if host, _, err := net.SplitHostPort(c.devProviderAddr()); err != nil || !openid.IsLoopback(host) {
+	if host, _, err := net.SplitHostPort(c.devProviderAddr(0)); err != nil || !openid.IsLoopback(host) {
 		f.Add("DEV_PROVIDER_ADDR", fmt.Sprintf("is %q", c.DevProviderAddr), "write a loopback host and a port, such as 127.0.0.1:3001")
 	}
 	if c.ListenAddr != "" && !openid.IsLoopback(c.ListenAddr) {
 		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "remove it: with the development provider the app listens on loopback only")
 	}
-	if c.ClientAuth == openid.PrivateKeyJWT {
-		f.Add("CLIENT_AUTH", "is private_key_jwt, which the development provider does not support", "use client_secret_basic or client_secret_post")
+	if p.ClientAuth == openid.PrivateKeyJWT {
+		f.Add(p.variable("CLIENT_AUTH"), "is private_key_jwt, which the development provider does not support", "use client_secret_basic or client_secret_post")
 	}
-	if c.Port == 65535 && c.DevProviderAddr == "" {
-		f.Add("DEV_PROVIDER_ADDR", "is missing, and PORT 65535 has no next port", "set it, or choose another PORT")
+	if c.Port > 65535-len(c.providers) && c.DevProviderAddr == "" {
+		f.Add("DEV_PROVIDER_ADDR", fmt.Sprintf("is missing, and PORT %d has no next port", c.Port), "set it, or choose another PORT")
 	}
 }
 

@@ -45,6 +45,8 @@ type Catalogue struct {
 	Layout Layout
 	// Home has the texts of the home page.
 	Home Home
+	// ChooseProvider has the texts of the page on which people choose where to sign in.
+	ChooseProvider ChooseProvider
 	// SignedOut has the texts of the pages after a sign-out.
 	SignedOut SignedOut
 	// SignOut has the texts of the question whether to sign out, and of the page after it.
@@ -103,7 +105,7 @@ type Action struct {
 
 // Title has the names of the pages.
 type Title struct {
-	Welcome, SignedOut, Dashboard, Profile, Devices, Admin, SignOut string
+	Welcome, SignIn, SignedOut, Dashboard, Profile, Devices, Admin, SignOut string
 }
 
 // Layout has the texts around each page.
@@ -132,6 +134,13 @@ type SignedOut struct {
 	// Here and Everywhere say where the session has ended, and Continue what to do if it was not the
 	// person who ended it.
 	Here, Everywhere, Continue string
+}
+
+// ChooseProvider has the texts of the page on which people choose where to sign in. Last is beside the
+// provider that they have used last, and Down beside one that cannot be reached.
+type ChooseProvider struct {
+	Heading, Text string
+	Last, Down    string
 }
 
 // SignOut has the texts of the question whether to sign out. Moving and MovingText are the page that

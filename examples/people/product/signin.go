@@ -112,7 +112,7 @@ func (p *Product) linked(c echo.Context) error {
 
 // delete deletes a person's data and ends their sessions, whatever they signed in with.
 func (p *Product) delete(c echo.Context) error {
-	ctx, session := c.Request().Context(), routes.Current(c)
+	ctx := c.Request().Context()
 	user, err := p.user(c)
 	if err != nil {
 		return err
@@ -122,10 +122,7 @@ func (p *Product) delete(c echo.Context) error {
 		return err
 	}
 	for _, i := range known {
-		if i.Issuer != session.Identity.Issuer {
-			continue // of a provider from before; its sessions no longer open
-		}
-		if _, err := p.Sessions.EndPerson(ctx, i.Subject); err != nil {
+		if _, err := p.Sessions.EndPerson(ctx, i.Issuer, i.Subject); err != nil {
 			return err // the sessions that are left find no user, and end at their next request
 		}
 	}
