@@ -145,6 +145,9 @@ func (c *Config) readProvider(name string, values map[string]string, f *openid.F
 	p := &provider{name: name, set: make(map[string]bool)}
 	readable := make(map[string]string)
 	for _, v := range NamedVariables() {
+		if whole := strings.ToUpper(name) + "_" + v.Name; whole != v.Named(name) && values[whole] != "" {
+			f.Add(whole, "there is no such variable", "write "+v.Named(name))
+		}
 		value, ok := values[v.Named(name)]
 		if !ok {
 			if value, ok = values[v.Name]; ok && v.HasDefault() && !hasFault(*f, v.Name) {
