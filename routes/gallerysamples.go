@@ -53,6 +53,17 @@ func (a *App) visitorSamples(c echo.Context) []sample {
 	home("signed out here", views.SignedOutProps{})
 	home("signed out at the sign-in service too", views.SignedOutProps{AtProvider: true})
 	home("signed out elsewhere", views.SignedOutProps{Reason: texts(c).Ended["elsewhere"]})
+	choose := func(name string, providers ...views.ProviderChoice) {
+		for i := range providers {
+			providers[i].URL = "/login?provider=sample"
+		}
+		list = append(list, sample{group: "sign-in", name: name, title: texts(c).Title.SignIn, page: func(s views.Shell) component {
+			return views.ChooseProvider(s, views.ChooseProviderProps{Providers: providers})
+		}})
+	}
+	choose("choose a provider", views.ProviderChoice{Label: "Example Ltd"}, views.ProviderChoice{Label: "Google"}, views.ProviderChoice{Label: "id.example.com"})
+	choose("one was used, one is down", views.ProviderChoice{Label: "Google", Last: true}, views.ProviderChoice{Label: "Example Ltd", Down: true})
+	choose("long and foreign labels", views.ProviderChoice{Label: "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk", Last: true, Down: true}, views.ProviderChoice{Label: "شركة المثال"})
 	signedOut := func(name string, props views.SignedOutProps) {
 		props.LoginURL = loginURL(parseReturnPath("/profile"))
 		list = append(list, sample{group: "signed out", name: name, title: texts(c).Title.SignedOut, page: func(s views.Shell) component {

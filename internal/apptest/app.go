@@ -42,7 +42,8 @@ const Ada = "dev|ada"
 // App is a running program, with a port, a data directory and a log of its own.
 type App struct {
 	T *testing.T
-	// URL is the origin that the app announces, and Issuer is where people sign in.
+	// URL is the origin that the app announces, and Issuer is where people sign in. With several
+	// providers use Issuers.
 	URL, Issuer string
 	Log         *Log
 	DataDir     string
@@ -110,6 +111,9 @@ func StartHTTPS(t *testing.T, certFile, keyFile string, env ...string) *App {
 		"TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile, "DEV_PROVIDER_ADDR=127.0.0.1:0",
 	}, env...)...)
 }
+
+// Issuers returns where people sign in, in the order of the configuration.
+func (a *App) Issuers() []string { return strings.Split(a.Issuer, ",") }
 
 // Visitor returns a new browser that has never been here.
 func (a *App) Visitor() *Visitor {

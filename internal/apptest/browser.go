@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -126,7 +127,8 @@ func (b *Browser) hear(event any) {
 	case *log.EventEntryAdded:
 		text = e.Entry.Text
 	case *network.EventRequestWillBeSent:
-		if address := e.Request.URL; !strings.HasPrefix(address, b.App.URL) && !strings.HasPrefix(address, b.App.Issuer) && !strings.HasPrefix(address, "about:") {
+		known := append(b.App.Issuers(), b.App.URL, "about:")
+		if address := e.Request.URL; !slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(address, k) }) {
 			text = "a request to " + address
 		}
 	}

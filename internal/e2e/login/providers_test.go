@@ -266,7 +266,7 @@ func TestTwoDevelopmentProviders(t *testing.T) {
 			return slices.Equal(labels, []string{"work", "home"})
 		})
 	}
-	issuers := strings.Split(a.Issuer, ",")
+	issuers := a.Issuers()
 	for i, address := range addresses {
 		v := a.Visitor()
 		page := v.Get(address)
