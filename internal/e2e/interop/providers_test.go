@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// TestSeveralProviders signs in at a certified provider that is one of three, refreshes, and signs out
+// TestSeveralProviders (CB-24) signs in at a certified provider that is one of three, refreshes, and signs out
 // here and at the provider. The second one is a scripted provider, and the third is a hostile one, which
 // answers everything with what it knows of the first.
 func TestSeveralProviders(t *testing.T) {

@@ -56,7 +56,7 @@ func (m *mixUp) wantNothingSent() {
 	}
 }
 
-// TestMixUp mixes two providers up in each way of RFC 9700 section 4.4, with and without the parameter
+// TestMixUp (CB-24) mixes two providers up in each way of RFC 9700 section 4.4, with and without the parameter
 // iss. Beside each attack, the same steps without it sign the person in.
 func TestMixUp(t *testing.T) {
 	t.Parallel()
@@ -131,7 +131,7 @@ func TestMixUp(t *testing.T) {
 	}
 }
 
-// TestMixUpByIssuer lets evil claim to be work, in its responses and in its tokens.
+// TestMixUpByIssuer (CB-24) lets evil claim to be work, in its responses and in its tokens.
 func TestMixUpByIssuer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -165,7 +165,7 @@ func TestMixUpByIssuer(t *testing.T) {
 	}
 }
 
-// TestCodeOfAnotherProvider injects a code of one provider into a sign-in at the other: where no iss
+// TestCodeOfAnotherProvider (CB-24) injects a code of one provider into a sign-in at the other: where no iss
 // tells, the token endpoint refuses it, and PKCE makes a code worthless to evil.
 func TestCodeOfAnotherProvider(t *testing.T) {
 	t.Parallel()
@@ -203,7 +203,7 @@ func TestCodeOfAnotherProvider(t *testing.T) {
 	}
 }
 
-// TestLogoutTokenOfAnotherProvider sends logout tokens of evil for a person of work. The subject and the
+// TestLogoutTokenOfAnotherProvider (SE-19) sends logout tokens of evil for a person of work. The subject and the
 // session have the same names at both.
 func TestLogoutTokenOfAnotherProvider(t *testing.T) {
 	t.Parallel()
@@ -250,7 +250,7 @@ func TestLogoutTokenOfAnotherProvider(t *testing.T) {
 	}
 }
 
-// TestSameSubject signs in two people who have the same subject at two providers.
+// TestSameSubject (SE-19) signs in two people who have the same subject at two providers.
 func TestSameSubject(t *testing.T) {
 	t.Parallel()
 	m := startMixUp(t, true)
@@ -272,7 +272,7 @@ func TestSameSubject(t *testing.T) {
 	}
 }
 
-// TestRemovedProvider restarts the app without one of its providers: that one's sessions do not open.
+// TestRemovedProvider (SE-19) restarts the app without one of its providers: that one's sessions do not open.
 func TestRemovedProvider(t *testing.T) {
 	t.Parallel()
 	ops := map[string]*scriptedop.Provider{"work": apptest.NewOP(t), "gone": apptest.NewOP(t)}

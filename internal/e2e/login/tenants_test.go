@@ -58,7 +58,7 @@ func (e *entra) issueFor(tenant string, changes ...func(*scriptedop.JWT)) {
 	})
 }
 
-// TestTenants signs in people of listed directories and of others.
+// TestTenants (CB-25) signs in people of listed directories and of others.
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -118,7 +118,7 @@ func TestTenants(t *testing.T) {
 	}
 }
 
-// TestTenantsAreDistinct signs in two people with one subject, of two directories, and refreshes the
+// TestTenantsAreDistinct (CB-25) signs in two people with one subject, of two directories, and refreshes the
 // tokens of one as the other's.
 func TestTenantsAreDistinct(t *testing.T) {
 	t.Parallel()
