@@ -12,7 +12,6 @@ import (
 
 	"latchkey/authn"
 	"latchkey/examples/people/product/store"
-	"latchkey/routes"
 )
 
 // signIn is the sign-in hook. It finds the user of an identity, or creates one, and puts their ID into

@@ -15,6 +15,7 @@ import (
 	"latchkey/authn/devop/devoptest"
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
 )
 
 // TestQuotedExamples checks that the documents quote Go and templ code as it is in the file
@@ -235,6 +236,8 @@ func TestWatchedMetricsExist(t *testing.T) {
 	s := apptest.StartScripted(t, "OPS_ADDR=127.0.0.1:0")
 	s.SignIn(s.Visitor())
 	page := s.Operators().Get("/metrics").Body
+	named := apptest.StartSeveral(t, map[string]*scriptedop.Provider{"work": apptest.NewOP(t)}, "OPS_ADDR=127.0.0.1:0")
+	page += named.Operators().Get("/metrics").Body
 	known := func(name string) bool {
 		for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
 			family, ok := strings.CutSuffix(name, suffix)
