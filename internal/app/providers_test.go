@@ -51,8 +51,10 @@ func TestFaultsOfSeveralProviders(t *testing.T) {
 		"an issuer that cannot be":        {several("GOOGLE_OIDC_ISSUER=https://accounts.google.com/"), []string{"GOOGLE_OIDC_ISSUER"}},
 		"two kinds of issuer":             {several("WORK_AUTH0_DOMAIN=tenant.eu.auth0.com"), []string{"WORK_OIDC_ISSUER"}},
 		"one issuer for two":              {several("GOOGLE_OIDC_ISSUER=https://id.example.com"), []string{"GOOGLE_OIDC_ISSUER"}},
-		"one directory for two": {several("WORK_OIDC_ISSUER="+common, "WORK_OIDC_TENANTS="+acme, "GOOGLE_OIDC_ISSUER=https://login.microsoftonline.com/"+acme+"/v2.0"),
-			[]string{"GOOGLE_OIDC_ISSUER"}},
+		"one directory for two": {
+			several("WORK_OIDC_ISSUER="+common, "WORK_OIDC_TENANTS="+acme, "GOOGLE_OIDC_ISSUER=https://login.microsoftonline.com/"+acme+"/v2.0"),
+			[]string{"GOOGLE_OIDC_ISSUER"},
+		},
 		"many tenants without a list":  {several("WORK_OIDC_ISSUER=" + common), []string{"WORK_OIDC_ISSUER"}},
 		"a list without many tenants":  {several("WORK_OIDC_TENANTS=" + acme), []string{"WORK_OIDC_TENANTS"}},
 		"a tenant by its domain":       {several("WORK_OIDC_ISSUER="+common, "WORK_OIDC_TENANTS=acme.example"), []string{"WORK_OIDC_TENANTS"}},
