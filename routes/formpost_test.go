@@ -86,6 +86,43 @@ func TestFormPost(t *testing.T) {
 	s.WantCalls(1, 1)
 }
 
+// TestFormPostOfOneOfSeveral (CB-13, CB-24) has a provider with form_post beside one without: each
+// callback accepts the responses of its own provider in its own response mode.
+func TestFormPostOfOneOfSeveral(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile := apptest.WriteCertificate(t)
+	port := apptest.FreePort(t)
+	ops := map[string]*scriptedop.Provider{"posts": apptest.NewOP(t), "redirects": apptest.NewOP(t)}
+	s := apptest.StartSeveral(t, ops, "PORT="+port, "AUTH0_CALLBACK_URL=https://localhost:"+port+"/callback",
+		"TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "POSTS_RESPONSE_MODE=form_post")
+	newVisitor := func() *apptest.Visitor {
+		v := s.Visitor()
+		v.Client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the certificate is this test's own
+		return v
+	}
+	v := newVisitor()
+	form := url.Values{}
+	page := v.Direct(v.Request(http.MethodGet, s.AuthorizationRequest(v, "posts"), nil))
+	for n := range apptest.Parse(t, page.Body).Descendants() {
+		if n.Data == "input" {
+			form.Set(apptest.Attribute(n, "name"), apptest.Attribute(n, "value"))
+		}
+	}
+	if got := v.Send("/callback/redirects", apptest.FormType, form.Encode()); got.StatusCode != http.StatusForbidden && got.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a form at the callback of the other provider is answered %d", got.StatusCode)
+	}
+	if got := v.Callback("/callback/posts?" + form.Encode()); got.StatusCode != http.StatusBadRequest || v.SignedIn() {
+		t.Errorf("a query at a callback for forms is answered %d", got.StatusCode)
+	}
+	if got := v.Send("/callback/posts", apptest.FormType, form.Encode()); got.StatusCode != http.StatusSeeOther || !v.SignedIn() {
+		t.Errorf("the form is answered %d\n%s", got.StatusCode, s.Log)
+	}
+	v = newVisitor()
+	if got := v.Callback(s.AuthorizationResponse(v, "redirects")); got.StatusCode != http.StatusSeeOther || !v.SignedIn() {
+		t.Errorf("the redirect is answered %d\n%s", got.StatusCode, s.Log)
+	}
+}
+
 // TestFormPostCookies (CB-13) checks that only the transaction's cookie is sent with the
 // provider's POST.
 func TestFormPostCookies(t *testing.T) {

@@ -59,6 +59,31 @@ func (o operated) signInAs(subject string) (v *apptest.Visitor, session string) 
 	return v, lines[len(lines)-1]["session"].(string)
 }
 
+// TestOperatorsOfSeveralProviders (SE-19) ends the sessions of a subject at one of two providers, and then
+// at any.
+func TestOperatorsOfSeveralProviders(t *testing.T) {
+	t.Parallel()
+	ops := map[string]*scriptedop.Provider{"home": apptest.NewOP(t), "work": apptest.NewOP(t)}
+	env := append(apptest.EnvOf(ops), "PORT="+apptest.FreePort(t), "OPS_ADDR=127.0.0.1:"+apptest.FreePort(t), "OPS_TOKEN="+operatorsToken)
+	s := apptest.StartSeveral(t, ops, env...)
+	o := operated{&apptest.Scripted{App: s.App}, env}
+	here, there := s.Visitor(), s.Visitor()
+	s.SignIn(here, "home")
+	s.SignIn(there, "work")
+	if list := o.must("sessions", "list", "--subject", "alice"); !strings.Contains(list, "sessions: 2") {
+		t.Errorf("the list is\n%s", list)
+	}
+	if list := o.must("sessions", "list", "--subject", "alice", "--issuer", ops["work"].Issuer); !strings.Contains(list, "sessions: 1") {
+		t.Errorf("the list of one provider is\n%s", list)
+	}
+	if ended := o.must("sessions", "end", "--subject", "alice", "--issuer", ops["work"].Issuer); !strings.Contains(ended, "sessions ended: 1") || there.SignedIn() || !here.SignedIn() {
+		t.Errorf("%s, and signed in are %t at work, %t at home", ended, there.SignedIn(), here.SignedIn())
+	}
+	if ended := o.must("sessions", "end", "--subject", "alice"); !strings.Contains(ended, "sessions ended: 1") || here.SignedIn() {
+		t.Errorf("%s, and signed in at home: %t", ended, here.SignedIn())
+	}
+}
+
 // TestOperatorsEndSessions lists and ends sessions with the commands, in every store: one session, a
 // person's, and all of them. The open page and the next request say that an operator ended it, and the
 // log says who.
