@@ -289,7 +289,7 @@ func TestRemovedProvider(t *testing.T) {
 	if !stays.SignedIn() {
 		t.Error("the session of a configured provider does not open")
 	}
-	if leaves.SignedIn() {
-		t.Error("the session of a removed provider opens")
+	if got := leaves.Direct(leaves.Request(http.MethodGet, "/dashboard", nil)); got.StatusCode != http.StatusSeeOther || !strings.HasPrefix(got.Next(), "/login") {
+		t.Errorf("with the session of a removed provider, the dashboard answers %d to %q", got.StatusCode, got.Next())
 	}
 }
