@@ -90,7 +90,7 @@ func TestConfigurationPage(t *testing.T) {
 func variableTables() string {
 	headings := map[string]string{ // by the first variable of a group
 		"PROVIDERS": "Provider", "CLIENT_AUTH": "Protocol", "AUTH0_CALLBACK_URL": "The app",
-		"SESSION_STORE": "Sessions", "TRUSTED_PROXIES": "Proxies, pictures and the log",
+		"SESSION_STORE": "Sessions", "API_TOKENS": "The app's own API", "TRUSTED_PROXIES": "Proxies, pictures and the log",
 	}
 	var b strings.Builder
 	own := false
