@@ -500,6 +500,18 @@ func TestMutualTLS(t *testing.T) {
 			}
 		})
 	}
+	// A TLS session that is resumed has the certificate of the one before, and one of the other address,
+	// which has none, is not resumed here.
+	resuming := s.Visitor()
+	connections := transport(own)
+	connections.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	resuming.Client.Transport = connections
+	for i, address := range []string{main + "/healthz", main + "/healthz", asking + "/api/me", asking + "/api/me"} {
+		got := resuming.Direct(resuming.Request(http.MethodGet, address, nil, "Authorization", "Bearer "+bound))
+		if resumed := i%2 == 1; got.StatusCode != http.StatusOK || got.TLS.DidResume != resumed {
+			t.Errorf("call %d to %s: answered %d, resumed %t", i, address, got.StatusCode, got.TLS.DidResume)
+		}
+	}
 	// Both keys of a token that is bound to two.
 	key := scriptedop.NewKey("", "ES256")
 	both := token(map[string]any{"x5t#S256": confirmation["x5t#S256"], "jkt": key.Thumbprint()})
