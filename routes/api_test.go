@@ -41,7 +41,7 @@ func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge 
 // with that, of both schemes if it is "", and "none" is no challenge.
 func faultOf(s *apptest.Scripted, got apptest.Answer, status int, challenge string) string {
 	realm := ` realm="` + s.URL + `"`
-	inDPoP := func(text string) string { return "DPoP" + realm + text + `, algs="ES256 PS256 EdDSA"` }
+	inDPoP := func(text string) string { return "DPoP" + realm + text + `, algs="ES256 EdDSA PS256"` }
 	want := []string{"Bearer" + realm + challenge}
 	switch after, isDPoP := strings.CutPrefix(challenge, "DPoP"); {
 	case challenge == "none":

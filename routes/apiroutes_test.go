@@ -178,7 +178,7 @@ func TestScopeOfABoundToken(t *testing.T) {
 		status    int
 		challenge string
 	}{
-		"openid":       {403, `DPoP realm="http://example.com", error="insufficient_scope", scope="reports:read", algs="ES256 PS256 EdDSA"`},
+		"openid":       {403, `DPoP realm="http://example.com", error="insufficient_scope", scope="reports:read", algs="ES256 EdDSA PS256"`},
 		"reports:read": {204, ""},
 	} {
 		token := op.AccessToken(audience)

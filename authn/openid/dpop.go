@@ -41,23 +41,24 @@ const (
 	proofRSABits = 2048
 )
 
-// proofAlgorithms returns the algorithms that proofs can be signed with, the preferred first. To make an
-// RSA key takes longer than everything else in a sign-in.
-func proofAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256"} }
+// ProofAlgorithms returns the algorithms that proofs can be signed with, those of this client and those of
+// the callers of its API, the preferred first: those of the FAPI 2.0 Security Profile, section 5.4.1. To
+// make an RSA key takes longer than everything else in a sign-in.
+func ProofAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256"} }
 
 // proofAlgorithm returns the algorithm of proofs for a provider. One that does not say what it accepts is
 // given the most common algorithm.
 func (m *Metadata) proofAlgorithm() (string, error) {
 	if len(m.DPoPAlgorithms) == 0 {
-		return proofAlgorithms()[0], nil
+		return ProofAlgorithms()[0], nil
 	}
-	for _, alg := range proofAlgorithms() {
+	for _, alg := range ProofAlgorithms() {
 		if slices.Contains(m.DPoPAlgorithms, alg) {
 			return alg, nil
 		}
 	}
 	return "", fmt.Errorf("the provider accepts DPoP proofs that are signed with %.300q, and this client (DPOP) signs with one of %q",
-		strings.Join(m.DPoPAlgorithms, ","), strings.Join(proofAlgorithms(), ","))
+		strings.Join(m.DPoPAlgorithms, ","), strings.Join(ProofAlgorithms(), ","))
 }
 
 // ProofAlgorithm returns the algorithm of DPoP proofs for a provider with this metadata; "" without DPoP.

@@ -52,10 +52,6 @@ type Proof struct {
 	Expires time.Time
 }
 
-// ProofAlgorithms returns the algorithms that a DPoP proof may be signed with: those of the FAPI 2.0
-// Security Profile, section 5.4.1.
-func ProofAlgorithms() []string { return []string{"ES256", "PS256", "EdDSA"} }
-
 // maxProofAge is how far the iat of a proof may lie from this clock, on either side. It allows for a
 // clock that is wrong, and bounds how long a proof has to be remembered.
 const maxProofAge = Leeway
