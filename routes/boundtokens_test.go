@@ -17,7 +17,6 @@ import (
 	"latchkey/authn"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
-	"latchkey/routes"
 )
 
 // boundCall is a call of the API with a token that is bound to a DPoP key, which a test may change.
@@ -430,32 +429,6 @@ func TestBoundTokensOnly(t *testing.T) {
 	v := s.Visitor()
 	s.SignIn(v)
 	wantMe(s, callAPI(v), "session", "alice")
-}
-
-// TestOwnAPI has a page call the app's own API through the proxy, with a token that is bound to the key
-// of its session: the app proves to itself that it has the key.
-func TestOwnAPI(t *testing.T) {
-	t.Parallel()
-	port := apptest.FreePort(t)
-	var app *routes.App
-	a := apptest.StartProduct(t, routes.Product{
-		Open: func(_ context.Context, opened *routes.App) error { app = opened; return nil },
-		Routes: func(routes.Router) {
-			app.Proxy("/proxy/me", routes.Upstream{URL: "http://localhost:" + port + "/api/me"})
-		},
-	}, "PORT="+port, "DEV_PROVIDER_ADDR=127.0.0.1:0", "AUTH0_AUDIENCE="+apiAudience, "DPOP=on", "API_TOKENS=bound", "API_DPOP_NONCE=required")
-	v := a.Visitor()
-	v.SignIn("/login", apptest.Ada)
-	for range 2 {
-		got := v.Direct(v.Request(http.MethodGet, "/proxy/me", nil, "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", "empty"))
-		if got.StatusCode != http.StatusOK || !strings.Contains(got.Body, `"authenticated_by":"access_token"`) || !strings.Contains(got.Body, apptest.Ada) {
-			t.Errorf("answered %d %s", got.StatusCode, got.Body)
-		}
-	}
-	// The second request had a nonce from the start.
-	if lines := a.Logged("refused", ""); len(lines) != 1 || lines[0]["reason"] != "use_dpop_nonce" {
-		t.Errorf("the log says %v", lines)
-	}
 }
 
 // TestMutualTLS calls the API with tokens that are bound to a client's certificate.
