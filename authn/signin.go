@@ -199,6 +199,9 @@ func Stale(err error, response url.Values) bool {
 // that answers at once makes no loop. Only a response with a code qualifies, or one that asks for
 // it; what the provider declined is for the person to see.
 //
+// A response without a transaction, while this browser has others, may come from an attacker or be
+// tampered with, and starts nothing: the sign-in under way can still be finished.
+//
 // The restart has to prove that the browser keeps cookies; see Restarted.
 func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
 	if !Stale(err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
@@ -206,6 +209,9 @@ func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err e
 	}
 	asked := response.Get("code") != "" || openid.StartsOver(response)
 	if !asked || rp.Restarted(r) {
+		return false
+	}
+	if openid.ReasonOf(err) == ReasonTransactionMissing && rp.signingIn(r) {
 		return false
 	}
 	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)
