@@ -278,8 +278,14 @@ func (e *Examination) Registrations() []Registration {
 		list = append(list, Registration{"backchannel_logout_uri", e.urls.BackchannelLogout})
 	}
 	if key, ok := e.provider.PublicKey(); ok {
-		list = append(list, Registration{"key id (kid)", key.ID},
-			Registration{"token_endpoint_auth_signing_alg", key.Algorithm}, Registration{"public key (jwk)", key.JWK})
+		list = append(list, Registration{"key id (kid)", key.ID})
+		if e.provider.ClientAuth() == openid.PrivateKeyJWT {
+			list = append(list, Registration{"token_endpoint_auth_signing_alg", key.Algorithm})
+		}
+		if e.provider.SignsRequests() {
+			list = append(list, Registration{"request_object_signing_alg", key.Algorithm})
+		}
+		list = append(list, Registration{"public key (jwk)", key.JWK})
 	}
 	return list
 }

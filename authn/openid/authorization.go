@@ -69,6 +69,11 @@ func (p *Provider) AuthorizationURL(ctx context.Context, request AuthorizationRe
 	if p.Pushes(m) {
 		return p.push(ctx, m, query)
 	}
+	if p.requests != nil {
+		if query, err = p.signedRequest(m, query); err != nil {
+			return "", err
+		}
+	}
 	full.RawQuery = query.Encode()
 	return full.String(), nil
 }
@@ -150,7 +155,16 @@ func (p *Provider) push(ctx context.Context, m *Metadata, request url.Values) (s
 	if m.PushedAuthorizationRequestEndpoint == "" {
 		return "", refuse(ReasonProviderMisconfigured, "the provider has no pushed authorization request endpoint")
 	}
-	resp, err := p.Post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, request)
+	form := request
+	if p.requests != nil {
+		// RFC 9126 section 3: nothing else but what authenticates the client is beside it.
+		object, err := p.requestObject(request)
+		if err != nil {
+			return "", err
+		}
+		form = url.Values{"client_id": {p.cfg.ClientID}, "request": {object}}
+	}
+	resp, err := p.Post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, form)
 	if err != nil {
 		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
 	}

@@ -44,9 +44,9 @@ type Config struct {
 	ClientSecret Secret
 	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
 	ClientAuth string
-	// SigningKey signs client assertions, with PrivateKeyJWT only. SigningAlgorithm is one
-	// that the key can sign with, "" for the first; SigningKeyID is the key's id at the
-	// provider, "" for its thumbprint.
+	// SigningKey signs client assertions, with PrivateKeyJWT, and request objects.
+	// SigningAlgorithm is one that the key can sign with, "" for the first; SigningKeyID is the
+	// key's id at the provider, "" for its thumbprint.
 	SigningKey                     crypto.Signer
 	SigningAlgorithm, SigningKeyID string
 	// RedirectURL is where the provider sends the authorization response, and
@@ -65,6 +65,8 @@ type Config struct {
 	ResponseMode string
 	// PushedAuthorizationRequests is "auto", "always" or "never".
 	PushedAuthorizationRequests string
+	// RequestObject signs authorization requests (RFC 9101).
+	RequestObject bool
 	// StrictLogoutTokens requires typ logout+jwt and exp in logout tokens.
 	StrictLogoutTokens bool
 	// FederatedLogout also ends the session at the identity provider that the provider
@@ -91,7 +93,7 @@ func (c Config) Faults() (f Faults) {
 	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT {
 		f.Add("ClientSecret", "is missing", "the provider shows it beside the client id")
 	}
-	if c.ClientAuth == PrivateKeyJWT {
+	if c.signs() {
 		c.addSigningFaults(&f)
 	}
 	for _, alg := range c.IDTokenAlgorithms {
@@ -131,10 +133,10 @@ func (c Config) Faults() (f Faults) {
 	return f
 }
 
-// addSigningFaults adds the faults of the key that signs client assertions.
+// addSigningFaults adds the faults of the client's signing key.
 func (c Config) addSigningFaults(f *Faults) {
 	if c.SigningKey == nil {
-		f.Add("SigningKey", "is missing", PrivateKeyJWT+" needs a signing key")
+		f.Add("SigningKey", "is missing", "the client needs a signing key for client assertions and request objects")
 		return
 	}
 	algorithms, err := signingAlgorithms(c.SigningKey)
@@ -162,7 +164,8 @@ type Provider struct {
 	client      *http.Client
 	tokenClient *http.Client
 	preset      Preset
-	signer      jose.Signer // of client assertions; nil with a client secret
+	signer      jose.Signer // of client assertions; nil if the client authenticates in another way
+	requests    jose.Signer // of request objects; nil if there are none
 	clock       *clockSkew
 	discovery   *discovery
 	keySet      *keySet
@@ -190,11 +193,18 @@ func New(cfg Config) (*Provider, error) {
 	p.keySet = &keySet{discovery: p.discovery, client: p.client, now: cfg.Now, log: cfg.Log}
 	p.defineTokenKinds()
 	if cfg.ClientAuth == PrivateKeyJWT {
-		signer, err := cfg.newSigner()
+		signer, err := cfg.newSigner("JWT")
 		if err != nil {
 			return nil, err
 		}
 		p.signer = signer
+	}
+	if cfg.RequestObject {
+		signer, err := cfg.newSigner(requestObjectType)
+		if err != nil {
+			return nil, err
+		}
+		p.requests = signer
 	}
 	p.registerMetrics()
 	return p, nil
@@ -239,6 +249,9 @@ func (p *Provider) Preset() Preset { return p.preset }
 
 // Audience returns the API that access tokens are for, or "".
 func (p *Provider) Audience() string { return p.cfg.Audience }
+
+// SignsRequests reports whether authorization requests are signed (RFC 9101).
+func (p *Provider) SignsRequests() bool { return p.cfg.RequestObject }
 
 // FormPost reports whether authorization responses arrive in a form that the provider's page
 // posts (OAuth 2.0 Form Post Response Mode).

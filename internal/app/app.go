@@ -216,6 +216,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
+		RequestObject:   c.RequestObject == "on",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}, authn.Config{

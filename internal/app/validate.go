@@ -46,6 +46,7 @@ func (c *Config) validate(f *openid.Faults) {
 		f.Add("AUTH0_SCOPES", fmt.Sprintf("is %q, with commas", c.Scopes), "separate the scopes with spaces")
 	}
 	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
+	f.OneOf("REQUEST_OBJECT", c.RequestObject, "off", "on")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.OneOf("USERINFO", c.UserInfo, "optional", "required")
@@ -55,7 +56,7 @@ func (c *Config) validate(f *openid.Faults) {
 	if _, isDescriptor, err := c.eventsDescriptor(); isDescriptor && err != nil {
 		f.Add("LOG_EVENTS", fmt.Sprintf("is %q", c.LogEvents), "write the path of a file, or fd: and the number of a descriptor, such as fd:3")
 	}
-	if c.ClientAuth == openid.PrivateKeyJWT && c.SigningKey != "" {
+	if (c.ClientAuth == openid.PrivateKeyJWT || c.RequestObject == "on") && c.SigningKey != "" {
 		var err error
 		if c.parsedSigningKey, err = readSigningKey(c.SigningKey); err != nil {
 			f.Add("CLIENT_SIGNING_KEY", err.Error(), signingKeyRemedy)

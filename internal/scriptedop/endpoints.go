@@ -103,6 +103,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		request = p.pushed[uri]
 		delete(p.pushed, uri)
 		p.mu.Unlock()
+	} else {
+		opened, err := p.openRequest(request)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		request = opened
 	}
 	target, err := url.Parse(request.Get("redirect_uri"))
 	if err != nil || !target.IsAbs() || request.Get("client_id") != p.ClientID || request.Get("response_type") != "code" {
@@ -147,9 +154,13 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
 	}
+	request, err := p.openRequest(r.PostForm)
+	if err != nil {
+		return nil, &fault{http.StatusBadRequest, "invalid_request_object"}
+	}
 	uri := "urn:ietf:params:oauth:request_uri:" + rand.Text()
 	p.mu.Lock()
-	p.pushed[uri] = r.PostForm
+	p.pushed[uri] = request
 	p.mu.Unlock()
 	return map[string]any{"request_uri": uri, "expires_in": 60}, nil
 }

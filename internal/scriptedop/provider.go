@@ -54,6 +54,9 @@ type Config struct {
 	// ClientKey, if it has a private half, belongs to the client. The provider then accepts
 	// assertions signed with it, and no secret.
 	ClientKey Key
+	// RequestKey, if it has a private half, belongs to the client. The provider then accepts
+	// authorization requests in request objects signed with it, and no others (RFC 9101).
+	RequestKey Key
 	// Keys are published, and the first one signs. If there are none, New makes an RS256
 	// key.
 	Keys []Key
@@ -88,6 +91,7 @@ type Provider struct {
 	keys        []Key
 	signer      Key
 	clientKey   Key
+	requestKey  Key
 	subject     string
 	answers     map[Endpoint]http.HandlerFunc
 	edits       map[Endpoint]func(map[string]any)
@@ -95,7 +99,7 @@ type Provider struct {
 	calls       map[Endpoint]int
 	requests    map[Endpoint]Request
 	secrets     map[string]bool
-	assertions  map[string]bool // by the jti of those that were accepted
+	assertions  map[string]bool // by the jti of the assertions and request objects that were accepted
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -119,7 +123,7 @@ func New(t testing.TB, cfg Config) *Provider {
 		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, overlap: cfg.Overlap, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
-		clientKey: cfg.ClientKey, assertions: make(map[string]bool),
+		clientKey: cfg.ClientKey, requestKey: cfg.RequestKey, assertions: make(map[string]bool),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
 	}
