@@ -33,7 +33,7 @@ func countSignIns(set *metrics.Set) {
 	set.GetOrCreateCounter(signInsBegun)
 	set.GetOrCreateCounter(signInsCompleted)
 	for _, reason := range []openid.Reason{
-		openid.ReasonResponseMalformed, openid.ReasonIssuerMismatch, openid.ReasonDeclined,
+		openid.ReasonResponseMalformed, openid.ReasonResponseInvalid, openid.ReasonIssuerMismatch, openid.ReasonDeclined,
 		openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, openid.ReasonTokenRequestFailed,
 		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
 		openid.ReasonUserInfoRequired, openid.ReasonTooLarge, ReasonTransactionMissing, ReasonTransactionExpired,

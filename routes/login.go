@@ -156,7 +156,7 @@ func (a *App) heal(c echo.Context, err error, response url.Values) error {
 	if e, ok := errors.AsType[*authn.SignInError](err); ok {
 		returnTo = destination(e.ReturnTo)
 	}
-	if current(c) != nil && authn.Stale(err, response) {
+	if current(c) != nil && a.RelyingParty.Stale(c.Request(), err, response) {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
 	if a.RelyingParty.MayRestart(c.Response(), c.Request(), err, response) {

@@ -145,7 +145,16 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	case err != nil:
 		return e.explain("the authorization endpoint", err, "")
 	case r.leadsTo(address):
-		e.response = cmp.Or(r.location.Query().Get("error"), "none")
+		code := r.location.Query().Get("error")
+		if e.provider.SignedResponses() {
+			response, err := e.provider.AuthorizationResponse(ctx, r.location.Query())
+			if err != nil {
+				return failed(Configuration, "the provider knows "+address+", and its response cannot be used: "+err.Error(),
+					"have the provider sign authorization responses for this client, with an algorithm of AUTHORIZATION_SIGNED_RESPONSE_ALG or ID_TOKEN_ALG; or set RESPONSE_MODE to query")
+			}
+			code = response.ErrorCode()
+		}
+		e.response = cmp.Or(code, "none")
 		if other, err := e.authorize(ctx, unregistered+"/callback"); err == nil && other.leadsTo(unregistered+"/callback") {
 			return warning(Configuration, "the provider sends authorization responses to any address",
 				"register one address alone, "+address+", as "+e.provider.Preset().CallbackName())

@@ -61,8 +61,12 @@ type Config struct {
 	Resources []string
 	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
 	IDTokenAlgorithms []string
-	// ResponseMode is "query" or "form_post".
+	// ResponseMode is "query" or "form_post", or with signed responses (JARM) "jwt", which is
+	// query, or "form_post.jwt".
 	ResponseMode string
+	// ResponseAlgorithms are the algorithms that a signed response may be signed with; none are
+	// those of ID tokens.
+	ResponseAlgorithms []string
 	// PushedAuthorizationRequests is "auto", "always" or "never".
 	PushedAuthorizationRequests string
 	// RequestObject signs authorization requests (RFC 9101).
@@ -113,9 +117,12 @@ func (c Config) Faults() (f Faults) {
 	if c.FederatedLogout && c.Preset().federated == "" {
 		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
-	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post")
-	if c.ResponseMode == "form_post" && !strings.HasPrefix(c.RedirectURL, "https://") {
-		f.Add("ResponseMode", "is form_post, whose cookie must be Secure, and the redirect URL is not https", "use query, or an https redirect URL")
+	for _, alg := range c.ResponseAlgorithms {
+		f.OneOf("ResponseAlgorithms", alg, signatureAlgorithms...)
+	}
+	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post", "jwt", "form_post.jwt")
+	if strings.HasPrefix(c.ResponseMode, "form_post") && !strings.HasPrefix(c.RedirectURL, "https://") {
+		f.Add("ResponseMode", fmt.Sprintf("is %s, whose cookie must be Secure, and the redirect URL is not https", c.ResponseMode), "use query or jwt, or an https redirect URL")
 	}
 	for _, resource := range c.Resources {
 		// RFC 8707 section 2.
@@ -173,7 +180,7 @@ type Provider struct {
 
 	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
 	// does not know, within a limit of its own.
-	idTokens, logoutTokens, accessTokens, userInfos tokenKind
+	idTokens, logoutTokens, accessTokens, userInfos, responses tokenKind
 }
 
 // New returns a provider that has not been contacted yet.
@@ -255,7 +262,10 @@ func (p *Provider) SignsRequests() bool { return p.cfg.RequestObject }
 
 // FormPost reports whether authorization responses arrive in a form that the provider's page
 // posts (OAuth 2.0 Form Post Response Mode).
-func (p *Provider) FormPost() bool { return p.cfg.ResponseMode == "form_post" }
+func (p *Provider) FormPost() bool { return strings.HasPrefix(p.cfg.ResponseMode, "form_post") }
+
+// SignedResponses reports whether authorization responses are signed (JARM).
+func (p *Provider) SignedResponses() bool { return strings.HasSuffix(p.cfg.ResponseMode, "jwt") }
 
 // Origins returns the origins that a browser is sent to at sign-in and sign-out. A page whose
 // form ends in such a redirect must allow them as form-action.

@@ -214,7 +214,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.logoutURL(port),
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
-		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode,
+		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode, ResponseAlgorithms: c.ResponseAlgorithms,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
 		RequestObject:   c.RequestObject == "on",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",

@@ -59,7 +59,8 @@ type Config struct {
 	SigningAlgorithm            string     `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that the key signs with (default the one of the key's type, RS256 for RSA)"`
 	SigningKeyID                string     `env:"CLIENT_SIGNING_KID" desc:"the ID of the key at the provider (default its RFC 7638 thumbprint)"`
 	IDTokenAlgorithms           []string   `env:"ID_TOKEN_ALG, default=RS256" desc:"the signing algorithms that are accepted for ID tokens, separated by commas"`
-	ResponseMode                string     `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https"`
+	ResponseMode                string     `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https; jwt or form_post.jwt for signed responses (JARM)"`
+	ResponseAlgorithms          []string   `env:"AUTHORIZATION_SIGNED_RESPONSE_ALG" desc:"the signing algorithms that are accepted for signed responses, separated by commas (default those of ID_TOKEN_ALG)"`
 	PushedAuthorizationRequests string     `env:"PUSHED_AUTHORIZATION_REQUESTS, default=auto" desc:"auto (only if the provider requires them), always or never"`
 	RequestObject               string     `env:"REQUEST_OBJECT, default=off" desc:"off, or on to send authorization requests as request objects (RFC 9101), which CLIENT_SIGNING_KEY signs"`
 	LogoutTokenType             string     `env:"LOGOUT_TOKEN_TYP, default=compatible" desc:"compatible, or strict to require typ logout+jwt and exp of logout tokens"`

@@ -88,7 +88,7 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	remedies := map[string]string{
 		"Absolute":        "make it SESSION_IDLE or longer",
 		"FederatedLogout": "remove it, or set AUTH0_DOMAIN if the provider is Auth0 under a custom domain",
-		"ResponseMode":    "use query, or form_post with an https AUTH0_CALLBACK_URL",
+		"ResponseMode":    "use query or jwt, or form_post with an https AUTH0_CALLBACK_URL",
 		"SigningKey":      signingKeyRemedy,
 	}
 	settings, known := c.settings(c.Port, provider, nil, nil, nil), *f

@@ -70,7 +70,7 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		"revocation_endpoint":                   p.URL(Revoke),
 		"pushed_authorization_request_endpoint": p.URL(PAR),
 		"response_types_supported":              []string{"code"},
-		"response_modes_supported":              []string{"query", "form_post"},
+		"response_modes_supported":              []string{"query", "form_post", "jwt", "query.jwt", "form_post.jwt"},
 		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":               []string{"public"},
 		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
@@ -121,11 +121,16 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		response["state"] = state
 	}
 	p.edit(Authorize, response)
+	mode := request.Get("response_mode")
 	parameters := make(url.Values)
-	for name, value := range response {
-		parameters.Set(name, value.(string))
+	if strings.HasSuffix(mode, "jwt") {
+		parameters.Set("response", p.signedResponse(response))
+	} else {
+		for name, value := range response {
+			parameters.Set(name, value.(string))
+		}
 	}
-	if request.Get("response_mode") == "form_post" {
+	if strings.HasPrefix(mode, "form_post") {
 		writeForm(w, target.String(), parameters)
 		return
 	}

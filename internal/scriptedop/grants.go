@@ -15,6 +15,7 @@ const (
 	accessTokenLifetime = time.Hour
 	idTokenLifetime     = 5 * time.Minute
 	logoutTokenLifetime = 2 * time.Minute
+	responseLifetime    = 10 * time.Minute
 )
 
 // grant is one sign-in, and what was issued for it.

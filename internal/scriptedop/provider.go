@@ -96,10 +96,12 @@ type Provider struct {
 	answers     map[Endpoint]http.HandlerFunc
 	edits       map[Endpoint]func(map[string]any)
 	editIDToken func(*JWT)
-	calls       map[Endpoint]int
-	requests    map[Endpoint]Request
-	secrets     map[string]bool
-	assertions  map[string]bool // by the jti of the assertions and request objects that were accepted
+	// editResponse changes signed authorization responses.
+	editResponse func(*JWT)
+	calls        map[Endpoint]int
+	requests     map[Endpoint]Request
+	secrets      map[string]bool
+	assertions   map[string]bool // by the jti of the assertions and request objects that were accepted
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -190,6 +192,14 @@ func (p *Provider) EditIDToken(change func(*JWT)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.editIDToken = change
+}
+
+// EditResponse lets change alter the signed authorization responses issued from now on. A nil
+// change restores them.
+func (p *Provider) EditResponse(change func(*JWT)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.editResponse = change
 }
 
 // SetKeys publishes exactly these keys. The first one signs.
