@@ -181,7 +181,7 @@ func (s boundSource) Token() (*oauth2.Token, error) { return s.tokens.Token(s.ct
 func (t APITokens) Client(ctx context.Context) *http.Client {
 	return &http.Client{
 		// oauth2.NewClient would keep the first token until ten seconds before its expiry.
-		Transport:     &oauth2.Transport{Source: t.Source(ctx)},
+		Transport:     &oauth2.Transport{Source: t.Source(ctx), Base: t.ts.transport},
 		Timeout:       callbackTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

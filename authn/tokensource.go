@@ -33,6 +33,7 @@ type TokenSource struct {
 	sessions  *Sessions
 	now       func() time.Time
 	log       *slog.Logger
+	transport http.RoundTripper  // of calls to APIs
 	profiles  singleflight.Group // of RefreshProfile
 	refreshes singleflight.Group // of refresh
 	underway  sync.WaitGroup
@@ -44,9 +45,18 @@ type TokenSource struct {
 // NewTokenSource returns the token source for the sessions of a relying party.
 func NewTokenSource(rp *RelyingParty, sessions *Sessions) *TokenSource {
 	return &TokenSource{
-		provider: rp.cfg.Provider, rp: rp, sessions: sessions, now: rp.cfg.Now, log: rp.cfg.Log,
+		provider: rp.cfg.Provider, transport: apiTransport(rp.cfg.Provider), rp: rp, sessions: sessions, now: rp.cfg.Now, log: rp.cfg.Log,
 		unsaved: make(map[Key]newTokens),
 	}
+}
+
+// apiTransport returns the default transport, with the client's certificate if there is one. A program
+// that has put another kind of transport in its place sees to certificates itself.
+func apiTransport(p *openid.Provider) http.RoundTripper {
+	if base, ok := http.DefaultTransport.(*http.Transport); ok {
+		return p.Transport(base)
+	}
+	return http.DefaultTransport
 }
 
 // Run saves the tokens that the store did not accept, once it accepts them, until ctx ends.

@@ -97,7 +97,7 @@ func (a *App) Proxy(path string, to Upstream) {
 		target.Scheme != "https" && (target.Scheme != "http" || !openid.IsPrivate(target.Hostname())) {
 		panic(fmt.Sprintf("routes: proxy %s: %q is not an https URL without a query, nor an http URL in the app's own network", path, to.URL))
 	}
-	p := &proxy{app: a, path: path, target: target, timeout: cmp.Or(to.Timeout, proxyTimeout), tokens: a.TokenSource.For(to.API), transport: &http.Transport{
+	p := &proxy{app: a, path: path, target: target, timeout: cmp.Or(to.Timeout, proxyTimeout), tokens: a.TokenSource.For(to.API), transport: a.Provider.Transport(&http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -107,7 +107,7 @@ func (a *App) Proxy(path string, to Upstream) {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // the client decompresses
-	}}
+	})}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: p, ModifyResponse: p.check,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { w.(*exchange).err = err },
@@ -129,7 +129,7 @@ type proxy struct {
 	target    *url.URL
 	timeout   time.Duration
 	tokens    authn.APITokens
-	transport *http.Transport
+	transport http.RoundTripper
 	reverse   *httputil.ReverseProxy
 }
 

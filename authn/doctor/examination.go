@@ -287,5 +287,15 @@ func (e *Examination) Registrations() []Registration {
 		}
 		list = append(list, Registration{"public key (jwk)", key.JWK})
 	}
+	if certificate, ok := e.provider.Certificate(); ok {
+		switch e.provider.ClientAuth() {
+		case openid.TLSClientAuth:
+			list = append(list, Registration{"tls_client_auth_subject_dn", certificate.Subject})
+		case openid.SelfSignedTLSClientAuth:
+			list = append(list, Registration{"certificate (jwk)", certificate.JWK})
+		}
+		list = append(list, Registration{"tls_client_certificate_bound_access_tokens", "true"},
+			Registration{"certificate (x5t#S256)", certificate.Thumbprint})
+	}
 	return list
 }

@@ -68,6 +68,12 @@ func (e *Examination) clientRemedy(m *openid.Metadata) string {
 	if method == openid.PrivateKeyJWT {
 		remedy = "register the public key below for the application of AUTH0_CLIENT_ID, under this key id"
 	}
+	switch method {
+	case openid.TLSClientAuth:
+		remedy = "register the subject below as tls_client_auth_subject_dn, and have the provider trust the certificate's authority"
+	case openid.SelfSignedTLSClientAuth:
+		remedy = "register the certificate below for the application of AUTH0_CLIENT_ID"
+	}
 	if listed := m.TokenEndpointAuthMethods; len(listed) > 0 && !slices.Contains(listed, method) {
 		return fmt.Sprintf("set CLIENT_AUTH to one of %.200q, which the provider offers; or %s", strings.Join(listed, ","), remedy)
 	}

@@ -50,6 +50,8 @@ func (p *Provider) Post(ctx context.Context, endpoint string, form url.Values) (
 		if err := p.addAssertion(form); err != nil {
 			return nil, err
 		}
+	case TLSClientAuth, SelfSignedTLSClientAuth:
+		form.Set("client_id", p.cfg.ClientID) // RFC 8705 section 2
 	case ClientSecretPost:
 		form.Set("client_id", p.cfg.ClientID)
 		form.Set("client_secret", string(p.cfg.ClientSecret))
@@ -154,8 +156,8 @@ func (p *Provider) PublicKey() (PublicKey, bool) {
 	return PublicKey{ID: jwk.KeyID, Algorithm: jwk.Algorithm, JWK: string(public)}, err == nil
 }
 
-// ClientAuth returns how the client authenticates: ClientSecretBasic, ClientSecretPost or
-// PrivateKeyJWT.
+// ClientAuth returns how the client authenticates: ClientSecretBasic, ClientSecretPost,
+// PrivateKeyJWT, TLSClientAuth or SelfSignedTLSClientAuth.
 func (p *Provider) ClientAuth() string { return p.cfg.ClientAuth }
 
 // signingAlgorithms returns the algorithms with which a key can sign, the default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says why the key can

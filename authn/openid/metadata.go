@@ -29,6 +29,9 @@ type Metadata struct {
 	BackchannelLogoutSessionSupported  bool
 	ChallengeMethods                   []string
 	TokenEndpointAuthMethods           []string
+	CertificateBoundAccessTokens       bool
+
+	mtlsAliases map[string]string // by the name of the endpoint; see useAliases
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses a document in which a member is not of its
@@ -69,6 +72,12 @@ func (m *Metadata) UnmarshalJSON(document []byte) error {
 	m.PromptsSupported, _ = stringList(members["prompt_values_supported"])
 	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
 	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
+	m.CertificateBoundAccessTokens, _ = members.bool("tls_client_certificate_bound_access_tokens")
+	if members.has("mtls_endpoint_aliases") {
+		if err := json.Unmarshal(members["mtls_endpoint_aliases"], &m.mtlsAliases); err != nil {
+			faults = append(faults, errors.New("mtls_endpoint_aliases is not an object of addresses"))
+		}
+	}
 	return errors.Join(faults...)
 }
 
@@ -174,6 +183,9 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 		if err := e.rule.check(e.value); err != nil {
 			faults = append(faults, fmt.Errorf("%s %w", e.name, err))
 		}
+	}
+	if cfg.ClientCertificate != nil && strings.HasPrefix(m.TokenEndpoint, "http://") {
+		faults = append(faults, errors.New("token_endpoint is not https, and the client has a certificate to present"))
 	}
 	return errors.Join(faults...)
 }

@@ -11,6 +11,8 @@ package openid
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -38,17 +40,24 @@ type Config struct {
 	BackchannelOrigin string
 	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
 	Auth0 bool
-	// ClientID and ClientSecret identify this client at the provider. PrivateKeyJWT needs
-	// no secret.
+	// ClientID and ClientSecret identify this client at the provider. Only ClientSecretBasic and
+	// ClientSecretPost need a secret.
 	ClientID     string
 	ClientSecret Secret
-	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
+	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT, TLSClientAuth,
+	// SelfSignedTLSClientAuth.
 	ClientAuth string
 	// SigningKey signs client assertions, with PrivateKeyJWT, and request objects.
 	// SigningAlgorithm is one that the key can sign with, "" for the first; SigningKeyID is the
 	// key's id at the provider, "" for its thumbprint.
 	SigningKey                     crypto.Signer
 	SigningAlgorithm, SigningKeyID string
+	// ClientCertificate returns the client's certificate with its key (RFC 8705), which it presents
+	// to the provider and to APIs, so that access tokens can be bound to it. It is called for each
+	// request, and returns the same pointer until the certificate changes. It may be nil.
+	ClientCertificate func() (*tls.Certificate, error)
+	// RootCAs are the authorities of the servers that the client calls; nil are this machine's.
+	RootCAs *x509.CertPool
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string
@@ -93,13 +102,14 @@ func (c Config) Faults() (f Faults) {
 	if c.ClientID == "" {
 		f.Add("ClientID", "is missing", "the provider shows it where the application is registered")
 	}
-	f.OneOf("ClientAuth", c.ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJWT)
-	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT {
+	f.OneOf("ClientAuth", c.ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth)
+	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT && !c.authenticatesByCertificate() {
 		f.Add("ClientSecret", "is missing", "the provider shows it beside the client id")
 	}
 	if c.signs() {
 		c.addSigningFaults(&f)
 	}
+	c.addCertificateFaults(&f)
 	for _, alg := range c.IDTokenAlgorithms {
 		f.OneOf("IDTokenAlgorithms", alg, signatureAlgorithms...)
 	}

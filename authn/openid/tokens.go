@@ -42,7 +42,7 @@ func (t Tokens) Same(other Tokens) bool {
 func (p *Provider) oauth2Config(m *Metadata) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     p.cfg.ClientID,
-		ClientSecret: string(p.cfg.ClientSecret),
+		ClientSecret: p.cfg.secret(),
 		RedirectURL:  p.cfg.RedirectURL,
 		Scopes:       p.scopes(m),
 		Endpoint: oauth2.Endpoint{

@@ -3,6 +3,7 @@ package openid
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,8 +55,9 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 		MaxIdleConnsPerHost:    maxConnections,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 	}
-	var next http.RoundTripper = transport
+	next := cfg.transport(transport)
 	if cfg.BackchannelOrigin != "" {
 		next = newBackchannel(cfg, transport)
 	}

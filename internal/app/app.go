@@ -211,7 +211,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Issuer: provider.issuer, BackchannelOrigin: c.BackchannelOrigin, Auth0: c.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: c.ClientAuth, SigningKey: c.parsedSigningKey,
-		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID,
+		SigningAlgorithm: c.SigningAlgorithm, SigningKeyID: c.SigningKeyID, ClientCertificate: c.clientCertificate(log),
 		RedirectURL: c.callbackURL(port), PostLogoutRedirectURL: c.logoutURL(port),
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode, ResponseAlgorithms: c.ResponseAlgorithms,

@@ -54,7 +54,9 @@ type Config struct {
 	Absolute          time.Duration `env:"SESSION_ABSOLUTE, default=168h" desc:"absolute timeout: a session ends after this long in any case"`
 	SessionsPerPerson int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; one more ends the session that was unused for the longest time"`
 
-	ClientAuth                  string     `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
+	ClientAuth                  string     `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth"`
+	ClientCertFile              string     `env:"CLIENT_TLS_CERT_FILE" desc:"PEM file with the certificate that the app presents to the provider and to APIs (RFC 8705), to authenticate by it, or to have access tokens bound to it; set CLIENT_TLS_KEY_FILE too"`
+	ClientKeyFile               string     `env:"CLIENT_TLS_KEY_FILE" desc:"PEM file with the private key of that certificate"`
 	SigningKey                  string     `env:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt and for request objects: RSA, P-256, P-384, P-521 or Ed25519"`
 	SigningAlgorithm            string     `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that the key signs with (default the one of the key's type, RS256 for RSA)"`
 	SigningKeyID                string     `env:"CLIENT_SIGNING_KID" desc:"the ID of the key at the provider (default its RFC 7638 thumbprint)"`
@@ -79,6 +81,7 @@ type Config struct {
 	parsedTrustProxies []netip.Prefix
 	parsedRedis        *redisstore.Options
 	parsedCertificate  *x509.Certificate // nil without TLS_CERT_FILE
+	parsedClientCert   *x509.Certificate // nil without CLIENT_TLS_CERT_FILE
 }
 
 // Variable is an environment variable of the program.

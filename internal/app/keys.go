@@ -110,7 +110,7 @@ func (c *Config) warnOfOpenFiles(log *slog.Logger) {
 	if c.onLoopback() {
 		return
 	}
-	for _, path := range []string{".env", c.SigningKey, c.TLSKeyFile, c.secretPath()} {
+	for _, path := range []string{".env", c.SigningKey, c.TLSKeyFile, c.ClientKeyFile, c.secretPath()} {
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().Perm()&0o044 != 0 {
 			log.Warn("file with secrets can be read by others", "file", path, "mode", info.Mode().Perm().String())

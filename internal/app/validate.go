@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -38,7 +39,7 @@ func (c *Config) validate(f *openid.Faults) {
 	c.validateCallback(f)
 	c.validateLogoutURL(f)
 	c.validateListeners(f)
-	c.validateCertificate(f)
+	c.validateCertificates(f)
 	c.validateSecrets(f)
 	c.validateStore(f)
 	c.validateOrigins(f)
@@ -77,7 +78,7 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	if c.development() { // which brings an issuer and a client of its own
 		provider = &providerSettings{issuer: "http://localhost", clientID: "development", clientSecret: "development"}
 	}
-	variables := map[string]string{"Issuer": "OIDC_ISSUER"}
+	variables := map[string]string{"Issuer": "OIDC_ISSUER", "ClientCertificate": "CLIENT_TLS_CERT_FILE"}
 	if c.Auth0Domain != "" {
 		variables["Issuer"] = "AUTH0_DOMAIN"
 	}
@@ -86,10 +87,11 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	}
 	// Where the remedy is in other variables, the packages cannot name them.
 	remedies := map[string]string{
-		"Absolute":        "make it SESSION_IDLE or longer",
-		"FederatedLogout": "remove it, or set AUTH0_DOMAIN if the provider is Auth0 under a custom domain",
-		"ResponseMode":    "use query or jwt, or form_post with an https AUTH0_CALLBACK_URL",
-		"SigningKey":      signingKeyRemedy,
+		"Absolute":          "make it SESSION_IDLE or longer",
+		"FederatedLogout":   "remove it, or set AUTH0_DOMAIN if the provider is Auth0 under a custom domain",
+		"ResponseMode":      "use query or jwt, or form_post with an https AUTH0_CALLBACK_URL",
+		"SigningKey":        signingKeyRemedy,
+		"ClientCertificate": "name PEM files in CLIENT_TLS_CERT_FILE and CLIENT_TLS_KEY_FILE",
 	}
 	settings, known := c.settings(c.Port, provider, nil, nil, nil), *f
 	for _, fault := range slices.Concat(settings.OpenID.Faults(), settings.Authn.Faults()) {
@@ -281,20 +283,29 @@ func (c *Config) validateLogoutURL(f *openid.Faults) {
 	}
 }
 
-func (c *Config) validateCertificate(f *openid.Faults) {
+// validateCertificates reads the app's own certificate, and the one that it presents as a client.
+func (c *Config) validateCertificates(f *openid.Faults) {
+	c.parsedCertificate = validateCertificate(f, "TLS_CERT_FILE", c.TLSCertFile, "TLS_KEY_FILE", c.TLSKeyFile)
+	c.parsedClientCert = validateCertificate(f, "CLIENT_TLS_CERT_FILE", c.ClientCertFile, "CLIENT_TLS_KEY_FILE", c.ClientKeyFile)
+}
+
+// validateCertificate returns the certificate of a pair of files, or nil.
+func validateCertificate(f *openid.Faults, certVariable, certFile, keyVariable, keyFile string) *x509.Certificate {
 	switch {
-	case c.TLSCertFile == "" && c.TLSKeyFile == "":
-	case c.TLSCertFile == "":
-		f.Add("TLS_CERT_FILE", "is missing, and TLS_KEY_FILE is set", "set both or neither")
-	case c.TLSKeyFile == "":
-		f.Add("TLS_KEY_FILE", "is missing, and TLS_CERT_FILE is set", "set both or neither")
-	default:
-		pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
-		if err != nil {
-			f.Add("TLS_CERT_FILE", fmt.Sprintf("cannot be used with TLS_KEY_FILE: %v", err), "name PEM files: the certificate with its intermediate certificates, and its own private key")
-		}
-		c.parsedCertificate = pair.Leaf
+	case certFile == "" && keyFile == "":
+		return nil
+	case certFile == "":
+		f.Add(certVariable, "is missing, and "+keyVariable+" is set", "set both or neither")
+		return nil
+	case keyFile == "":
+		f.Add(keyVariable, "is missing, and "+certVariable+" is set", "set both or neither")
+		return nil
 	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		f.Add(certVariable, fmt.Sprintf("cannot be used with %s: %v", keyVariable, err), "name PEM files: the certificate with its intermediate certificates, and its own private key")
+	}
+	return pair.Leaf
 }
 
 func (c *Config) validateSecrets(f *openid.Faults) {

@@ -60,7 +60,7 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		algorithms[i] = key.Algorithm
 	}
 	p.mu.Unlock()
-	return map[string]any{
+	document := map[string]any{
 		"issuer":                                p.Issuer,
 		"authorization_endpoint":                p.URL(Authorize),
 		"token_endpoint":                        p.URL(Token),
@@ -81,7 +81,11 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		"backchannel_logout_session_supported":  true,
 
 		"authorization_response_iss_parameter_supported": true,
-	}, nil
+	}
+	if aliases := p.aliases(); aliases != nil {
+		document["mtls_endpoint_aliases"], document["tls_client_certificate_bound_access_tokens"] = aliases, true
+	}
+	return document, nil
 }
 
 func (p *Provider) jwks(*http.Request) (map[string]any, *fault) {
@@ -177,7 +181,7 @@ func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.access[access]
-	if g == nil || g.revoked {
+	if g == nil || g.revoked || p.bound[access] != "" && p.bound[access] != presented(r) {
 		return nil, &fault{http.StatusUnauthorized, "invalid_token"}
 	}
 	return map[string]any{

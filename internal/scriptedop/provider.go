@@ -13,6 +13,7 @@ package scriptedop
 
 import (
 	"cmp"
+	"crypto/x509"
 	"io"
 	"log"
 	"maps"
@@ -86,12 +87,18 @@ type Provider struct {
 	now     func() time.Time
 	overlap time.Duration
 	base    string // the issuer without a trailing slash
+	path    string // of base
 
-	mu          sync.Mutex
-	keys        []Key
-	signer      Key
-	clientKey   Key
-	requestKey  Key
+	mu         sync.Mutex
+	keys       []Key
+	signer     Key
+	clientKey  Key
+	requestKey Key
+	mtls       *httptest.Server // nil without StartMTLS
+	// clientCertificate authenticates the client, unless it is nil.
+	clientCertificate *x509.Certificate
+	// bound has the thumbprint of the certificate that an access token is bound to.
+	bound       map[string]string
 	subject     string
 	answers     map[Endpoint]http.HandlerFunc
 	edits       map[Endpoint]func(map[string]any)
@@ -125,7 +132,7 @@ func New(t testing.TB, cfg Config) *Provider {
 		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, overlap: cfg.Overlap, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
-		clientKey: cfg.ClientKey, requestKey: cfg.RequestKey, assertions: make(map[string]bool),
+		clientKey: cfg.ClientKey, requestKey: cfg.RequestKey, assertions: make(map[string]bool), bound: make(map[string]string),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
 	}
@@ -154,7 +161,7 @@ func New(t testing.TB, cfg Config) *Provider {
 	}
 	host, port, _ := net.SplitHostPort(p.Server.Listener.Addr().String())
 	p.Issuer = cmp.Or(cfg.Origin, scheme+net.JoinHostPort(cmp.Or(cfg.Name, host), port)) + cfg.Path
-	p.base = strings.TrimSuffix(p.Issuer, "/")
+	p.base, p.path = strings.TrimSuffix(p.Issuer, "/"), strings.TrimSuffix(cfg.Path, "/")
 	if cfg.TLS {
 		p.Server.StartTLS()
 	} else {
@@ -289,6 +296,11 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // endpoint finds the endpoint that a request is for.
 func (p *Provider) endpoint(r *http.Request) Endpoint {
 	own := p.Server.Listener.Addr().String() // an endpoint that a test has moved there
+	p.mu.Lock()
+	if p.mtls != nil && r.TLS != nil && r.Host == p.mtls.Listener.Addr().String() {
+		own = r.Host
+	}
+	p.mu.Unlock()
 	for _, e := range []Endpoint{Discovery, JWKS, Authorize, Token, UserInfo, PAR, Revoke, EndSession} {
 		u, err := url.Parse(p.URL(e))
 		if err == nil && r.URL.Path == u.Path && (r.Host == u.Host || r.Host == own) {
