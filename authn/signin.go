@@ -210,7 +210,8 @@ func (rp *RelyingParty) response(r *http.Request, parameters url.Values) openid.
 // it; what the provider declined is for the person to see.
 //
 // A response without a transaction, while this browser has others, may come from an attacker or be
-// tampered with, and starts nothing: the sign-in under way can still be finished.
+// tampered with, and starts nothing: the sign-in under way can still be finished. With a profile it
+// never does (FAPI 2.0).
 //
 // The restart has to prove that the browser keeps cookies; see Restarted.
 func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
@@ -220,7 +221,7 @@ func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err e
 	if read := rp.response(r, response); !read.HasCode() && !read.StartsOver() || rp.Restarted(r) {
 		return false
 	}
-	if openid.ReasonOf(err) == ReasonTransactionMissing && rp.signingIn(r) {
+	if openid.ReasonOf(err) == ReasonTransactionMissing && (rp.cfg.Provider.Profile() != "" || rp.signingIn(r)) {
 		return false
 	}
 	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)

@@ -1,6 +1,8 @@
 package routes_test
 
 import (
+	"crypto"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -354,6 +357,34 @@ func TestUnknownStateStartsNothing(t *testing.T) {
 			t.Errorf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
 		}
 	})
+}
+
+// TestProfileNeverStartsAgain (CF-16) sends a response with an unknown state, or of another issuer, to an
+// app that follows FAPI 2.0, in a browser without a sign-in under way. The cases of TestCallbackHeals are
+// the control.
+func TestProfileNeverStartsAgain(t *testing.T) {
+	t.Parallel()
+	key, certificate := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewCertificate("client")
+	s, _ := apptest.AssembleWith(t, func(settings *app.Settings) {
+		c := &settings.OpenID
+		c.Profile, c.PushedAuthorizationRequests, c.RootCAs = openid.ProfileFAPI2, "always", scriptedop.Roots()
+		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
+		c.ClientCertificate = func() (*tls.Certificate, error) { return certificate, nil }
+	})
+	s.OP.SetClientKey(key)
+	s.OP.StartMTLS(t, nil)
+	v := s.Visitor()
+	address := v.AuthorizationResponse("/profile")
+	stranger := s.Visitor()
+	s.WantRefused(stranger, stranger.Get(address), http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
+	s.WantRefused(stranger, stranger.Get("/callback?code=x&state="+strings.Repeat("x", 43)), http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
+	other := s.Visitor()
+	mixedUp := apptest.WithQuery(t, other.AuthorizationResponse("/profile"), func(q url.Values) { q.Set("iss", "https://id.example.com") })
+	s.WantRefused(other, other.Get(mixedUp), http.StatusBadGateway, openid.ReasonIssuerMismatch, 0, 0)
+	if n := s.OP.Calls(scriptedop.PAR); n != 2 {
+		t.Errorf("%d requests are pushed, want 2", n)
+	}
+	s.WantSignedIn(v, v.Callback(address), "alice", "/profile")
 }
 
 // TestProviderErrorIsNotQuoted (CB-09) sends error texts that attack a browser, a terminal

@@ -84,7 +84,7 @@ func New(p *openid.Provider, registered RegisteredURLs) *Examination {
 
 // Checks returns the checks in the order in which to run them.
 func (e *Examination) Checks() []Check {
-	return []Check{
+	checks := []Check{
 		{"discovery", e.checkDiscovery},
 		{"issuer", e.checkIssuer},
 		{"endpoints", e.checkEndpoints},
@@ -99,6 +99,10 @@ func (e *Examination) Checks() []Check {
 		{"sign_out", e.withMetadata(e.checkSignOut)},
 		{"backchannel_logout", e.withMetadata(e.checkBackchannelLogout)},
 	}
+	if e.provider.Profile() != "" {
+		checks = append(checks, Check{"profile", e.withMetadata(e.checkProfile)})
+	}
+	return checks
 }
 
 // withMetadata skips a check if there is no metadata. Without it no endpoint is asked: the
@@ -238,6 +242,16 @@ func (e *Examination) checkPushedRequests(_ context.Context, m *openid.Metadata)
 		return ok("offered and not required; %s=always would use them", variable)
 	}
 	return ok("not offered, not needed")
+}
+
+// checkProfile compares the provider with what FAPI 2.0 demands of it. The configuration has been compared
+// at the start.
+func (e *Examination) checkProfile(_ context.Context, m *openid.Metadata) Finding {
+	if gaps := e.provider.ProfileGaps(m); len(gaps) > 0 {
+		return failed(Provider, "the provider does not offer, for "+e.provider.Profile()+": "+strings.Join(gaps, "; "),
+			"have it enabled at the provider for this application, or remove PROFILE")
+	}
+	return ok("the provider says nothing against %s", e.provider.Profile())
 }
 
 func (e *Examination) checkBackchannelLogout(_ context.Context, m *openid.Metadata) Finding {

@@ -277,8 +277,9 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 		return "", err
 	}
 	// RFC 9207 section 2.4: the response must come from the provider that was asked, and a
-	// provider that announces iss must send it.
-	if (r.hasIssuer && r.issuer != p.cfg.Issuer) || (!r.hasIssuer && m.ResponseIssuerSupported) {
+	// provider that announces iss must send it. Every one that follows FAPI 2.0 does (Security
+	// Profile section 5.3.2.2).
+	if (r.hasIssuer && r.issuer != p.cfg.Issuer) || (!r.hasIssuer && (m.ResponseIssuerSupported || p.cfg.Profile != "")) {
 		return "", refuse(ReasonIssuerMismatch, "the response has no iss, or another issuer's")
 	}
 	switch {

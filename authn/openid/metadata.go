@@ -30,6 +30,9 @@ type Metadata struct {
 	ChallengeMethods                   []string
 	TokenEndpointAuthMethods           []string
 	CertificateBoundAccessTokens       bool
+	RequestObjectAlgorithms            []string
+	ResponseModes                      []string
+	ResponseAlgorithms                 []string
 
 	mtlsAliases map[string]string // by the name of the endpoint; see useAliases
 }
@@ -72,6 +75,9 @@ func (m *Metadata) UnmarshalJSON(document []byte) error {
 	m.PromptsSupported, _ = stringList(members["prompt_values_supported"])
 	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
 	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
+	m.RequestObjectAlgorithms, _ = stringList(members["request_object_signing_alg_values_supported"])
+	m.ResponseModes, _ = stringList(members["response_modes_supported"])
+	m.ResponseAlgorithms, _ = stringList(members["authorization_signing_alg_values_supported"])
 	m.CertificateBoundAccessTokens, _ = members.bool("tls_client_certificate_bound_access_tokens")
 	if members.has("mtls_endpoint_aliases") {
 		if err := json.Unmarshal(members["mtls_endpoint_aliases"], &m.mtlsAliases); err != nil {

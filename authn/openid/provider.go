@@ -68,6 +68,9 @@ type Config struct {
 	// Resources are the further APIs that the sign-in names, as absolute URIs (RFC 8707 section
 	// 2.1). Some providers issue tokens for no others later; see RefreshFor.
 	Resources []string
+	// Profile is ProfileFAPI2 or ProfileFAPI2MessageSigning to accept no setting and no response that
+	// falls short of it; "" is no profile.
+	Profile string
 	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
 	IDTokenAlgorithms []string
 	// ResponseMode is "query" or "form_post", or with signed responses (JARM) "jwt", which is
@@ -110,6 +113,7 @@ func (c Config) Faults() (f Faults) {
 		c.addSigningFaults(&f)
 	}
 	c.addCertificateFaults(&f)
+	c.addProfileFaults(&f)
 	for _, alg := range c.IDTokenAlgorithms {
 		f.OneOf("IDTokenAlgorithms", alg, signatureAlgorithms...)
 	}

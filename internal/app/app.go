@@ -216,7 +216,7 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode, ResponseAlgorithms: c.ResponseAlgorithms,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
-		RequestObject:   c.RequestObject == "on",
+		RequestObject: c.RequestObject == "on", Profile: c.Profile,
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}, authn.Config{
@@ -283,7 +283,7 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 	}
 	if !cfg.readable(stdout) || cfg.LogEvents != "" {
 		log.Info("listening", "event", authn.EventConfiguration, "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
-			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "response_mode", cfg.ResponseMode,
+			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "profile", cfg.Profile, "response_mode", cfg.ResponseMode,
 			"id_token_alg", cfg.IDTokenAlgorithms, "logout_token_typ", cfg.LogoutTokenType, "frontchannel_logout", cfg.FrontchannelLogout,
 			"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "variables", slices.Sorted(maps.Keys(cfg.set)))
 		if provider.address != "" {

@@ -155,6 +155,8 @@ func (c *Config) show(w io.Writer) error {
 		text, origin := shown(c.value(v)), "default"
 		if c.set[v.Name] {
 			origin = "set"
+		} else if c.followed[v.Name] {
+			origin = "profile"
 		} else if text = cmp.Or(text, derived[v.Name]); text == "" {
 			text, origin = "-", "none"
 		}

@@ -54,6 +54,7 @@ type Config struct {
 	Absolute          time.Duration `env:"SESSION_ABSOLUTE, default=168h" desc:"absolute timeout: a session ends after this long in any case"`
 	SessionsPerPerson int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; one more ends the session that was unused for the longest time"`
 
+	Profile                     string     `env:"PROFILE" desc:"fapi2 to accept only what the FAPI 2.0 Security Profile allows, or fapi2-message-signing for FAPI 2.0 Message Signing too; variables that are not set follow from it"`
 	ClientAuth                  string     `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth"`
 	ClientCertFile              string     `env:"CLIENT_TLS_CERT_FILE" desc:"PEM file with the certificate that the app presents to the provider and to APIs (RFC 8705), to authenticate by it, or to have access tokens bound to it; set CLIENT_TLS_KEY_FILE too"`
 	ClientKeyFile               string     `env:"CLIENT_TLS_KEY_FILE" desc:"PEM file with the private key of that certificate"`
@@ -77,6 +78,7 @@ type Config struct {
 
 	program            Program
 	set                map[string]bool // the variables that are set
+	followed           map[string]bool // those that follow from PROFILE
 	parsedSigningKey   crypto.Signer
 	parsedTrustProxies []netip.Prefix
 	parsedRedis        *redisstore.Options

@@ -157,6 +157,21 @@ func TestConfigurationFaults(t *testing.T) {
 		{"a logout URL that cannot be read", tenant("AUTH0_LOGOUT_URL=http://local host:3000/"), []string{"AUTH0_LOGOUT_URL: "}},
 		{"pictures of no kind", tenant("PICTURE_ORIGINS=off"), []string{"PICTURE_ORIGINS: "}},
 		{"an unknown log level", tenant("LOG_LEVEL=loud"), []string{"LOG_LEVEL: "}},
+		{"a certificate without its key", tenant("CLIENT_TLS_CERT_FILE=" + certFile), []string{"CLIENT_TLS_KEY_FILE: is missing"}},
+		{"a certificate with another key", tenant("CLIENT_TLS_CERT_FILE="+certFile, "CLIENT_TLS_KEY_FILE="+otherKey), []string{"CLIENT_TLS_CERT_FILE: cannot be used with CLIENT_TLS_KEY_FILE"}},
+		{"authentication by no certificate", tenant("CLIENT_AUTH=tls_client_auth"), []string{"CLIENT_TLS_CERT_FILE: is missing"}},
+		{"request objects without a key", tenant("REQUEST_OBJECT=on"), []string{"CLIENT_SIGNING_KEY: is missing"}},
+		{"CF-16 an unknown profile", tenant("PROFILE=fapi1", "CLIENT_SIGNING_KEY="+ecKey, "CLIENT_TLS_CERT_FILE="+certFile, "CLIENT_TLS_KEY_FILE="+keyFile), []string{`PROFILE: is "fapi1"; choose from: fapi2, fapi2-message-signing`}},
+		{"CF-16 a profile alone", tenant("PROFILE=fapi2"), []string{"CLIENT_SIGNING_KEY: is missing", "CLIENT_TLS_CERT_FILE: is missing"}},
+		{
+			"CF-16 a profile against everything", tenant("PROFILE=fapi2-message-signing", "CLIENT_AUTH=client_secret_post", "PUSHED_AUTHORIZATION_REQUESTS=auto", "ID_TOKEN_ALG=RS256",
+				"RESPONSE_MODE=query", "REQUEST_OBJECT=off", "AUTHORIZATION_SIGNED_RESPONSE_ALG=RS256"),
+			[]string{
+				`CLIENT_AUTH: is "client_secret_post", which the profile fapi2-message-signing does not allow; use private_key_jwt, `, "PUSHED_AUTHORIZATION_REQUESTS: ", "ID_TOKEN_ALG: ",
+				"RESPONSE_MODE: ", "REQUEST_OBJECT: ", "AUTHORIZATION_SIGNED_RESPONSE_ALG: ", "CLIENT_TLS_CERT_FILE: ",
+			},
+		},
+		{"CF-16 a profile and a back channel in plain http", other("https://id.example.com", "OIDC_BACKCHANNEL_ORIGIN=http://keycloak:8080", "PROFILE=fapi2", "CLIENT_SIGNING_KEY="+ecKey), []string{"CLIENT_TLS_CERT_FILE: ", "OIDC_BACKCHANNEL_ORIGIN: is plain http"}},
 		{"everything at once", tenant("AUTH0_DOMAIN=https://x", "PORT=x", "SESSION_IDLE=x", "APP_SECRET_KEY=x"), []string{"AUTH0_DOMAIN: ", "PORT: ", "SESSION_IDLE: ", "APP_SECRET_KEY: "}},
 	}
 	for _, test := range tests {
@@ -190,6 +205,7 @@ func TestConfigurationFaults(t *testing.T) {
 // TestConfigurationAccepted loads valid configurations that are close to faulty ones.
 func TestConfigurationAccepted(t *testing.T) {
 	ecKey, rsaKey := apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")), apptest.WritePKCS8(t, apptest.NewKey(t, "RSA"))
+	certFile, keyFile := apptest.WriteCertificate(t)
 	tests := []struct {
 		name string
 		env  []string
@@ -207,6 +223,11 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"ID-08 an Auth0 issuer", other("https://tenant.eu.auth0.com/")},
 		{"one Microsoft directory", other("https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0")},
 		{"federated sign-out", tenant("FEDERATED_LOGOUT=on")},
+		{"tls_client_auth without a secret", []string{"OIDC_ISSUER=https://id.example.com", "AUTH0_CLIENT_ID=c", "CLIENT_AUTH=tls_client_auth", "CLIENT_TLS_CERT_FILE=" + certFile, "CLIENT_TLS_KEY_FILE=" + keyFile}},
+		{"signed requests and responses", tenant("REQUEST_OBJECT=on", "CLIENT_SIGNING_KEY="+rsaKey, "RESPONSE_MODE=jwt", "AUTHORIZATION_SIGNED_RESPONSE_ALG=RS256,PS256")},
+		{"signed responses in a form", tenant("RESPONSE_MODE=form_post.jwt", "AUTH0_CALLBACK_URL=https://app.example.com/callback")},
+		{"CF-16 a profile with an EC key", tenant("PROFILE=fapi2", "CLIENT_SIGNING_KEY="+ecKey, "CLIENT_TLS_CERT_FILE="+certFile, "CLIENT_TLS_KEY_FILE="+keyFile)},
+		{"CF-16 a profile with an RSA key", tenant("PROFILE=fapi2-message-signing", "CLIENT_SIGNING_KEY="+rsaKey, "CLIENT_TLS_CERT_FILE="+certFile, "CLIENT_TLS_KEY_FILE="+keyFile)},
 		{"federated sign-out by the issuer", other("https://tenant.eu.auth0.com/", "FEDERATED_LOGOUT=on")},
 		{"UI-05 userinfo required", tenant("USERINFO=required")},
 		{"Redis with TLS", tenant("SESSION_STORE=rediss://:secret@redis.example.com:6379/1?prefix=app:")},

@@ -93,7 +93,7 @@ func unreadableLine(text string) int {
 // decode fills a Config. envconfig stops at the first value that it cannot read, so decode
 // tries each variable alone first, and leaves out those that it cannot read.
 func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Faults) {
-	cfg = &Config{program: p, set: make(map[string]bool)}
+	cfg = &Config{program: p, set: make(map[string]bool), followed: make(map[string]bool)}
 	readable := make(map[string]string)
 	for _, v := range p.Variables() {
 		value, ok := values[v.Name]

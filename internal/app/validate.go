@@ -25,6 +25,8 @@ const maxShutdownGrace = 5 * time.Minute
 // validate adds every fault of the configuration, and parses what one variable alone cannot
 // tell. Each fault names its variable, and quotes no secret.
 func (c *Config) validate(f *openid.Faults) {
+	c.readSigningKey(f)
+	c.followProfile()
 	if !developmentProviderIncluded && c.DevProviderAddr != "" {
 		f.Add("DEV_PROVIDER_ADDR", "is set, and this is a release build, which has no development provider", "remove it")
 	}
@@ -57,15 +59,21 @@ func (c *Config) validate(f *openid.Faults) {
 	if _, isDescriptor, err := c.eventsDescriptor(); isDescriptor && err != nil {
 		f.Add("LOG_EVENTS", fmt.Sprintf("is %q", c.LogEvents), "write the path of a file, or fd: and the number of a descriptor, such as fd:3")
 	}
-	if (c.ClientAuth == openid.PrivateKeyJWT || c.RequestObject == "on") && c.SigningKey != "" {
-		var err error
-		if c.parsedSigningKey, err = readSigningKey(c.SigningKey); err != nil {
-			f.Add("CLIENT_SIGNING_KEY", err.Error(), signingKeyRemedy)
-		}
-	}
 	c.validateSettings(f)
 	if validate := c.program.Product.Validate; validate != nil {
 		validate(f)
+	}
+}
+
+// readSigningKey reads the client's key, if anything is signed with it.
+func (c *Config) readSigningKey(f *openid.Faults) {
+	signs := c.ClientAuth == openid.PrivateKeyJWT || c.RequestObject == "on" || c.Profile != ""
+	if !signs || c.SigningKey == "" {
+		return
+	}
+	var err error
+	if c.parsedSigningKey, err = readSigningKey(c.SigningKey); err != nil {
+		f.Add("CLIENT_SIGNING_KEY", err.Error(), signingKeyRemedy)
 	}
 }
 

@@ -82,6 +82,15 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 
 		"authorization_response_iss_parameter_supported": true,
 	}
+	p.mu.Lock()
+	byKey, byCertificate := p.clientKey.Private != nil, p.clientCertificate != nil
+	p.mu.Unlock()
+	switch {
+	case byCertificate:
+		document["token_endpoint_auth_methods_supported"] = []string{"tls_client_auth", "self_signed_tls_client_auth"}
+	case byKey:
+		document["token_endpoint_auth_methods_supported"] = []string{"private_key_jwt"}
+	}
 	if aliases := p.aliases(); aliases != nil {
 		document["mtls_endpoint_aliases"], document["tls_client_certificate_bound_access_tokens"] = aliases, true
 	}
