@@ -13,7 +13,6 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -365,7 +364,7 @@ func TestUnknownStateStartsNothing(t *testing.T) {
 func TestProfileNeverStartsAgain(t *testing.T) {
 	t.Parallel()
 	key, certificate := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewCertificate("client")
-	s, _ := apptest.AssembleWith(t, func(settings *app.Settings) {
+	s, _ := apptest.AssembleWith(t, func(settings *apptest.Settings) {
 		c := &settings.OpenID
 		c.Profile, c.PushedAuthorizationRequests, c.RootCAs = openid.ProfileFAPI2, "always", scriptedop.Roots()
 		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"latchkey/authn/openid"
-	"latchkey/internal/app"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 	"latchkey/routes"
@@ -191,7 +190,7 @@ func TestProxyPresentsTheCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := &ordersAPI{}
-			o.Scripted, o.clock = apptest.AssembleWith(t, func(s *app.Settings) {
+			o.Scripted, o.clock = apptest.AssembleWith(t, func(s *apptest.Settings) {
 				s.OpenID.RootCAs, s.OpenID.ClientCertificate = scriptedop.Roots(), func() (*tls.Certificate, error) { return tt.presented, nil }
 			})
 			o.OP.StartMTLS(t, nil)

@@ -46,9 +46,12 @@ func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 	return AssembleWith(t, func(*app.Settings) {}, env...)
 }
 
+// Settings are what [AssembleWith] can change.
+type Settings = app.Settings
+
 // AssembleWith does the same with settings that no configuration can have beside a scripted
 // provider, such as those of an Auth0 tenant.
-func AssembleWith(t *testing.T, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
+func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
 	c := NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC))
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
