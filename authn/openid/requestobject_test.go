@@ -2,10 +2,13 @@ package openid_test
 
 import (
 	"crypto"
+	"encoding/base64"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +62,21 @@ func TestRequestObject(t *testing.T) {
 		if want := []string{"client_assertion", "client_assertion_type", "client_id", "request"}; !slices.Equal(names, want) {
 			t.Errorf("the parameters are %q, want %q", names, want)
 		}
+	})
+	t.Run("with several APIs", func(t *testing.T) {
+		t.Parallel()
+		apis := []string{"https://orders.example.com", "https://files.example.com"}
+		p := newParty(t, signedRequests(scriptedop.NewKey("request-key", "ES256"), func(c *openid.Config) { c.Resources = apis }))
+		a := p.begin(openid.AuthorizationRequest{})
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(query(t, a.request).Get("request"), ".")[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct{ Resource []string }
+		if err := json.Unmarshal(payload, &claims); err != nil || !slices.Equal(claims.Resource, apis) {
+			t.Errorf("the resources are %q (%v), want %q", claims.Resource, err, apis)
+		}
+		p.wantSignedIn(p.finish(t.Context(), p.authorize(a)), "alice")
 	})
 	t.Run("at an endpoint with a query of its own", func(t *testing.T) {
 		t.Parallel()

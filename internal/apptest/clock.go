@@ -46,9 +46,6 @@ func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 	return AssembleWith(t, func(*app.Settings) {}, env...)
 }
 
-// Settings are what [AssembleWith] can change.
-type Settings = app.Settings
-
 // AssembleWith does the same with settings that no configuration can have beside a scripted
 // provider, such as those of an Auth0 tenant.
 func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripted, *Clock) {

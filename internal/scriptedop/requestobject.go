@@ -42,8 +42,15 @@ func (p *Provider) openRequest(outside url.Values) (url.Values, error) {
 	}
 	inside := make(url.Values)
 	for name, value := range claims {
-		if !slices.Contains([]string{"iss", "aud", "exp", "nbf", "iat", "jti"}, name) {
-			inside.Set(name, fmt.Sprint(value))
+		if slices.Contains([]string{"iss", "aud", "exp", "nbf", "iat", "jti"}, name) {
+			continue
+		}
+		list, isList := value.([]any)
+		if !isList {
+			list = []any{value}
+		}
+		for _, one := range list {
+			inside.Add(name, fmt.Sprint(one))
 		}
 	}
 	for name := range outside {
