@@ -99,6 +99,6 @@ func (c *certificate) read() error {
 		return fmt.Errorf("%s with %s: %w", c.certFile, c.keyFile, err)
 	}
 	c.current, c.contents = &pair, contents
-	c.log.Info(c.name, "names", pair.Leaf.DNSNames, "not_after", pair.Leaf.NotAfter)
+	c.log.Info(c.name, "names", pair.Leaf.DNSNames, "subject", pair.Leaf.Subject.String(), "not_after", pair.Leaf.NotAfter)
 	return nil
 }
