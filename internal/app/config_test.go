@@ -80,6 +80,7 @@ func TestConfigurationFaults(t *testing.T) {
 		{"the development provider off loopback", []string{"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"}, []string{"AUTH0_DOMAIN: "}},
 		{"the development provider on all interfaces", []string{"LISTEN_ADDR=0.0.0.0"}, []string{"LISTEN_ADDR: "}},
 		{"the development provider's own listener off loopback", []string{"DEV_PROVIDER_ADDR=0.0.0.0:3001"}, []string{"DEV_PROVIDER_ADDR: "}},
+		{"mutual TLS with the development provider", []string{"CLIENT_AUTH=tls_client_auth"}, []string{"CLIENT_TLS_CERT_FILE: or CLIENT_AUTH asks for mutual TLS"}},
 		{"plain http off loopback", tenant("AUTH0_CALLBACK_URL=http://app.example.com/callback"), []string{"AUTH0_CALLBACK_URL: "}},
 		{"a callback elsewhere", tenant("AUTH0_CALLBACK_URL=https://app.example.com/auth"), []string{`AUTH0_CALLBACK_URL: is "https://app.example.com/auth", with the path "/auth"; use the path /callback`}},
 		{"a callback below a path", tenant("AUTH0_CALLBACK_URL=https://app.example.com/app/callback"), []string{`AUTH0_CALLBACK_URL: is "https://app.example.com/app/callback", below the path "/app"; serve the app at the root of a host or port of its own, such as https://app.example.com/callback, and write that here and at the provider: it cannot run below a path`}},

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"latchkey/authn/devop"
 	"latchkey/authn/openid"
@@ -43,8 +44,15 @@ func startProvider(ctx context.Context, cfg *Config, port int, servers *servers,
 		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}
+	if cfg.parsedSigningKey != nil {
+		clients[0].Key = cfg.parsedSigningKey.Public()
+	}
+	algorithm := "RS256"
+	if !slices.Contains(cfg.IDTokenAlgorithms, algorithm) {
+		algorithm = "PS256" // the other one of its key
+	}
 	provider, err := devop.New(devop.Config{
-		Issuer: settings.issuer, DataDir: cfg.DataDir, Log: log, Clients: clients, Initials: routes.Initials,
+		Issuer: settings.issuer, SigningAlgorithm: algorithm, DataDir: cfg.DataDir, Log: log, Clients: clients, Initials: routes.Initials,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("development provider: %w", err)

@@ -215,8 +215,9 @@ func (c *Config) validateDevelopment(f *openid.Faults) {
 	if c.ListenAddr != "" && !openid.IsLoopback(c.ListenAddr) {
 		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "remove it: with the development provider the app listens on loopback only")
 	}
-	if c.ClientAuth == openid.PrivateKeyJWT {
-		f.Add("CLIENT_AUTH", "is private_key_jwt, which the development provider does not support", "use client_secret_basic or client_secret_post")
+	if c.ClientCertFile != "" || c.ClientAuth == openid.TLSClientAuth || c.ClientAuth == openid.SelfSignedTLSClientAuth {
+		// It serves plain http, where no certificate is presented.
+		f.Add("CLIENT_TLS_CERT_FILE", "or CLIENT_AUTH asks for mutual TLS, which the development provider does not support", "remove both, or use another provider")
 	}
 	if c.Port == 65535 && c.DevProviderAddr == "" {
 		f.Add("DEV_PROVIDER_ADDR", "is missing, and PORT 65535 has no next port", "set it, or choose another PORT")

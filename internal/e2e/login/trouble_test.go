@@ -23,6 +23,7 @@ func TestTrouble(t *testing.T) {
 		unreachable = "The sign-in service cannot be reached"
 		notVouched  = "Your provider ended this session"
 	)
+	signedRequests := []string{"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
 	for button, tt := range map[string]struct {
 		signedIn bool // before the button is pressed
 		do       func(*apptest.Visitor) apptest.Answer
@@ -31,12 +32,16 @@ func TestTrouble(t *testing.T) {
 		lasting  bool // active until cleared
 		atOnce   bool // takes effect at once, and is not shown as active
 		slow     bool
+		env      []string // of the app
 	}{
 		"make-deny":     {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
 		"make-busy":     {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
 		"make-slow":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
 		"make-nonce":    {do: signIn, status: http.StatusBadGateway, said: unverified},
 		"make-expired":  {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-state":    {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
+		"make-response": {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
+		"make-object":   {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
 		"make-clock":    {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
 		"make-down":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
 		"make-userinfo": {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
@@ -49,7 +54,7 @@ func TestTrouble(t *testing.T) {
 			if tt.slow && testing.Short() {
 				t.Skip("waits for a time limit")
 			}
-			a := apptest.Start(t)
+			a := apptest.Start(t, tt.env...)
 			apptest.Eventually(t, "the provider is discovered", func() bool { return a.Log.Count("provider discovered") > 0 })
 			v := a.Visitor()
 			if tt.signedIn {
@@ -84,6 +89,33 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("the next refresh ends with %d", good.StatusCode)
 			}
 		})
+	}
+}
+
+// TestSignedSignIn signs in to the development provider with what FAPI 2.0 wants signed, each with the
+// client's key and together.
+func TestSignedSignIn(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]string{"an RSA key": "RSA", "a P-256 key": "P-256", "an Ed25519 key": "Ed25519"} {
+		key := "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, kind))
+		for what, env := range map[string][]string{
+			"client assertions":         {"CLIENT_AUTH=private_key_jwt"},
+			"request objects":           {"REQUEST_OBJECT=on"},
+			"request objects by secret": {"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always"},
+			"all of it":                 {"CLIENT_AUTH=private_key_jwt", "REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "RESPONSE_MODE=jwt", "ID_TOKEN_ALG=PS256"},
+		} {
+			t.Run(what+" with "+name, func(t *testing.T) {
+				t.Parallel()
+				a := apptest.Start(t, append(env, key)...)
+				v := a.Visitor()
+				if got := v.SignIn("/profile", apptest.Ada); got.StatusCode != http.StatusOK || got.Request.URL.Path != "/profile" {
+					t.Errorf("the sign-in ends at %s with %d\n%s", got.Request.URL.Path, got.StatusCode, a.Log)
+				}
+				if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
+					t.Errorf("the refresh ends with %d\n%s", got.StatusCode, a.Log)
+				}
+			})
+		}
 	}
 }
 
@@ -130,8 +162,8 @@ func TestTroubleStopped(t *testing.T) {
 			shown++
 		}
 	}
-	if shown != 9 {
-		t.Errorf("%d of 9 faults are shown", shown)
+	if shown != 12 {
+		t.Errorf("%d of 12 faults are shown", shown)
 	}
 	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
 		t.Error("the other pages do not show the faults")
