@@ -135,18 +135,21 @@ func testMutualTLS(t *testing.T, providers *certifiedProviders) {
 	}{
 		"tls_client_auth": {
 			map[string]any{"token_endpoint_auth_method": "tls_client_auth", "client_secret": nil, "tls_client_auth_subject_dn": "CN=client"},
-			[]string{"CLIENT_AUTH=tls_client_auth"}, true,
+			[]string{"CLIENT_AUTH=tls_client_auth"},
+			true,
 		},
 		"self_signed_tls_client_auth": {
 			map[string]any{"token_endpoint_auth_method": "self_signed_tls_client_auth", "client_secret": nil, "jwks": map[string]any{"keys": []any{registered}}},
-			[]string{"CLIENT_AUTH=self_signed_tls_client_auth"}, true,
+			[]string{"CLIENT_AUTH=self_signed_tls_client_auth"},
+			true,
 		},
 		"private_key_jwt": {
 			map[string]any{
 				"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256", "client_secret": nil,
 				"jwks": map[string]any{"keys": []any{assertion.JWK()}},
 			},
-			[]string{"CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, assertion.Private.(crypto.Signer))}, false,
+			[]string{"CLIENT_AUTH=private_key_jwt", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, assertion.Private.(crypto.Signer))},
+			false,
 		},
 	} {
 		tt.client["tls_client_certificate_bound_access_tokens"] = true
