@@ -2,6 +2,8 @@ package authn
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -115,7 +117,35 @@ func (ts *TokenSource) For(api openid.API) APITokens {
 // there is no refresh token; openid.ReasonAPIRefused, if the provider issues no token for the API; or
 // openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, ReasonRefreshFailed or
 // ReasonStoreUnavailable, if it is worth trying again.
+//
+// A token of type DPoP is worth nothing without the session's key: use Client or Access to send it.
 func (t APITokens) Token(ctx context.Context) (*oauth2.Token, error) {
+	access, err := t.Access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tokens := access.tokens
+	return &oauth2.Token{AccessToken: string(tokens.Access), TokenType: tokens.Type(), Expiry: tokens.Expires}, nil
+}
+
+// AccessToken is an access token of a session, with the key that it is bound to, if there is one.
+type AccessToken struct {
+	provider *openid.Provider
+	tokens   openid.Tokens
+}
+
+// Format implements fmt.Formatter for every verb: fmt would print the secrets in unexported fields without
+// calling their methods.
+func (AccessToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[hidden]") }
+
+// Send sends a request to the API with the token; see [openid.Provider.Send].
+func (a *AccessToken) Send(r *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	return a.provider.Send(r, a.tokens, send)
+}
+
+// Access returns the token that Token returns, for a caller that makes the request itself. The errors are
+// those of Token.
+func (t APITokens) Access(ctx context.Context) (*AccessToken, error) {
 	session := FromContext(ctx)
 	if session == nil {
 		return nil, ErrAnonymous
@@ -133,7 +163,7 @@ func (t APITokens) Token(ctx context.Context) (*oauth2.Token, error) {
 // Renew returns an access token in place of one that the API has refused. The provider is asked for
 // another one unless the session has one already, or the refused one is half a minute old at most: then
 // Renew returns nil, and another token would be refused too. The errors are those of Token.
-func (t APITokens) Renew(ctx context.Context, refused string) (*oauth2.Token, error) {
+func (t APITokens) Renew(ctx context.Context, refused *AccessToken) (*AccessToken, error) {
 	session := FromContext(ctx)
 	if session == nil {
 		return nil, ErrAnonymous
@@ -146,7 +176,7 @@ func (t APITokens) Renew(ctx context.Context, refused string) (*oauth2.Token, er
 			return nil, err
 		}
 	}
-	if held := session.held(t.api); string(held.tokens.Access) == refused {
+	if held := session.held(t.api); held.tokens.Access == refused.tokens.Access {
 		if t.ts.now().Sub(held.tokens.Obtained) < refusedEarly {
 			return nil, nil
 		}
@@ -159,9 +189,10 @@ func (t APITokens) Renew(ctx context.Context, refused string) (*oauth2.Token, er
 	return t.of(session), nil
 }
 
-func (t APITokens) of(session *Session) *oauth2.Token {
-	tokens := session.held(t.api).tokens
-	return &oauth2.Token{AccessToken: string(tokens.Access), TokenType: "Bearer", Expiry: tokens.Expires}
+// of returns the token of a session. All tokens of a session are bound to the same key.
+func (t APITokens) of(session *Session) *AccessToken {
+	held := session.held(t.api).tokens
+	return &AccessToken{t.ts.provider, openid.Tokens{Access: held.Access, ProofKey: session.tokens.ProofKey, Expires: held.Expires}}
 }
 
 // Source returns an oauth2.TokenSource for the session that the context carries. It calls
@@ -175,14 +206,31 @@ type boundSource struct {
 
 func (s boundSource) Token() (*oauth2.Token, error) { return s.tokens.Token(s.ctx) }
 
-// Client returns an HTTP client that sends the session's access token (RFC 6750 section 2.1),
-// for calls to the API that the token is for. Each call calls Token. The client follows no
-// redirects, which would take the token elsewhere.
+// Client returns an HTTP client that sends the session's access token (RFC 6750 section 2.1), with a proof
+// for each request if the token is bound to the session's key (RFC 9449 section 7.1), for calls to the API
+// that the token is for. Each call calls Access. The client follows no redirects, which would take the
+// token elsewhere.
 func (t APITokens) Client(ctx context.Context) *http.Client {
 	return &http.Client{
-		// oauth2.NewClient would keep the first token until ten seconds before its expiry.
-		Transport:     &oauth2.Transport{Source: t.Source(ctx), Base: t.ts.transport},
+		Transport:     boundTransport{ctx, t},
 		Timeout:       callbackTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// boundTransport sends the access token of the session that a context carries.
+type boundTransport struct {
+	ctx    context.Context
+	tokens APITokens
+}
+
+func (t boundTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	access, err := t.tokens.Access(t.ctx)
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	return access.Send(r, t.tokens.ts.transport.RoundTrip)
 }

@@ -3,6 +3,7 @@ package authn_test
 import (
 	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -289,6 +290,19 @@ func TestAPITokenWhileTheStoreIsFull(t *testing.T) {
 	b.wantAPIToken(stock) // with the refresh token that was saved
 }
 
+// authorization returns the header that an access token is sent in.
+func authorization(t *testing.T, access *authn.AccessToken) (header string) {
+	t.Helper()
+	_, err := access.Send(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/", nil), func(r *http.Request) (*http.Response, error) {
+		header = r.Header.Get("Authorization")
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return header
+}
+
 // TestRenewAPIToken replaces tokens that an API has refused.
 func TestRenewAPIToken(t *testing.T) {
 	t.Parallel()
@@ -299,23 +313,23 @@ func TestRenewAPIToken(t *testing.T) {
 			b := a.person(t)
 			b.wantSignedIn(b.signIn(), "alice")
 			ctx, tokens := b.sessionOf(), a.tokens.For(api)
-			refused, err := tokens.Token(ctx)
+			refused, err := tokens.Access(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			calls := a.op.Calls(scriptedop.Token)
-			if renewed, err := tokens.Renew(ctx, refused.AccessToken); renewed != nil || err != nil || a.op.Calls(scriptedop.Token) != calls {
+			if renewed, err := tokens.Renew(ctx, refused); renewed != nil || err != nil || a.op.Calls(scriptedop.Token) != calls {
 				t.Errorf("a token that was issued a moment ago was renewed: %v, %v", renewed, err)
 			}
 			a.clock.Move(30 * time.Second)
 			for range 2 { // the second finds the first one's token
-				renewed, err := tokens.Renew(ctx, refused.AccessToken)
-				if err != nil || renewed == nil || renewed.AccessToken == refused.AccessToken || a.op.Calls(scriptedop.Token) != calls+1 {
+				renewed, err := tokens.Renew(ctx, refused)
+				if err != nil || renewed == nil || authorization(t, renewed) == authorization(t, refused) || a.op.Calls(scriptedop.Token) != calls+1 {
 					t.Errorf("renewed: %v, %v, %d calls", renewed, err, a.op.Calls(scriptedop.Token)-calls)
 				}
 			}
 			b.post(a.URL+"/logout", nil)
-			_, err = tokens.Renew(ctx, refused.AccessToken)
+			_, err = tokens.Renew(ctx, refused)
 			wantReason(t, "after the sign-out", err, authn.ReasonSessionEnded)
 		})
 	}

@@ -25,8 +25,14 @@ type Config struct {
 	// SessionsPerPerson is how many sessions a person may have. A further one ends the
 	// session that was not used for longest.
 	SessionsPerPerson int
+	// DeviceBound offers browsers to bind their sessions to a key of the device, on https.
+	DeviceBound bool
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
+	// BoundTokens has the application's API refuse access tokens that are bound to no key.
+	BoundTokens bool
+	// ProofNonces demands a nonce of this application in each DPoP proof that its API accepts.
+	ProofNonces bool
 	// SignInHook decides about a person whom the provider has identified, before their session begins:
 	// Sessions.Start calls it at every sign-in, and only then. If it returns an error, or nothing within
 	// five seconds, no session begins, and the one that the browser has goes on; a *Refusal is what the

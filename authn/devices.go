@@ -18,8 +18,8 @@ type OwnSession struct {
 	// SignedIn is when the provider signed the person in; LastSeen is when they were last
 	// active, to the minute.
 	SignedIn, LastSeen time.Time
-	// Current marks the session that lists them.
-	Current bool
+	// Current marks the session that lists them, and Bound one that is bound to a key of its device.
+	Current, Bound bool
 }
 
 // Own lists the sessions of the session's person: the current one first, then by LastSeen. The
@@ -40,7 +40,7 @@ func ownSessions(records []Record, current Key) []OwnSession {
 	for i, r := range records {
 		list[i] = OwnSession{
 			ID: ownID(r.Key), Device: parseDevice(r.Device), SignedIn: r.SignedIn, LastSeen: r.LastSeen,
-			Current: r.Key == current,
+			Current: r.Key == current, Bound: r.Bound,
 		}
 	}
 	slices.SortStableFunc(list, func(a, b OwnSession) int {

@@ -18,9 +18,17 @@
 // # A session
 //
 // Sessions.Load opens the session of a request, and TokenSource keeps the provider's tokens fresh.
+// With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine, and
+// Sessions.RenewDevice renews the proof of it, without which Load then opens nothing.
 // A session ends in one of three ways: at sign-out, by Sessions.End and RelyingParty.EndSessionURL
 // (OpenID Connect RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID
 // Connect Back-Channel Logout 1.0); or by its idle or absolute timeout.
+//
+// # An API
+//
+// ResourceServer accepts access tokens of the provider's (RFC 9068), also of other clients. If a token
+// is bound to a key, its sender has to have the key (RFC 9449, RFC 8705). A Caller is who calls: the
+// holder of such a token, or the person of a session.
 //
 // # Trust
 //

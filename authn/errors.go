@@ -30,6 +30,12 @@ const (
 	ReasonRefreshRefused openid.Reason = "refresh_refused"
 	ReasonRefreshFailed  openid.Reason = "refresh_failed"
 
+	// A call of the API needs a DPoP proof with the nonce that the answer has. It is the error code of
+	// RFC 9449 section 9.
+	ReasonNonceNeeded openid.Reason = "use_dpop_nonce"
+	// One caller of the API sends more DPoP proofs than are remembered.
+	ReasonTooManyCalls openid.Reason = "too_many_calls"
+
 	// The session store does not answer.
 	ReasonStoreUnavailable openid.Reason = "store_unavailable"
 )

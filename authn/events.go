@@ -14,6 +14,7 @@ const (
 	EventSessionEnded  Event = "session_ended"  // a session was ended before it expired
 	EventStepUp        Event = "step_up"        // a page demanded a more recent or a stronger sign-in
 	EventTokenRefused  Event = "token_refused"  // a logout token, an access token or the operators' token was refused
+	EventProofRefused  Event = "proof_refused"  // a proof of the key of a device-bound session was refused
 	EventRefused       Event = "refused"        // any other request was answered with an error
 	EventOperator      Event = "operator"       // an operator listed or ended sessions
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"time"
 
 	"latchkey/authn/openid"
 )
@@ -53,3 +54,18 @@ func (s *Session) Scope() string { return s.tokens.Scope }
 
 // IDToken is the session's ID token.
 func (s *Session) IDToken() openid.Secret { return s.tokens.IDToken }
+
+// SessionOf returns a session with an id and a secret, and nothing else.
+func SessionOf(id, secret string) *Session {
+	return &Session{record: Record{Key: NewKey(sessionPurpose, id)}, secret: []byte(secret)}
+}
+
+// BoundCookie and ProvenUntil make and read the cookie that proves the key of a session.
+
+func (k *Keys) BoundCookie(session *Session, until time.Time) string {
+	return k.boundCookie(session, until)
+}
+
+func (k *Keys) ProvenUntil(session *Session, value string) time.Time {
+	return k.provenUntil(session, value)
+}

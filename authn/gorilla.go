@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -116,6 +117,9 @@ func (s *Sessions) of(r *http.Request) (*Session, error) {
 		return session, nil
 	}
 	session, err := s.Load(r)
+	if errors.Is(err, ErrRenewalNeeded) {
+		return nil, nil // as the middleware does where no session is needed
+	}
 	if session != nil {
 		*r = *r.WithContext(NewContext(r.Context(), session))
 	}

@@ -102,7 +102,7 @@ func (s *MemoryStore) Save(ctx context.Context, r Record) error {
 		return ErrConflict
 	}
 	s.drop(r.Key)
-	old.Owner, old.ProviderSession = r.Owner, r.ProviderSession
+	old.Owner, old.ProviderSession, old.Bound = r.Owner, r.ProviderSession, r.Bound
 	old.Version++
 	old.Sealed = bytes.Clone(r.Sealed)
 	s.put(old)

@@ -18,6 +18,9 @@ const (
 	signInsBegun     = "latchkey_sign_ins_begun_total"
 	signInsCompleted = "latchkey_sign_ins_completed_total"
 	sessionsStarted  = "latchkey_sessions_started_total"
+	sessionsBound    = "latchkey_sessions_bound_total"
+	sessionsRenewed  = "latchkey_sessions_renewed_total"
+	proofsRefused    = "latchkey_device_proofs_refused_total"
 )
 
 // The outcomes of a refresh of tokens.
@@ -53,7 +56,9 @@ func signInsFailed(reason openid.Reason) string {
 
 // countSessions makes the counters of sessions start at 0.
 func countSessions(set *metrics.Set) {
-	set.GetOrCreateCounter(sessionsStarted)
+	for _, counter := range []string{sessionsStarted, sessionsBound, sessionsRenewed, proofsRefused} {
+		set.GetOrCreateCounter(counter)
+	}
 	set.GetOrCreateCounter(sessionsEndedBy("expired"))
 	for cause := CauseSignedOut; cause <= CauseProduct; cause++ {
 		set.GetOrCreateCounter(sessionsEndedBy(cause.String()))

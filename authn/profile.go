@@ -68,12 +68,12 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 	if err != nil {
 		return nil, err
 	}
-	claims, err := ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
+	claims, err := ts.provider.UserInfo(ctx, session.tokens, session.Identity.Subject)
 	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
 		if session, err = ts.refresh(ctx, session, signInAPI); err != nil {
 			return nil, err
 		}
-		claims, err = ts.provider.UserInfo(ctx, session.tokens.Access, session.Identity.Subject)
+		claims, err = ts.provider.UserInfo(ctx, session.tokens, session.Identity.Subject)
 	}
 	switch {
 	case openid.ReasonOf(err) == openid.ReasonUserInfoMismatch:

@@ -40,6 +40,7 @@ var errSealBroken = errors.New("authn: the seal is broken")
 type Keys struct {
 	secrets [][]byte
 	naming  [][]byte // for names, derived from each secret
+	binding [][]byte // for device-bound sessions, likewise
 }
 
 // NewKeys returns keys for the application's secrets, the current one first.
@@ -56,7 +57,11 @@ func NewKeys(secrets ...openid.Secret) (*Keys, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.secrets, k.naming = append(k.secrets, []byte(s)), append(k.naming, naming)
+		binding, err := deriveKey([]byte(s), nil, bindingPurpose)
+		if err != nil {
+			return nil, err
+		}
+		k.secrets, k.naming, k.binding = append(k.secrets, []byte(s)), append(k.naming, naming), append(k.binding, binding)
 	}
 	return k, nil
 }

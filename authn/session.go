@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -48,6 +49,10 @@ type Session struct {
 	// saved holds the requests that wait until the person has signed in again, the newest
 	// last.
 	saved []SavedRequest
+	// deviceKey is the key that the session is bound to, or nil, and provenUntil is when the proof of
+	// it expires that came with the request.
+	deviceKey   openid.DeviceKey
+	provenUntil time.Time
 
 	person string                // PersonID
 	claims []openid.SourcedClaim // of Identity, once Claims has been called
@@ -155,6 +160,7 @@ func (s *Session) encode() []byte {
 	e.bytes(s.values)
 	s.encodeSince2(&e)
 	s.encodeSince4(&e)
+	s.encodeOptional(&e)
 	return e.buf
 }
 
@@ -177,6 +183,37 @@ func (s *Session) decodeSince2(d *decoder) {
 	s.tokens.Obtained = d.time()
 	s.lease = lease{holder: d.string(), until: d.time()}
 	s.backoff = backoff{failures: d.byte(), until: d.time()}
+}
+
+// The fields that a record has only if they are not empty, each after its tag, at its end. A program that
+// does not know one of them opens no such record: it would save it without the field.
+const (
+	optionalProofKey  = 'p'
+	optionalDeviceKey = 'd'
+)
+
+func (s *Session) encodeOptional(e *encoder) {
+	if s.tokens.ProofKey != "" {
+		e.byte(optionalProofKey)
+		e.string(string(s.tokens.ProofKey))
+	}
+	if s.Bound() {
+		e.byte(optionalDeviceKey)
+		e.bytes(s.deviceKey)
+	}
+}
+
+func (s *Session) decodeOptional(d *decoder) {
+	for len(d.buf) > 0 && !d.bad {
+		switch d.byte() {
+		case optionalProofKey:
+			s.tokens.ProofKey = openid.Secret(d.string())
+		case optionalDeviceKey:
+			s.deviceKey = bytes.Clone(d.bytes())
+		default:
+			d.bad = true
+		}
+	}
 }
 
 // maxChanges bounds how many changes of a refresh are kept.
@@ -212,6 +249,7 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 	}
 	if format >= 4 {
 		s.decodeSince4(&d)
+		s.decodeOptional(&d)
 	}
 	s.tokens.IDToken = openid.Secret(withPayload(string(s.tokens.IDToken), s.Identity.IDToken))
 	return s, d.err()

@@ -43,6 +43,7 @@ type Sessions struct {
 	issuer         string
 	idle, absolute time.Duration
 	perPerson      int
+	bindsDevices   bool
 	hook           func(context.Context, *Arrival) error
 	now            func() time.Time
 	log            *slog.Logger
@@ -71,10 +72,12 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	}
 	cfg = cfg.measured()
 	countSessions(cfg.Metrics)
+	cookies := cfg.cookies()
 	return &Sessions{
-		store: cfg.Store, keys: cfg.Keys, cookies: cfg.cookies(), issuer: cfg.Provider.Issuer(),
+		store: cfg.Store, keys: cfg.Keys, cookies: cookies, issuer: cfg.Provider.Issuer(),
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, hook: cfg.SignInHook,
-		now: cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
+		bindsDevices: cfg.DeviceBound && cookies.secure,
+		now:          cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
 	}, nil
 }
 
@@ -83,7 +86,8 @@ func (s *Sessions) PerPerson() int { return s.perPerson }
 
 // Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
 // one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
-// means that this is unknown; it must not be treated as nil.
+// means that this is unknown; it must not be treated as nil. Neither must ErrRenewalNeeded, which says
+// that the session is alive, but that the browser has to prove the session's key first.
 //
 // The session of a GET or HEAD request may lack its tokens; TokenSource.Token fetches them.
 //
@@ -102,7 +106,10 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	if _, ended := errors.AsType[*EndedError](err); ended {
 		return nil, nil
 	}
-	return session, err
+	if err != nil {
+		return nil, err
+	}
+	return s.proven(r, session)
 }
 
 // loadCached returns a session as load does, but perhaps without its tokens. The store decides
@@ -202,9 +209,12 @@ func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
 	})
 }
 
-// Clear deletes the session cookie.
+// Clear deletes the session cookie, and the one that proves its key.
 func (s *Sessions) Clear(w http.ResponseWriter) {
 	s.cookies.clear(w, sessionCookie, http.SameSiteLaxMode)
+	if s.bindsDevices {
+		s.cookies.clear(w, boundCookie, http.SameSiteLaxMode)
+	}
 }
 
 // Update applies change to the session as it is now in the store and saves it. If another

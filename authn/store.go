@@ -42,6 +42,9 @@ type Record struct {
 	LastSeen time.Time
 	// Expires is when the session expires; Sweep drops it after that.
 	Expires time.Time
+	// Bound says that the session is bound to a key of the device, for the list of devices. Save sets
+	// it.
+	Bound bool
 	// Version starts at 1 and grows by one with each Save.
 	Version uint64
 	// Sealed is opaque to the Store.
@@ -133,8 +136,8 @@ type Store interface {
 	// hang gives up after a second.
 	Load(ctx context.Context, key Key) (Record, error)
 
-	// Save replaces the sealed part of the record, its Owner and its ProviderSession if its version
-	// is still r.Version, and makes it version r.Version+1. It returns ErrConflict if another Save
+	// Save replaces the sealed part of the record, its Owner, its ProviderSession and Bound if its
+	// version is still r.Version, and makes it version r.Version+1. It returns ErrConflict if another Save
 	// came first, and ErrNotFound if the session has ended. All other fields stay as they are in
 	// the store: a Touch in between is not undone.
 	//

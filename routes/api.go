@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,39 +21,57 @@ type apiError struct{ err error }
 func (e *apiError) Error() string { return e.err.Error() }
 func (e *apiError) Unwrap() error { return e.err }
 
-// bearerError is a refusal with an error code from RFC 6750 section 3.1.
-type bearerError struct {
+// scheme is an authentication scheme with which an access token is sent.
+type scheme string
+
+const (
+	bearer scheme = "Bearer" // RFC 6750 section 2.1
+	dpop   scheme = "DPoP"   // RFC 9449 section 7.1
+)
+
+// tokenError is a refusal of an access token, with an error code from RFC 6750 section 3.1 or RFC 9449
+// section 7.1, or of a request that has none.
+type tokenError struct {
 	code  string // "" if there were no credentials
 	scope string // the scopes that the route requires, with insufficient_scope
-	err   error
+	// schemes are those that the request used, or may use.
+	schemes []scheme
+	err     error
 }
 
-func (e *bearerError) reason() string { return cmp.Or(e.code, "no_credentials") }
+func (e *tokenError) reason() string { return cmp.Or(e.code, "no_credentials") }
 
-func (e *bearerError) Error() string { return "routes: API: " + e.err.Error() }
-func (e *bearerError) Unwrap() error { return e.err }
+func (e *tokenError) Error() string { return "routes: API: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
 
-// challenge returns the value of the WWW-Authenticate header (RFC 6750 section 3).
-func (e *bearerError) challenge(realm string) string {
-	text := `Bearer realm="` + realm + `"`
-	if e.code != "" {
-		text += `, error="` + e.code + `"`
+// challenges returns the values of the WWW-Authenticate header (RFC 6750 section 3, RFC 9449 section
+// 7.1).
+func (e *tokenError) challenges(realm string) (list []string) {
+	for _, scheme := range e.schemes {
+		text := string(scheme) + ` realm="` + realm + `"`
+		if e.code != "" {
+			text += `, error="` + e.code + `"`
+		}
+		if e.scope != "" {
+			text += `, scope="` + e.scope + `"`
+		}
+		if scheme == dpop {
+			text += `, algs="` + strings.Join(openid.ProofAlgorithms(), " ") + `"`
+		}
+		list = append(list, text)
 	}
-	if e.scope != "" {
-		text += `, scope="` + e.scope + `"`
-	}
-	return text
+	return list
 }
 
-func invalidRequest(text string) *bearerError {
-	return &bearerError{code: "invalid_request", err: errors.New(text)}
+func invalidRequest(used scheme, text string) *tokenError {
+	return &tokenError{code: "invalid_request", schemes: []scheme{used}, err: errors.New(text)}
 }
 
-// writeAPIError answers with problem+json, and adds a challenge if the bearer token is missing or
+// writeAPIError answers with problem+json, and adds a challenge if the access token is missing or
 // refused.
 func (a *App) writeAPIError(c echo.Context, f failure, err error) error {
-	if refused, ok := errors.AsType[*bearerError](err); ok {
-		c.Response().Header().Set(echo.HeaderWWWAuthenticate, refused.challenge(a.BaseURL.String()))
+	if refused, ok := errors.AsType[*tokenError](err); ok {
+		c.Response().Header()["Www-Authenticate"] = refused.challenges(a.BaseURL.String())
 	}
 	return a.writeProblem(c, f)
 }
@@ -65,7 +84,7 @@ func (a *App) writeAPIError(c echo.Context, f failure, err error) error {
 func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Header()["Vary"] = []string{"Authorization, Cookie"}
-		caller, err := a.caller(c.Request())
+		caller, err := a.caller(c)
 		if err == nil {
 			setCaller(c, caller)
 			err = next(c)
@@ -78,17 +97,24 @@ func (a *App) api(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // caller returns the sender of a request.
-func (a *App) caller(r *http.Request) (*authn.Caller, error) {
-	token, err := bearerToken(r)
+func (a *App) caller(c echo.Context) (*authn.Caller, error) {
+	r := c.Request()
+	used, token, err := accessToken(r)
 	if err != nil {
 		return nil, err
 	}
 	if token == "" {
 		return a.callerBySession(r)
 	}
-	t, err := a.Provider.VerifyAccessToken(r.Context(), token)
-	if openid.ReasonOf(err) == openid.ReasonAccessTokenInvalid {
-		return nil, &bearerError{code: "invalid_token", err: err}
+	t, err := a.ResourceServer.Accept(r.Context(), a.Provider, a.presented(r, used, token))
+	if nonce := a.ResourceServer.Nonce(); used == dpop && nonce != "" && (err != nil || t.Proof.Nonce != nonce) {
+		c.Response().Header()["Dpop-Nonce"] = []string{nonce} // RFC 9449 sections 8.2 and 9
+	}
+	switch reason := openid.ReasonOf(err); reason {
+	case openid.ReasonAccessTokenInvalid:
+		return nil, &tokenError{code: "invalid_token", schemes: []scheme{used}, err: err}
+	case openid.ReasonProofInvalid, authn.ReasonNonceNeeded: // which are error codes
+		return nil, &tokenError{code: string(reason), schemes: []scheme{used}, err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -96,46 +122,94 @@ func (a *App) caller(r *http.Request) (*authn.Caller, error) {
 	return &authn.Caller{Token: t}, nil
 }
 
+// presented returns an access token with what the request shows of the keys that it may be bound to.
+// The URL of a DPoP proof is the app's own and not one that a proxy has made of it. A certificate
+// counts on a connection to this process alone: a header with one would be as good as the proxy that
+// removes the client's own, which no proxy does by itself.
+func (a *App) presented(r *http.Request, used scheme, token string) openid.Presented {
+	sent := openid.Presented{Token: token}
+	if used == dpop {
+		sent.DPoP, sent.Proofs, sent.Method = true, r.Header["Dpop"], r.Method
+		sent.URL = &url.URL{Scheme: a.BaseURL.Scheme, Host: a.BaseURL.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
+	}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		sent.Certificate = r.TLS.PeerCertificates[0]
+	}
+	return sent
+}
+
+// MutualTLS returns the handler of the address where clients are asked for a certificate (RFC 8705). It
+// is an address of its own because a browser asks its person which certificate to show. Only what has
+// an access token is served, for any name of the host, so that it can be another than the app's; the
+// rest is refused as for a wrong host. Nothing in front of this process has read the request, so what
+// it says of proxies is the client's.
+func (a *App) MutualTLS() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Forwarded-Host"} {
+			r.Header.Del(name)
+		}
+		if used, _ := credentials(r.Header.Get("Authorization")); used != "" {
+			r.Host = a.BaseURL.Host
+		}
+		a.ServeHTTP(w, r)
+	})
+}
+
 // callerBySession accepts the session cookie from this app's own pages and from a person who types
 // the address. It refuses the pages of other sites, which can make a browser send the cookie.
 func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 	s, err := a.Sessions.Load(r)
 	switch {
+	case errors.Is(err, authn.ErrRenewalNeeded):
+		return nil, &tokenError{schemes: []scheme{bearer, dpop}, err: err}
 	case err != nil:
 		return nil, err
 	case s == nil:
-		return nil, &bearerError{err: authn.ErrAnonymous}
+		return nil, &tokenError{schemes: []scheme{bearer, dpop}, err: authn.ErrAnonymous}
 	case !slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site")):
 		return nil, errCrossOrigin
 	}
 	return &authn.Caller{Session: s}, nil
 }
 
-// bearerToken returns the access token of a request, or "" if it has none. It accepts a token only
-// in the Authorization header, because URLs end up in logs (RFC 6750 sections 2.3 and 5.3).
-func bearerToken(r *http.Request) (string, error) {
+// accessToken returns the access token of a request and the scheme that it was sent with, or "" if it
+// has none. It accepts a token only in the Authorization header, because URLs end up in logs (RFC 6750
+// sections 2.3 and 5.3).
+func accessToken(r *http.Request) (used scheme, token string, err error) {
 	if err := r.ParseForm(); err != nil {
-		return "", invalidRequest("the query or the form is malformed")
+		return "", "", invalidRequest(bearer, "the query or the form is malformed")
 	}
 	if r.Form.Has("access_token") {
-		return "", invalidRequest("an access token is in the query or in the form")
+		return "", "", invalidRequest(bearer, "an access token is in the query or in the form")
 	}
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
-		return "", invalidRequest("there are two Authorization headers")
+		return "", "", invalidRequest(bearer, "there are two Authorization headers")
 	}
-	scheme, token, _ := strings.Cut(strings.Join(headers, ""), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", nil // these may be credentials for a proxy
+	used, token = credentials(strings.Join(headers, ""))
+	if used == "" {
+		return "", "", nil // these may be credentials for a proxy
 	}
-	token = strings.TrimLeft(token, " ")
 	if !isB64Token(token) {
-		return "", invalidRequest("the Authorization header does not hold exactly one bearer token")
+		return "", "", invalidRequest(used, "the Authorization header does not hold exactly one access token")
 	}
-	return token, nil
+	return used, token, nil
 }
 
-// isB64Token reports whether s has the syntax of a bearer token (RFC 6750 section 2.1).
+// credentials splits the value of an Authorization header. It returns no scheme if that is not one of an
+// access token.
+func credentials(authorization string) (scheme, string) {
+	name, token, _ := strings.Cut(authorization, " ")
+	for _, known := range []scheme{bearer, dpop} {
+		if strings.EqualFold(name, string(known)) {
+			return known, strings.TrimLeft(token, " ")
+		}
+	}
+	return "", ""
+}
+
+// isB64Token reports whether s has the syntax of an access token (RFC 6750 section 2.1, RFC 9449
+// section 7.1).
 func isB64Token(s string) bool {
 	s = strings.TrimRight(s, "=")
 	strange := func(r rune) bool {
@@ -156,8 +230,12 @@ func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
 			}
 			for _, scope := range scopes {
 				if caller.Token != nil && !slices.Contains(caller.Token.Scopes, scope) {
-					return &bearerError{
-						code: "insufficient_scope", scope: strings.Join(scopes, " "),
+					used := bearer
+					if caller.Token.Proof != nil {
+						used = dpop
+					}
+					return &tokenError{
+						code: "insufficient_scope", scope: strings.Join(scopes, " "), schemes: []scheme{used},
 						err: errors.New("the access token does not have the scope"),
 					}
 				}

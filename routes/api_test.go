@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,21 +27,37 @@ func startAPI(t *testing.T) *apptest.Scripted {
 	return apptest.StartScripted(t, "AUTH0_AUDIENCE="+apiAudience)
 }
 
-// wantProblem checks a refusal: its status, its challenge after the realm, and the headers
-// that every response of the API has.
+// wantProblem checks a refusal of an API route; see faultOf.
 func wantProblem(s *apptest.Scripted, got apptest.Answer, status int, challenge string) {
 	s.T.Helper()
-	want := []string{`Bearer realm="` + s.URL + `"` + challenge}
-	if challenge == "none" {
-		want = nil
-	}
-	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
-		s.T.Errorf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
-	}
-	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
-		s.T.Errorf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+	if fault := faultOf(s, got, status, challenge); fault != "" {
+		s.T.Error(fault)
 	}
 	s.WantNoSecrets(got)
+}
+
+// faultOf returns what is wrong with a refusal, or "": its status, its challenge, and the headers that
+// every response of the API has. The challenge is what follows the realm: of the scheme DPoP if it begins
+// with that, of both schemes if it is "", and "none" is no challenge.
+func faultOf(s *apptest.Scripted, got apptest.Answer, status int, challenge string) string {
+	realm := ` realm="` + s.URL + `"`
+	inDPoP := func(text string) string { return "DPoP" + realm + text + `, algs="ES256 PS256 EdDSA"` }
+	want := []string{"Bearer" + realm + challenge}
+	switch after, isDPoP := strings.CutPrefix(challenge, "DPoP"); {
+	case challenge == "none":
+		want = nil
+	case challenge == "":
+		want = append(want, inDPoP(""))
+	case isDPoP:
+		want = []string{inDPoP(after)}
+	}
+	if given := got.Header.Values("WWW-Authenticate"); got.StatusCode != status || strings.Join(given, "\n") != strings.Join(want, "\n") {
+		return fmt.Sprintf("answered %d, WWW-Authenticate %q, want %d %q\n%s", got.StatusCode, given, status, want, got.Body)
+	}
+	if got.Header.Get("Content-Type") != "application/problem+json" || got.Header.Get("Cache-Control") != "no-store" {
+		return fmt.Sprintf("it is %q, Cache-Control %q", got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
+	}
+	return ""
 }
 
 // wantMe checks who is calling, according to the API.
@@ -123,7 +140,7 @@ func TestBearerCredentials(t *testing.T) {
 		"none, from a browser":      {"/api/me", []string{"Accept", "text/html"}, 401, ""},
 		"none, from htmx":           {"/api/me", []string{"HX-Request", "true"}, 401, ""},
 		"another scheme":            {"/api/me", []string{"Authorization", "Basic YTpi"}, 401, ""},
-		"another scheme with it":    {"/api/me", []string{"Authorization", "DPoP " + good}, 401, ""},
+		"another scheme with it":    {"/api/me", []string{"Authorization", "Basic " + good}, 401, ""},
 		"no scheme":                 {"/api/me", []string{"Authorization", good}, 401, ""},
 		"an empty header":           {"/api/me", []string{"Authorization", ""}, 401, ""},
 		"no token":                  {"/api/me", []string{"Authorization", "Bearer"}, 400, invalidRequest},

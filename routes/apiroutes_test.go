@@ -54,12 +54,16 @@ func newApp(t *testing.T) (*App, *scriptedop.Provider) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	resourceServer, err := authn.NewResourceServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	assets, err := NewAssets()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return New(Config{
-		Provider: provider, RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), Assets: assets,
+		Provider: provider, RelyingParty: rp, Sessions: sessions, TokenSource: authn.NewTokenSource(rp, sessions), ResourceServer: resourceServer, Assets: assets,
 		BaseURL: &url.URL{Scheme: "http", Host: "example.com"}, Now: time.Now, Log: log,
 	}), op
 }
@@ -161,5 +165,32 @@ func TestAPIRoutes(t *testing.T) {
 				t.Errorf("it says %s", got)
 			}
 		})
+	}
+}
+
+// TestScopeOfABoundToken refuses a token that lacks a scope in the token's own scheme.
+func TestScopeOfABoundToken(t *testing.T) {
+	t.Parallel()
+	a, op := newApp(t)
+	a.echo.GET("/scope", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }, a.api, a.requireScope("reports:read"))
+	key := scriptedop.NewKey("", "EdDSA")
+	for scope, want := range map[string]struct {
+		status    int
+		challenge string
+	}{
+		"openid":       {403, `DPoP realm="http://example.com", error="insufficient_scope", scope="reports:read", algs="ES256 PS256 EdDSA"`},
+		"reports:read": {204, ""},
+	} {
+		token := op.AccessToken(audience)
+		token.Claims["scope"], token.Claims["cnf"] = scope, map[string]any{"jkt": key.Thumbprint()}
+		raw := token.Compact()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/scope", nil)
+		r.Header.Set("Authorization", "DPoP "+raw)
+		r.Header.Set("DPoP", key.Proof(time.Now(), http.MethodGet, "http://example.com/scope", raw).Compact())
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != want.status || w.Header().Get("WWW-Authenticate") != want.challenge {
+			t.Errorf("with %s: answered %d %q", scope, w.Code, w.Header().Get("WWW-Authenticate"))
+		}
 	}
 }

@@ -112,6 +112,7 @@ var failures = map[string]failure{
 
 	// The session.
 	"sign_in_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, write: (*App).writeSignInNeeded},
+	"renewal_needed":    {status: 401, level: slog.LevelInfo, remedy: signIn, write: (*App).writeRenewalNeeded},
 	"session_ended":     {status: 401, level: slog.LevelInfo, remedy: signIn},
 	"store_unavailable": {status: 503, level: slog.LevelError, remedy: reload, after: 5 * time.Second},
 	"step_up_needed":    {status: 401, level: slog.LevelInfo, write: (*App).writeStepUpNeeded},
@@ -119,6 +120,9 @@ var failures = map[string]failure{
 	"form_too_large":    {status: 403, level: slog.LevelWarn},
 	"claim_missing":     {status: 403, level: slog.LevelInfo, write: (*App).writeForbidden},
 	"too_many_streams":  {status: 429, level: slog.LevelInfo, after: time.Minute},
+
+	// The browser proves the key of its session.
+	"device_proof_refused": {name: "refused", status: 403, level: slog.LevelWarn, write: (*App).writeProofRefused},
 
 	// A proxied API. The log says what it did.
 	"api_token_refused":       {status: 502, level: slog.LevelError},
@@ -129,11 +133,14 @@ var failures = map[string]failure{
 	"upstream_token_renewed":  {status: 503, level: slog.LevelInfo, after: time.Second},
 	"not_data":                {status: 403, level: slog.LevelWarn},
 
-	// The API (RFC 6750 section 3.1). The log has the exact fault of a token.
+	// The API (RFC 6750 section 3.1, RFC 9449 section 7.1). The log has the exact fault of a token.
 	"no_credentials":     {status: 401, level: slog.LevelInfo},
 	"invalid_token":      {status: 401, level: slog.LevelInfo},
 	"insufficient_scope": {status: 403, level: slog.LevelInfo},
 	"invalid_request":    {status: 400, level: slog.LevelInfo},
+	"invalid_dpop_proof": {status: 401, level: slog.LevelInfo},
+	"use_dpop_nonce":     {status: 401, level: slog.LevelInfo},
+	"too_many_calls":     {status: 429, level: slog.LevelWarn},
 
 	// Back-channel logout.
 	"logout_request_malformed": {status: 400, level: slog.LevelWarn},
@@ -199,7 +206,7 @@ func reasonOf(err error) string {
 	if reason := openid.ReasonOf(err); reason != "" {
 		return string(reason)
 	}
-	if e, ok := errors.AsType[*bearerError](err); ok {
+	if e, ok := errors.AsType[*tokenError](err); ok {
 		return e.reason()
 	}
 	if e, ok := errors.AsType[*upstreamError](err); ok {
@@ -220,6 +227,8 @@ func reasonOf(err error) string {
 		{is[*sessionEnded](err), "session_ended"},
 		{is[*logoutRefused](err), "logout_request_malformed"},
 		{is[*authn.Refusal](err), string(authn.ReasonRefused)},
+		{is[*authn.ProofError](err), "device_proof_refused"},
+		{errors.Is(err, authn.ErrRenewalNeeded), "renewal_needed"},
 		{errors.Is(err, authn.ErrAnonymous), "sign_in_needed"},
 		{errors.Is(err, authn.ErrTooManyWatchers), "too_many_streams"},
 		{errors.Is(err, authn.ErrRequestTooLarge), "form_too_large"},
@@ -278,7 +287,7 @@ func (a *App) describe(t *messages.Catalogue, err error) failure {
 	if e, ok := errors.AsType[*personTooOftenError](err); ok {
 		f.after = e.wait
 	}
-	if e, ok := errors.AsType[*bearerError](err); ok && e.scope != "" {
+	if e, ok := errors.AsType[*tokenError](err); ok && e.scope != "" {
 		f.text = fmt.Sprintf(f.text, e.scope)
 	}
 	if e, ok := errors.AsType[*sessionEnded](err); ok {
@@ -302,12 +311,12 @@ func (a *App) describe(t *messages.Catalogue, err error) failure {
 // lookup returns the entry for an error and the name of its texts, or false if there is none.
 func lookup(reason string, err error) (f failure, ok bool) {
 	e, _ := errors.AsType[*openid.Error](err)
-	bearer, isBearer := errors.AsType[*bearerError](err)
+	refused, isToken := errors.AsType[*tokenError](err)
 	switch {
 	case is[*logoutRefused](err):
 		reason = "logout_request_malformed"
-	case isBearer:
-		reason = bearer.reason()
+	case isToken:
+		reason = refused.reason()
 	case e != nil && e.Reason == openid.ReasonTokenRequestFailed && (e.Code == "invalid_client" || e.Code == "unauthorized_client"):
 		// The client's secret was replaced, or the client was disabled.
 		reason = string(openid.ReasonProviderMisconfigured)
@@ -380,17 +389,23 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 	if s := current(c); s != nil {
 		attributes = append(attributes, slog.String("session", s.LogID()), slog.String("person", s.PersonID()))
 	}
+	if e, ok := errors.AsType[*authn.ProofError](err); ok && e.Session != "" {
+		attributes = append(attributes, slog.String("session", e.Session), slog.String("person", e.Person))
+	}
 	attributes = append(attributes, slog.String("issuer", a.Provider.Issuer()), slog.String("error", err.Error()))
 	a.Log.LogAttrs(c.Request().Context(), f.level, "refused", attributes...)
 }
 
 // event returns which security event a failure is.
 func event(c echo.Context, err error) authn.Event {
-	bearer, isBearer := errors.AsType[*bearerError](err)
+	refused, isToken := errors.AsType[*tokenError](err)
 	signingIn := c.Path() == "/login" || c.Path() == "/callback"
 	switch {
-	case is[*logoutRefused](err), isBearer && bearer.code != "":
+	// A client asks for a nonce by sending a token without one.
+	case is[*logoutRefused](err), isToken && refused.code != "" && refused.code != string(authn.ReasonNonceNeeded):
 		return authn.EventTokenRefused
+	case is[*authn.ProofError](err):
+		return authn.EventProofRefused
 	case is[*authn.SignInError](err), signingIn && is[*openid.Error](err):
 		return authn.EventSignInFailed
 	default:

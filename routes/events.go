@@ -72,7 +72,11 @@ func (a *App) events(c echo.Context) error {
 		return err
 	}
 	defer watcher.Close()
-	return a.follow(c, watcher, s.PersonID(), c.QueryParams().Has("devices"))
+	life := maxStream
+	if until := s.ProvenUntil(); !until.IsZero() {
+		life = min(life, until.Sub(a.Now())) // then the page has to prove the session's key again
+	}
+	return a.follow(c, watcher, life, s.PersonID(), c.QueryParams().Has("devices"))
 }
 
 // follow reports the state of a session until the session ends, the page is gone, the stream is
@@ -80,7 +84,7 @@ func (a *App) events(c echo.Context) error {
 //
 // It looks at the list of sessions each time, too. That costs the store more than a look at one session,
 // but few pages show the list, and another process may have changed it.
-func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string, devices bool) error {
+func (a *App) follow(c echo.Context, watcher *authn.Watcher, life time.Duration, person string, devices bool) error {
 	ctx := c.Request().Context()
 	stream := openStream(c, laterReturn())
 	opened := time.Now()
@@ -88,7 +92,7 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, person string, devi
 	defer look.Stop()
 	var told authn.Expiry
 	var shown deviceList
-	for time.Since(opened) < maxStream && !stream.broken() {
+	for time.Since(opened) < life && !stream.broken() {
 		expiry, err := watcher.Check(ctx)
 		if ended, ok := errors.AsType[*authn.EndedError](err); ok {
 			// If a new session in the same browser has replaced this one, the page says

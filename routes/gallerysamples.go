@@ -129,13 +129,14 @@ func (a *App) deviceSamples(c echo.Context) []sample {
 		}
 	}
 	here := seen("a", "Firefox", "Linux", 0)
-	here.Current = true
+	here.Current, here.Bound = true, true
 	others := []views.OwnSession{
 		seen("b", "Chrome", "Windows", time.Minute),
 		seen("c", "Safari", "iPhone", 3*time.Hour),
 		seen("d", "Chrome", authn.AndroidTablet, 26*time.Hour),
 		seen("e", "", "", 100*time.Hour),
 	}
+	others[0].Bound = true
 	ada := a.samplePeople()[0]
 	device := func(name string, props views.SessionsProps) sample {
 		return sample{group: "devices", name: name, person: &ada, path: "/sessions", title: t.Title.Devices, page: func(s views.Shell) component {

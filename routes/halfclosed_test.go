@@ -176,6 +176,18 @@ func TestHalfClosedConnection(t *testing.T) {
 			return get("/api/report", "Authorization", "Bearer "+token.Compact())(h)
 		}
 	}
+	// bound calls the API with a token that is bound to a DPoP key.
+	key := scriptedop.NewKey("", "EdDSA")
+	bound := func(edit func(proof *scriptedop.JWT)) request {
+		return func(h *halfClosed) *http.Request {
+			token := h.OP.AccessToken(apiAudience)
+			token.Claims["cnf"] = map[string]any{"jkt": key.Thumbprint()}
+			raw := token.Compact()
+			proof := key.Proof(h.clock.Now(), http.MethodGet, h.URL+"/api/me", raw)
+			edit(proof)
+			return get("/api/me", "Authorization", "DPoP "+raw, "DPoP", proof.Compact())(h)
+		}
+	}
 	// from begins a sign-in from one of 30 addresses.
 	from := func(i int) request { return get("/login", "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i%30)) }
 	declined := func(values url.Values) { values.Del("code"); values.Set("error", "access_denied") }
@@ -309,6 +321,19 @@ func TestHalfClosedConnection(t *testing.T) {
 		"a bearer token of nobody":   {get("/api/me", "Authorization", "Bearer x"), 401, "access token was refused", "access_token_invalid", "INFO", none},
 		"a token without the scope":  {report("openid"), 403, "reports:read", "insufficient_scope", "INFO", none},
 		"a token with the scope":     {report("reports:read"), 200, "the report", none, none, none},
+		"a bound token":              {bound(func(*scriptedop.JWT) {}), 200, `"alice"`, none, none, none},
+		"a proof for another method": {bound(func(proof *scriptedop.JWT) { proof.Claims["htm"] = "POST" }), 401, "proof was refused", "invalid_dpop_proof", "INFO", none},
+		"a proof without a nonce":    {bound(func(*scriptedop.JWT) {}), 401, "needs a nonce", "use_dpop_nonce", "INFO", "API_DPOP_NONCE=required"},
+		"too many proofs": {after(func(h *halfClosed) {
+			for range 2000 {
+				h.Assembled.Handler.ServeHTTP(httptest.NewRecorder(), bound(func(*scriptedop.JWT) {})(h))
+			}
+		}, bound(func(*scriptedop.JWT) {})), 429, "more DPoP proofs", "too_many_calls", "WARN", none},
+		"nearly too many proofs": {after(func(h *halfClosed) {
+			for range 1999 {
+				h.Assembled.Handler.ServeHTTP(httptest.NewRecorder(), bound(func(*scriptedop.JWT) {})(h))
+			}
+		}, bound(func(*scriptedop.JWT) {})), 200, `"alice"`, none, none, none},
 		"too many open pages": {after(func(h *halfClosed) {
 			for range 6 {
 				h.v.Listen()
@@ -348,6 +373,8 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	covered := map[string]bool{
 		"store_unavailable": true, // by TestHalfClosedConnectionAndTheStore
+		// Over HTTPS, by TestWithoutDeviceProof and TestDeviceProofs.
+		"renewal_needed": true, "device_proof_refused": true,
 		// By TestHalfClosedConnectionAndTheAPI.
 		"api_token_refused": true, "not_data": true, "upstream_answer_refused": true, "upstream_timeout": true,
 		"upstream_token_refused": true, "upstream_token_renewed": true, "upstream_unreachable": true,

@@ -118,6 +118,7 @@ func (a *App) callback(c echo.Context) error {
 		return err
 	}
 	a.Log.InfoContext(r.Context(), "signed in", "event", authn.EventSignIn, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer, "sign_in", in.LogID(), "step_up", in.StepUp)
+	a.offerDevice(c, s)
 	return c.Redirect(http.StatusSeeOther, destination(in.ReturnTo))
 }
 

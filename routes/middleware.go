@@ -95,13 +95,15 @@ func (a *App) crossOriginCheck(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // session puts the visitor's session into the request's context. If the store does not respond, it
-// returns an error: an outage must not look like a visitor who is not signed in.
+// returns an error: an outage must not look like a visitor who is not signed in. Neither must a person
+// whose browser has yet to prove the key of their session.
 func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		c.Response().Header()["Vary"] = pageVary()
 		s, err := a.Sessions.Load(r)
 		switch {
+		case errors.Is(err, authn.ErrRenewalNeeded) && withoutProof(c):
 		case err != nil:
 			return err
 		case s != nil:

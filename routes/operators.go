@@ -34,14 +34,14 @@ func (a *App) operator(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		authorization, name := r.Header.Get(echo.HeaderAuthorization), r.Header.Get(OperatorHeader)
-		scheme, token, _ := strings.Cut(authorization, " ")
+		used, token, _ := strings.Cut(authorization, " ")
 		switch {
 		case authorization == "":
-			return &bearerError{err: errOperatorToken}
-		case !strings.EqualFold(scheme, "Bearer") || !openid.EqualSecret(token, string(a.OperatorToken)):
-			return &bearerError{code: "invalid_token", err: errOperatorToken}
+			return &tokenError{schemes: []scheme{bearer}, err: errOperatorToken}
+		case !strings.EqualFold(used, string(bearer)) || !openid.EqualSecret(token, string(a.OperatorToken)):
+			return &tokenError{code: "invalid_token", schemes: []scheme{bearer}, err: errOperatorToken}
 		case name == "" || len(name) > maxOperator:
-			return invalidRequest("the header " + OperatorHeader + " does not say who the operator is")
+			return invalidRequest(bearer, "the header "+OperatorHeader+" does not say who the operator is")
 		}
 		r.Context().Value(requestKey{}).(*requestContext).request.Operator = name
 		// To end many sessions takes longer than the server allows for a page.

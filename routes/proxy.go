@@ -84,6 +84,7 @@ func (e *cutOffError) Unwrap() error { return e.err }
 var (
 	errTokenRefused = &upstreamError{"upstream_token_refused", errors.New("the API refuses the access token: is it the one that the token is for?")}
 	errNotRepeated  = &upstreamError{"upstream_token_renewed", errors.New("the API refused an access token that has been renewed since, and the body is too long to repeat the request")}
+	errNewNonce     = &upstreamError{"upstream_token_renewed", errors.New("the API asked for a nonce in the DPoP proof, and the body is too long to repeat the request")}
 	errNotData      = errors.New("routes: a proxied address is requested as a part of a page")
 )
 
@@ -140,7 +141,7 @@ type exchange struct {
 	http.ResponseWriter
 	header  http.Header
 	address *url.URL // at the API
-	token   string
+	access  *authn.AccessToken
 	err     error
 }
 
@@ -198,11 +199,9 @@ func (p *proxy) pass(c echo.Context) error {
 	if err := keepBody(out); err != nil {
 		return err
 	}
-	token, err := p.tokens.Token(ctx)
-	if err != nil {
+	if e.access, err = p.tokens.Access(ctx); err != nil {
 		return p.explain(c, err)
 	}
-	e.token = token.AccessToken
 	cut := p.serveUntilCut(e, out)
 	switch err := p.explain(c, e.err); {
 	case !cut:
@@ -246,7 +245,7 @@ func (p *proxy) admit(r *http.Request) (*url.URL, error) {
 	case r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect:
 		return nil, badRequest("the client asks for another protocol")
 	case r.URL.Query().Has("access_token"): // RFC 6750 section 2.3: the API might prefer it
-		return nil, invalidRequest("an access token is in the query")
+		return nil, invalidRequest(bearer, "an access token is in the query")
 	case r.ContentLength > maxProxied:
 		return nil, echo.ErrStatusRequestEntityTooLarge
 	}
@@ -310,7 +309,6 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 			header[name] = values
 		}
 	}
-	header.Set("Authorization", "Bearer "+e.token)
 	query := r.Out.URL.RawQuery // ReverseProxy has removed what servers read in different ways
 	r.Out.URL, r.Out.Host, r.Out.Header, r.Out.Trailer = e.address, "", header, nil
 	r.Out.URL.RawQuery = query
@@ -319,29 +317,36 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 // RoundTrip sends a request to the API. If the API refuses the access token, it sends the request once
 // more with a new one.
 func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := p.send(r)
+	ctx := r.Context()
+	access := ctx.Value(exchangeKey{}).(*exchange).access
+	resp, err := access.Send(r, p.send)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
 	_ = resp.Body.Close()
-	ctx := r.Context()
-	token, err := p.tokens.Renew(ctx, ctx.Value(exchangeKey{}).(*exchange).token)
+	unrepeatable := r.Body != nil && r.GetBody == nil
+	if openid.WantsNonce(resp) { // another token would be refused, too
+		if unrepeatable {
+			return nil, errNewNonce
+		}
+		return nil, errTokenRefused
+	}
+	access, err = p.tokens.Renew(ctx, access)
 	switch {
 	case err != nil:
 		return nil, err
-	case token == nil:
+	case access == nil:
 		return nil, errTokenRefused
-	case r.Body != nil && r.GetBody == nil:
+	case unrepeatable:
 		return nil, errNotRepeated
 	}
 	again := r.Clone(ctx)
-	again.Header.Set("Authorization", "Bearer "+token.AccessToken)
 	if r.GetBody != nil {
 		if again.Body, err = r.GetBody(); err != nil {
 			return nil, err
 		}
 	}
-	if resp, err = p.send(again); err == nil && resp.StatusCode == http.StatusUnauthorized {
+	if resp, err = access.Send(again, p.send); err == nil && resp.StatusCode == http.StatusUnauthorized {
 		_ = resp.Body.Close()
 		return nil, errTokenRefused // the person is signed in: a 401 would tell their page otherwise
 	}

@@ -40,10 +40,10 @@ type received struct {
 }
 
 // startOrders starts an app, and an API below the path /v1 that the app passes requests on to.
-func startOrders(t *testing.T, change func(*routes.Upstream)) *ordersAPI {
+func startOrders(t *testing.T, change func(*routes.Upstream), env ...string) *ordersAPI {
 	t.Helper()
 	o := &ordersAPI{}
-	o.Scripted, o.clock = apptest.Assemble(t)
+	o.Scripted, o.clock = apptest.Assemble(t, env...)
 	o.server = httptest.NewServer(o)
 	t.Cleanup(o.server.Close)
 	to := routes.Upstream{URL: o.server.URL + "/v1"}
@@ -555,6 +555,70 @@ func TestProxyRenewsTheToken(t *testing.T) {
 				if o.OP.Calls(scriptedop.Token) != 2 {
 					t.Error("each refusal uses the refresh token")
 				}
+			}
+		})
+	}
+}
+
+// TestProxyDPoP passes requests on to an API that demands bound tokens, each with a proof that has a nonce.
+func TestProxyDPoP(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		body      int  // bytes
+		anotherOf bool // the nonce changes with each request
+		revoked   bool // the provider has revoked the access token
+		status    int
+		reason    string
+		calls     int
+	}{
+		"GET":                        {0, false, false, 200, "", 2},
+		"a form":                     {100, false, false, 200, "", 2},
+		"a long body":                {65 << 10, false, false, 503, "upstream_token_renewed", 1},
+		"another nonce each time":    {0, true, false, 502, "upstream_token_refused", 2},
+		"the token has been revoked": {0, false, true, 200, "", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := startOrders(t, nil, "DPOP=on")
+			v := o.signedIn()
+			nonce := func() string {
+				if tt.anotherOf {
+					return openid.RandomToken()
+				}
+				return "a-nonce-of-the-api"
+			}
+			var bodies []string
+			o.answers(o.OP.Protected(nonce, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got, _ := io.ReadAll(r.Body)
+				bodies = append(bodies, string(got))
+			})).ServeHTTP)
+			refreshes := -o.OP.Calls(scriptedop.Token)
+			o.clock.Move(time.Minute)
+			if tt.revoked {
+				o.OP.RevokeAccessTokens()
+				refreshes--
+			}
+			body := strings.Repeat("x", tt.body)
+			fetch := func() apptest.Answer {
+				got := o.fetch(v, "POST", "/api/orders/7?page=2", body, "DPoP", "of the browser", "Authorization", "DPoP of-the-browser")
+				if got.Header.Get("DPoP-Nonce") != "" {
+					t.Error("the nonce reaches the browser")
+				}
+				return got
+			}
+			got := fetch()
+			if tt.status != 200 {
+				o.wantFailure(got, tt.status, tt.reason, tt.calls)
+			} else if calls := len(o.calls()); got.StatusCode != 200 || calls != tt.calls || len(bodies) != 1 || bodies[0] != body {
+				t.Errorf("answered %d after %d calls with %d bodies\n%s", got.StatusCode, calls, len(bodies), o.Log)
+			}
+			if tt.status == 503 {
+				if again := fetch(); again.StatusCode != 200 || len(bodies) != 1 || bodies[0] != body {
+					t.Errorf("sent again, it is answered with %d", again.StatusCode)
+				}
+			}
+			if refreshes += o.OP.Calls(scriptedop.Token); refreshes != 0 {
+				t.Errorf("%d refreshes more than are needed", refreshes)
 			}
 		})
 	}

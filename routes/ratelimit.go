@@ -2,7 +2,6 @@ package routes
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -20,8 +19,6 @@ const (
 	// number for each session that they may have; the larger one counts. Each sign-in adds to the
 	// session store, from however many addresses it comes. A person needs a few in an hour.
 	personSignIns, personSessions = 200, 4
-	// maxLimiters bounds each of the two generations of limiters in memory.
-	maxLimiters = 20_000
 )
 
 // tooManyError says that an address has exceeded its rate.
@@ -38,14 +35,14 @@ func (e *personTooOftenError) Error() string { return "routes: too many sign-ins
 // behind a local proxy that TRUSTED_PROXIES does not name, all people share one address, and a
 // limit would lock them out together.
 func (a *App) limitSignIns() echo.MiddlewareFunc {
-	peers := newLimits[netip.Prefix](signInRate, signInBurst)
+	peers := authn.NewLimits[netip.Prefix](signInRate, signInBurst)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			address, err := netip.ParseAddr(c.RealIP())
 			if err != nil || address.IsLoopback() {
 				return next(c)
 			}
-			if wait := peers.take(network(address), a.Now()); wait > 0 {
+			if wait := peers.Take(network(address), a.Now()); wait > 0 {
 				return &tooManyError{wait}
 			}
 			return next(c)
@@ -54,15 +51,15 @@ func (a *App) limitSignIns() echo.MiddlewareFunc {
 }
 
 // newPersonLimits returns the limits of people who may have this many sessions.
-func newPersonLimits(sessions int) *limits[authn.Key] {
+func newPersonLimits(sessions int) *authn.Limits[authn.Key] {
 	n := max(personSignIns, personSessions*sessions)
-	return newLimits[authn.Key](rate.Limit(n)/3600, n) // in a second
+	return authn.NewLimits[authn.Key](rate.Limit(n)/3600, n) // in a second
 }
 
 // limitPerson limits how often one person may sign in. The provider has already said who it is: before
 // that nobody can tell.
 func (a *App) limitPerson(in *authn.SignIn) error {
-	if wait := a.people.take(authn.NewKey("person", in.Identity.Issuer, in.Identity.Subject), a.Now()); wait > 0 {
+	if wait := a.people.Take(authn.NewKey("person", in.Identity.Issuer, in.Identity.Subject), a.Now()); wait > 0 {
 		return &authn.SignInError{ID: in.LogID(), ReturnTo: in.ReturnTo, Err: &personTooOftenError{wait}}
 	}
 	return nil
@@ -80,39 +77,4 @@ func network(address netip.Addr) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return prefix
-}
-
-// limits holds the limiters of the most recent peers or people, in two generations. When young is
-// full, it becomes old, and the limiters in the previous old are dropped.
-type limits[K comparable] struct {
-	rate       rate.Limit
-	burst      int
-	mu         sync.Mutex
-	young, old map[K]*rate.Limiter
-}
-
-func newLimits[K comparable](limit rate.Limit, burst int) *limits[K] {
-	return &limits[K]{rate: limit, burst: burst, young: make(map[K]*rate.Limiter)}
-}
-
-// take counts a request and returns how long to wait before it would be allowed, or 0.
-func (l *limits[K]) take(key K, now time.Time) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limiter, ok := l.young[key]
-	if !ok {
-		if limiter, ok = l.old[key]; !ok {
-			limiter = rate.NewLimiter(l.rate, l.burst)
-		}
-		if len(l.young) >= maxLimiters {
-			l.old, l.young = l.young, make(map[K]*rate.Limiter)
-		}
-		l.young[key] = limiter
-	}
-	reservation := limiter.ReserveN(now, 1)
-	wait := reservation.DelayFrom(now)
-	if wait > 0 {
-		reservation.CancelAt(now)
-	}
-	return wait
 }

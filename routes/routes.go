@@ -28,7 +28,9 @@ type Config struct {
 	RelyingParty *authn.RelyingParty
 	Sessions     *authn.Sessions
 	TokenSource  *authn.TokenSource
-	Assets       *views.Assets
+	// ResourceServer accepts the access tokens of API routes.
+	ResourceServer *authn.ResourceServer
+	Assets         *views.Assets
 	// BaseURL is the address of the app: scheme and host, no path.
 	BaseURL *url.URL
 	// FrontchannelLogout serves /frontchannel-logout.
@@ -60,8 +62,8 @@ type App struct {
 	crossOrigin *http.CrossOriginProtection
 	policy      atomic.Pointer[contentPolicy]
 	languages   *messages.Matcher
-	people      *limits[authn.Key] // see limitPerson
-	proxied     map[string]bool    // patterns of routes that Proxy has added
+	people      *authn.Limits[authn.Key] // see limitPerson
+	proxied     map[string]bool          // patterns of routes that Proxy has added
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
@@ -128,6 +130,10 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/events", a.events) // loads the session itself, and does not restart its idle timeout
 	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
 	e.POST("/session/extend", a.extend, person...)
+	if a.Sessions.BindsDevices() {
+		e.POST(bindPath, a.bindDevice)
+		e.POST(renewPath, a.renewDevice)
+	}
 
 	e.Match(reading, "/dashboard", a.dashboard, person...)
 	e.Match(reading, "/profile", a.profile, person...)

@@ -97,7 +97,7 @@ func (a *App) listProps(t *messages.Catalogue, list []authn.OwnSession) views.Se
 	var props views.SessionsProps
 	for _, s := range list {
 		props.Sessions = append(props.Sessions, views.OwnSession{
-			ID: s.ID, Device: deviceName(t, s.Device), Kind: string(s.Device.Kind()), Current: s.Current,
+			ID: s.ID, Device: deviceName(t, s.Device), Kind: string(s.Device.Kind()), Current: s.Current, Bound: s.Bound,
 			SignedIn: s.SignedIn, LastSeen: s.LastSeen, Idle: a.Now().Sub(s.LastSeen).Truncate(time.Minute),
 			EndURL: endURL(s),
 		})

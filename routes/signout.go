@@ -24,6 +24,11 @@ func (a *App) confirmSignOut(c echo.Context) error {
 func (a *App) signOut(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	s := current(c)
+	if s == nil {
+		if err := a.endUnproven(c); err != nil {
+			return err
+		}
+	}
 	if s != nil {
 		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
 			return err
@@ -46,6 +51,23 @@ func (a *App) signOut(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, a.Provider.PostLogoutRedirectURL())
 	}
 	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: location})
+}
+
+// endUnproven ends the session of a person whose browser could not prove its key: a person who is told
+// that they are signed out is signed out. It ends here only, because what tells the provider whose
+// session it is names the person, and whoever has a copy of the cookie could read it.
+func (a *App) endUnproven(c echo.Context) error {
+	r := c.Request()
+	s, err := a.Sessions.LoadToEnd(r)
+	if err != nil || s == nil {
+		return err
+	}
+	if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
+		return err
+	}
+	a.Log.InfoContext(r.Context(), "signed out", "event", authn.EventSignOut, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer)
+	a.RelyingParty.RevokeTokens(r.Context(), s)
+	return nil
 }
 
 // moveOn answers a form with a page that moves on by itself to where the provider is next. A redirect

@@ -36,6 +36,9 @@ func encodeRecord(r authn.Record) []byte {
 	e.buf = binary.AppendUvarint(e.buf, r.Version)
 	e.bytes([]byte(r.Device))
 	e.bytes(r.Sealed)
+	if r.Bound { // other records end here, as all did once
+		e.buf = append(e.buf, 1)
+	}
 	return e.sum()
 }
 
@@ -56,6 +59,9 @@ func decodeRecord(key authn.Key, value []byte) (authn.Record, bool) {
 		Version:         d.uvarint(),
 		Device:          string(d.bytes()),
 		Sealed:          d.bytes(),
+	}
+	if len(d.buf) > 0 && d.buf[0] == 1 {
+		r.Bound, d.buf = true, d.buf[1:]
 	}
 	return r, d.finished()
 }

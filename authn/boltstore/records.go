@@ -77,6 +77,7 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 				return err
 			}
 		}
+		stored.Bound = r.Bound
 		stored.Version++
 		stored.Sealed = r.Sealed
 		return put(tx, records, r.Key, encodeRecord(stored))

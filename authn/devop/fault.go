@@ -30,6 +30,10 @@ const (
 	faultKeys     = "keys"
 	faultClock    = "clock"
 	faultDown     = "down"
+	// Of DPoP.
+	faultBearer    = "bearer"
+	faultNonces    = "nonces"
+	faultNonceLoop = "nonceloop"
 )
 
 // fault is something that goes wrong on purpose, to show how an application handles it.
@@ -82,6 +86,10 @@ func atSignIn() []fault {
 			id: faultObject, label: "Request object refused", what: "The next request object is refused.",
 			effect: "With REQUEST_OBJECT=on and pushed requests, the application shows “The sign-in service cannot be reached”, and its log has invalid_request_object. Without them, nothing is different.",
 		},
+		{
+			id: faultBearer, label: "Bearer token", what: "The next sign-in gets a bearer token, even with DPoP.",
+			effect: "With DPOP=on, the application shows “The sign-in could not be verified”. Without it, nothing is different.",
+		},
 	}
 }
 
@@ -107,6 +115,15 @@ func forEveryone() []fault {
 			id: faultKeys, label: "Rotate keys",
 			effect: "Nothing visible: at the next sign-in, the application fetches the new key. The old key stays published until the next rotation.",
 			act:    (*Provider).RotateKey,
+		},
+		{
+			id: faultNonces, label: "New DPoP nonces",
+			effect: "Nothing visible: with DPOP=on, the application repeats its next request to each endpoint once, with the new nonce.",
+			act:    func(p *Provider) error { p.proofs.renew(); return nil },
+		},
+		{
+			id: faultNonceLoop, label: "Endless DPoP nonces", what: "No DPoP proof has the right nonce.", lasts: -1,
+			effect: "With DPOP=on, a sign-in shows “The sign-in could not be verified”, after two tries. People who are signed in stay signed in, and “Refresh” keeps the old profile.",
 		},
 		{
 			id: faultClock, label: "Clock off by two minutes", what: "The provider's clock is two minutes ahead.", lasts: -1,

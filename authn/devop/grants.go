@@ -30,9 +30,10 @@ type grant struct {
 
 // accessToken is stored under its hash. It is valid only while its grant exists.
 type accessToken struct {
-	Grant   string
-	Scope   []string
-	Expires time.Time
+	Grant      string
+	Scope      []string
+	Thumbprint string `json:",omitempty"` // of the key that the token is bound to
+	Expires    time.Time
 }
 
 // request is a pending authorization request: pushed by its client, or waiting for the
@@ -175,7 +176,7 @@ func (s *records) firstRefresh(code string) (string, error) {
 
 // addAccess stores an access token under the grant of its source, the code or refresh token
 // that it was issued for. It returns errGrant if that grant has been revoked.
-func (s *records) addAccess(source, token string, scope []string, expires time.Time) error {
+func (s *records) addAccess(source, token string, t accessToken) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := grantKey(source)
@@ -183,27 +184,28 @@ func (s *records) addAccess(source, token string, scope []string, expires time.T
 	if !ok {
 		return errGrant
 	}
-	if expires.After(g.Expires) {
-		g.Expires = expires
+	if t.Expires.After(g.Expires) {
+		g.Expires = t.Expires
 	}
-	s.Access[hash(token)] = &accessToken{Grant: key, Scope: scope, Expires: expires}
+	t.Grant = key
+	s.Access[hash(token)] = &t
 	s.changed()
 	return nil
 }
 
-// access returns the subject and scope of a valid access token.
-func (s *records) access(token string) (subject string, scope []string, ok bool) {
+// access returns a valid access token and its subject.
+func (s *records) access(token string) (subject string, found accessToken, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.Access[hash(token)]
 	if !ok || !s.now().Before(t.Expires) {
-		return "", nil, false
+		return "", accessToken{}, false
 	}
 	g, ok := s.Grants[t.Grant]
 	if !ok {
-		return "", nil, false
+		return "", accessToken{}, false
 	}
-	return g.Subject, t.Scope, true
+	return g.Subject, *t, true
 }
 
 // revoke revokes an access token, or the family of a refresh token. It returns errGrant if

@@ -30,6 +30,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 		"authorization_signing_alg_values_supported":       []string{p.cfg.SigningAlgorithm},
 		"token_endpoint_auth_signing_alg_values_supported": clientAlgorithms(),
 		"request_object_signing_alg_values_supported":      clientAlgorithms(),
+		"dpop_signing_alg_values_supported":                proofAlgorithms(),
 		"code_challenge_methods_supported":                 []string{"S256"},
 		"token_endpoint_auth_methods_supported":            authMethods,
 		"revocation_endpoint_auth_methods_supported":       authMethods,

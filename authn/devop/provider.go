@@ -86,6 +86,7 @@ type Provider struct {
 	records   *records
 	workbench *workbench
 	used      *usedIDs
+	proofs    *proofs
 	assets    *assets
 	handler   http.Handler
 	calls     *http.Client
@@ -131,6 +132,7 @@ func New(cfg Config) (*Provider, error) {
 		cookie:    cookieName(issuer),
 		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
 		used:      &usedIDs{until: make(map[string]time.Time)},
+		proofs:    newProofs(cfg.Now),
 		assets:    newAssets(),
 		calls: &http.Client{
 			Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},

@@ -21,14 +21,19 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		p.writeError(w, r, err)
 		return
 	}
+	thumbprint, err := p.checkProof(w, r, nonceOfToken, "/token", "")
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
 	var answer map[string]any
 	switch values.Get("grant_type") {
 	case "authorization_code":
-		answer, err = p.exchangeCode(r, client, values)
+		answer, err = p.exchangeCode(r, client, values, thumbprint)
 	case "refresh_token":
-		answer, err = p.exchangeRefresh(client, values)
+		answer, err = p.exchangeRefresh(client, values, thumbprint)
 	case "client_credentials":
-		answer, err = p.clientCredentials(client, values)
+		answer, err = p.clientCredentials(client, values, thumbprint)
 	case "":
 		err = fail("invalid_request", "grant_type is missing")
 	default:
@@ -81,7 +86,7 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 
 // exchangeCode exchanges an authorization code for tokens (RFC 6749 section 4.1.3). Even a
 // code that fails a check is spent.
-func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (map[string]any, error) {
+func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values, thumbprint string) (map[string]any, error) {
 	code := v.Get("code")
 	if code == "" {
 		return nil, fail("invalid_request", "code is missing")
@@ -102,7 +107,7 @@ func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values) (m
 	if p.workbench.happens(faultSlow) {
 		p.delay(r)
 	}
-	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, at: p.now()}))
+	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, thumbprint: thumbprint, at: p.now()}))
 }
 
 // checkRedeem compares a token request with the authorization request.
@@ -130,7 +135,7 @@ func isVerifier(s string) bool {
 // exchangeRefresh exchanges a refresh token for new tokens (RFC 6749 section 6), including
 // a new refresh token (RFC 9700 section 4.14.2). The request may name another API than the sign-in did
 // (RFC 8707 section 2.2), and the access token is for that one alone.
-func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any, error) {
+func (p *Provider) exchangeRefresh(client Client, v url.Values, thumbprint string) (map[string]any, error) {
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
 	}
@@ -158,13 +163,13 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values) (map[string]any,
 	}
 	g.Audience = cmp.Or(api, g.Audience)
 	// OpenID Connect Core 1.0 section 12.2: a refreshed ID token has no nonce.
-	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, at: p.now()})
+	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, thumbprint: thumbprint, at: p.now()})
 }
 
 // clientCredentials gives a client an access token for itself (RFC 6749 section 4.4), for
 // the API and with the scope that it names. The subject has the form that Auth0 uses.
 // Clients that people sign in to cannot use this grant.
-func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]any, error) {
+func (p *Provider) clientCredentials(client Client, v url.Values, thumbprint string) (map[string]any, error) {
 	switch {
 	case len(client.RedirectURIs) > 0:
 		return nil, fail("unauthorized_client", "a client that people sign in to cannot use client_credentials")
@@ -174,12 +179,12 @@ func (p *Provider) clientCredentials(client Client, v url.Values) (map[string]an
 	scope := strings.Fields(v.Get("scope"))
 	access, err := p.accessToken(grant{
 		Client: client.ID, Subject: client.ID + "@clients", Audience: v.Get("audience"),
-	}, scope)
+	}, scope, thumbprint)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
 	return map[string]any{
-		"access_token": access, "token_type": "Bearer", "expires_in": int(p.cfg.AccessTokenTTL.Seconds()), "scope": strings.Join(scope, " "),
+		"access_token": access, "token_type": tokenType(thumbprint), "expires_in": int(p.cfg.AccessTokenTTL.Seconds()), "scope": strings.Join(scope, " "),
 	}, nil
 }
 
@@ -190,13 +195,18 @@ type tokens struct {
 	source string // the code or refresh token that the access token is issued for
 	// refresh and nonce are omitted if empty.
 	refresh, nonce string
-	at             time.Time // when the ID token is issued
+	// thumbprint is that of the key that the access token is bound to (RFC 9449); "" for a bearer token.
+	thumbprint string
+	at         time.Time // when the ID token is issued
 }
 
 // spoiled applies the active faults to t.
 func (p *Provider) spoiled(t tokens) tokens {
 	if p.workbench.happens(faultNonce) {
 		t.nonce = rand.Text()
+	}
+	if p.workbench.happens(faultBearer) {
+		t.thumbprint = ""
 	}
 	if p.workbench.happens(faultExpired) {
 		t.at = t.at.Add(-p.cfg.IDTokenTTL - time.Hour)
@@ -212,16 +222,16 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 		return nil, errGrant
 	}
 	now := p.now()
-	access, err := p.accessToken(g, scope)
+	access, err := p.accessToken(g, scope, t.thumbprint)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
-	if err := p.records.addAccess(t.source, access, scope, now.Add(p.cfg.AccessTokenTTL)); err != nil {
+	if err := p.records.addAccess(t.source, access, accessToken{Scope: scope, Thumbprint: t.thumbprint, Expires: now.Add(p.cfg.AccessTokenTTL)}); err != nil {
 		return nil, err
 	}
 	answer := map[string]any{
 		"access_token": access,
-		"token_type":   "Bearer",
+		"token_type":   tokenType(t.thumbprint),
 		"expires_in":   int(p.cfg.AccessTokenTTL.Seconds()),
 		"scope":        strings.Join(scope, " "),
 	}
@@ -250,6 +260,14 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	return answer, nil
 }
 
+// tokenType returns the type of an access token (RFC 6750 section 6.1.1, RFC 9449 section 5).
+func tokenType(thumbprint string) string {
+	if thumbprint != "" {
+		return "DPoP"
+	}
+	return "Bearer"
+}
+
 // addOrganization asserts that the person belongs to the requested organization, as Auth0
 // does: by id, or by lower-case name.
 func addOrganization(claims map[string]any, asked string) {
@@ -262,8 +280,8 @@ func addOrganization(claims map[string]any, asked string) {
 }
 
 // accessToken makes an access token: a JWT if the client named an API (RFC 9068 section 2),
-// otherwise a random string for userinfo.
-func (p *Provider) accessToken(g grant, scope []string) (string, error) {
+// otherwise a random string for userinfo. A thumbprint binds it to a key (RFC 9449 section 6.1).
+func (p *Provider) accessToken(g grant, scope []string, thumbprint string) (string, error) {
 	if g.Audience == "" {
 		return rand.Text(), nil
 	}
@@ -275,6 +293,9 @@ func (p *Provider) accessToken(g grant, scope []string) (string, error) {
 		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": audience, "client_id": g.Client,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
 		"scope": strings.Join(scope, " "),
+	}
+	if thumbprint != "" {
+		claims["cnf"] = map[string]string{"jkt": thumbprint}
 	}
 	if !g.AuthTime.IsZero() {
 		claims["auth_time"] = g.AuthTime.Unix()

@@ -1,6 +1,7 @@
 package devop
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,18 +9,30 @@ import (
 
 // userinfo returns the provider's current claims about the person (OpenID Connect Core 1.0
 // section 5.3). It accepts the token in the Authorization header only (RFC 6750 section
-// 2.1, RFC 9700 section 4.3.2).
+// 2.1, RFC 9700 section 4.3.2), and with a proof if it is bound to a key (RFC 9449 section 7).
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	bound := strings.EqualFold(scheme, "DPoP")
+	if !bound && !strings.EqualFold(scheme, "Bearer") {
 		// RFC 6750 section 3.1: no error code if the request has no token.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop"`)
 		writeJSON(w, http.StatusUnauthorized, oauthError{Code: "invalid_token", Description: "a bearer token is required"})
 		return
 	}
-	subject, scope, ok := p.records.access(token)
+	subject, found, ok := p.records.access(token)
 	person, known := p.records.person(subject)
-	if !ok || !known {
+	scope := found.Scope
+	if ok && bound {
+		thumbprint, err := p.checkProof(w, r, nonceOfUserinfo, "/userinfo", token)
+		var refusal oauthError
+		if errors.As(err, &refusal) {
+			w.Header().Set("WWW-Authenticate", `DPoP realm="devop", error="`+refusal.Code+`", algs="ES256 EdDSA PS256"`)
+			writeJSON(w, http.StatusUnauthorized, refusal)
+			return
+		}
+		ok = thumbprint == found.Thumbprint
+	}
+	if !ok || !known || bound != (found.Thumbprint != "") {
 		const description = "the access token is unknown, expired or revoked"
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="invalid_token", error_description="`+description+`"`)
 		writeJSON(w, http.StatusUnauthorized, oauthError{"invalid_token", description})

@@ -175,6 +175,12 @@ func (e *Examination) checkAlgorithms(_ context.Context, m *openid.Metadata) Fin
 	if err != nil {
 		return failed(Configuration, err.Error(), "set ID_TOKEN_ALG to one of the provider's, or have it sign with another for this client")
 	}
+	if proofs, err := e.provider.ProofAlgorithm(m); err != nil {
+		return failed(Configuration, err.Error(), "have the provider accept one of these, or turn DPOP off")
+	} else if proofs != "" && len(m.DPoPAlgorithms) == 0 {
+		return warning(Provider, "DPOP is on, and the provider does not say that it issues bound tokens (dpop_signing_alg_values_supported)",
+			"have it issue them: bearer tokens are refused; or turn DPOP off")
+	}
 	if len(m.IDTokenAlgorithms) == 0 {
 		return ok("ID_TOKEN_ALG allows %s; the provider does not say what it uses", strings.Join(algorithms, ", "))
 	}

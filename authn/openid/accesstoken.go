@@ -19,6 +19,10 @@ type AccessToken struct {
 	Expires time.Time
 	// Claims are all of its claims.
 	Claims Claims
+	// Confirmation says which keys it is bound to. The sender has them.
+	Confirmation Confirmation
+	// Proof is the DPoP proof that came with it; nil with a bearer token.
+	Proof *Proof
 }
 
 // Profile returns the standard claims of the token's subject. Most access tokens have none.
@@ -34,19 +38,40 @@ func (t *AccessToken) Profile() Profile { return Identity{IDToken: t.Claims}.pro
 // (auth0.com/docs, "Access Token Profiles"), which a program's token has even if no scope was
 // granted. Its audience may not be this client itself.
 //
-// The *Error has ReasonAccessTokenInvalid, ReasonProviderUnreachable or
+// If the token is bound to a key, the sender has to have it, as a DPoP proof (RFC 9449 section
+// 4.3) or the certificate of the connection (RFC 8705 section 3) shows. Whether a proof has been
+// sent before, and has the right nonce, is for the caller to check.
+//
+// The *Error has ReasonAccessTokenInvalid, ReasonProofInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
-func (p *Provider) VerifyAccessToken(ctx context.Context, raw string) (*AccessToken, error) {
+func (p *Provider) VerifyAccessToken(ctx context.Context, sent Presented) (*AccessToken, error) {
 	if p.cfg.Audience == "" {
 		return nil, refuse(ReasonAccessTokenInvalid, "no audience is configured, so no access token is for this application")
 	}
-	signed, err := p.verify(ctx, raw, p.accessTokens)
+	var proof *signedProof
+	if sent.DPoP {
+		var err error
+		if proof, err = p.readProof(sent); err != nil {
+			return nil, withReason(ReasonProofInvalid, err)
+		}
+	}
+	signed, err := p.verify(ctx, sent.Token, p.accessTokens)
 	if err != nil {
 		return nil, err
 	}
 	t, err := p.readAccessToken(signed)
+	if err == nil {
+		err = t.checkPossession(proof, sent.Certificate)
+	}
 	if err != nil {
 		return nil, withReason(ReasonAccessTokenInvalid, err)
+	}
+	if proof != nil {
+		// Only now: before, anyone could have this signature computed, with a key of their own.
+		if err := proof.verify(); err != nil {
+			return nil, withReason(ReasonProofInvalid, err)
+		}
+		t.Proof = &proof.Proof
 	}
 	return t, nil
 }
@@ -63,6 +88,9 @@ func (p *Provider) readAccessToken(signed *signedToken) (*AccessToken, error) {
 		return nil, errors.New("sub is missing or not a subject")
 	}
 	if t.ClientID, err = clientOf(c); err != nil {
+		return nil, err
+	}
+	if t.Confirmation, err = c.confirmation(); err != nil {
 		return nil, err
 	}
 	scope, err := c.string("scope") // RFC 9068 section 2.2.3

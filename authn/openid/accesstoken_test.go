@@ -29,7 +29,7 @@ func runAccessCases(t *testing.T, cases map[string]accessCase) {
 			token := p.op.AccessToken(audience)
 			tt.edit(p, token)
 			raw := token.Compact()
-			got, err := p.VerifyAccessToken(t.Context(), raw)
+			got, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: raw})
 			if tt.accepted {
 				if err != nil || got.Subject != "alice" || got.Issuer != p.op.Issuer {
 					t.Errorf("refused: %v, or accepted as %+v", err, got)
@@ -152,8 +152,12 @@ func TestAccessTokenClaims(t *testing.T) {
 		"valid in 30 seconds":       {edit: claimAt("nbf", 30*time.Second), accepted: true},
 		"valid in 61 seconds":       {edit: claimAt("nbf", 61*time.Second)},
 		"valid at a text":           {edit: claim("nbf", "1")},
-		"bound to a key":            {edit: claim("cnf", map[string]any{"jkt": "x"})},
+		"bound to a DPoP key":       {edit: claim("cnf", map[string]any{"jkt": strings.Repeat("A", 43)})},
+		"bound to a certificate":    {edit: claim("cnf", map[string]any{"x5t#S256": strings.Repeat("A", 43)})},
+		"bound to a key itself":     {edit: claim("cnf", map[string]any{"jwk": map[string]any{"kty": "OKP"}})},
 		"bound to null":             {edit: claim("cnf", null{})},
+		"bound to nothing":          {edit: claim("cnf", map[string]any{})},
+		"bound to a text":           {edit: claim("cnf", "x")},
 		"a nonce":                   {edit: claim("nonce", "x")},
 		"a nonce null":              {edit: claim("nonce", null{})},
 		"at_hash":                   {edit: claim("at_hash", "x")},
@@ -215,11 +219,11 @@ func TestTokensOfAnotherKindAtAnAPI(t *testing.T) {
 				"an ID token": idToken, "a logout token": p.op.LogoutToken().Compact(), "a logout token without typ": untyped.Compact(),
 				"signed userinfo": p.op.SignedUserInfo().Compact(), "nothing": "",
 			} {
-				if _, err := p.VerifyAccessToken(t.Context(), raw); openid.ReasonOf(err) != openid.ReasonAccessTokenInvalid {
+				if _, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: raw}); openid.ReasonOf(err) != openid.ReasonAccessTokenInvalid {
 					t.Errorf("%s: the error is %v", kind, err)
 				}
 			}
-			if got, err := p.VerifyAccessToken(t.Context(), p.op.AccessToken(configured).Compact()); err != nil || !slices.Equal(got.Scopes, []string{"openid", "profile"}) {
+			if got, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: p.op.AccessToken(configured).Compact()}); err != nil || !slices.Equal(got.Scopes, []string{"openid", "profile"}) {
 				t.Errorf("an access token: %+v, %v", got, err)
 			}
 		})
@@ -233,7 +237,7 @@ func TestAccessTokenWithoutAudience(t *testing.T) {
 	for _, aud := range []any{audience, "", "client", nil} {
 		token := p.op.AccessToken("")
 		token.Claims["aud"] = aud
-		if _, err := p.VerifyAccessToken(t.Context(), token.Compact()); openid.ReasonOf(err) != openid.ReasonAccessTokenInvalid {
+		if _, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: token.Compact()}); openid.ReasonOf(err) != openid.ReasonAccessTokenInvalid {
 			t.Errorf("for %v the error is %v", aud, err)
 		}
 	}
@@ -252,7 +256,7 @@ func TestAccessTokensSpareTheProvider(t *testing.T) {
 	for range 100 {
 		token := p.op.AccessToken(audience)
 		token.Key.ID = "unknown"
-		if _, err := p.VerifyAccessToken(t.Context(), token.Compact()); err == nil {
+		if _, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: token.Compact()}); err == nil {
 			t.Fatal("a token with an unknown key is accepted")
 		}
 	}
@@ -268,7 +272,7 @@ func TestAccessTokenWithoutKeys(t *testing.T) {
 	t.Parallel()
 	p := newParty(t, options{config: func(c *openid.Config) { c.Audience = audience }})
 	p.op.Answer(scriptedop.JWKS, scriptedop.Status(500))
-	if _, err := p.VerifyAccessToken(t.Context(), p.op.AccessToken(audience).Compact()); openid.ReasonOf(err) != openid.ReasonProviderUnreachable {
+	if _, err := p.VerifyAccessToken(t.Context(), openid.Presented{Token: p.op.AccessToken(audience).Compact()}); openid.ReasonOf(err) != openid.ReasonProviderUnreachable {
 		t.Errorf("the error is %v", err)
 	}
 }

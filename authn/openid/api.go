@@ -55,7 +55,7 @@ func (p *Provider) RefreshFor(ctx context.Context, old Tokens, api API) (Tokens,
 	tokens, err := p.refresh(context.WithValue(ctx, extraParameters{}, api.parameters(p)), old)
 	switch e := withReason(ReasonTokenRequestFailed, err); {
 	case err == nil:
-	case e.Reason == ReasonTokenRequestFailed && !slices.Contains([]string{"invalid_grant", "invalid_client", "unauthorized_client"}, e.Code):
+	case e.Reason == ReasonTokenRequestFailed && !slices.Contains([]string{"invalid_grant", "invalid_client", "unauthorized_client", "invalid_dpop_proof", useNonce}, e.Code):
 		return tokens, &Error{Reason: ReasonAPIRefused, Code: e.Code, Description: e.Description, Err: e.Err}
 	default:
 		return tokens, err

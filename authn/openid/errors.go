@@ -39,6 +39,7 @@ const (
 	ReasonTooLarge           Reason = "claims_too_large"
 	ReasonLogoutTokenInvalid Reason = "logout_token_invalid"
 	ReasonAccessTokenInvalid Reason = "access_token_invalid"
+	ReasonProofInvalid       Reason = "invalid_dpop_proof" // the error code of RFC 9449 section 7.1
 	ReasonAPIRefused         Reason = "api_token_refused"
 )
 

@@ -73,3 +73,12 @@ func ParseMetadata(document []byte, issuer string) (*Metadata, error) {
 	}
 	return m, m.validate(Config{Issuer: issuer, IDTokenAlgorithms: []string{"RS256", "ES256"}})
 }
+
+// MaxNonces is how many servers' nonces are kept, and Nonces counts them.
+const MaxNonces = maxNonces
+
+func (p *Provider) Nonces() int {
+	p.nonces.mu.Lock()
+	defer p.nonces.mu.Unlock()
+	return len(p.nonces.byServer)
+}

@@ -197,3 +197,44 @@ func FuzzDiscoveryDocument(f *testing.F) {
 		}
 	})
 }
+
+// FuzzProof sends DPoP proofs of any content, which the token's key has signed. One that is accepted is
+// for this request, this token and this minute.
+func FuzzProof(f *testing.F) {
+	p := newParty(f, options{config: withAudience})
+	key := scriptedop.NewKey("", "EdDSA")
+	token := p.op.AccessToken(audience)
+	token.Claims["cnf"] = map[string]any{"jkt": key.Thumbprint()}
+	sent := openid.Presented{Token: token.Compact(), DPoP: true, Method: "GET", URL: &url.URL{Scheme: "https", Host: "api.example", Path: "/a b"}}
+	usual := key.Proof(p.clock.Now(), "GET", "https://api.example/a%20b", sent.Token)
+	header, _ := json.Marshal(usual.Header)
+	claims, _ := json.Marshal(usual.Claims)
+	f.Add(string(header), string(claims))
+	f.Add(strings.Replace(string(header), `"jwk":{`, `"jwk":{"d":null,`, 1), string(claims))
+	f.Add(strings.Replace(string(header), "{", `{"crit":[],`, 1), strings.Replace(string(claims), `"GET"`, `"get"`, 1))
+	for _, htu := range []string{"https://API.example:443/%61%20b?x#y", "https://api.example/./x/../a%20b", "https://api.example/a%2", "https://[::1", "%", ""} {
+		f.Add(string(header), strings.Replace(string(claims), "https://api.example/a%20b", htu, 1))
+	}
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		proof := &scriptedop.JWT{Key: usual.Key, Payload: []byte(claims)}
+		if json.Unmarshal([]byte(header), &proof.Header) != nil {
+			return
+		}
+		sent := sent
+		sent.Proofs = []string{proof.Compact()}
+		got, err := p.VerifyAccessToken(t.Context(), sent)
+		if err != nil {
+			return
+		}
+		var said map[string]any // which, unlike a struct, does not ignore case
+		if json.Unmarshal([]byte(claims), &said) != nil || said["htm"] != "GET" || said["jti"] != got.Proof.ID || said["ath"] != usual.Claims["ath"] {
+			t.Errorf("it accepts %s %s", header, claims)
+		}
+		if htu, _ := said["htu"].(string); !strings.HasPrefix(strings.ToLower(htu), "https://api.example") {
+			t.Errorf("it accepts the address %q", htu)
+		}
+		if left := got.Proof.Expires.Sub(p.clock.Now()); left < 0 || left > 2*openid.Leeway {
+			t.Errorf("it is valid for %v: %s", left, claims)
+		}
+	})
+}

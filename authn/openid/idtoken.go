@@ -68,7 +68,7 @@ func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*Sig
 	if m.BackchannelLogoutSessionSupported && idToken.SID == "" {
 		p.cfg.Log.WarnContext(ctx, "the ID token has no sid: a sign-out at the provider ends either all of a person's sessions or none")
 	}
-	userInfo, err := p.UserInfo(ctx, tokens.Access, idToken.Subject)
+	userInfo, err := p.UserInfo(ctx, tokens, idToken.Subject)
 	switch {
 	case ReasonOf(err) == ReasonUserInfoMismatch:
 		return nil, err

@@ -308,7 +308,7 @@ func TestKeyRotation(t *testing.T) {
 		stranger := p.op.AccessToken(audience)
 		stranger.Key = scriptedop.NewKey("stranger", "ES256")
 		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = p.VerifyAccessToken(t.Context(), stranger.Compact()) })
+		wg.Go(func() { _, _ = p.VerifyAccessToken(t.Context(), openid.Presented{Token: stranger.Compact()}) })
 		await(t, older.Reached)
 		p.op.SetKeys(second)
 		ctx := waitedFor{t.Context(), make(chan struct{}), new(sync.Once)}

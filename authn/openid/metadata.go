@@ -29,6 +29,7 @@ type Metadata struct {
 	BackchannelLogoutSessionSupported  bool
 	ChallengeMethods                   []string
 	TokenEndpointAuthMethods           []string
+	DPoPAlgorithms                     []string
 	CertificateBoundAccessTokens       bool
 	RequestObjectAlgorithms            []string
 	ResponseModes                      []string
@@ -75,6 +76,7 @@ func (m *Metadata) UnmarshalJSON(document []byte) error {
 	m.PromptsSupported, _ = stringList(members["prompt_values_supported"])
 	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
 	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
+	m.DPoPAlgorithms, _ = stringList(members["dpop_signing_alg_values_supported"])
 	m.RequestObjectAlgorithms, _ = stringList(members["request_object_signing_alg_values_supported"])
 	m.ResponseModes, _ = stringList(members["response_modes_supported"])
 	m.ResponseAlgorithms, _ = stringList(members["authorization_signing_alg_values_supported"])
@@ -121,7 +123,11 @@ func (m *Metadata) validate(cfg Config) error {
 	if err := m.checkIssuer(cfg); err != nil {
 		return err
 	}
-	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), m.checkEndpoints(cfg))
+	var unproven error
+	if cfg.DPoP {
+		_, unproven = m.proofAlgorithm()
+	}
+	return errors.Join(m.checkAlgorithms(cfg.IDTokenAlgorithms), unproven, m.checkEndpoints(cfg))
 }
 
 func (m *Metadata) checkIssuer(cfg Config) error {

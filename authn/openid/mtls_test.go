@@ -62,7 +62,7 @@ func TestMutualTLS(t *testing.T) {
 			if err != nil {
 				t.Fatalf("refreshing: %v", err)
 			}
-			if _, err := p.UserInfo(t.Context(), tokens.Access, "alice"); err != nil {
+			if _, err := p.UserInfo(t.Context(), tokens, "alice"); err != nil {
 				t.Errorf("userinfo: %v", err)
 			}
 			if err := p.Revoke(t.Context(), tokens.Refresh); err != nil {
@@ -141,14 +141,14 @@ func TestRenewedClientCertificate(t *testing.T) {
 	in := p.signIn()
 	p.wantSignedIn(in, "alice")
 	presented.Store(scriptedop.NewCertificate("client"))
-	if _, err := p.UserInfo(t.Context(), in.Tokens.Access, "alice"); !errors.Is(err, openid.ErrUnauthorized) {
+	if _, err := p.UserInfo(t.Context(), in.Tokens, "alice"); !errors.Is(err, openid.ErrUnauthorized) {
 		t.Errorf("with the new certificate, a token of the old one is answered with %v", err)
 	}
 	tokens, err := p.Refresh(t.Context(), in.Tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.UserInfo(t.Context(), tokens.Access, "alice"); err != nil {
+	if _, err := p.UserInfo(t.Context(), tokens, "alice"); err != nil {
 		t.Errorf("userinfo with the new token: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func (c Config) addProfileFaults(f *Faults) {
 	demand(c.ClientAuth == PrivateKeyJWT || c.authenticatesByCertificate(), "ClientAuth", fmt.Sprintf("is %q", c.ClientAuth),
 		"use "+strings.Join([]string{PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth}, ", "))
 	// Section 5.3.3.1: access tokens are of use to their holder alone.
-	demand(c.bindsTokens(), "ClientCertificate", "is missing, so that access tokens would be bearer tokens", "name a certificate and its key")
+	demand(c.DPoP || c.ClientCertificate != nil, "DPoP", "is off, so that access tokens would be bearer tokens", "turn it on, or name a client certificate and its key")
 	// Section 5.4.1.
 	for _, alg := range c.IDTokenAlgorithms {
 		demand(slices.Contains(ProfileAlgorithms(), alg), "IDTokenAlgorithms", fmt.Sprintf("has %q", alg), "choose from: "+allowed)
@@ -56,9 +56,6 @@ func (c Config) addProfileFaults(f *Faults) {
 		demand(strings.HasSuffix(c.ResponseMode, "jwt"), "ResponseMode", fmt.Sprintf("is %q", c.ResponseMode), "use jwt, or form_post.jwt on https")
 	}
 }
-
-// bindsTokens reports whether access tokens are bound to the client (RFC 8705 section 3).
-func (c Config) bindsTokens() bool { return c.ClientCertificate != nil }
 
 // Profile returns the profile that the configuration follows, or "".
 func (p *Provider) Profile() string { return p.cfg.Profile }
@@ -84,7 +81,11 @@ func (p *Provider) ProfileGaps(m *Metadata) (gaps []string) {
 	demand(mayHave(m.ChallengeMethods, "S256"), "PKCE with S256")
 	// RFC 9207 section 3: it is absent unless it is announced. A signed response has the issuer in it.
 	demand(m.ResponseIssuerSupported || p.SignedResponses(), "iss in the authorization response")
-	demand(m.CertificateBoundAccessTokens || p.cfg.ClientCertificate == nil, "access tokens bound to a certificate")
+	if p.cfg.DPoP {
+		demand(len(m.DPoPAlgorithms) > 0, "access tokens bound by DPoP")
+	} else {
+		demand(m.CertificateBoundAccessTokens, "access tokens bound to a certificate")
+	}
 	if p.SignsRequests() {
 		demand(mayHave(m.RequestObjectAlgorithms, algorithm), "request objects signed with "+algorithm)
 	}

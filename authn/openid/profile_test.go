@@ -39,7 +39,8 @@ func TestProfileFaults(t *testing.T) {
 		"CF-16 a request that is not pushed": {func(c *openid.Config) { c.PushedAuthorizationRequests = "auto" }, []string{"PushedAuthorizationRequests"}},
 		"CF-16 a client secret":              {func(c *openid.Config) { c.ClientAuth = openid.ClientSecretBasic }, []string{"ClientAuth"}},
 		"CF-16 tls_client_auth":              {func(c *openid.Config) { c.ClientAuth = openid.TLSClientAuth }, nil},
-		"CF-16 bearer tokens":                {func(c *openid.Config) { c.ClientCertificate = nil }, []string{"ClientCertificate"}},
+		"CF-16 bearer tokens":                {func(c *openid.Config) { c.ClientCertificate = nil }, []string{"DPoP"}},
+		"CF-16 DPoP":                         {func(c *openid.Config) { c.ClientCertificate, c.DPoP = nil, true }, nil},
 		"CF-16 RS256 for ID tokens":          {func(c *openid.Config) { c.IDTokenAlgorithms = []string{"PS256", "RS256"} }, []string{"IDTokenAlgorithms"}},
 		"CF-16 RS256 for responses":          {func(c *openid.Config) { c.ResponseAlgorithms = []string{"RS256"} }, []string{"ResponseAlgorithms"}},
 		"CF-16 RS256 by the client":          {func(c *openid.Config) { c.SigningKey = rsaKey }, []string{"SigningAlgorithm"}},
@@ -58,7 +59,7 @@ func TestProfileFaults(t *testing.T) {
 		"CF-16 all at once": {func(c *openid.Config) {
 			c.PushedAuthorizationRequests, c.ClientAuth, c.ClientCertificate, c.IDTokenAlgorithms = "never", openid.ClientSecretPost, nil, []string{"RS256"}
 			c.RequestObject, c.ResponseMode = false, "query"
-		}, []string{"PushedAuthorizationRequests", "ClientAuth", "ClientCertificate", "IDTokenAlgorithms", "RequestObject", "ResponseMode"}},
+		}, []string{"PushedAuthorizationRequests", "ClientAuth", "DPoP", "IDTokenAlgorithms", "RequestObject", "ResponseMode"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

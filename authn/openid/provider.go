@@ -58,6 +58,9 @@ type Config struct {
 	ClientCertificate func() (*tls.Certificate, error)
 	// RootCAs are the authorities of the servers that the client calls; nil are this machine's.
 	RootCAs *x509.CertPool
+	// DPoP binds the access tokens of new sessions to a key of the session's own (RFC 9449), and
+	// refuses bearer tokens for them.
+	DPoP bool
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string
@@ -191,6 +194,7 @@ type Provider struct {
 	discovery   *discovery
 	keySet      *keySet
 	origins     *atomic.Pointer[origins]
+	nonces      *nonces
 
 	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
 	// does not know, within a limit of its own.
@@ -205,7 +209,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	p := &Provider{origins: new(atomic.Pointer[origins]), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
+	p := &Provider{origins: new(atomic.Pointer[origins]), nonces: new(nonces), cfg: cfg, preset: cfg.Preset(), clock: &clockSkew{log: cfg.Log}}
 	p.client = newClient(cfg, p.clock)
 	p.tokenClient = &http.Client{
 		Timeout: CallTimeout, Transport: tokenTransport{p}, CheckRedirect: p.client.CheckRedirect,

@@ -23,6 +23,9 @@ import (
 // server.
 type Tokens struct {
 	Access, Refresh Secret
+	// ProofKey is the key that the access token is bound to, in PKCS #8; "" for a bearer token. It
+	// belongs to the session: a refresh keeps it.
+	ProofKey Secret
 	// IDToken is the last ID token as it came, for id_token_hint at sign-out.
 	IDToken Secret
 	// Obtained is when they were issued, and Expires when the access token expires; zero
@@ -38,6 +41,21 @@ func (t Tokens) Same(other Tokens) bool {
 	return t.Access == other.Access && t.Refresh == other.Refresh && t.Obtained.Equal(other.Obtained)
 }
 
+// The types of access tokens (RFC 6750 section 6.1.1, RFC 9449 section 5).
+const (
+	bearerToken = "Bearer"
+	boundToken  = "DPoP"
+)
+
+// Type returns the type of the access token, which is also the scheme of the Authorization header that it is
+// sent in: "Bearer", or "DPoP" for one that is bound to a key.
+func (t Tokens) Type() string {
+	if t.ProofKey != "" {
+		return boundToken
+	}
+	return bearerToken
+}
+
 // oauth2Config returns x/oauth2's view of the client.
 func (p *Provider) oauth2Config(m *Metadata) *oauth2.Config {
 	return &oauth2.Config{
@@ -51,14 +69,18 @@ func (p *Provider) oauth2Config(m *Metadata) *oauth2.Config {
 	}
 }
 
-// exchange sends the code to the token endpoint, once, whatever the answer (OpenID Connect
-// Core 1.0 section 3.1.3).
+// exchange sends the code to the token endpoint (OpenID Connect Core 1.0 section 3.1.3): once, whatever
+// the answer, with the one exception of tokenTransport.
 func (p *Provider) exchange(ctx context.Context, m *Metadata, code, verifier string) (Tokens, error) {
-	token, err := p.oauth2Config(m).Exchange(p.withTokenClient(ctx), code, oauth2.VerifierOption(verifier))
+	proofKey, err := p.newProofKey(m)
+	if err != nil {
+		return Tokens{}, err
+	}
+	token, err := p.oauth2Config(m).Exchange(p.withTokenClient(ctx, proofKey), code, oauth2.VerifierOption(verifier))
 	if err != nil {
 		return Tokens{}, p.tokenError(err, code, verifier)
 	}
-	tokens := p.tokens(token)
+	tokens := p.tokens(token, proofKey)
 	if tokens.IDToken == "" {
 		return Tokens{}, refuse(ReasonTokenInvalid, "the token response has no ID token")
 	}
@@ -69,6 +91,9 @@ func (p *Provider) exchange(ctx context.Context, m *Metadata, code, verifier str
 // sends no new refresh token, or no new ID token, the old one stays. If it sends a new refresh
 // token in a response that cannot be used otherwise, Refresh returns that token and an error: the
 // old one is worth nothing now.
+//
+// The old tokens say whether the new ones are bound to a key (RFC 9449 section 5), and not the
+// configuration: a session stays as it began.
 func (p *Provider) Refresh(ctx context.Context, old Tokens) (Tokens, error) {
 	tokens, err := p.refresh(ctx, old)
 	if err != nil {
@@ -89,7 +114,7 @@ func (p *Provider) refresh(ctx context.Context, old Tokens) (Tokens, error) {
 		return Tokens{}, err
 	}
 	expired := &oauth2.Token{RefreshToken: string(old.Refresh), Expiry: time.Unix(1, 0)}
-	token, err := p.oauth2Config(m).TokenSource(p.withTokenClient(ctx), expired).Token()
+	token, err := p.oauth2Config(m).TokenSource(p.withTokenClient(ctx, old.ProofKey), expired).Token()
 	if err != nil {
 		rotated := Tokens{}
 		if e, ok := errors.AsType[*tokenResponseError](err); ok {
@@ -97,7 +122,7 @@ func (p *Provider) refresh(ctx context.Context, old Tokens) (Tokens, error) {
 		}
 		return rotated, p.tokenError(err, string(old.Refresh))
 	}
-	return p.tokens(token), nil
+	return p.tokens(token, old.ProofKey), nil
 }
 
 // refreshedScope returns the scope of a refreshed token: what the provider says, but never more
@@ -112,11 +137,11 @@ func refreshedScope(granted, said string) string {
 	}), " ")
 }
 
-func (p *Provider) tokens(t *oauth2.Token) Tokens {
+func (p *Provider) tokens(t *oauth2.Token, proofKey Secret) Tokens {
 	idToken, _ := t.Extra("id_token").(string)
 	scope, _ := t.Extra("scope").(string)
 	tokens := Tokens{
-		Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), IDToken: Secret(idToken),
+		Access: Secret(t.AccessToken), Refresh: Secret(t.RefreshToken), ProofKey: proofKey, IDToken: Secret(idToken),
 		Obtained: p.cfg.Now().Truncate(time.Microsecond), Scope: scope, // as it is stored
 	}
 	if t.ExpiresIn > 0 {
@@ -159,30 +184,34 @@ func retryAfter(resp *http.Response) time.Duration {
 	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 }
 
-func (p *Provider) withTokenClient(ctx context.Context) context.Context {
-	return context.WithValue(calling(ctx, "token"), oauth2.HTTPClient, p.tokenClient)
+// tokenProofKey is the context key of the key, a Secret, that a token request asks to bind the access
+// token to.
+type tokenProofKey struct{}
+
+func (p *Provider) withTokenClient(ctx context.Context, proofKey Secret) context.Context {
+	ctx = context.WithValue(calling(ctx, "token"), tokenProofKey{}, proofKey)
+	return context.WithValue(ctx, oauth2.HTTPClient, p.tokenClient)
 }
 
-// tokenTransport stands between x/oauth2 and the token endpoint. It authenticates the client
-// with an assertion and adds parameters to a refresh, which x/oauth2 cannot, and passes on only responses that the standards
-// allow, in a form that x/oauth2 reads as the standards mean it.
+// tokenTransport stands between x/oauth2 and the token endpoint. It authenticates the client with an
+// assertion, adds parameters to a refresh and proves that the client has the session's key, none of which
+// x/oauth2 can. It passes on only responses that the standards allow, in a form that x/oauth2 reads as the
+// standards mean it.
+//
+// It sends the code, or the refresh token, a second time in one case only: the provider has asked for a
+// nonce in the proof (RFC 9449 section 8), which it does before it looks at either. The second request has
+// a new proof and a new client assertion, because the jti of each counts once.
 type tokenTransport struct{ provider *Provider }
 
 func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	extra, _ := req.Context().Value(extraParameters{}).(url.Values)
-	if t.provider.signer != nil || len(extra) > 0 {
-		completed, err := t.complete(req, extra)
-		if err != nil {
-			return nil, err
-		}
-		req = completed
+	proofKey, _ := req.Context().Value(tokenProofKey{}).(Secret)
+	resp, body, nonceGiven, err := t.send(req, proofKey)
+	if err == nil && nonceGiven && resp.StatusCode >= 400 && resp.StatusCode <= 499 && tokenErrorCode(body) == useNonce {
+		resp, body, _, err = t.send(req, proofKey)
 	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := t.provider.client.Transport.RoundTrip(req)
-	if err != nil {
+	if resp == nil {
 		return nil, err
 	}
-	body, err := readAll(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		if err != nil {
 			return nil, withReason(ReasonProviderUnreachable, err)
@@ -198,7 +227,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	_, err = checkResponse(resp, "application/json")
 	var normal []byte
 	if err == nil {
-		normal, err = normalizeTokenResponse(body)
+		normal, err = normalizeTokenResponse(body, Tokens{ProofKey: proofKey}.Type())
 	}
 	if err != nil {
 		return nil, withReason(ReasonTokenInvalid, &tokenResponseError{err, refreshTokenIn(body)})
@@ -212,10 +241,37 @@ func withBody(resp *http.Response, body []byte) *http.Response {
 	return resp
 }
 
-// complete returns the request with extra parameters in its form, and a client assertion if the client
-// authenticates with one.
-func (t tokenTransport) complete(req *http.Request, extra url.Values) (*http.Request, error) {
-	body, err := io.ReadAll(req.Body)
+// send completes a request and sends it. It returns the response, read to its end, and whether it gives a
+// nonce for the next proof. An error that comes with a response is that of reading its body.
+func (t tokenTransport) send(req *http.Request, proofKey Secret) (resp *http.Response, body []byte, nonceGiven bool, err error) {
+	complete, err := t.complete(req)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	complete.Header.Set("Accept", "application/json")
+	if proofKey != "" {
+		proof, err := t.provider.proof(complete, proofKey, "", t.provider.nonces.of(authorizationServer))
+		if err != nil {
+			return nil, nil, false, err
+		}
+		complete.Header.Set("DPoP", proof)
+	}
+	if resp, err = t.provider.client.Transport.RoundTrip(complete); err != nil {
+		return nil, nil, false, err
+	}
+	nonceGiven = proofKey != "" && t.provider.nonces.read(authorizationServer, resp.Header)
+	body, err = readAll(resp)
+	return resp, body, nonceGiven, err
+}
+
+// complete returns a copy of the request with the extra parameters of its context in the form, and a
+// client assertion if the client authenticates with one.
+func (t tokenTransport) complete(req *http.Request) (*http.Request, error) {
+	source, err := req.GetBody()
+	if err != nil {
+		return nil, fmt.Errorf("openid: token request: %w", err)
+	}
+	body, err := io.ReadAll(source)
 	if err != nil {
 		return nil, fmt.Errorf("openid: token request: %w", err)
 	}
@@ -223,6 +279,7 @@ func (t tokenTransport) complete(req *http.Request, extra url.Values) (*http.Req
 	if err != nil {
 		return nil, fmt.Errorf("openid: token request: %w", err)
 	}
+	extra, _ := req.Context().Value(extraParameters{}).(url.Values)
 	maps.Copy(form, extra)
 	if t.provider.signer != nil {
 		if err := t.provider.addAssertion(form); err != nil {
@@ -270,11 +327,19 @@ func normalizeTokenError(body []byte) []byte {
 	return normal
 }
 
+// tokenErrorCode returns the code of an error response, or "".
+func tokenErrorCode(body []byte) string {
+	var refusal struct{ Error string }
+	_ = json.Unmarshal(normalizeTokenError(body), &refusal) // which this package wrote
+	return refusal.Error
+}
+
 // normalizeTokenResponse checks a successful token response (RFC 6749 section 5.1, OpenID
-// Connect Core 1.0 section 3.1.3.3). x/oauth2 accepts any token type, and an expires_in that
+// Connect Core 1.0 section 3.1.3.3). The token must be of the kind that was asked for: a bearer token in
+// place of a bound one would take the protection away unnoticed. x/oauth2 accepts any token type, and an expires_in that
 // is missing, zero or not an integer. A member that a sign-in can do without counts as absent if
 // it is not of its type: with the response, a rotated refresh token would be lost.
-func normalizeTokenResponse(body []byte) ([]byte, error) {
+func normalizeTokenResponse(body []byte, wanted string) ([]byte, error) {
 	c, err := parseStrict(body)
 	if err != nil {
 		return nil, fmt.Errorf("the token response: %w", err)
@@ -287,10 +352,10 @@ func normalizeTokenResponse(body []byte) ([]byte, error) {
 		return nil, errors.New("the token response has no access token")
 	}
 	kind, err := c.string("token_type")
-	if err != nil || !strings.EqualFold(kind, "Bearer") {
-		return nil, errors.New("the token type is not Bearer")
+	if err != nil || !strings.EqualFold(kind, wanted) {
+		return nil, fmt.Errorf("the token type is not %s", wanted)
 	}
-	normal := map[string]any{"access_token": access, "token_type": "Bearer"}
+	normal := map[string]any{"access_token": access, "token_type": wanted}
 	for _, name := range []string{"refresh_token", "id_token", "scope"} {
 		if value, _ := c.string(name); value != "" {
 			normal[name] = value

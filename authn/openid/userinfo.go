@@ -14,7 +14,7 @@ var ErrUnauthorized = errors.New("the provider no longer accepts the access toke
 // leaves to its caller. It returns no claims if the provider has no such endpoint. The *Error
 // is of ReasonUserInfoFailed, which wraps ErrUnauthorized if the token is not accepted, of
 // ReasonUserInfoMismatch, or as for Metadata.
-func (p *Provider) UserInfo(ctx context.Context, access Secret, subject string) (Claims, error) {
+func (p *Provider) UserInfo(ctx context.Context, tokens Tokens, subject string) (Claims, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil || m.UserInfoEndpoint == "" {
 		return nil, err
@@ -23,11 +23,14 @@ func (p *Provider) UserInfo(ctx context.Context, access Secret, subject string) 
 	if err != nil {
 		return nil, refuse(ReasonUserInfoFailed, "request: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+string(access)) // RFC 6750 section 2.1
 	req.Header.Set("Accept", "application/json, application/jwt")
-	resp, err := p.client.Do(req)
+	resp, err := p.Send(req, tokens, p.client.Do)
 	if err != nil {
 		return nil, refuse(ReasonUserInfoFailed, "request: %w", withoutQuery(err))
+	}
+	if tokens.ProofKey != "" && WantsNonce(resp) { // which says nothing about the token
+		_ = resp.Body.Close()
+		return nil, refuse(ReasonUserInfoFailed, "the endpoint does not accept its own DPoP nonce")
 	}
 	body, mediaType, err := readBody(resp, "application/json", "application/jwt")
 	if status, ok := errors.AsType[*StatusError](err); ok && status.Status == http.StatusUnauthorized {

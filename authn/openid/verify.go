@@ -71,12 +71,10 @@ func (p *Provider) defineTokenKinds() {
 		audience: p.cfg.ClientID, foreign: []string{"nonce"}, maxAge: 5*time.Minute + Leeway, refetches: limit(1),
 	}
 	// RFC 9068 section 4. The foreign claims are those of an ID token (Core sections 2 and
-	// 3.3.2.11) and of a logout token. cnf binds a token to a key that its holder must prove
-	// (RFC 7800 section 3), which a bearer token does not do. How long an access token lives
-	// is for the provider to say.
+	// 3.3.2.11) and of a logout token. How long an access token lives is for the provider to say.
 	p.accessTokens = tokenKind{
 		reason: ReasonAccessTokenInvalid, types: []string{"at+jwt"}, lax: true, audience: p.cfg.Audience,
-		foreign: []string{"nonce", "at_hash", "c_hash", "s_hash", "events", "cnf"}, refetches: limit(1),
+		foreign: []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}, refetches: limit(1),
 	}
 	// JARM section 2.1 asks for iss, aud and exp, and section 2.4 for their checks. The foreign
 	// claims are those of tokens, for the same reason as above. A stranger can send responses, too.
@@ -93,7 +91,8 @@ func (p *Provider) defineTokenKinds() {
 
 // signedToken is a token that verify checks.
 type signedToken struct {
-	raw string
+	raw    string
+	header strictClaims
 	// typ is that of the header, in lower case and without "application/"; typed says that it
 	// names the kind.
 	typ   string
@@ -161,7 +160,7 @@ func parseToken(raw string) (*signedToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &signedToken{raw: raw, alg: alg, signature: len(decoded[2]), typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
+	t := &signedToken{raw: raw, header: header, alg: alg, signature: len(decoded[2]), typ: strings.TrimPrefix(strings.ToLower(typ), "application/"), payload: decoded[1]}
 	if t.claims, err = parseClaims(t.payload); err != nil {
 		return nil, fmt.Errorf("the claims: %w", err)
 	}

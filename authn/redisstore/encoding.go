@@ -16,6 +16,7 @@ import (
 //	seen      last seen and expires
 //	version   decimal
 //	sealed    as it is
+//	bound     1 if the session is bound to a device; else 0 or missing
 //
 // Times are in microseconds since 1970. In binary they take 8 bytes, big endian.
 // scripts/end.lua knows the layout of origin. A tombstone has the fields ended, in
@@ -49,7 +50,7 @@ func encodeSeen(lastSeen, expires time.Time) string {
 
 // decodeRecord decodes a record, and reports whether the fields are valid. A tombstone is
 // not, because it has no version.
-func decodeRecord(key authn.Key, origin, seen, version string) (authn.Record, bool) {
+func decodeRecord(key authn.Key, origin, seen, version, bound string) (authn.Record, bool) {
 	r := authn.Record{Key: key}
 	first, second, _ := strings.Cut(seen, " ")
 	lastSeen, err1 := strconv.ParseInt(first, 10, 64)
@@ -58,8 +59,16 @@ func decodeRecord(key authn.Key, origin, seen, version string) (authn.Record, bo
 	if err1 != nil || err2 != nil || err3 != nil || !decodeOrigin(&r, origin) {
 		return authn.Record{}, false
 	}
+	r.Bound = bound == encodeBound(true)
 	r.LastSeen, r.Expires, r.Version = time.UnixMicro(lastSeen).UTC(), time.UnixMicro(expires).UTC(), number
 	return r, true
+}
+
+func encodeBound(bound bool) string {
+	if bound {
+		return "1"
+	}
+	return "0"
 }
 
 // entry is one session in an index: its key and its time of sign-in.

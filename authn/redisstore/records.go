@@ -75,7 +75,7 @@ func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (aut
 	if err != nil {
 		return authn.Record{}, err
 	}
-	r, ok := decodeRecord(key, fields["origin"], fields["seen"], fields["version"])
+	r, ok := decodeRecord(key, fields["origin"], fields["seen"], fields["version"], fields["bound"])
 	if !ok {
 		return authn.Record{}, notFound(fields["cause"])
 	}
@@ -94,7 +94,7 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 	if stored.Version != r.Version {
 		return authn.ErrConflict
 	}
-	args := []string{strconv.FormatUint(r.Version, 10), strconv.FormatUint(r.Version+1, 10), string(r.Sealed)}
+	args := []string{strconv.FormatUint(r.Version, 10), strconv.FormatUint(r.Version+1, 10), string(r.Sealed), encodeBound(r.Bound)}
 	if !slices.Equal(stored.Indexes(), r.Indexes()) {
 		stored.Owner, stored.ProviderSession = r.Owner, r.ProviderSession
 		revoked, err := s.enter(ctx, stored)
@@ -274,7 +274,7 @@ func (s *Store) Count(ctx context.Context, index authn.Key) (int, error) {
 func (s *Store) heads(ctx context.Context, c rueidis.Client, found []entry) ([]authn.Record, error) {
 	var commands rueidis.Commands
 	for _, e := range found {
-		commands = append(commands, c.B().Hmget().Key(s.sessionName(e.key)).Field("origin", "seen", "version").Build())
+		commands = append(commands, c.B().Hmget().Key(s.sessionName(e.key)).Field("origin", "seen", "version", "bound").Build())
 	}
 	var list []authn.Record
 	for i, result := range c.DoMulti(ctx, commands...) {
@@ -282,7 +282,7 @@ func (s *Store) heads(ctx context.Context, c rueidis.Client, found []entry) ([]a
 		if err != nil {
 			return nil, err
 		}
-		if r, ok := decodeRecord(found[i].key, fields[0], fields[1], fields[2]); ok {
+		if r, ok := decodeRecord(found[i].key, fields[0], fields[1], fields[2], fields[3]); ok {
 			list = append(list, r)
 		}
 	}

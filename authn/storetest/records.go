@@ -118,6 +118,19 @@ func saveCases() []testCase {
 			r.Version, r.Sealed, r.LastSeen, r.Expires = 2, loaded.Sealed, at(5*time.Hour), at(6*time.Hour)
 			wantRecord(t, load(t, s, r), r)
 		}},
+		{"sets Bound", func(t *testing.T, s authn.Store) {
+			r := record("a")
+			create(t, s, r)
+			for version, bound := range []bool{true, true, false, true} {
+				r.Version, r.Bound = uint64(version)+1, bound
+				wantErr(t, "Save", s.Save(t.Context(), r), nil)
+				r.Version++
+				wantRecord(t, load(t, s, r), r)
+				if list, err := s.List(t.Context(), r.Owner); err != nil || len(list) != 1 || list[0].Bound != bound {
+					t.Errorf("List after a Save with Bound %t: %v, %v", bound, list, err)
+				}
+			}
+		}},
 		{"does not find a session that never existed, and creates nothing", func(t *testing.T, s authn.Store) {
 			for _, version := range []uint64{0, 1} {
 				r := record("a")

@@ -167,7 +167,7 @@ func wantRecord(t *testing.T, got, want authn.Record) {
 	t.Helper()
 	same := got.Key == want.Key && got.Owner == want.Owner && got.ProviderSession == want.ProviderSession &&
 		got.Device == want.Device && got.SignedIn.Equal(want.SignedIn) && got.LastSeen.Equal(want.LastSeen) &&
-		got.Expires.Equal(want.Expires) && got.Version == want.Version && bytes.Equal(got.Sealed, want.Sealed)
+		got.Expires.Equal(want.Expires) && got.Version == want.Version && got.Bound == want.Bound && bytes.Equal(got.Sealed, want.Sealed)
 	if !same {
 		t.Errorf("got record\n%s\nwant\n%s", describe(got), describe(want))
 	}
@@ -175,9 +175,9 @@ func wantRecord(t *testing.T, got, want authn.Record) {
 
 // describe formats a record with only the start of its sealed part.
 func describe(r authn.Record) string {
-	return fmt.Sprintf("{key %x owner %x provider session %x device %q signed in %s last seen %s expires %s version %d sealed %d bytes %.16x}",
+	return fmt.Sprintf("{key %x owner %x provider session %x device %q signed in %s last seen %s expires %s version %d bound %t sealed %d bytes %.16x}",
 		r.Key[:4], r.Owner[:4], r.ProviderSession[:4], r.Device, r.SignedIn.Format(time.RFC3339Nano),
-		r.LastSeen.Format(time.RFC3339Nano), r.Expires.Format(time.RFC3339Nano), r.Version, len(r.Sealed), r.Sealed)
+		r.LastSeen.Format(time.RFC3339Nano), r.Expires.Format(time.RFC3339Nano), r.Version, r.Bound, len(r.Sealed), r.Sealed)
 }
 
 func keysOf(records []authn.Record) []authn.Key {

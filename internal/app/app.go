@@ -81,6 +81,12 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 			return err
 		}
 	}
+	var mutualTLS []net.Listener // nil without MTLS_ADDR
+	if cfg.MutualTLSAddr != "" {
+		if mutualTLS, err = servers.listen(ctx, cfg.MutualTLSAddr, "MTLS_ADDR"); err != nil {
+			return err
+		}
+	}
 	store, keys, err := cfg.openStorage(ctx, log)
 	if err != nil {
 		return err
@@ -109,7 +115,11 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	if operations != nil {
 		servers.serve(operations, app.Handler.Operations(), nil)
 	}
-	servers.serve(listeners, app.Handler, cfg.tlsConfig(log))
+	certificate := cfg.tlsConfig(log)
+	if mutualTLS != nil {
+		servers.serve(mutualTLS, app.Handler.MutualTLS(), askingForCertificates(certificate))
+	}
+	servers.serve(listeners, app.Handler, certificate)
 	announce(stdout, log, cfg, port, provider, operations)
 	select {
 	case <-ctx.Done():
@@ -177,9 +187,13 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 	if err != nil {
 		return nil, err
 	}
+	resourceServer, err := authn.NewResourceServer(settings.Authn)
+	if err != nil {
+		return nil, err
+	}
 	tokenSource := authn.NewTokenSource(relyingParty, sessions)
 	handler := routes.New(routes.Config{
-		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource,
+		Provider: provider, RelyingParty: relyingParty, Sessions: sessions, TokenSource: tokenSource, ResourceServer: resourceServer,
 		Assets: assets, BaseURL: cfg.BaseURL(port),
 		FrontchannelLogout: cfg.FrontchannelLogout == "on",
 		PictureOrigins:     cfg.pictureOrigins(provider.Preset()), DevelopmentProvider: developmentProvider,
@@ -216,12 +230,13 @@ func (c *Config) settings(port int, provider *providerSettings, keys *authn.Keys
 		Scopes: strings.Fields(c.Scopes), Audience: c.Audience, Resources: c.Resources,
 		IDTokenAlgorithms: c.IDTokenAlgorithms, ResponseMode: c.ResponseMode, ResponseAlgorithms: c.ResponseAlgorithms,
 		PushedAuthorizationRequests: c.PushedAuthorizationRequests, StrictLogoutTokens: c.LogoutTokenType == "strict",
-		RequestObject: c.RequestObject == "on", Profile: c.Profile,
+		RequestObject: c.RequestObject == "on", Profile: c.Profile, DPoP: c.DPoP == "on",
 		FederatedLogout: c.FederatedLogout == "on", UserInfoRequired: c.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}, authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
-		SignInHook: c.program.Product.SignIn,
+		SignInHook: c.program.Product.SignIn, DeviceBound: c.DeviceBound == "auto",
+		BoundTokens: c.AccessTokens == "bound", ProofNonces: c.ProofNonces == "required",
 	}}
 }
 
@@ -285,7 +300,7 @@ func announce(stdout io.Writer, log *slog.Logger, cfg *Config, port int, provide
 		log.Info("listening", "event", authn.EventConfiguration, "url", base, "metrics", metricsURL, "issuer", provider.issuer, "development_provider", provider.address != "",
 			"session_store", cfg.storeKind(), "secret_keys", max(1, len(cfg.secrets())), "client_auth", cfg.ClientAuth, "profile", cfg.Profile, "response_mode", cfg.ResponseMode,
 			"id_token_alg", cfg.IDTokenAlgorithms, "logout_token_typ", cfg.LogoutTokenType, "frontchannel_logout", cfg.FrontchannelLogout,
-			"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "variables", slices.Sorted(maps.Keys(cfg.set)))
+			"trusted_proxies", cfg.TrustedProxies, "operators", cfg.OpsToken != "", "mtls", cfg.MutualTLSAddr, "variables", slices.Sorted(maps.Keys(cfg.set)))
 		if provider.address != "" {
 			log.Warn("development provider in use: anyone on this machine can sign in as any person", "issuer", provider.issuer)
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"crypto/rand"
 	"io"
 	"maps"
 	"net"
@@ -76,13 +77,13 @@ type benched struct {
 	cookie string // of a person who is signed in
 }
 
-func newBenched(b *testing.B, store string) *benched {
+func newBenched(b *testing.B, store string, env ...string) *benched {
 	b.Helper()
 	op := scriptedop.New(b, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "RS256")}})
-	cfg, err := LoadConfig([]string{
+	cfg, err := LoadConfig(append([]string{
 		"PORT=3000", "OIDC_ISSUER=" + op.Issuer, "AUTH0_CLIENT_ID=" + op.ClientID, "AUTH0_CLIENT_SECRET=" + op.ClientSecret,
 		"SESSION_STORE=" + store, "LOG_FORMAT=json", "DATA_DIR=" + b.TempDir(),
-	})
+	}, env...))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -178,6 +179,51 @@ func BenchmarkPages(b *testing.B) {
 		b.Run(page.name, func(b *testing.B) {
 			compare(b, s.Handler, func() *http.Request { return s.request(page.path, page.headers...) })
 		})
+	}
+}
+
+// BenchmarkAccessTokens calls the API with access tokens: of bearers, and bound to a DPoP key, with a new
+// proof for each call, which is not measured.
+func BenchmarkAccessTokens(b *testing.B) {
+	const audience = "https://api.example"
+	for _, algorithm := range []string{"bearer", "ES256", "EdDSA", "PS256"} {
+		for _, store := range []string{"memory", "file"} {
+			b.Run(algorithm+"/"+store, func(b *testing.B) {
+				s := newBenched(b, store, "AUTH0_AUDIENCE="+audience)
+				var calls []*http.Request
+				prepare := func() {
+					token := s.op.AccessToken(audience)
+					token.Claims["sub"] = rand.Text() // because one caller's proofs are limited
+					if algorithm == "bearer" {
+						raw := token.Compact()
+						for range 1_000 {
+							calls = append(calls, s.request("/api/me", "Cookie", "", "Authorization", "Bearer "+raw))
+						}
+						return
+					}
+					key := scriptedop.NewKey("", algorithm)
+					token.Claims["cnf"] = map[string]any{"jkt": key.Thumbprint()}
+					raw := token.Compact()
+					for range 1_000 {
+						proof := key.Proof(time.Now(), http.MethodGet, "http://localhost:3000/api/me", raw)
+						calls = append(calls, s.request("/api/me", "Cookie", "", "Authorization", "DPoP "+raw, "DPoP", proof.Compact()))
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if len(calls) == 0 {
+						b.StopTimer()
+						prepare()
+						b.StartTimer()
+					}
+					w := httptest.NewRecorder()
+					s.Handler.ServeHTTP(w, calls[0])
+					if calls = calls[1:]; w.Code != http.StatusOK {
+						b.Fatalf("the answer is %d %s", w.Code, w.Body)
+					}
+				}
+			})
+		}
 	}
 }
 

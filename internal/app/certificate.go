@@ -60,6 +60,15 @@ func (c *Config) clientCertificate(log *slog.Logger) func() (*tls.Certificate, e
 	}).get
 }
 
+// askingForCertificates returns the settings with which a listener also asks its clients for a
+// certificate. It accepts any: what counts is that the client has the key and that an access token is
+// bound to the certificate, whoever signed it (RFC 8705 section 3).
+func askingForCertificates(https *tls.Config) *tls.Config {
+	asking := https.Clone()
+	asking.ClientAuth = tls.RequestClientCert
+	return asking
+}
+
 // get returns the certificate. While its files cannot be used, as when only one of the two
 // has been renewed, it returns the last good one.
 func (c *certificate) get() (*tls.Certificate, error) {

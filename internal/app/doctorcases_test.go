@@ -134,6 +134,15 @@ func discoveryCases() []doctorCase {
 			about: "algorithms", text: [2]string{`"ES256"`, "ID_TOKEN_ALG"},
 		},
 		{name: "algorithms not said", change: without("id_token_signing_alg_values_supported"), about: "algorithms", text: [2]string{"does not say"}},
+		{name: "DPoP", env: []string{"DPOP=on"}, change: without("dpop_signing_alg_values_supported", []string{"ES256"})},
+		{
+			name: "DPoP that the provider does not mention", env: []string{"DPOP=on"}, problems: map[string]string{"algorithms": "warning provider"},
+			about: "algorithms", text: [2]string{"dpop_signing_alg_values_supported", "turn DPOP off"},
+		},
+		{
+			name: "DPoP with other algorithms", env: []string{"DPOP=on"}, change: without("dpop_signing_alg_values_supported", []string{"ES512"}),
+			problems: map[string]string{"algorithms": "failed configuration"}, about: "algorithms", text: [2]string{`"ES512"`, "turn DPOP off"},
+		},
 		{name: "an empty key set", change: answers(scriptedop.JWKS, scriptedop.Body(200, "application/json", `{"keys":[]}`)), problems: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"no usable signature key"}},
 		{name: "no key set", change: answers(scriptedop.JWKS, scriptedop.Status(500)), problems: map[string]string{"key_set": "failed provider"}, about: "key_set", text: [2]string{"500"}},
 		{name: "PKCE without S256", change: without("code_challenge_methods_supported", []string{"plain"}), problems: map[string]string{"pkce": "failed provider"}, about: "pkce", text: [2]string{"without S256"}},

@@ -69,7 +69,8 @@ func TestSecurityEvents(t *testing.T) {
 	const token = "5d8e0c1f9b7a42638e1d0c5b4a392817"
 	path := filepath.Join(t.TempDir(), "events.json")
 	op := apptest.NewOP(t)
-	s := apptest.StartBeside(t, op, "OPS_ADDR=127.0.0.1:0", "OPS_TOKEN="+token, "LOG_EVENTS="+path)
+	const secret = "APP_SECRET_KEY=0123456789abcdef0123456789abcdef"
+	s := apptest.StartBeside(t, op, "OPS_ADDR=127.0.0.1:0", "OPS_TOKEN="+token, "LOG_EVENTS="+path, secret)
 	s.Await("/readyz", http.StatusOK)
 	v, other := s.Visitor(), s.Visitor()
 	op.EditIDToken(func(token *scriptedop.JWT) { token.Claims["auth_time"] = time.Now().Add(-time.Hour).Unix() })
@@ -99,7 +100,9 @@ func TestSecurityEvents(t *testing.T) {
 	as("/sessions/end", url.Values{"session": {"00000000"}})
 	as("/sessions/end", url.Values{"subject": {"alice"}})
 
-	list, documented := securityEvents(t, path), documentedEvents(t)
+	proofs := refuseProof(t, op, secret)
+
+	list, documented := append(securityEvents(t, path), securityEvents(t, proofs)...), documentedEvents(t)
 	seen := make(map[string]map[string]bool)
 	for _, e := range list {
 		name := e["event"].(string)
@@ -159,7 +162,7 @@ func TestSecurityEvents(t *testing.T) {
 			people[e["person"]] = true
 		}
 	}
-	text := string(apptest.ReadFile(t, path))
+	text := string(apptest.ReadFile(t, path)) + string(apptest.ReadFile(t, proofs))
 	if len(people) != 1 || strings.Contains(text, "alice") || strings.Contains(text, token) {
 		t.Errorf("one person has the names %v, or SL-02: an event names them or has a secret", people)
 	}
@@ -168,6 +171,25 @@ func TestSecurityEvents(t *testing.T) {
 			t.Errorf("SL-01: an event has %q", secret)
 		}
 	}
+}
+
+// refuseProof has an app on HTTPS refuse the proof of a device-bound session. It returns the file with the
+// app's events.
+func refuseProof(t *testing.T, op *scriptedop.Provider, env ...string) string {
+	t.Helper()
+	path, port := filepath.Join(t.TempDir(), "events.json"), apptest.FreePort(t)
+	certFile, keyFile := apptest.WriteCertificate(t)
+	s := apptest.StartBeside(t, op, append(env, "PORT="+port, "AUTH0_CALLBACK_URL=https://localhost:"+port+"/callback",
+		"TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "DEVICE_BOUND_SESSIONS=auto", "LOG_EVENTS="+path)...)
+	apptest.Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
+	d := apptest.NewDevice(s).SignIn(s)
+	if got := d.Bind(); got.StatusCode != http.StatusOK {
+		t.Errorf("the registration is answered %d", got.StatusCode)
+	}
+	if got := d.Renew(func(p *apptest.Proof) { p.Key = scriptedop.NewKey("", "ES256") }); got.StatusCode != http.StatusForbidden {
+		t.Errorf("the proof of another key is answered %d", got.StatusCode)
+	}
+	return path
 }
 
 func fits(line, want map[string]any) bool {

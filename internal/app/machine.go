@@ -79,6 +79,9 @@ func (c *Config) listenAddresses() []listenAddress {
 	if c.OpsAddr != "" {
 		list = append(list, listenAddress{c.OpsAddr, "OPS_ADDR", "OPS_ADDR", nil})
 	}
+	if c.MutualTLSAddr != "" {
+		list = append(list, listenAddress{c.MutualTLSAddr, "MTLS_ADDR", "MTLS_ADDR", nil})
+	}
 	if c.development() {
 		list = append(list, listenAddress{c.devProviderAddr(), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR", nil})
 	}

@@ -69,8 +69,12 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		env         []string
 		check, want string // the verdict, the side and a word of what is found
 	}{
-		"a port that is free":      {[]string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
-		"a second port taken":      {[]string{"PORT=0", "OPS_ADDR=127.0.0.1:" + takenPort}, "port", "failed machine: another program"},
+		"a port that is free": {[]string{"PORT=" + apptest.FreePort(t), "DEV_PROVIDER_ADDR=127.0.0.1:0"}, "port", "ok: is free"},
+		"a second port taken": {[]string{"PORT=0", "OPS_ADDR=127.0.0.1:" + takenPort}, "port", "failed machine: another program"},
+		"a third port taken": {
+			append(own[1:3:3], "PORT=0", "AUTH0_CALLBACK_URL=https://localhost:3000/callback", "AUTH0_AUDIENCE=https://api.example", "MTLS_ADDR=127.0.0.1:"+takenPort),
+			"port", "failed machine: another program",
+		},
 		"a port that is taken":     {[]string{"PORT=" + takenPort, "LISTEN_ADDR=127.0.0.1"}, "port", "failed machine: another program"},
 		"an address of another":    {[]string{"PORT=3000", "LISTEN_ADDR=192.0.2.1"}, "port", "failed configuration: cannot listen"},
 		"loopback":                 {nil, "https", "ok: plain http"},

@@ -20,6 +20,9 @@ func (c *Config) followProfile() {
 	follow("PUSHED_AUTHORIZATION_REQUESTS", func() { c.PushedAuthorizationRequests = "always" })
 	follow("ID_TOKEN_ALG", func() { c.IDTokenAlgorithms = openid.ProfileAlgorithms() })
 	follow("CLIENT_AUTH", func() { c.ClientAuth = openid.PrivateKeyJWT })
+	if c.ClientCertFile == "" { // access tokens are bound to the certificate, or else by DPoP
+		follow("DPOP", func() { c.DPoP = "on" })
+	}
 	if c.Profile == openid.ProfileFAPI2MessageSigning {
 		follow("REQUEST_OBJECT", func() { c.RequestObject = "on" })
 		follow("RESPONSE_MODE", func() { c.ResponseMode = "jwt" })

@@ -23,12 +23,12 @@ type servers struct {
 	log       *slog.Logger
 	listeners []net.Listener
 	running   []*http.Server
-	// failed receives the error of a server that stops by itself: of at most three servers, with two
+	// failed receives the error of a server that stops by itself: of at most four servers, with two
 	// listeners each.
 	failed chan error
 }
 
-func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 6)} }
+func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 8)} }
 
 // listen opens the port that a variable names, as bind does. It waits a little for a process that
 // is being replaced, as in a hot reload, to release it.

@@ -50,9 +50,13 @@ func (c *Config) validate(f *openid.Faults) {
 	}
 	f.OneOf("LOGOUT_TOKEN_TYP", c.LogoutTokenType, "compatible", "strict")
 	f.OneOf("REQUEST_OBJECT", c.RequestObject, "off", "on")
+	f.OneOf("DPOP", c.DPoP, "off", "on")
+	f.OneOf("DEVICE_BOUND_SESSIONS", c.DeviceBound, "off", "auto")
 	f.OneOf("FRONTCHANNEL_LOGOUT", c.FrontchannelLogout, "off", "on")
 	f.OneOf("FEDERATED_LOGOUT", c.FederatedLogout, "off", "on")
 	f.OneOf("USERINFO", c.UserInfo, "optional", "required")
+	f.OneOf("API_TOKENS", c.AccessTokens, "any", "bound")
+	f.OneOf("API_DPOP_NONCE", c.ProofNonces, "off", "required")
 	if c.LogFormat != "" {
 		f.OneOf("LOG_FORMAT", c.LogFormat, "text", "json")
 	}
@@ -234,8 +238,25 @@ func (c *Config) validateListeners(f *openid.Faults) {
 	if _, port, err := net.SplitHostPort(c.OpsAddr); c.OpsAddr != "" && (err != nil || port == "") {
 		f.Add("OPS_ADDR", fmt.Sprintf("is %q", c.OpsAddr), "write a host and a port, such as 127.0.0.1:9090, or :9090 for all interfaces")
 	}
+	c.validateMutualTLS(f)
 	if grace := c.shutdownGrace(); grace < 0 || grace > maxShutdownGrace {
 		f.Add("SHUTDOWN_GRACE", fmt.Sprintf("is %s", grace), fmt.Sprintf("use 0s to %s", maxShutdownGrace))
+	}
+}
+
+// validateMutualTLS accepts a listener that can serve what it is for.
+func (c *Config) validateMutualTLS(f *openid.Faults) {
+	if c.MutualTLSAddr == "" {
+		return
+	}
+	if _, port, err := net.SplitHostPort(c.MutualTLSAddr); err != nil || port == "" {
+		f.Add("MTLS_ADDR", fmt.Sprintf("is %q", c.MutualTLSAddr), "write a host and a port, such as :8443 for all interfaces")
+	}
+	if c.TLSCertFile == "" {
+		f.Add("TLS_CERT_FILE", "is missing, and MTLS_ADDR is set", "set TLS_CERT_FILE and TLS_KEY_FILE: only a connection that this app encrypts itself shows it the client's certificate")
+	}
+	if c.Audience == "" {
+		f.Add("AUTH0_AUDIENCE", "is missing, and MTLS_ADDR is set", "set both, or remove MTLS_ADDR: without an audience the API accepts no access token")
 	}
 }
 

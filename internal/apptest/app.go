@@ -16,6 +16,7 @@ package apptest
 
 import (
 	"context"
+	"crypto/x509"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -52,6 +53,8 @@ type App struct {
 	// the connections of the default transport, and the requests on them fail.
 	transport     *http.Transport
 	makeTransport sync.Once
+	// certificate is that of [AssembleHTTPS]; nil for an app that serves plain HTTP.
+	certificate *x509.Certificate
 }
 
 // Start runs the app alone; see [StartProduct].

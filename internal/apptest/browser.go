@@ -2,6 +2,8 @@ package apptest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"os"
 	"os/exec"
@@ -36,6 +38,21 @@ type Browser struct {
 // in CI.
 func OpenBrowser(t *testing.T, a *App) *Browser {
 	t.Helper()
+	return openBrowser(t, a)
+}
+
+// OpenDeviceBoundBrowser starts a browser that binds sessions to keys, in software, beside an app of
+// [AssembleHTTPS]. It needs both features; to ignore all faults of certificates would switch them off.
+func OpenDeviceBoundBrowser(t *testing.T, a *App) *Browser {
+	t.Helper()
+	key := sha256.Sum256(a.certificate.RawSubjectPublicKeyInfo)
+	return openBrowser(t, a,
+		chromedp.Flag("enable-features", "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting"),
+		chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:])))
+}
+
+func openBrowser(t *testing.T, a *App, more ...chromedp.ExecAllocatorOption) *Browser {
+	t.Helper()
 	path, err := findChromium()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -48,6 +65,7 @@ func OpenBrowser(t *testing.T, a *App) *Browser {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		// While one page fades into the next, a press on it is lost.
 		chromedp.Flag("force-prefers-reduced-motion", true))
+	options = append(options, more...)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
@@ -44,6 +45,16 @@ func WriteCertificate(t *testing.T) (certFile, keyFile string) {
 		return path
 	}
 	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", pkcs8)
+}
+
+// ClientCertificate makes a certificate for a client of TLS, which nobody has signed but itself.
+func ClientCertificate(t *testing.T) *tls.Certificate {
+	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(WriteCertificate(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &certificate
 }
 
 // NewKey makes a private key: RSA, short RSA, P-256, P-384 or Ed25519.

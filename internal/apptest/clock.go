@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"latchkey/authn"
 	"latchkey/internal/app"
 	"latchkey/internal/scriptedop"
 )
@@ -50,12 +52,47 @@ func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 // provider, such as those of an Auth0 tenant.
 func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
-	c := NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC))
-	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
+	return assemble(t, (*httptest.Server).Start, "http", change, env...)
+}
+
+// AssembleHTTPS does the same as [Assemble] over HTTPS, with a certificate that nobody but the app's own
+// visitors and browsers trusts.
+func AssembleHTTPS(t *testing.T, env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	return assemble(t, (*httptest.Server).StartTLS, "https", func(*app.Settings) {}, env...)
+}
+
+// AssembleNodesHTTPS does so twice, beside one provider: two nodes that share their sessions and their
+// secret. Each has a clock of its own.
+func AssembleNodesHTTPS(t *testing.T, env ...string) (nodes [2]*Scripted, clocks [2]*Clock) {
+	t.Helper()
+	store := authn.NewMemoryStore()
+	share := func(settings *app.Settings) { settings.Authn.Store = store }
+	env = append(env, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
+	nodes[0], clocks[0] = assemble(t, (*httptest.Server).StartTLS, "https", share, env...)
+	clocks[1] = NewClock(assembledAt)
+	nodes[1] = assembleBeside(t, nodes[0].OP, clocks[1], (*httptest.Server).StartTLS, "https", share, env...)
+	return nodes, clocks
+}
+
+// assembledAt is what the clocks show at first.
+var assembledAt = time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)
+
+func assemble(t *testing.T, start func(*httptest.Server), scheme string, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	c := NewClock(assembledAt)
+	op := scriptedop.New(t, scriptedop.Config{
+		Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now, DPoP: slices.Contains(env, "DPOP=on"),
+	})
+	return assembleBeside(t, op, c, start, scheme, change, env...), c
+}
+
+func assembleBeside(t *testing.T, op *scriptedop.Provider, c *Clock, start func(*httptest.Server), scheme string, change func(*app.Settings), env ...string) *Scripted {
+	t.Helper()
 	a := &App{T: t, Log: NewLog(), DataDir: t.TempDir(), Issuer: op.Issuer}
 	server := httptest.NewUnstartedServer(nil)
 	_, port, _ := strings.Cut(server.Listener.Addr().String(), ":")
-	cfg, err := app.LoadConfig(append(append(Env(op), "PORT="+port, "LOG_FORMAT=json", "DATA_DIR="+a.DataDir, "SESSION_STORE=memory"), env...))
+	cfg, err := app.LoadConfig(append(append(Env(op), "PORT="+port, "AUTH0_CALLBACK_URL="+scheme+"://localhost:"+port+"/callback", "LOG_FORMAT=json", "DATA_DIR="+a.DataDir, "SESSION_STORE=memory"), env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +104,15 @@ func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripte
 		t.Fatal(err)
 	}
 	server.Config.Handler = assembled.Handler
-	server.Start()
+	start(server)
 	t.Cleanup(server.Close)
+	if a.certificate = server.Certificate(); a.certificate != nil {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.InsecureSkipVerify = true // it names another host
+		a.makeTransport.Do(func() { a.transport = transport })
+	}
 	a.URL = cfg.BaseURL(cfg.Port).String()
-	return &Scripted{App: a, OP: op, Assembled: assembled, Server: server}, c
+	return &Scripted{App: a, OP: op, Assembled: assembled, Server: server}
 }
 
 // TwoDevices is a person who is signed in on two devices.

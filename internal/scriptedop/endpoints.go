@@ -40,6 +40,13 @@ func (p *Provider) answerJSON(w http.ResponseWriter, r *http.Request, e Endpoint
 		p.edit(e, body)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if nonce := p.nonce(e); nonce != "" {
+		w.Header().Set("DPoP-Nonce", nonce)
+	}
+	if refused != nil && e == UserInfo {
+		refuse(w, refused)
+		return
+	}
 	JSON(status, body)(w, r)
 }
 
@@ -93,6 +100,9 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 	}
 	if aliases := p.aliases(); aliases != nil {
 		document["mtls_endpoint_aliases"], document["tls_client_certificate_bound_access_tokens"] = aliases, true
+	}
+	if p.dpop {
+		document["dpop_signing_alg_values_supported"] = []string{"ES256", "PS256", "EdDSA"}
 	}
 	return document, nil
 }
@@ -186,12 +196,16 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 // userInfo serves the claims of the access token's person (OpenID Connect Core 1.0 section
 // 5.3).
 func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
-	access, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	_, access, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	g := p.access[access]
-	if g == nil || g.revoked || p.bound[access] != "" && p.bound[access] != presented(r) {
-		return nil, &fault{http.StatusUnauthorized, "invalid_token"}
+	certificate := p.bound[access]
+	p.mu.Unlock()
+	g, refused := p.admit(r, UserInfo, p.URL(UserInfo), p.nonce(UserInfo))
+	if refused == nil && certificate != "" && certificate != presented(r) {
+		refused = &fault{http.StatusUnauthorized, "invalid_token"}
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	return map[string]any{
 		"sub": g.subject, "name": strings.ToUpper(g.subject[:1]) + g.subject[1:] + " Example",

@@ -28,6 +28,8 @@ type grant struct {
 	// revokes the grant (RFC 6749 section 4.1.2, RFC 9700 section 4.14).
 	used    map[string]time.Time
 	revoked bool
+	// thumbprint is that of the key that the tokens are bound to; "" for bearer tokens.
+	thumbprint string
 }
 
 // fault is an OAuth error response (RFC 6749 section 5.2).
@@ -61,6 +63,13 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
 	}
+	thumbprint := ""
+	if p.dpop && (r.Header.Get("DPoP") != "" || !p.mixed) {
+		var refused *fault
+		if thumbprint, refused = p.checkProof(r, Token, p.URL(Token), "", p.nonce(Token)); refused != nil {
+			return nil, refused
+		}
+	}
 	invalid := &fault{http.StatusBadRequest, "invalid_grant"}
 	if p.aliases() != nil && presented(r) == "" {
 		return nil, &fault{http.StatusBadRequest, "invalid_request"} // no token without a certificate to bind it to
@@ -71,10 +80,11 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 		if g == nil || r.PostForm.Get("redirect_uri") != g.request.Get("redirect_uri") || !proves(r.PostForm.Get("code_verifier"), g.request.Get("code_challenge")) {
 			return nil, invalid
 		}
+		g.thumbprint = thumbprint
 		return p.tokens(g, g.request.Get("nonce"), presented(r)), nil
 	case "refresh_token":
 		g := p.redeem(p.refresh, r.PostForm.Get("refresh_token"), p.overlap)
-		if g == nil {
+		if g == nil || g.thumbprint != thumbprint {
 			return nil, invalid
 		}
 		return p.tokens(g, "", presented(r)), nil
@@ -119,6 +129,9 @@ func (p *Provider) tokens(g *grant, nonce, certificate string) map[string]any {
 	response := map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second),
 		"id_token": p.idToken(g, nonce, access), "scope": g.request.Get("scope"),
+	}
+	if g.thumbprint != "" {
+		response["token_type"] = "DPoP"
 	}
 	refresh := ""
 	if slices.Contains(strings.Fields(g.request.Get("scope")), "offline_access") {

@@ -2,8 +2,10 @@ package scriptedop
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
+	"time"
 )
 
 // JWT is an unsigned token. Its content need not be valid.
@@ -121,6 +123,20 @@ func (p *Provider) AccessToken(audience string) *JWT {
 		"iss": p.Issuer, "sub": p.subject, "aud": audience, "client_id": "another client", "jti": rand.Text(),
 		"iat": now.Unix(), "exp": now.Add(accessTokenLifetime).Unix(), "scope": "openid profile",
 	}}
+}
+
+// Proof returns a DPoP proof of a key for one request with an access token (RFC 9449 section 4.2). The
+// caller may change it, then calls Compact and sends it.
+func (k Key) Proof(at time.Time, method, address, accessToken string) *JWT {
+	return &JWT{Key: Key{Algorithm: k.Algorithm, Private: k.Private}, Header: map[string]any{"typ": "dpop+jwt", "jwk": k.JWK()}, Claims: map[string]any{
+		"jti": rand.Text(), "htm": method, "htu": address, "iat": at.Unix(), "ath": hash(accessToken),
+	}}
+}
+
+// hash returns a SHA-256 hash in base64url.
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return encode(sum[:])
 }
 
 // SignedUserInfo returns the userinfo of the last sign-in as a JWT (OpenID Connect Core 1.0

@@ -10,7 +10,9 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 
 	_ "crypto/sha256" // hash functions for signatures
 	_ "crypto/sha512"
@@ -74,6 +76,16 @@ func (k Key) JWK() map[string]any {
 		jwk["kty"], jwk["k"] = "oct", encode(private)
 	}
 	return jwk
+}
+
+// Thumbprint returns the SHA-256 thumbprint of the public key, as in the jkt of an access token that is
+// bound to it (RFC 7638 section 3, RFC 9449 section 6.1).
+func (k Key) Thumbprint() string {
+	required := k.JWK()
+	maps.DeleteFunc(required, func(member string, _ any) bool {
+		return !slices.Contains([]string{"kty", "crv", "x", "y", "n", "e", "k"}, member)
+	})
+	return hash(string(marshal(required))) // members in the order of their names, without spaces
 }
 
 // hash is the hash function of the algorithm and of at_hash.

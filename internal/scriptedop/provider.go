@@ -63,6 +63,9 @@ type Config struct {
 	Keys []Key
 	// Overlap is how long a redeemed refresh token can be redeemed again.
 	Overlap time.Duration
+	// DPoP requires a proof, with a nonce, of every token request and at userinfo (RFC 9449). With
+	// Bearer, a token request without a proof gets bearer tokens.
+	DPoP, Bearer bool
 	// TLS serves https, with a certificate that only the test trusts.
 	TLS bool
 	// Name is the host in the issuer, for clients that can resolve it. It defaults to the
@@ -88,6 +91,8 @@ type Provider struct {
 	overlap time.Duration
 	base    string // the issuer without a trailing slash
 	path    string // of base
+	dpop    bool
+	mixed   bool // a token request without a proof gets bearer tokens
 
 	mu         sync.Mutex
 	keys       []Key
@@ -108,7 +113,9 @@ type Provider struct {
 	calls        map[Endpoint]int
 	requests     map[Endpoint]Request
 	secrets      map[string]bool
-	assertions   map[string]bool // by the jti of the assertions and request objects that were accepted
+	assertions   map[string]bool // by the jti of the assertions, request objects and proofs that were accepted
+	nonces       map[Endpoint]string
+	proofs       map[Endpoint][]Proof
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -133,6 +140,8 @@ func New(t testing.TB, cfg Config) *Provider {
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
 		clientKey: cfg.ClientKey, requestKey: cfg.RequestKey, assertions: make(map[string]bool), bound: make(map[string]string),
+		dpop: cfg.DPoP, mixed: cfg.Bearer,
+		nonces: make(map[Endpoint]string), proofs: make(map[Endpoint][]Proof),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
 	}
@@ -147,6 +156,9 @@ func New(t testing.TB, cfg Config) *Provider {
 	}
 	if len(cfg.Keys) == 0 {
 		cfg.Keys = []Key{NewKey("key-1", "RS256")}
+	}
+	if cfg.DPoP {
+		p.nonces[Token], p.nonces[UserInfo] = "the-first-nonce-of-token", "the-first-nonce-of-userinfo"
 	}
 	p.SetKeys(cfg.Keys...)
 	p.secret(p.ClientSecret)

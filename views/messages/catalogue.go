@@ -172,7 +172,9 @@ type Devices struct {
 	// Name has the browser and the system. The others are for a device of which one is not known, and
 	// for the system that has no name of its own.
 	Name, UnknownBrowser, Unknown, AndroidTablet string
-	This                                         string
+	// This and Bound are the badges of the session that shows the list, and of one that is bound to a
+	// key of its device.
+	This, Bound string
 	// ActiveAgo has how long ago that was, and SignedIn the time.
 	ActiveNow, ActiveAgo, SignedIn string
 	// EndOthers is the button that signs out all other devices, EndOthersHeading and EndOthersText are

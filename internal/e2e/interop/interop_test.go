@@ -36,6 +36,8 @@ func TestInteroperation(t *testing.T) {
 		"request objects":               testRequestObjects,
 		"signed responses":              testSignedResponses,
 		"FAPI 2.0":                      testProfile,
+		"DPoP":                          testDPoP,
+		"DPoP on two nodes":             testDPoPOnTwoNodes,
 		"step-up":                       testStepUp,
 		"sign-out here":                 testRPInitiatedLogout,
 		"sign-out at the provider":      testBackchannelLogout,

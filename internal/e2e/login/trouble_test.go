@@ -34,20 +34,22 @@ func TestTrouble(t *testing.T) {
 		slow     bool
 		env      []string // of the app
 	}{
-		"make-deny":     {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
-		"make-busy":     {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
-		"make-slow":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
-		"make-nonce":    {do: signIn, status: http.StatusBadGateway, said: unverified},
-		"make-expired":  {do: signIn, status: http.StatusBadGateway, said: unverified},
-		"make-state":    {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
-		"make-response": {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
-		"make-object":   {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
-		"make-clock":    {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
-		"make-down":     {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
-		"make-userinfo": {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
-		"make-refresh":  {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
-		"sign-out":      {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
-		"sign-out-tell": {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
+		"make-deny":      {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
+		"make-busy":      {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
+		"make-slow":      {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
+		"make-nonce":     {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-expired":   {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-clock":     {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
+		"make-down":      {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
+		"make-bearer":    {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"DPOP=on"}},
+		"make-nonceloop": {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true, env: []string{"DPOP=on"}},
+		"make-userinfo":  {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
+		"make-refresh":   {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
+		"sign-out":       {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
+		"sign-out-tell":  {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
+		"make-state":     {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
+		"make-response":  {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
+		"make-object":    {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
 	} {
 		t.Run(button, func(t *testing.T) {
 			t.Parallel()
@@ -119,15 +121,15 @@ func TestSignedSignIn(t *testing.T) {
 	}
 }
 
-// TestTroubleThatNobodyNotices rotates the keys, and makes userinfo fail during a sign-in.
+// TestTroubleThatNobodyNotices rotates the keys and the nonces, and makes userinfo fail during a sign-in.
 func TestTroubleThatNobodyNotices(t *testing.T) {
 	t.Parallel()
-	a := apptest.Start(t)
+	a := apptest.Start(t, "DPOP=on")
 	v := a.Visitor()
 	v.SignIn("/login", apptest.Ada)
 	bench := v.Get(a.Issuer + "/")
 	before := apptest.Text(apptest.ByID(apptest.Parse(t, bench.Body), "key-id"))
-	for _, button := range []string{"make-keys", "make-userinfo"} {
+	for _, button := range []string{"make-keys", "make-nonces", "make-userinfo"} {
 		bench = v.Press(bench, button)
 		if got := a.Visitor().SignIn("/login", apptest.Ada); got.Request.URL.Path != "/dashboard" {
 			t.Errorf("after %s a sign-in ends at %s with %d", button, got.Request.URL.Path, got.StatusCode)
@@ -138,6 +140,10 @@ func TestTroubleThatNobodyNotices(t *testing.T) {
 	}
 	if got := v.Get("/dashboard"); got.StatusCode != http.StatusOK {
 		t.Errorf("the person who was signed in gets %d", got.StatusCode)
+	}
+	v.Press(bench, "make-nonces")
+	if got := v.Post("/profile/refresh", nil); got.StatusCode != http.StatusOK {
+		t.Errorf("after the nonces have changed, a refresh ends with %d", got.StatusCode)
 	}
 	if shown := trouble(t, v.Get(a.Issuer+"/")); shown != "" {
 		t.Errorf("the workbench still shows %q", shown)
@@ -162,8 +168,8 @@ func TestTroubleStopped(t *testing.T) {
 			shown++
 		}
 	}
-	if shown != 12 {
-		t.Errorf("%d of 12 faults are shown", shown)
+	if shown != 14 {
+		t.Errorf("%d of 14 faults are shown", shown)
 	}
 	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
 		t.Error("the other pages do not show the faults")

@@ -61,6 +61,7 @@ async function start({ client, requirePushed, accessTokensOnce, apis, tls }) {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
       jwtResponseModes: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
       jwtUserinfo: { enabled: true },
       mTLS: {
         enabled: tls !== undefined,
