@@ -105,6 +105,8 @@ func TestSignedSignIn(t *testing.T) {
 			"request objects":           {"REQUEST_OBJECT=on"},
 			"request objects by secret": {"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always"},
 			"all of it":                 {"CLIENT_AUTH=private_key_jwt", "REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "RESPONSE_MODE=jwt", "ID_TOKEN_ALG=PS256"},
+			"FAPI 2.0":                  {"PROFILE=fapi2"},
+			"FAPI 2.0 Message Signing":  {"PROFILE=fapi2-message-signing"},
 		} {
 			t.Run(what+" with "+name, func(t *testing.T) {
 				t.Parallel()
