@@ -238,5 +238,5 @@ func (t boundTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return access.Send(r, http.DefaultTransport.RoundTrip)
+	return access.Send(r, t.tokens.ts.transports.For(t.ctx).RoundTrip)
 }

@@ -36,7 +36,7 @@ func countSignIns(set *metrics.Set, p *openid.Provider) {
 	set.GetOrCreateCounter(p.Metric(signInsBegun))
 	set.GetOrCreateCounter(p.Metric(signInsCompleted))
 	for _, reason := range []openid.Reason{
-		openid.ReasonResponseMalformed, openid.ReasonIssuerMismatch, openid.ReasonDeclined,
+		openid.ReasonResponseMalformed, openid.ReasonResponseInvalid, openid.ReasonIssuerMismatch, openid.ReasonDeclined,
 		openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured, openid.ReasonTokenRequestFailed,
 		openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonOtherTenant, openid.ReasonStepUpFailed, openid.ReasonUserInfoMismatch,
 		openid.ReasonUserInfoRequired, openid.ReasonTooLarge, ReasonTransactionMissing, ReasonTransactionExpired,

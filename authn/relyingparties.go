@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -93,6 +94,36 @@ func (rps *RelyingParties) OfToken(token string) *RelyingParty {
 		return rp
 	}
 	return rps.First()
+}
+
+// Transports are the transports of calls to an API in the name of people. Each client may have a
+// certificate of its own.
+type Transports struct {
+	rps   *RelyingParties
+	each  map[*RelyingParty]http.RoundTripper
+	other http.RoundTripper // in place of them
+}
+
+// Transports returns base for each client, with the certificate of those that have one; see
+// openid.Provider.Transport.
+func (rps *RelyingParties) Transports(base *http.Transport) Transports {
+	t := Transports{rps: rps, each: make(map[*RelyingParty]http.RoundTripper)}
+	for _, rp := range rps.list {
+		t.each[rp] = rp.Provider().Transport(base)
+	}
+	return t
+}
+
+// For returns the transport of the session that the context carries.
+func (t Transports) For(ctx context.Context) http.RoundTripper {
+	if t.other != nil {
+		return t.other
+	}
+	rp := t.rps.First()
+	if s := FromContext(ctx); s != nil {
+		rp = t.rps.Of(s.Identity.Issuer)
+	}
+	return t.each[rp]
 }
 
 // Last returns the relying party that a person signed in with last on this device, or nil.

@@ -117,7 +117,7 @@ func (in *SignIn) LogID() string { return in.logID }
 
 // Complete finishes a sign-in. It takes the transaction that the authorization response
 // belongs to and redeems the code. The *openid.Error has one of the reasons of
-// openid.Provider.Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
+// openid.Provider.AuthorizationResponse, Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
 // ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns or
 // ReasonStoreUnavailable; it is in a *SignInError if the state is one of this application's.
 func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, response url.Values) (*SignIn, error) {
@@ -135,7 +135,7 @@ func (rp *RelyingParty) Complete(w http.ResponseWriter, r *http.Request, respons
 }
 
 func (rp *RelyingParty) complete(ctx context.Context, w http.ResponseWriter, r *http.Request, parameters url.Values) (*SignIn, error) {
-	response, err := openid.ParseAuthorizationResponse(parameters)
+	response, err := rp.provider.AuthorizationResponse(ctx, parameters)
 	if err != nil {
 		return nil, err
 	}
@@ -184,15 +184,25 @@ const (
 
 // Stale reports whether a response failed because its sign-in is over, here or at the provider: a
 // person who has signed in meanwhile can go on to the page.
-func Stale(err error, response url.Values) bool {
+func (rp *RelyingParty) Stale(r *http.Request, err error, response url.Values) bool {
 	switch openid.ReasonOf(err) {
 	case ReasonTransactionMissing, ReasonTransactionExpired, ReasonTransactionUsed:
 		return true
 	case openid.ReasonDeclined:
-		return openid.StartsOver(response)
+		return rp.response(r, response).StartsOver()
 	default:
 		return false
 	}
+}
+
+// response reads a response once more, of which Complete has returned an error. A response that cannot
+// be verified has nothing in it.
+func (rp *RelyingParty) response(r *http.Request, parameters url.Values) openid.AuthorizationResponse {
+	response, err := rp.provider.AuthorizationResponse(r.Context(), parameters)
+	if err != nil {
+		return openid.AuthorizationResponse{}
+	}
+	return response
 }
 
 // MayRestart reports whether a sign-in that is stale, or has met another configuration, may be
@@ -200,13 +210,19 @@ func Stale(err error, response url.Values) bool {
 // that answers at once makes no loop. Only a response with a code qualifies, or one that asks for
 // it; what the provider declined is for the person to see.
 //
+// A response without a transaction, while this browser has others, may come from an attacker or be
+// tampered with, and starts nothing: the sign-in under way can still be finished. With a profile it
+// never does (FAPI 2.0).
+//
 // The restart has to prove that the browser keeps cookies; see Restarted.
 func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
-	if !Stale(err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
+	if !rp.Stale(r, err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
 		return false
 	}
-	asked := response.Get("code") != "" || openid.StartsOver(response)
-	if !asked || rp.Restarted(r) {
+	if read := rp.response(r, response); !read.HasCode() && !read.StartsOver() || rp.Restarted(r) {
+		return false
+	}
+	if openid.ReasonOf(err) == ReasonTransactionMissing && (rp.provider.Profile() != "" || rp.signingIn(r)) {
 		return false
 	}
 	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)

@@ -28,13 +28,14 @@ const (
 // session it does one thing at a time, on any number of nodes: a provider that rotates refresh
 // tokens revokes the whole grant if one is used twice (RFC 9700 section 4.14).
 type TokenSource struct {
-	rps       *RelyingParties
-	sessions  *Sessions
-	now       func() time.Time
-	log       *slog.Logger
-	profiles  singleflight.Group // of RefreshProfile
-	refreshes singleflight.Group // of refresh
-	underway  sync.WaitGroup
+	rps        *RelyingParties
+	sessions   *Sessions
+	now        func() time.Time
+	log        *slog.Logger
+	transports Transports         // of calls to APIs
+	profiles   singleflight.Group // of RefreshProfile
+	refreshes  singleflight.Group // of refresh
+	underway   sync.WaitGroup
 
 	mu      sync.Mutex
 	unsaved map[Key]newTokens
@@ -44,7 +45,7 @@ type TokenSource struct {
 func NewTokenSource(rps *RelyingParties, sessions *Sessions) *TokenSource {
 	cfg := rps.First().cfg
 	return &TokenSource{
-		rps: rps, sessions: sessions, now: cfg.Now, log: cfg.Log,
+		rps: rps, transports: apiTransports(rps), sessions: sessions, now: cfg.Now, log: cfg.Log,
 		unsaved: make(map[Key]newTokens),
 	}
 }
@@ -52,6 +53,15 @@ func NewTokenSource(rps *RelyingParties, sessions *Sessions) *TokenSource {
 // provider returns the provider of a session.
 func (ts *TokenSource) provider(s *Session) *openid.Provider {
 	return ts.rps.Of(s.Identity.Issuer).provider
+}
+
+// apiTransports returns the default transport, with the certificate of each client that has one. A program
+// that has put another kind of transport in its place sees to certificates itself.
+func apiTransports(rps *RelyingParties) Transports {
+	if base, ok := http.DefaultTransport.(*http.Transport); ok {
+		return rps.Transports(base)
+	}
+	return Transports{rps: rps, other: http.DefaultTransport}
 }
 
 // Run saves the tokens that the store did not accept, once it accepts them, until ctx ends.

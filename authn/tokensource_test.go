@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -85,6 +86,38 @@ func TestClient(t *testing.T) {
 	}
 	if status, got := call(t, client, server.URL+"/moved"); status != http.StatusTemporaryRedirect || strings.Contains(got, "Bearer") {
 		t.Errorf("a redirect was followed: %d %s", status, got)
+	}
+}
+
+// TestClientPresentsTheCertificate (CB-27) calls an API that accepts a token from the holder of a
+// certificate alone.
+func TestClientPresentsTheCertificate(t *testing.T) {
+	t.Parallel()
+	own := scriptedop.NewCertificate("client")
+	for name, tt := range map[string]struct {
+		presented *tls.Certificate
+		want      int
+	}{"CB-27 its own": {own, 200}, "CB-27 another client's": {scriptedop.NewCertificate("client"), 401}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !r.TLS.PeerCertificates[0].Equal(own.Leaf) || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer access-") {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			a := newApp(t, appOptions{config: func(c *settings) {
+				c.RootCAs, c.ClientCertificate = scriptedop.Roots(), func() (*tls.Certificate, error) { return tt.presented, nil }
+			}})
+			a.op.StartMTLS(t, nil)
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			if status, _ := call(t, a.tokens.Client(b.sessionOf()), server.URL); status != tt.want {
+				t.Errorf("answered %d, want %d", status, tt.want)
+			}
+		})
 	}
 }
 

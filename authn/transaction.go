@@ -222,6 +222,19 @@ func (rp *RelyingParty) openTransaction(base string, sealed []byte) (*transactio
 	return decodeTransaction(plain)
 }
 
+// signingIn reports whether this browser has a transaction that can still be completed.
+func (rp *RelyingParty) signingIn(r *http.Request) bool {
+	return slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool {
+		base, ok := rp.cookies.base(c.Name)
+		sealed, written := parseTransactionCookie(base, c.Value)
+		if !ok || !written {
+			return false
+		}
+		t, err := rp.openTransaction(base, sealed)
+		return err == nil && !rp.expired(t)
+	})
+}
+
 func (rp *RelyingParty) expired(t *transaction) bool {
 	return rp.cfg.Now().Sub(t.started) > transactionLifetime
 }

@@ -1,6 +1,8 @@
 package routes_test
 
 import (
+	"crypto"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -305,6 +307,83 @@ func TestCallbackHeals(t *testing.T) {
 			t.Errorf("CB-04: %d sign-ins are logged", got)
 		}
 	})
+}
+
+// TestUnknownStateStartsNothing (CB-01, CB-21) sends a response whose state is not that of the
+// sign-in under way. Without a sign-in under way, the same response is healed.
+func TestUnknownStateStartsNothing(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(state, other string) string{
+		"a longer one":                           func(state, _ string) string { return state + "AAAA" },
+		"a made-up one":                          func(string, string) string { return strings.Repeat("x", 43) },
+		"one that shares the cookie's name":      func(state, _ string) string { return state[:8] + strings.Repeat("x", 35) },
+		"that of a sign-in in another browser":   func(_, other string) string { return other },
+		"that of another browser, cut too short": func(_, other string) string { return other[:43] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := apptest.StartScripted(t, "PUSHED_AUTHORIZATION_REQUESTS=always")
+			v, stranger := s.Visitor(), s.Visitor()
+			address := v.AuthorizationResponse("/profile")
+			other := apptest.Query(t, s.Visitor().AuthorizationResponse("/profile")).Get("state")
+			spoilt := apptest.WithQuery(t, address, func(q url.Values) { q.Set("state", spoil(q.Get("state"), other)) })
+			pushed := s.OP.Calls(scriptedop.PAR)
+			got := v.Get(spoilt) // follows all redirects
+			s.WantRefused(v, got, http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
+			if n := s.OP.Calls(scriptedop.PAR) - pushed; n > 0 {
+				t.Errorf("%d sign-ins are started", n)
+			}
+			if got := stranger.Callback(spoilt); !strings.HasPrefix(got.Header.Get("Location"), "/login?again=1") {
+				t.Errorf("a browser without a sign-in under way is answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+			}
+		})
+	}
+	t.Run("the sign-in under way can be finished", func(t *testing.T) {
+		t.Parallel()
+		s := apptest.StartScripted(t)
+		v := s.Visitor()
+		address := v.AuthorizationResponse("/profile")
+		v.Callback("/callback?code=x&state=" + strings.Repeat("x", 43))
+		s.WantSignedIn(v, v.Callback(address), "alice", "/profile")
+	})
+	t.Run("one that has expired counts no more", func(t *testing.T) {
+		t.Parallel()
+		s, clock := apptest.Assemble(t)
+		v := s.Visitor()
+		v.AuthorizationResponse("/profile")
+		clock.Move(16 * time.Minute)
+		if got := v.Callback("/callback?code=x&state=" + strings.Repeat("x", 43)); !strings.HasPrefix(got.Header.Get("Location"), "/login?again=1") {
+			t.Errorf("answered %d to %q", got.StatusCode, got.Header.Get("Location"))
+		}
+	})
+}
+
+// TestProfileNeverStartsAgain (CF-16) sends a response with an unknown state, or of another issuer, to an
+// app that follows FAPI 2.0, in a browser without a sign-in under way. The cases of TestCallbackHeals are
+// the control.
+func TestProfileNeverStartsAgain(t *testing.T) {
+	t.Parallel()
+	key, certificate := scriptedop.NewKey("client-key", "ES256"), scriptedop.NewCertificate("client")
+	s, _ := apptest.AssembleWith(t, func(settings *apptest.Settings) {
+		c := &settings.OpenID
+		c.Profile, c.PushedAuthorizationRequests, c.RootCAs = openid.ProfileFAPI2, "always", scriptedop.Roots()
+		c.ClientAuth, c.SigningKey, c.SigningKeyID = openid.PrivateKeyJWT, key.Private.(crypto.Signer), key.ID
+		c.ClientCertificate = func() (*tls.Certificate, error) { return certificate, nil }
+	})
+	s.OP.SetClientKey(key)
+	s.OP.StartMTLS(t, nil)
+	v := s.Visitor()
+	address := v.AuthorizationResponse("/profile")
+	stranger := s.Visitor()
+	s.WantRefused(stranger, stranger.Get(address), http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
+	s.WantRefused(stranger, stranger.Get("/callback?code=x&state="+strings.Repeat("x", 43)), http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
+	other := s.Visitor()
+	mixedUp := apptest.WithQuery(t, other.AuthorizationResponse("/profile"), func(q url.Values) { q.Set("iss", "https://id.example.com") })
+	s.WantRefused(other, other.Get(mixedUp), http.StatusBadGateway, openid.ReasonIssuerMismatch, 0, 0)
+	if n := s.OP.Calls(scriptedop.PAR); n != 2 {
+		t.Errorf("%d requests are pushed, want 2", n)
+	}
+	s.WantSignedIn(v, v.Callback(address), "alice", "/profile")
 }
 
 // TestProviderErrorIsNotQuoted (CB-09) sends error texts that attack a browser, a terminal

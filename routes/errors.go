@@ -87,6 +87,7 @@ var failures = map[string]failure{
 	"claims_too_large":      {status: 502, level: slog.LevelError, remedy: startOver},
 	// The person cannot fix a bad token or response, and an attacker must not learn what was
 	// wrong with it.
+	"response_invalid":          unverified,
 	"issuer_mismatch":           unverified,
 	"token_request_failed":      unverified,
 	"token_response_invalid":    unverified,

@@ -293,7 +293,7 @@ func (a *App) sampleErrors() []sampleError {
 		list = append(list, sampleError{"declined " + code, &openid.Error{Reason: openid.ReasonDeclined, Code: code}})
 	}
 	for _, reason := range []openid.Reason{
-		openid.ReasonResponseMalformed, authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed,
+		openid.ReasonResponseMalformed, openid.ReasonResponseInvalid, authn.ReasonTransactionMissing, authn.ReasonTransactionExpired, authn.ReasonTransactionUsed,
 		authn.ReasonConfigurationChanged, authn.ReasonTooManySignIns, openid.ReasonIssuerMismatch, openid.ReasonProviderUnreachable, openid.ReasonProviderMisconfigured,
 		openid.ReasonTokenRequestFailed, openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed,
 		openid.ReasonUserInfoFailed, openid.ReasonUserInfoMismatch, openid.ReasonUserInfoRequired, openid.ReasonTooLarge,

@@ -257,6 +257,7 @@ func TestHalfClosedConnection(t *testing.T) {
 		}, callback(func(*halfClosed, url.Values) {})), 429, "Too many sign-ins", "person_rate_limited", "WARN", none},
 		"a sign-in":            {get("/login"), 303, "/authorize?", none, none, none},
 		"a malformed response": {get("/callback"), 400, "could not be read", "response_malformed", "WARN", none},
+		"a forged response":    {get("/callback?response=e30.e30.e30"), 502, "not be verified", "response_invalid", "ERROR", "RESPONSE_MODE=jwt"},
 		"a response to nobody": {get("/callback?error=access_denied&state=" + strings.Repeat("A", 43)), 400, "not started here", "transaction_missing", "WARN", none},
 		"a late response":      {callback(func(h *halfClosed, values url.Values) { declined(values); late(h) }), 400, "expired", "transaction_expired", "WARN", none},
 		"a response for the second time": {func(h *halfClosed) *http.Request {

@@ -174,7 +174,7 @@ func (a *App) heal(c echo.Context, rp *authn.RelyingParty, err error, response u
 	if e, ok := errors.AsType[*authn.SignInError](err); ok {
 		returnTo = destination(e.ReturnTo)
 	}
-	if current(c) != nil && authn.Stale(err, response) {
+	if current(c) != nil && rp.Stale(c.Request(), err, response) {
 		return c.Redirect(http.StatusSeeOther, returnTo)
 	}
 	if rp.MayRestart(c.Response(), c.Request(), err, response) {

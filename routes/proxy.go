@@ -98,7 +98,7 @@ func (a *App) Proxy(path string, to Upstream) {
 		target.Scheme != "https" && (target.Scheme != "http" || !openid.IsPrivate(target.Hostname())) {
 		panic(fmt.Sprintf("routes: proxy %s: %q is not an https URL without a query, nor an http URL in the app's own network", path, to.URL))
 	}
-	p := &proxy{app: a, path: path, target: target, timeout: cmp.Or(to.Timeout, proxyTimeout), tokens: a.TokenSource.For(to.API), transport: &http.Transport{
+	p := &proxy{app: a, path: path, target: target, timeout: cmp.Or(to.Timeout, proxyTimeout), tokens: a.TokenSource.For(to.API), transports: a.RelyingParties.Transports(&http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -108,7 +108,7 @@ func (a *App) Proxy(path string, to Upstream) {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // the client decompresses
-	}}
+	})}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: p, ModifyResponse: p.check,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { w.(*exchange).err = err },
@@ -125,13 +125,13 @@ func (a *App) Proxy(path string, to Upstream) {
 }
 
 type proxy struct {
-	app       *App
-	path      string
-	target    *url.URL
-	timeout   time.Duration
-	tokens    authn.APITokens
-	transport *http.Transport
-	reverse   *httputil.ReverseProxy
+	app        *App
+	path       string
+	target     *url.URL
+	timeout    time.Duration
+	tokens     authn.APITokens
+	transports authn.Transports
+	reverse    *httputil.ReverseProxy
 }
 
 // exchange is a request to an API and its answer. It is the http.ResponseWriter of the ReverseProxy, with
@@ -363,7 +363,7 @@ func (p *proxy) send(r *http.Request) (*http.Response, error) {
 	if trace := openid.TraceFrom(ctx); trace.ID() != "" {
 		r.Header.Set("Traceparent", trace.Traceparent())
 	}
-	resp, err := p.transport.RoundTrip(r)
+	resp, err := p.transports.For(ctx).RoundTrip(r)
 	if err != nil {
 		end(slog.Bool("failed", true))
 		return nil, err

@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -175,6 +176,39 @@ func TestProxiedRequest(t *testing.T) {
 		t.Errorf("the API received %s with %d bytes", got.URL, got.ContentLength)
 	}
 	o.WantNoSecrets(got)
+}
+
+// TestProxyPresentsTheCertificate (CB-27) passes a request on to an API that accepts the token from the
+// holder of a certificate alone.
+func TestProxyPresentsTheCertificate(t *testing.T) {
+	t.Parallel()
+	own := scriptedop.NewCertificate("client")
+	for name, tt := range map[string]struct {
+		presented *tls.Certificate
+		want      int
+	}{"CB-27 its own": {own, 200}, "CB-27 another client's": {scriptedop.NewCertificate("client"), 403}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := &ordersAPI{}
+			o.Scripted, o.clock = apptest.AssembleWith(t, func(s *apptest.Settings) {
+				s.OpenID.RootCAs, s.OpenID.ClientCertificate = scriptedop.Roots(), func() (*tls.Certificate, error) { return tt.presented, nil }
+			})
+			o.OP.StartMTLS(t, nil)
+			o.answer = func(w http.ResponseWriter, r *http.Request) {
+				if !r.TLS.PeerCertificates[0].Equal(own.Leaf) {
+					w.WriteHeader(http.StatusForbidden)
+				}
+			}
+			o.server = httptest.NewUnstartedServer(o)
+			o.server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+			o.server.StartTLS()
+			t.Cleanup(o.server.Close)
+			o.Assembled.Handler.Proxy("/api/orders", routes.Upstream{URL: o.server.URL})
+			if got := o.fetch(o.signedIn(), "GET", "/api/orders", ""); got.StatusCode != tt.want {
+				t.Errorf("answered %d, want %d\n%s", got.StatusCode, tt.want, o.Log)
+			}
+		})
+	}
 }
 
 // TestProxiedAnswer has an API that sends whatever it likes: with an interim answer, in its header and in

@@ -2,6 +2,7 @@ package devop
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -16,12 +17,17 @@ type authorization struct {
 	values       url.Values
 	client       Client
 	redirectURI  string
-	responseMode string
+	responseMode string // query or form_post
+	signed       bool   // whether the response is signed
 	scope        []string
 	api          string // that the access token is for; "" for the provider alone
 	prompt       []string
 	maxAge       time.Duration // -1: any
 	hint         string        // sub of the ID token hint
+}
+
+func supportedResponseModes() []string {
+	return []string{"query", "form_post", "jwt", "query.jwt", "form_post.jwt"}
 }
 
 func supportedPrompts() []string { return []string{"none", "login", "select_account", "consent"} }
@@ -41,6 +47,9 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		values = pushed
+	} else if values, err = p.openRequest(values); err != nil {
+		p.refuse(w, r, err.Error())
+		return
 	}
 	a, reason := p.redirectTarget(values)
 	if reason != "" {
@@ -88,11 +97,8 @@ func (p *Provider) redirectTarget(values url.Values) (*authorization, string) {
 	if !slices.Contains(client.RedirectURIs, values.Get("redirect_uri")) {
 		return nil, "The redirect_uri is not registered for this client. It must match a registered one exactly."
 	}
-	mode := "query"
-	if values.Get("response_mode") == "form_post" {
-		mode = "form_post"
-	}
-	return &authorization{values: values, client: client, redirectURI: values.Get("redirect_uri"), responseMode: mode}, ""
+	mode, signed := signedMode(values.Get("response_mode"))
+	return &authorization{values: values, client: client, redirectURI: values.Get("redirect_uri"), responseMode: mode, signed: signed}, ""
 }
 
 // readAuthorization checks the rest of the request. Its errors go to the client.
@@ -112,8 +118,8 @@ func (p *Provider) readAuthorization(a *authorization) error {
 		return fail("invalid_request", "response_type is missing")
 	case v.Get("response_type") != "code":
 		return fail("unsupported_response_type", "response_type must be code")
-	case !slices.Contains([]string{"", "query", "form_post"}, v.Get("response_mode")):
-		return fail("invalid_request", "response_mode must be query or form_post")
+	case v.Has("response_mode") && !slices.Contains(supportedResponseModes(), v.Get("response_mode")):
+		return fail("invalid_request", "response_mode is none of the supported ones")
 	}
 	if err := checkChallenge(v); err != nil {
 		return err
@@ -249,6 +255,19 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, a *authorizati
 	values.Set("iss", p.cfg.Issuer)
 	if state := a.values["state"]; len(state) == 1 && state[0] != "" {
 		values.Set("state", state[0])
+	}
+	if p.workbench.happens(faultState) {
+		values.Set("state", rand.Text())
+	}
+	if a.signed {
+		var err error
+		if values, err = p.signResponse(a.client, values); err != nil {
+			p.cfg.Log.Error("development provider: response not signed", "error", err)
+			http.Error(w, "The response cannot be signed.", http.StatusInternalServerError)
+			return
+		}
+	} else {
+		p.workbench.happens(faultResponse) // nothing to forge
 	}
 	if a.responseMode == "form_post" {
 		// OAuth 2.0 Form Post Response Mode section 2. This provider serves the page's

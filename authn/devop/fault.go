@@ -22,6 +22,9 @@ const (
 	faultSlow     = "slow"
 	faultNonce    = "nonce"
 	faultExpired  = "expired"
+	faultState    = "state"
+	faultObject   = "object"
+	faultResponse = "response"
 	faultUserinfo = "userinfo"
 	faultRefresh  = "refresh"
 	faultKeys     = "keys"
@@ -70,6 +73,18 @@ func atSignIn() []fault {
 		{
 			id: faultExpired, label: "Expired token", what: "The next sign-in gets an ID token that expired an hour ago.",
 			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
+		},
+		{
+			id: faultState, label: "Unknown state", what: "The next response has a state of no sign-in.",
+			effect: "The application shows “This sign-in was not started here”, and starts no other by itself.",
+		},
+		{
+			id: faultResponse, label: "Response for another", what: "The next signed response is for another client.",
+			effect: "With RESPONSE_MODE=jwt, the application shows “The sign-in could not be verified”. Without it, nothing is different.",
+		},
+		{
+			id: faultObject, label: "Request object refused", what: "The next request object is refused.",
+			effect: "With REQUEST_OBJECT=on and pushed requests, the application shows “The sign-in service cannot be reached”, and its log has invalid_request_object. Without them, nothing is different.",
 		},
 		{
 			id: faultBearer, label: "Bearer token", what: "The next sign-in gets a bearer token, even with DPoP.",

@@ -14,10 +14,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// signingAlgorithm is the only one supported. Every provider and every relying party
-// implements it.
-const signingAlgorithm = "RS256"
-
 // signingKey is an RSA key and its RFC 7638 thumbprint. It is stored in PKCS #8 form.
 type signingKey struct {
 	private *rsa.PrivateKey
@@ -82,7 +78,7 @@ func (p *Provider) RotateKey() error {
 func (p *Provider) sign(typ string, claims map[string]any) (string, error) {
 	key := p.records.keys()[0]
 	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: signingAlgorithm, Key: jose.JSONWebKey{Key: key.private, KeyID: key.id}},
+		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(p.cfg.SigningAlgorithm), Key: jose.JSONWebKey{Key: key.private, KeyID: key.id}},
 		(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
 	if err != nil {
 		return "", fmt.Errorf("devop: signing: %w", err)
@@ -111,7 +107,7 @@ type idTokenHint struct {
 // expiry (OpenID Connect RP-Initiated Logout 1.0 section 4).
 func (p *Provider) readHint(raw string) (idTokenHint, error) {
 	var hint idTokenHint
-	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{signingAlgorithm})
+	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(p.cfg.SigningAlgorithm)})
 	if err != nil {
 		return hint, errors.New("devop: the ID token hint was not issued by this provider")
 	}
@@ -130,10 +126,10 @@ func (p *Provider) readHint(raw string) (idTokenHint, error) {
 }
 
 // publicKeys returns the JWK set (RFC 7517 section 5).
-func publicKeys(keys []signingKey) jose.JSONWebKeySet {
+func publicKeys(keys []signingKey, algorithm string) jose.JSONWebKeySet {
 	var set jose.JSONWebKeySet
 	for _, k := range keys {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: signingAlgorithm, Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: algorithm, Use: "sig"})
 	}
 	return set
 }

@@ -20,8 +20,14 @@ func (p *Provider) pushRequest(w http.ResponseWriter, r *http.Request) {
 		p.writeError(w, r, fail("invalid_request", "a pushed request cannot contain request_uri"))
 		return
 	}
-	values.Del("client_secret")
+	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
+		values.Del(name)
+	}
 	values.Set("client_id", client.ID)
+	if values, err = p.openRequest(values); err != nil {
+		p.writeError(w, r, err)
+		return
+	}
 	a, reason := p.redirectTarget(values)
 	if reason != "" {
 		p.writeError(w, r, fail("invalid_request", reason))

@@ -7,6 +7,7 @@
 package devop
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,8 @@ type Config struct {
 	Clients []Client
 	// People are listed on the sign-in page. Nil means the sample people.
 	People []Person
+	// SigningAlgorithm signs all tokens: RS256 or PS256. "" means RS256.
+	SigningAlgorithm string
 	// AccessTokenTTL and IDTokenTTL are token lifetimes. Zero means 10 minutes.
 	AccessTokenTTL, IDTokenTTL time.Duration
 	// Initials returns the letters that stand for a person without a picture, and that their picture
@@ -46,6 +49,9 @@ type Config struct {
 // strings (RFC 9700 section 2.1).
 type Client struct {
 	ID, Secret string
+	// Key verifies what the client signs: request objects, and client assertions. A client may have a
+	// key without a secret. It may be nil.
+	Key crypto.PublicKey
 	// RedirectURIs are where sign-ins may return to. A client without any is a program that
 	// requests access tokens for itself.
 	RedirectURIs, PostLogoutRedirectURIs []string
@@ -79,6 +85,7 @@ type Provider struct {
 	csp       string // without script-src
 	records   *records
 	workbench *workbench
+	used      *usedIDs
 	proofs    *proofs
 	assets    *assets
 	handler   http.Handler
@@ -105,6 +112,9 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.IDTokenTTL <= 0 {
 		cfg.IDTokenTTL = defaultTTL
 	}
+	if cfg.SigningAlgorithm == "" {
+		cfg.SigningAlgorithm = "RS256"
+	}
 	if cfg.Initials == nil {
 		cfg.Initials = firstLetter
 	}
@@ -121,6 +131,7 @@ func New(cfg Config) (*Provider, error) {
 		host:      bareHost(issuer.Host),
 		cookie:    cookieName(issuer),
 		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
+		used:      &usedIDs{until: make(map[string]time.Time)},
 		proofs:    newProofs(cfg.Now),
 		assets:    newAssets(),
 		calls: &http.Client{
@@ -236,8 +247,8 @@ func (p *Provider) contentSecurityPolicy() string {
 
 // check returns an error if the client is incomplete or has an invalid URI.
 func (c Client) check() error {
-	if c.ID == "" || c.Secret == "" {
-		return errors.New("devop: a client needs an id and a secret")
+	if c.ID == "" || c.Secret == "" && c.Key == nil {
+		return errors.New("devop: a client needs an id and a secret or a key")
 	}
 	uris := append(append([]string{}, c.RedirectURIs...), c.PostLogoutRedirectURIs...)
 	for _, uri := range []string{c.BackchannelLogoutURI, c.InitiateLoginURI} {

@@ -46,8 +46,8 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// authenticate reads a form that a client sent and checks the client's secret, which must
-// be given in exactly one way (RFC 6749 section 2.3.1).
+// authenticate reads a form that a client sent and checks the client's assertion or secret, which must
+// be given in exactly one way (RFC 6749 section 2.3).
 func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	values, err := readForm(r)
 	if err != nil {
@@ -55,6 +55,10 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	}
 	if err := checkSingle(values); err != nil {
 		return Client{}, nil, err
+	}
+	if values.Has("client_assertion") {
+		client, err := p.checkAssertion(r, values)
+		return client, values, err
 	}
 	id, secret := values.Get("client_id"), values.Get("client_secret")
 	if r.Header.Get("Authorization") != "" {
@@ -74,7 +78,7 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	client, ok := p.client(id)
 	// Compare hashes, so that the timing does not reveal the secret's length.
 	want, got := sha256.Sum256([]byte(client.Secret)), sha256.Sum256([]byte(secret))
-	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !ok {
+	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || !ok || client.Secret == "" {
 		return Client{}, nil, fail("invalid_client", "unknown client or wrong secret")
 	}
 	return client, values, nil

@@ -84,7 +84,7 @@ func New(p *openid.Provider, registered RegisteredURLs) *Examination {
 
 // Checks returns the checks in the order in which to run them.
 func (e *Examination) Checks() []Check {
-	return []Check{
+	checks := []Check{
 		{"discovery", e.checkDiscovery},
 		{"issuer", e.checkIssuer},
 		{"endpoints", e.checkEndpoints},
@@ -99,6 +99,10 @@ func (e *Examination) Checks() []Check {
 		{"sign_out", e.withMetadata(e.checkSignOut)},
 		{"backchannel_logout", e.withMetadata(e.checkBackchannelLogout)},
 	}
+	if e.provider.Profile() != "" {
+		checks = append(checks, Check{"profile", e.withMetadata(e.checkProfile)})
+	}
+	return checks
 }
 
 // withMetadata skips a check if there is no metadata. Without it no endpoint is asked: the
@@ -246,6 +250,16 @@ func (e *Examination) checkPushedRequests(_ context.Context, m *openid.Metadata)
 	return ok("not offered, not needed")
 }
 
+// checkProfile compares the provider with what FAPI 2.0 demands of it. The configuration has been compared
+// at the start.
+func (e *Examination) checkProfile(_ context.Context, m *openid.Metadata) Finding {
+	if gaps := e.provider.ProfileGaps(m); len(gaps) > 0 {
+		return failed(Provider, "the provider does not offer, for "+e.provider.Profile()+": "+strings.Join(gaps, "; "),
+			"have it enabled at the provider for this application, or remove PROFILE")
+	}
+	return ok("the provider says nothing against %s", e.provider.Profile())
+}
+
 func (e *Examination) checkBackchannelLogout(_ context.Context, m *openid.Metadata) Finding {
 	if !m.BackchannelLogoutSupported && !m.BackchannelLogoutSessionSupported {
 		return warning(Provider, "not offered: people who sign out elsewhere stay signed in here until the session expires",
@@ -284,8 +298,24 @@ func (e *Examination) Registrations() []Registration {
 		list = append(list, Registration{"backchannel_logout_uri", e.urls.BackchannelLogout})
 	}
 	if key, ok := e.provider.PublicKey(); ok {
-		list = append(list, Registration{"key id (kid)", key.ID},
-			Registration{"token_endpoint_auth_signing_alg", key.Algorithm}, Registration{"public key (jwk)", key.JWK})
+		list = append(list, Registration{"key id (kid)", key.ID})
+		if e.provider.ClientAuth() == openid.PrivateKeyJWT {
+			list = append(list, Registration{"token_endpoint_auth_signing_alg", key.Algorithm})
+		}
+		if e.provider.SignsRequests() {
+			list = append(list, Registration{"request_object_signing_alg", key.Algorithm})
+		}
+		list = append(list, Registration{"public key (jwk)", key.JWK})
+	}
+	if certificate, ok := e.provider.Certificate(); ok {
+		switch e.provider.ClientAuth() {
+		case openid.TLSClientAuth:
+			list = append(list, Registration{"tls_client_auth_subject_dn", certificate.Subject})
+		case openid.SelfSignedTLSClientAuth:
+			list = append(list, Registration{"certificate (jwk)", certificate.JWK})
+		}
+		list = append(list, Registration{"tls_client_certificate_bound_access_tokens", "true"},
+			Registration{"certificate (x5t#S256)", certificate.Thumbprint})
 	}
 	return list
 }

@@ -68,6 +68,12 @@ func (e *Examination) clientRemedy(m *openid.Metadata) string {
 	if method == openid.PrivateKeyJWT {
 		remedy = "register the public key below for the application of AUTH0_CLIENT_ID, under this key id"
 	}
+	switch method {
+	case openid.TLSClientAuth:
+		remedy = "register the subject below as tls_client_auth_subject_dn, and have the provider trust the certificate's authority"
+	case openid.SelfSignedTLSClientAuth:
+		remedy = "register the certificate below for the application of AUTH0_CLIENT_ID"
+	}
 	if listed := m.TokenEndpointAuthMethods; len(listed) > 0 && !slices.Contains(listed, method) {
 		return fmt.Sprintf("set CLIENT_AUTH to one of %.200q, which the provider offers; or %s", strings.Join(listed, ","), remedy)
 	}
@@ -145,7 +151,16 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	case err != nil:
 		return e.explain("the authorization endpoint", err, "")
 	case r.leadsTo(address):
-		e.response = cmp.Or(r.location.Query().Get("error"), "none")
+		code := r.location.Query().Get("error")
+		if e.provider.SignedResponses() {
+			response, err := e.provider.AuthorizationResponse(ctx, r.location.Query())
+			if err != nil {
+				return failed(Configuration, "the provider knows "+address+", and its response cannot be used: "+err.Error(),
+					"have the provider sign authorization responses for this client, with an algorithm of AUTHORIZATION_SIGNED_RESPONSE_ALG or ID_TOKEN_ALG; or set RESPONSE_MODE to query")
+			}
+			code = response.ErrorCode()
+		}
+		e.response = cmp.Or(code, "none")
 		if other, err := e.authorize(ctx, unregistered+"/callback"); err == nil && other.leadsTo(unregistered+"/callback") {
 			return warning(Configuration, "the provider sends authorization responses to any address",
 				"register one address alone, "+address+", as "+e.provider.Preset().CallbackName())

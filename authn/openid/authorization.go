@@ -69,6 +69,11 @@ func (p *Provider) AuthorizationURL(ctx context.Context, request AuthorizationRe
 	if p.Pushes(m) {
 		return p.push(ctx, m, query)
 	}
+	if p.requests != nil {
+		if query, err = p.signedRequest(m, query); err != nil {
+			return "", err
+		}
+	}
 	full.RawQuery = query.Encode()
 	return full.String(), nil
 }
@@ -92,9 +97,7 @@ func (p *Provider) parameters(m *Metadata, request AuthorizationRequest) []oauth
 	case request.SwitchAccount:
 		set("prompt", p.switchPrompt(m))
 	}
-	if p.FormPost() && !request.Silent {
-		set("response_mode", "form_post")
-	}
+	set("response_mode", p.responseMode(request.Silent))
 	// Some providers need parameters of their own where the standard has offline_access.
 	if slices.Contains(p.cfg.Scopes, "offline_access") && !slices.Contains(m.ScopesSupported, "offline_access") {
 		for name := range p.preset.offline {
@@ -105,6 +108,19 @@ func (p *Provider) parameters(m *Metadata, request AuthorizationRequest) []oauth
 		set(name, Hint(request.Link, name))
 	}
 	return parameters
+}
+
+// responseMode returns the response mode to ask for, or "" for the default one of the code flow. A
+// silent request is answered by redirect.
+func (p *Provider) responseMode(silent bool) string {
+	switch {
+	case silent && p.SignedResponses():
+		return "jwt"
+	case silent || p.cfg.ResponseMode == "query":
+		return ""
+	default:
+		return p.cfg.ResponseMode
+	}
 }
 
 // switchPrompt returns the prompt with which a provider asks who signs in (OpenID Connect Core
@@ -150,7 +166,16 @@ func (p *Provider) push(ctx context.Context, m *Metadata, request url.Values) (s
 	if m.PushedAuthorizationRequestEndpoint == "" {
 		return "", refuse(ReasonProviderMisconfigured, "the provider has no pushed authorization request endpoint")
 	}
-	resp, err := p.Post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, request)
+	form := request
+	if p.requests != nil {
+		// RFC 9126 section 3: nothing else but what authenticates the client is beside it.
+		object, err := p.requestObject(request)
+		if err != nil {
+			return "", err
+		}
+		form = url.Values{"client_id": {p.cfg.ClientID}, "request": {object}}
+	}
+	resp, err := p.Post(calling(ctx, "pushed_authorization"), m.PushedAuthorizationRequestEndpoint, form)
 	if err != nil {
 		return "", refuse(ReasonProviderUnreachable, "pushed authorization request: %w", err)
 	}
@@ -202,10 +227,31 @@ type AuthorizationResponse struct {
 	hasIssuer          bool
 }
 
-// ParseAuthorizationResponse reads a response. It refuses one in which a parameter appears
-// twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
-// *Error has ReasonResponseMalformed.
-func ParseAuthorizationResponse(parameters url.Values) (AuthorizationResponse, error) {
+// HasCode reports whether the response has an authorization code.
+func (r AuthorizationResponse) HasCode() bool { return r.code != "" }
+
+// ErrorCode returns the error code of the response, or "".
+func (r AuthorizationResponse) ErrorCode() string { return r.error }
+
+// StartsOver reports whether the provider answers that the sign-in has to be started again.
+// Keycloak does so if the person has signed in there meanwhile, in another tab, and then
+// continues in a tab that the browser has restored (its Constants.AUTHENTICATION_EXPIRED_MESSAGE).
+func (r AuthorizationResponse) StartsOver() bool {
+	return r.error == "temporarily_unavailable" && r.description == "authentication_expired"
+}
+
+// AuthorizationResponse reads the response to an authorization request. If responses are signed, it
+// verifies the signature first, and reads nothing else. It refuses a response in which a parameter
+// appears twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
+// *Error has ReasonResponseMalformed, ReasonResponseInvalid, or as for Metadata.
+func (p *Provider) AuthorizationResponse(ctx context.Context, parameters url.Values) (AuthorizationResponse, error) {
+	if p.SignedResponses() {
+		signed, err := p.openResponse(ctx, parameters)
+		if err != nil {
+			return AuthorizationResponse{}, err
+		}
+		parameters = signed
+	}
 	for _, name := range []string{"state", "code", "iss", "error"} {
 		if len(parameters[name]) > 1 {
 			return AuthorizationResponse{}, refuse(ReasonResponseMalformed, "%s appears more than once", name)
@@ -231,8 +277,9 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 		return "", err
 	}
 	// RFC 9207 section 2.4: the response must come from the provider that was asked, and a
-	// provider that announces iss must send it.
-	if (r.hasIssuer && r.issuer != p.cfg.Issuer && !p.HasIssuer(r.issuer)) || (!r.hasIssuer && m.ResponseIssuerSupported) {
+	// provider that announces iss must send it. Every one that follows FAPI 2.0 does (Security
+	// Profile section 5.3.2.2).
+	if (r.hasIssuer && r.issuer != p.cfg.Issuer && !p.HasIssuer(r.issuer)) || (!r.hasIssuer && (m.ResponseIssuerSupported || p.cfg.Profile != "")) {
 		return "", refuse(ReasonIssuerMismatch, "the response has no iss, or another issuer's")
 	}
 	switch {
@@ -242,13 +289,6 @@ func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, e
 		return "", (&Error{Reason: ReasonDeclined}).describe(r.error, r.description, r.State)
 	}
 	return r.code, nil
-}
-
-// StartsOver reports whether the provider answers that the sign-in has to be started again.
-// Keycloak does so if the person has signed in there meanwhile, in another tab, and then
-// continues in a tab that the browser has restored (its Constants.AUTHENTICATION_EXPIRED_MESSAGE).
-func StartsOver(response url.Values) bool {
-	return response.Get("error") == "temporarily_unavailable" && response.Get("error_description") == "authentication_expired"
 }
 
 // Demand is what a page asks of the sign-in behind a session: that it is recent, or that it

@@ -24,7 +24,7 @@ func newBackchannel(cfg Config, next *http.Transport) backchannel {
 	direct.Proxy = nil
 	issuer, _ := url.Parse(cfg.Issuer) // Faults has parsed both
 	target, _ := url.Parse(cfg.BackchannelOrigin)
-	return backchannel{issuer, target, direct, next}
+	return backchannel{issuer, target, cfg.transport(direct), cfg.transport(next)}
 }
 
 func (b backchannel) RoundTrip(req *http.Request) (*http.Response, error) {

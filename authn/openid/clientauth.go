@@ -50,6 +50,8 @@ func (p *Provider) Post(ctx context.Context, endpoint string, form url.Values) (
 		if err := p.addAssertion(form); err != nil {
 			return nil, err
 		}
+	case TLSClientAuth, SelfSignedTLSClientAuth:
+		form.Set("client_id", p.cfg.ClientID) // RFC 8705 section 2
 	case ClientSecretPost:
 		form.Set("client_id", p.cfg.ClientID)
 		form.Set("client_secret", string(p.cfg.ClientSecret))
@@ -75,18 +77,10 @@ func (p *Provider) Post(ctx context.Context, endpoint string, form url.Values) (
 // section 2.2 and OpenID Connect Core 1.0 section 9).
 func (p *Provider) addAssertion(form url.Values) error {
 	now := p.cfg.Now()
-	payload, err := json.Marshal(map[string]any{
+	assertion, err := signClaims(p.signer, map[string]any{
 		"iss": p.cfg.ClientID, "sub": p.cfg.ClientID, "aud": p.cfg.Issuer,
 		"jti": RandomToken(), "iat": now.Unix(), "exp": now.Add(assertionLifetime).Unix(),
 	})
-	if err != nil {
-		return fmt.Errorf("openid: client assertion: %w", err)
-	}
-	jws, err := p.signer.Sign(payload)
-	if err != nil {
-		return fmt.Errorf("openid: client assertion: %w", err)
-	}
-	assertion, err := jws.CompactSerialize()
 	if err != nil {
 		return fmt.Errorf("openid: client assertion: %w", err)
 	}
@@ -98,14 +92,27 @@ func (p *Provider) addAssertion(form url.Values) error {
 	return nil
 }
 
-// newSigner makes the signer of client assertions.
-func (c Config) newSigner() (jose.Signer, error) {
+// signClaims returns claims as a signed JWT in the compact serialization.
+func signClaims(signer jose.Signer, claims map[string]any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return jws.CompactSerialize()
+}
+
+// newSigner makes the signer of one type of JWT, with the client's key.
+func (c Config) newSigner(typ jose.ContentType) (jose.Signer, error) {
 	jwk, err := c.signingJWK()
 	if err != nil {
 		return nil, err
 	}
 	return jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"),
+		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: jwk}, (&jose.SignerOptions{}).WithType(typ),
 	)
 }
 
@@ -126,17 +133,19 @@ func (c Config) signingJWK() (jose.JSONWebKey, error) {
 	}, nil
 }
 
-// PublicKey is the public half of the key that signs client assertions.
+// signs reports whether the client signs anything with its key.
+func (c Config) signs() bool { return c.ClientAuth == PrivateKeyJWT || c.RequestObject }
+
+// PublicKey is the public half of the key that signs client assertions and request objects.
 type PublicKey struct {
 	ID, Algorithm string
 	// JWK is the key in JSON (RFC 7517).
 	JWK string
 }
 
-// PublicKey returns the key to register at the provider, or false if the client authenticates
-// in another way.
+// PublicKey returns the key to register at the provider, or false if the client signs nothing.
 func (p *Provider) PublicKey() (PublicKey, bool) {
-	if p.cfg.ClientAuth != PrivateKeyJWT {
+	if !p.cfg.signs() {
 		return PublicKey{}, false
 	}
 	jwk, err := p.cfg.signingJWK()
@@ -147,12 +156,11 @@ func (p *Provider) PublicKey() (PublicKey, bool) {
 	return PublicKey{ID: jwk.KeyID, Algorithm: jwk.Algorithm, JWK: string(public)}, err == nil
 }
 
-// ClientAuth returns how the client authenticates: ClientSecretBasic, ClientSecretPost or
-// PrivateKeyJWT.
+// ClientAuth returns how the client authenticates: ClientSecretBasic, ClientSecretPost,
+// PrivateKeyJWT, TLSClientAuth or SelfSignedTLSClientAuth.
 func (p *Provider) ClientAuth() string { return p.cfg.ClientAuth }
 
-// signingAlgorithms returns the algorithms with which a key can sign client assertions, the
-// default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says why the key can
+// signingAlgorithms returns the algorithms with which a key can sign, the default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says why the key can
 // sign with none; its subject is the key.
 func signingAlgorithms(key crypto.Signer) ([]string, error) {
 	switch key := key.(type) {

@@ -178,6 +178,7 @@ func (d *discovery) fetch(ctx context.Context) (*Metadata, error) {
 	if err := json.Unmarshal(body, m); err != nil {
 		return nil, refuse(ReasonProviderMisconfigured, "discovery at %s: %w", address, err)
 	}
+	m.useAliases(d.cfg)
 	return m, nil
 }
 

@@ -18,6 +18,7 @@ type Reason string
 const (
 	// The authorization response is not one that this client can use.
 	ReasonResponseMalformed Reason = "response_malformed"
+	ReasonResponseInvalid   Reason = "response_invalid"
 	ReasonIssuerMismatch    Reason = "issuer_mismatch"
 
 	// The provider declined; Error.Code says how.

@@ -31,6 +31,12 @@ type Metadata struct {
 	ChallengeMethods                   []string
 	TokenEndpointAuthMethods           []string
 	DPoPAlgorithms                     []string
+	CertificateBoundAccessTokens       bool
+	RequestObjectAlgorithms            []string
+	ResponseModes                      []string
+	ResponseAlgorithms                 []string
+
+	mtlsAliases map[string]string // by the name of the endpoint; see useAliases
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses a document in which a member is not of its
@@ -72,6 +78,15 @@ func (m *Metadata) UnmarshalJSON(document []byte) error {
 	m.ChallengeMethods, _ = stringList(members["code_challenge_methods_supported"])
 	m.TokenEndpointAuthMethods, _ = stringList(members["token_endpoint_auth_methods_supported"])
 	m.DPoPAlgorithms, _ = stringList(members["dpop_signing_alg_values_supported"])
+	m.RequestObjectAlgorithms, _ = stringList(members["request_object_signing_alg_values_supported"])
+	m.ResponseModes, _ = stringList(members["response_modes_supported"])
+	m.ResponseAlgorithms, _ = stringList(members["authorization_signing_alg_values_supported"])
+	m.CertificateBoundAccessTokens, _ = members.bool("tls_client_certificate_bound_access_tokens")
+	if members.has("mtls_endpoint_aliases") {
+		if err := json.Unmarshal(members["mtls_endpoint_aliases"], &m.mtlsAliases); err != nil {
+			faults = append(faults, errors.New("mtls_endpoint_aliases is not an object of addresses"))
+		}
+	}
 	return errors.Join(faults...)
 }
 
@@ -182,6 +197,9 @@ func (m *Metadata) checkEndpoints(cfg Config) error {
 		if err := e.rule.check(e.value); err != nil {
 			faults = append(faults, fmt.Errorf("%s %w", e.name, err))
 		}
+	}
+	if cfg.ClientCertificate != nil && strings.HasPrefix(m.TokenEndpoint, "http://") {
+		faults = append(faults, errors.New("token_endpoint is not https, and the client has a certificate to present"))
 	}
 	return errors.Join(faults...)
 }

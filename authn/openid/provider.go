@@ -11,6 +11,8 @@ package openid
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -45,17 +47,24 @@ type Config struct {
 	BackchannelOrigin string
 	// Auth0 says that the provider is an Auth0 tenant, whatever its domain is.
 	Auth0 bool
-	// ClientID and ClientSecret identify this client at the provider. PrivateKeyJWT needs
-	// no secret.
+	// ClientID and ClientSecret identify this client at the provider. Only ClientSecretBasic and
+	// ClientSecretPost need a secret.
 	ClientID     string
 	ClientSecret Secret
-	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT.
+	// ClientAuth is one of ClientSecretBasic, ClientSecretPost, PrivateKeyJWT, TLSClientAuth,
+	// SelfSignedTLSClientAuth.
 	ClientAuth string
-	// SigningKey signs client assertions, with PrivateKeyJWT only. SigningAlgorithm is one
-	// that the key can sign with, "" for the first; SigningKeyID is the key's id at the
-	// provider, "" for its thumbprint.
+	// SigningKey signs client assertions, with PrivateKeyJWT, and request objects.
+	// SigningAlgorithm is one that the key can sign with, "" for the first; SigningKeyID is the
+	// key's id at the provider, "" for its thumbprint.
 	SigningKey                     crypto.Signer
 	SigningAlgorithm, SigningKeyID string
+	// ClientCertificate returns the client's certificate with its key (RFC 8705), which it presents
+	// to the provider and to APIs, so that access tokens can be bound to it. It is called for each
+	// request, and returns the same pointer until the certificate changes. It may be nil.
+	ClientCertificate func() (*tls.Certificate, error)
+	// RootCAs are the authorities of the servers that the client calls; nil are this machine's.
+	RootCAs *x509.CertPool
 	// DPoP binds the access tokens of new sessions to a key of the session's own (RFC 9449), and
 	// refuses bearer tokens for them.
 	DPoP bool
@@ -69,12 +78,21 @@ type Config struct {
 	// Resources are the further APIs that the sign-in names, as absolute URIs (RFC 8707 section
 	// 2.1). Some providers issue tokens for no others later; see RefreshFor.
 	Resources []string
+	// Profile is ProfileFAPI2 or ProfileFAPI2MessageSigning to accept no setting and no response that
+	// falls short of it; "" is no profile.
+	Profile string
 	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
 	IDTokenAlgorithms []string
-	// ResponseMode is "query" or "form_post".
+	// ResponseMode is "query" or "form_post", or with signed responses (JARM) "jwt", which is
+	// query, or "form_post.jwt".
 	ResponseMode string
+	// ResponseAlgorithms are the algorithms that a signed response may be signed with; none are
+	// those of ID tokens.
+	ResponseAlgorithms []string
 	// PushedAuthorizationRequests is "auto", "always" or "never".
 	PushedAuthorizationRequests string
+	// RequestObject signs authorization requests (RFC 9101).
+	RequestObject bool
 	// StrictLogoutTokens requires typ logout+jwt and exp in logout tokens.
 	StrictLogoutTokens bool
 	// FederatedLogout also ends the session at the identity provider that the provider
@@ -97,13 +115,15 @@ func (c Config) Faults() (f Faults) {
 	if c.ClientID == "" {
 		f.Add("ClientID", "is missing", "the provider shows it where the application is registered")
 	}
-	f.OneOf("ClientAuth", c.ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJWT)
-	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT {
+	f.OneOf("ClientAuth", c.ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth)
+	if c.ClientSecret == "" && c.ClientAuth != PrivateKeyJWT && !c.authenticatesByCertificate() {
 		f.Add("ClientSecret", "is missing", "the provider shows it beside the client id")
 	}
-	if c.ClientAuth == PrivateKeyJWT {
+	if c.signs() {
 		c.addSigningFaults(&f)
 	}
+	c.addCertificateFaults(&f)
+	c.addProfileFaults(&f)
 	for _, alg := range c.IDTokenAlgorithms {
 		f.OneOf("IDTokenAlgorithms", alg, signatureAlgorithms...)
 	}
@@ -122,9 +142,12 @@ func (c Config) Faults() (f Faults) {
 	if c.FederatedLogout && c.Preset().federated == "" {
 		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
-	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post")
-	if c.ResponseMode == "form_post" && !strings.HasPrefix(c.RedirectURL, "https://") {
-		f.Add("ResponseMode", "is form_post, whose cookie must be Secure, and the redirect URL is not https", "use query, or an https redirect URL")
+	for _, alg := range c.ResponseAlgorithms {
+		f.OneOf("ResponseAlgorithms", alg, signatureAlgorithms...)
+	}
+	f.OneOf("ResponseMode", c.ResponseMode, "query", "form_post", "jwt", "form_post.jwt")
+	if strings.HasPrefix(c.ResponseMode, "form_post") && !strings.HasPrefix(c.RedirectURL, "https://") {
+		f.Add("ResponseMode", fmt.Sprintf("is %s, whose cookie must be Secure, and the redirect URL is not https", c.ResponseMode), "use query or jwt, or an https redirect URL")
 	}
 	for _, resource := range c.Resources {
 		// RFC 8707 section 2.
@@ -142,10 +165,10 @@ func (c Config) Faults() (f Faults) {
 	return f
 }
 
-// addSigningFaults adds the faults of the key that signs client assertions.
+// addSigningFaults adds the faults of the client's signing key.
 func (c Config) addSigningFaults(f *Faults) {
 	if c.SigningKey == nil {
-		f.Add("SigningKey", "is missing", PrivateKeyJWT+" needs a signing key")
+		f.Add("SigningKey", "is missing", "the client needs a signing key for client assertions and request objects")
 		return
 	}
 	algorithms, err := signingAlgorithms(c.SigningKey)
@@ -173,7 +196,8 @@ type Provider struct {
 	client      *http.Client
 	tokenClient *http.Client
 	preset      Preset
-	signer      jose.Signer // of client assertions; nil with a client secret
+	signer      jose.Signer // of client assertions; nil if the client authenticates in another way
+	requests    jose.Signer // of request objects; nil if there are none
 	clock       *clockSkew
 	issuers     []string
 	discovery   *discovery
@@ -183,7 +207,7 @@ type Provider struct {
 
 	// The kinds of tokens that are verified. Each may fetch the key set for a key that it
 	// does not know, within a limit of its own.
-	idTokens, logoutTokens, accessTokens, userInfos tokenKind
+	idTokens, logoutTokens, accessTokens, userInfos, responses tokenKind
 }
 
 // New returns a provider that has not been contacted yet.
@@ -203,11 +227,18 @@ func New(cfg Config) (*Provider, error) {
 	p.keySet = &keySet{discovery: p.discovery, client: p.client, now: cfg.Now, log: cfg.Log}
 	p.defineTokenKinds()
 	if cfg.ClientAuth == PrivateKeyJWT {
-		signer, err := cfg.newSigner()
+		signer, err := cfg.newSigner("JWT")
 		if err != nil {
 			return nil, err
 		}
 		p.signer = signer
+	}
+	if cfg.RequestObject {
+		signer, err := cfg.newSigner(requestObjectType)
+		if err != nil {
+			return nil, err
+		}
+		p.requests = signer
 	}
 	p.registerMetrics()
 	return p, nil
@@ -256,9 +287,15 @@ func (p *Provider) Preset() Preset { return p.preset }
 // Audience returns the API that access tokens are for, or "".
 func (p *Provider) Audience() string { return p.cfg.Audience }
 
+// SignsRequests reports whether authorization requests are signed (RFC 9101).
+func (p *Provider) SignsRequests() bool { return p.cfg.RequestObject }
+
 // FormPost reports whether authorization responses arrive in a form that the provider's page
 // posts (OAuth 2.0 Form Post Response Mode).
-func (p *Provider) FormPost() bool { return p.cfg.ResponseMode == "form_post" }
+func (p *Provider) FormPost() bool { return strings.HasPrefix(p.cfg.ResponseMode, "form_post") }
+
+// SignedResponses reports whether authorization responses are signed (JARM).
+func (p *Provider) SignedResponses() bool { return strings.HasSuffix(p.cfg.ResponseMode, "jwt") }
 
 // Origins returns the origins that a browser is sent to at sign-in and sign-out. A page whose
 // form ends in such a redirect must allow them as form-action.

@@ -60,7 +60,7 @@ func (t Tokens) Type() string {
 func (p *Provider) oauth2Config(m *Metadata) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     p.cfg.ClientID,
-		ClientSecret: string(p.cfg.ClientSecret),
+		ClientSecret: p.cfg.secret(),
 		RedirectURL:  p.cfg.RedirectURL,
 		Scopes:       p.scopes(m),
 		Endpoint: oauth2.Endpoint{

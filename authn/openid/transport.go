@@ -3,6 +3,7 @@ package openid
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,8 +55,9 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 		MaxIdleConnsPerHost:    maxConnections,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig:        cfg.tlsConfig(),
 	}
-	var next http.RoundTripper = transport
+	next := cfg.transport(transport)
 	if cfg.BackchannelOrigin != "" {
 		next = newBackchannel(cfg, transport)
 	}
@@ -64,6 +66,19 @@ func newClient(cfg Config, clock *clockSkew) *http.Client {
 		Transport:     boundedTransport{&measuredTransport{metrics: cfg.Metrics, metric: cfg.metric, log: cfg.Log, clock: clock, now: cfg.Now, start: cfg.StartSpan, next: next}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// tlsConfig returns the settings of connections to the provider. With a profile, TLS 1.2 has only the
+// cipher suites that RFC 9325 section 4.2 recommends (FAPI 2.0 Security Profile section 5.2.2).
+func (c Config) tlsConfig() *tls.Config {
+	settings := &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12}
+	if c.Profile != "" {
+		settings.CipherSuites = []uint16{
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		}
+	}
+	return settings
 }
 
 // followWithinOrigin returns a client that follows a few redirects, as long as they stay on the

@@ -29,17 +29,18 @@ type tokenKind struct {
 	// without typ, and "JWT", which say nothing, are accepted too.
 	types []string
 	lax   bool
-	// metadata says that the algorithms in metadata, which speak of ID tokens, narrow the
-	// configured ones.
-	metadata bool
+	// signedWith are the algorithms that the configuration allows. metadata says that those in
+	// metadata, which speak of ID tokens, narrow them.
+	signedWith []string
+	metadata   bool
 	// audience must be in aud.
 	audience string
 	// foreign are claims that only other kinds have. They count even if they are written as
 	// absent: a provider that writes out absent claims does so for those of the kind.
 	foreign []string
-	// undated says that exp and iat may be missing, and endless that exp may be: such a token
-	// expires maxAge after iat.
-	undated, endless bool
+	// undated says that exp and iat may be missing, unissued that iat may be, and endless that
+	// exp may be: such a token expires maxAge after iat.
+	undated, unissued, endless bool
 	// maxAge bounds the time since iat, and maxLifetime the time until exp; 0 does not.
 	maxAge, maxLifetime time.Duration
 	// refetches limits how often a token with an unknown key fetches the key set.
@@ -74,6 +75,12 @@ func (p *Provider) defineTokenKinds() {
 	p.accessTokens = tokenKind{
 		reason: ReasonAccessTokenInvalid, types: []string{"at+jwt"}, lax: true, audience: p.cfg.Audience,
 		foreign: []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}, refetches: limit(1),
+	}
+	// JARM section 2.1 asks for iss, aud and exp, and section 2.4 for their checks. The foreign
+	// claims are those of tokens, for the same reason as above. A stranger can send responses, too.
+	p.responses = tokenKind{
+		reason: ReasonResponseInvalid, lax: true, unissued: true, audience: p.cfg.ClientID, signedWith: p.cfg.ResponseAlgorithms,
+		foreign: []string{"sub", "nonce", "at_hash", "c_hash", "s_hash", "events", "cnf"}, refetches: limit(2),
 	}
 	// Core section 5.3.2: a signed userinfo response need not expire.
 	p.userInfos = tokenKind{
@@ -239,7 +246,7 @@ func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 		return err
 	}
 	switch {
-	case t.issued.IsZero() && !kind.undated:
+	case t.issued.IsZero() && !kind.undated && !kind.unissued:
 		return errors.New("iat is missing")
 	case t.expires.IsZero() && !kind.undated && !kind.endless:
 		return errors.New("exp is missing")
@@ -271,7 +278,10 @@ func (p *Provider) checkTimes(t *signedToken, kind tokenKind) (err error) {
 // configuration, which metadata may narrow (RFC 8725 section 3.1). "none" and HS256 are never
 // among them.
 func (p *Provider) algorithms(kind tokenKind) []jose.SignatureAlgorithm {
-	allowed := p.cfg.IDTokenAlgorithms
+	allowed := kind.signedWith
+	if len(allowed) == 0 {
+		allowed = p.cfg.IDTokenAlgorithms
+	}
 	if kind.metadata {
 		if m, err := p.discovery.ready(); err == nil {
 			allowed = m.algorithms(allowed)

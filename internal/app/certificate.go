@@ -13,12 +13,14 @@ import (
 // certificateAge is how long a certificate is served before its files are looked at again.
 const certificateAge = time.Second
 
-// certificate is the app's own TLS certificate. New connections make it read its files
-// again, so a renewed certificate is served without a restart.
+// certificate is a TLS certificate: the app's own, or the one that it presents as a client. New
+// connections make it read its files again, so a renewed certificate is used without a restart.
 type certificate struct {
 	certFile, keyFile string
-	now               func() time.Time
-	log               *slog.Logger
+	// name and use are what the log says: "certificate", "served".
+	name, use string
+	now       func() time.Time
+	log       *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -35,7 +37,7 @@ func (c *Config) tlsConfig(log *slog.Logger) *tls.Config {
 	if c.TLSCertFile == "" {
 		return nil
 	}
-	own := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: time.Now, log: log}
+	own := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, name: "certificate", use: "served", now: time.Now, log: log}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{
@@ -45,6 +47,17 @@ func (c *Config) tlsConfig(log *slog.Logger) *tls.Config {
 		},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
 	}
+}
+
+// clientCertificate returns what reads the certificate that the app presents as a client, or nil if
+// there is none.
+func (p *provider) clientCertificate(log *slog.Logger) func() (*tls.Certificate, error) {
+	if p.ClientCertFile == "" {
+		return nil
+	}
+	return (&certificate{
+		certFile: p.ClientCertFile, keyFile: p.ClientKeyFile, name: "client certificate", use: "presented", now: time.Now, log: log,
+	}).get
 }
 
 // askingForCertificates returns the settings with which a listener also asks its clients for a
@@ -73,7 +86,7 @@ func (c *certificate) get() (*tls.Certificate, error) {
 		return nil, err
 	case !c.faulty:
 		c.faulty = true
-		c.log.Error("the certificate cannot be read again; the last good one is served", "error", err)
+		c.log.Error("the "+c.name+" cannot be read again; the last good one is "+c.use, "error", err)
 	}
 	return c.current, nil
 }
@@ -95,6 +108,6 @@ func (c *certificate) read() error {
 		return fmt.Errorf("%s with %s: %w", c.certFile, c.keyFile, err)
 	}
 	c.current, c.contents = &pair, contents
-	c.log.Info("certificate", "names", pair.Leaf.DNSNames, "not_after", pair.Leaf.NotAfter)
+	c.log.Info(c.name, "names", pair.Leaf.DNSNames, "subject", pair.Leaf.Subject.String(), "not_after", pair.Leaf.NotAfter)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -172,24 +171,30 @@ func (c *Config) show(w io.Writer) error {
 	}
 	derived["PICTURE_ORIGINS"] = strings.Join(c.pictureOrigins(pictures), ",")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name string, set bool, value any) {
+	row := func(name string, set, followed bool, value any) {
 		text, origin := shown(value), "default"
 		if set {
 			origin = "set"
+		} else if followed {
+			origin = "profile"
 		} else if text = cmp.Or(text, derived[name]); text == "" {
 			text, origin = "-", "none"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\n", name, origin, text)
 	}
 	for _, v := range c.program.Variables() {
-		row(v.Name, c.set[v.Name], c.value(v))
+		value, followed := c.value(v), false
+		if len(c.ProviderNames) == 0 && v.ofProvider() {
+			value, followed = c.providers[0].value(v), c.providers[0].followed[v.Name]
+		}
+		row(v.Name, c.set[v.Name], followed, value)
 	}
 	for _, p := range c.providers {
 		if p.name == "" {
 			continue
 		}
 		for _, v := range NamedVariables() {
-			row(v.Named(p.name), p.set[v.Name], reflect.ValueOf(p.namedConfig).FieldByIndex(v.field.Index).Interface())
+			row(v.Named(p.name), p.set[v.Name], p.followed[v.Name], p.value(v))
 		}
 	}
 	return table.Flush()

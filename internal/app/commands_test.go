@@ -125,6 +125,20 @@ func TestCheckConfig(t *testing.T) {
 	if got, err := say(t, []string{"check-config"}, tenant("PORT=x")...); !errors.Is(err, app.ErrConfiguration) || !strings.Contains(err.Error(), "\n  PORT: ") || got != "" {
 		t.Errorf("error %v, printed %q", err, got)
 	}
+	certFile, keyFile := apptest.WriteCertificate(t)
+	got, err = say(t, []string{"check-config"}, tenant("PROFILE=fapi2-message-signing", "CLIENT_SIGNING_KEY="+apptest.WritePKCS8(t, apptest.NewKey(t, "RSA")),
+		"CLIENT_TLS_CERT_FILE="+certFile, "CLIENT_TLS_KEY_FILE="+keyFile, "ID_TOKEN_ALG=ES256")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"PUSHED_AUTHORIZATION_REQUESTS profile always", "CLIENT_AUTH profile private_key_jwt", "CLIENT_SIGNING_ALG profile PS256",
+		"REQUEST_OBJECT profile on", "RESPONSE_MODE profile jwt", "ID_TOKEN_ALG set ES256",
+	} {
+		if !slices.ContainsFunc(strings.Split(got, "\n"), func(line string) bool { return strings.Join(strings.Fields(line), " ") == want }) {
+			t.Errorf("CF-16: no line %q in\n%s", want, got)
+		}
+	}
 	if got, err := say(t, []string{"check-config"}, "PORT=4000"); err != nil || !strings.Contains(got, "http://127.0.0.1:4001") {
 		t.Errorf("the development provider: error %v, printed\n%s", err, got)
 	}

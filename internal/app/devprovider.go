@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"latchkey/authn/devop"
 	"latchkey/authn/openid"
@@ -56,12 +57,19 @@ func startProvider(ctx context.Context, cfg *Config, p *provider, address string
 		// tokens for itself only, from a provider that serves this machine only.
 		clients = append(clients, devop.Client{ID: "latchkey-terminal", Secret: "development"})
 	}
+	if p.parsedSigningKey != nil {
+		clients[0].Key = p.parsedSigningKey.Public()
+	}
+	algorithm := "RS256"
+	if !slices.Contains(p.IDTokenAlgorithms, algorithm) {
+		algorithm = "PS256" // the other one of its key
+	}
 	dir := cfg.DataDir
 	if dir != "" {
 		dir = filepath.Join(dir, p.name)
 	}
 	provider, err := devop.New(devop.Config{
-		Issuer: settings.issuer, DataDir: dir, Log: log, Clients: clients, Initials: routes.Initials,
+		Issuer: settings.issuer, SigningAlgorithm: algorithm, DataDir: dir, Log: log, Clients: clients, Initials: routes.Initials,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("development provider: %w", err)

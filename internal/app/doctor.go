@@ -81,6 +81,9 @@ func (c *Config) examine(ctx context.Context, r *report, provider *providerSetti
 	} else {
 		r.add("provider", good("%s", strings.TrimPrefix(examined.Preset().Name+": "+examined.Issuer(), ": ")))
 	}
+	if leaf := provider.config.parsedCert; leaf != nil {
+		r.add("client_certificate", checkClientCertificate(leaf))
+	}
 	for _, check := range examination.Checks() {
 		if ctx.Err() != nil {
 			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault

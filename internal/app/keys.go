@@ -112,7 +112,7 @@ func (c *Config) warnOfOpenFiles(log *slog.Logger) {
 	}
 	paths := []string{".env", c.TLSKeyFile, c.secretPath()}
 	for _, p := range c.providers {
-		paths = append(paths, p.SigningKey)
+		paths = append(paths, p.SigningKey, p.ClientKeyFile)
 	}
 	for _, path := range paths {
 		info, err := os.Stat(path)

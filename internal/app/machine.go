@@ -126,18 +126,35 @@ func (c *Config) checkHTTPS(context.Context) doctor.Finding {
 	return good("plain http, on this machine only: %s", base)
 }
 
-func checkCertificate(leaf *x509.Certificate, host string) doctor.Finding {
+// checkClientCertificate examines a certificate that the app presents (RFC 8705).
+func checkClientCertificate(leaf *x509.Certificate) doctor.Finding {
+	if finding, expires := checkExpiry(leaf, "the client certificate"); expires {
+		return finding
+	}
+	return good("%s, until %s", leaf.Subject, leaf.NotAfter.Format(time.DateOnly))
+}
+
+// checkExpiry reports whether a certificate has expired, or is about to.
+func checkExpiry(leaf *x509.Certificate, name string) (doctor.Finding, bool) {
 	const remedy = "renew it; the app notices its new files by itself"
 	until, now := leaf.NotAfter.Format(time.DateOnly), time.Now()
 	switch {
-	case leaf.VerifyHostname(host) != nil:
-		return bad(doctor.Failed, doctor.Configuration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-		return bad(doctor.Failed, doctor.Configuration, "the certificate has expired, or is not valid yet (until "+until+")", remedy)
+		return bad(doctor.Failed, doctor.Configuration, name+" has expired, or is not valid yet (until "+until+")", remedy), true
 	case leaf.NotAfter.Sub(now) < expirySoon:
-		return bad(doctor.Warning, doctor.Configuration, "the certificate expires on "+until, remedy)
+		return bad(doctor.Warning, doctor.Configuration, name+" expires on "+until, remedy), true
 	}
-	return good("the app serves it, with a certificate for %s until %s", host, until)
+	return doctor.Finding{}, false
+}
+
+func checkCertificate(leaf *x509.Certificate, host string) doctor.Finding {
+	if leaf.VerifyHostname(host) != nil {
+		return bad(doctor.Failed, doctor.Configuration, "the certificate is not for "+host, "get one for the host of AUTH0_CALLBACK_URL")
+	}
+	if finding, expires := checkExpiry(leaf, "the certificate"); expires {
+		return finding
+	}
+	return good("the app serves it, with a certificate for %s until %s", host, leaf.NotAfter.Format(time.DateOnly))
 }
 
 // checkProxies compares the proxies that the app trusts with those that it seems to have.

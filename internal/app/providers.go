@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"crypto"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -33,13 +34,18 @@ type ProviderConfig struct {
 	Resources    []string      `env:"RESOURCES" desc:"further APIs that the app calls, as absolute URIs separated by commas; sent as resource at the sign-in, for providers that later issue tokens for no others (RFC 8707). Not for Auth0"`
 	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"the scopes to request, separated by spaces; offline_access is not sent if the provider lists its scopes without it"`
 
-	ClientAuth                  string   `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post or private_key_jwt"`
-	SigningKey                  string   `env:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt: RSA, P-256, P-384, P-521 or Ed25519"`
+	Profile                     string   `env:"PROFILE" desc:"fapi2 to accept only what the FAPI 2.0 Security Profile allows, or fapi2-message-signing for FAPI 2.0 Message Signing too; variables that are not set follow from it"`
+	ClientAuth                  string   `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth"`
+	ClientCertFile              string   `env:"CLIENT_TLS_CERT_FILE" desc:"PEM file with the certificate that the app presents to the provider and to APIs (RFC 8705), to authenticate by it, or to have access tokens bound to it; set CLIENT_TLS_KEY_FILE too"`
+	ClientKeyFile               string   `env:"CLIENT_TLS_KEY_FILE" desc:"PEM file with the private key of that certificate"`
+	SigningKey                  string   `env:"CLIENT_SIGNING_KEY" desc:"PEM file with the private key for private_key_jwt and for request objects: RSA, P-256, P-384, P-521 or Ed25519"`
 	SigningAlgorithm            string   `env:"CLIENT_SIGNING_ALG" desc:"the algorithm that the key signs with (default the one of the key's type, RS256 for RSA)"`
 	SigningKeyID                string   `env:"CLIENT_SIGNING_KID" desc:"the ID of the key at the provider (default its RFC 7638 thumbprint)"`
 	IDTokenAlgorithms           []string `env:"ID_TOKEN_ALG, default=RS256" desc:"the signing algorithms that are accepted for ID tokens, separated by commas"`
-	ResponseMode                string   `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https"`
+	ResponseMode                string   `env:"RESPONSE_MODE, default=query" desc:"query, or form_post on https; jwt or form_post.jwt for signed responses (JARM)"`
+	ResponseAlgorithms          []string `env:"AUTHORIZATION_SIGNED_RESPONSE_ALG" desc:"the signing algorithms that are accepted for signed responses, separated by commas (default those of ID_TOKEN_ALG)"`
 	PushedAuthorizationRequests string   `env:"PUSHED_AUTHORIZATION_REQUESTS, default=auto" desc:"auto (only if the provider requires them), always or never"`
+	RequestObject               string   `env:"REQUEST_OBJECT, default=off" desc:"off, or on to send authorization requests as request objects (RFC 9101), which CLIENT_SIGNING_KEY signs"`
 	DPoP                        string   `env:"DPOP, default=off" desc:"off, or on to bind access tokens to a key of the session (RFC 9449), so that a stolen one is worth nothing; the provider must issue such tokens"`
 	LogoutTokenType             string   `env:"LOGOUT_TOKEN_TYP, default=compatible" desc:"compatible, or strict to require typ logout+jwt and exp of logout tokens"`
 	FederatedLogout             string   `env:"FEDERATED_LOGOUT, default=off" desc:"off, or on to have Auth0 sign people out at the identity provider behind it too"`
@@ -60,8 +66,11 @@ type provider struct {
 	// name is one of PROVIDERS, or "" if that is not set.
 	name string
 	set  map[string]bool // the variables of its own that are set
+	// followed are the variables that follow from PROFILE.
+	followed map[string]bool
 
 	parsedSigningKey crypto.Signer
+	parsedCert       *x509.Certificate // nil without CLIENT_TLS_CERT_FILE
 }
 
 // noDefault lists the variables that name a provider or this client there. If there are several
@@ -71,7 +80,7 @@ var noDefault = []string{"AUTH0_DOMAIN", "OIDC_ISSUER", "OIDC_BACKCHANNEL_ORIGIN
 // HasDefault reports whether a variable of each of several providers has the one without a name for a
 // default.
 func (v Variable) HasDefault() bool {
-	return !slices.Contains(noDefault, v.Name) && len(v.field.Index) > 1
+	return !slices.Contains(noDefault, v.Name) && v.ofProvider()
 }
 
 // Named returns the name of a variable for one of several providers: OIDC_ISSUER is WORK_OIDC_ISSUER for
@@ -89,7 +98,7 @@ func (v Variable) OfEach() string {
 	switch {
 	case v.HasDefault():
 		return "as " + v.Name + ", which is the default"
-	case len(v.field.Index) > 1:
+	case v.ofProvider():
 		return "as " + v.Name + ", which cannot be set then"
 	default:
 		return v.Description
@@ -177,6 +186,14 @@ func (p *provider) variable(name string) string {
 	return name
 }
 
+// ofProvider reports whether a variable is one of a provider.
+func (v Variable) ofProvider() bool { return len(v.field.Index) > 1 }
+
+// value returns the value of a variable of the provider.
+func (p *provider) value(v Variable) any {
+	return reflect.ValueOf(p.namedConfig).FieldByName(v.field.Name).Interface()
+}
+
 // issuer returns the issuer of a real provider. An Auth0 issuer ends in a slash.
 func (p *provider) issuer() string {
 	if p.Auth0Domain != "" {
@@ -225,11 +242,12 @@ func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) 
 		Name: p.name, Issuer: provider.issuer, Tenants: p.Tenants, BackchannelOrigin: p.BackchannelOrigin, Auth0: p.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: p.ClientAuth, SigningKey: p.parsedSigningKey,
-		SigningAlgorithm: p.SigningAlgorithm, SigningKeyID: p.SigningKeyID,
+		SigningAlgorithm: p.SigningAlgorithm, SigningKeyID: p.SigningKeyID, ClientCertificate: p.clientCertificate(log),
 		RedirectURL: p.callbackURL(c, port), PostLogoutRedirectURL: c.logoutURL(port),
 		Scopes: strings.Fields(p.Scopes), Audience: p.Audience, Resources: p.Resources,
-		IDTokenAlgorithms: p.IDTokenAlgorithms, ResponseMode: p.ResponseMode,
-		DPoP: p.DPoP == "on", PushedAuthorizationRequests: p.PushedAuthorizationRequests, StrictLogoutTokens: p.LogoutTokenType == "strict",
+		IDTokenAlgorithms: p.IDTokenAlgorithms, ResponseMode: p.ResponseMode, ResponseAlgorithms: p.ResponseAlgorithms,
+		RequestObject: p.RequestObject == "on", Profile: p.Profile, DPoP: p.DPoP == "on",
+		PushedAuthorizationRequests: p.PushedAuthorizationRequests, StrictLogoutTokens: p.LogoutTokenType == "strict",
 		FederatedLogout: p.FederatedLogout == "on", UserInfoRequired: p.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}
@@ -237,7 +255,7 @@ func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) 
 
 // logged returns what the log says of the configuration of a provider at the start.
 func (p *provider) logged() []any {
-	return []any{"client_auth", p.ClientAuth, "response_mode", p.ResponseMode, "id_token_alg", p.IDTokenAlgorithms, "logout_token_typ", p.LogoutTokenType}
+	return []any{"client_auth", p.ClientAuth, "profile", p.Profile, "response_mode", p.ResponseMode, "id_token_alg", p.IDTokenAlgorithms, "logout_token_typ", p.LogoutTokenType}
 }
 
 // setVariables returns the names of the variables that are set, in order.
@@ -282,15 +300,11 @@ func (p *provider) validateValues(f *openid.Faults) {
 		f.Add(p.variable("AUTH0_SCOPES"), fmt.Sprintf("is %q, with commas", p.Scopes), "separate the scopes with spaces")
 	}
 	f.OneOf(p.variable("LOGOUT_TOKEN_TYP"), p.LogoutTokenType, "compatible", "strict")
+	f.OneOf(p.variable("REQUEST_OBJECT"), p.RequestObject, "off", "on")
 	f.OneOf(p.variable("DPOP"), p.DPoP, "off", "on")
 	f.OneOf(p.variable("FEDERATED_LOGOUT"), p.FederatedLogout, "off", "on")
 	f.OneOf(p.variable("USERINFO"), p.UserInfo, "optional", "required")
-	if p.ClientAuth == openid.PrivateKeyJWT && p.SigningKey != "" {
-		var err error
-		if p.parsedSigningKey, err = readSigningKey(p.SigningKey); err != nil {
-			f.Add(p.variable("CLIENT_SIGNING_KEY"), err.Error(), signingKeyRemedy)
-		}
-	}
+	p.parsedCert = validateCertificate(f, p.variable("CLIENT_TLS_CERT_FILE"), p.ClientCertFile, p.variable("CLIENT_TLS_KEY_FILE"), p.ClientKeyFile)
 	if utf8.RuneCountInString(p.Label) > 60 {
 		f.Add(p.variable("LABEL"), "has more than 60 characters", "make it fit on a button")
 	}
@@ -298,6 +312,18 @@ func (p *provider) validateValues(f *openid.Faults) {
 		if strings.ContainsAny(domain, "@*/ ") || !strings.Contains(domain, ".") {
 			f.Add(p.variable("EMAIL_DOMAINS"), fmt.Sprintf("has %q", domain), "write domains, such as example.com")
 		}
+	}
+}
+
+// readSigningKey reads the client's key, if anything is signed with it.
+func (p *provider) readSigningKey(f *openid.Faults) {
+	signs := p.ClientAuth == openid.PrivateKeyJWT || p.RequestObject == "on" || p.Profile != ""
+	if !signs || p.SigningKey == "" {
+		return
+	}
+	var err error
+	if p.parsedSigningKey, err = readSigningKey(p.SigningKey); err != nil && !hasFault(*f, p.variable("CLIENT_SIGNING_KEY")) {
+		f.Add(p.variable("CLIENT_SIGNING_KEY"), err.Error(), signingKeyRemedy)
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,6 +25,10 @@ const maxShutdownGrace = 5 * time.Minute
 // validate adds every fault of the configuration, and parses what one variable alone cannot
 // tell. Each fault names its variable, and quotes no secret.
 func (c *Config) validate(f *openid.Faults) {
+	for _, p := range c.providers {
+		p.readSigningKey(f)
+		p.followProfile(c.set)
+	}
 	if !developmentProviderIncluded && c.DevProviderAddr != "" {
 		f.Add("DEV_PROVIDER_ADDR", "is set, and this is a release build, which has no development provider", "remove it")
 	}
@@ -31,7 +36,7 @@ func (c *Config) validate(f *openid.Faults) {
 	c.validateCallback(f)
 	c.validateLogoutURL(f)
 	c.validateListeners(f)
-	c.validateCertificate(f)
+	c.parsedCertificate = validateCertificate(f, "TLS_CERT_FILE", c.TLSCertFile, "TLS_KEY_FILE", c.TLSKeyFile)
 	c.validateSecrets(f)
 	c.validateStore(f)
 	c.validateOrigins(f)
@@ -62,7 +67,7 @@ func (c *Config) validateSettings(f *openid.Faults) {
 	}
 	development := c.development()
 	for _, p := range c.providers {
-		variables["Issuer"] = "OIDC_ISSUER"
+		variables["Issuer"], variables["ClientCertificate"] = "OIDC_ISSUER", "CLIENT_TLS_CERT_FILE"
 		if p.Auth0Domain != "" {
 			variables["Issuer"] = "AUTH0_DOMAIN"
 		}
@@ -79,10 +84,11 @@ func (c *Config) validateSettings(f *openid.Faults) {
 func (c *Config) addFaults(f *openid.Faults, found openid.Faults, variable func(field string) string) {
 	// Where the remedy is in other variables, the packages cannot name them.
 	remedies := map[string]string{
-		"Absolute":        "make it SESSION_IDLE or longer",
-		"FederatedLogout": "remove it, or set AUTH0_DOMAIN if the provider is Auth0 under a custom domain",
-		"ResponseMode":    "use query, or form_post with an https AUTH0_CALLBACK_URL",
-		"SigningKey":      signingKeyRemedy,
+		"Absolute":          "make it SESSION_IDLE or longer",
+		"FederatedLogout":   "remove it, or set AUTH0_DOMAIN if the provider is Auth0 under a custom domain",
+		"ResponseMode":      "use query or jwt, or form_post with an https AUTH0_CALLBACK_URL",
+		"SigningKey":        signingKeyRemedy,
+		"ClientCertificate": "name PEM files in CLIENT_TLS_CERT_FILE and CLIENT_TLS_KEY_FILE",
 	}
 	known := slices.Clone(*f)
 	for _, fault := range found {
@@ -202,8 +208,9 @@ func (c *Config) validateDevelopment(p *provider, f *openid.Faults) {
 	if c.ListenAddr != "" && !openid.IsLoopback(c.ListenAddr) {
 		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "remove it: with the development provider the app listens on loopback only")
 	}
-	if p.ClientAuth == openid.PrivateKeyJWT {
-		f.Add(p.variable("CLIENT_AUTH"), "is private_key_jwt, which the development provider does not support", "use client_secret_basic or client_secret_post")
+	if p.ClientCertFile != "" || p.ClientAuth == openid.TLSClientAuth || p.ClientAuth == openid.SelfSignedTLSClientAuth {
+		// It serves plain http, where no certificate is presented.
+		f.Add(p.variable("CLIENT_TLS_CERT_FILE"), "or CLIENT_AUTH asks for mutual TLS, which the development provider does not support", "remove both, or use another provider")
 	}
 	if c.Port > 65535-len(c.providers) && c.DevProviderAddr == "" {
 		f.Add("DEV_PROVIDER_ADDR", fmt.Sprintf("is missing, and PORT %d has no next port", c.Port), "set it, or choose another PORT")
@@ -295,20 +302,23 @@ func (c *Config) validateLogoutURL(f *openid.Faults) {
 	}
 }
 
-func (c *Config) validateCertificate(f *openid.Faults) {
+// validateCertificate returns the certificate of a pair of files, or nil.
+func validateCertificate(f *openid.Faults, certVariable, certFile, keyVariable, keyFile string) *x509.Certificate {
 	switch {
-	case c.TLSCertFile == "" && c.TLSKeyFile == "":
-	case c.TLSCertFile == "":
-		f.Add("TLS_CERT_FILE", "is missing, and TLS_KEY_FILE is set", "set both or neither")
-	case c.TLSKeyFile == "":
-		f.Add("TLS_KEY_FILE", "is missing, and TLS_CERT_FILE is set", "set both or neither")
-	default:
-		pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
-		if err != nil {
-			f.Add("TLS_CERT_FILE", fmt.Sprintf("cannot be used with TLS_KEY_FILE: %v", err), "name PEM files: the certificate with its intermediate certificates, and its own private key")
-		}
-		c.parsedCertificate = pair.Leaf
+	case certFile == "" && keyFile == "":
+		return nil
+	case certFile == "":
+		f.Add(certVariable, "is missing, and "+keyVariable+" is set", "set both or neither")
+		return nil
+	case keyFile == "":
+		f.Add(keyVariable, "is missing, and "+certVariable+" is set", "set both or neither")
+		return nil
 	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		f.Add(certVariable, fmt.Sprintf("cannot be used with %s: %v", keyVariable, err), "name PEM files: the certificate with its intermediate certificates, and its own private key")
+	}
+	return pair.Leaf
 }
 
 func (c *Config) validateSecrets(f *openid.Faults) {

@@ -50,7 +50,7 @@ func Assemble(t *testing.T, env ...string) (*Scripted, *Clock) {
 
 // AssembleWith does the same with settings that no configuration can have beside a scripted
 // provider, such as those of an Auth0 tenant.
-func AssembleWith(t *testing.T, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
+func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
 	return assemble(t, (*httptest.Server).Start, "http", change, env...)
 }

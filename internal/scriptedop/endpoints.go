@@ -77,7 +77,7 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		"revocation_endpoint":                   p.URL(Revoke),
 		"pushed_authorization_request_endpoint": p.URL(PAR),
 		"response_types_supported":              []string{"code"},
-		"response_modes_supported":              []string{"query", "form_post"},
+		"response_modes_supported":              []string{"query", "form_post", "jwt", "query.jwt", "form_post.jwt"},
 		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":               []string{"public"},
 		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
@@ -88,6 +88,18 @@ func (p *Provider) discovery(*http.Request) (map[string]any, *fault) {
 		"backchannel_logout_session_supported":  true,
 
 		"authorization_response_iss_parameter_supported": true,
+	}
+	p.mu.Lock()
+	byKey, byCertificate := p.clientKey.Private != nil, p.clientCertificate != nil
+	p.mu.Unlock()
+	switch {
+	case byCertificate:
+		document["token_endpoint_auth_methods_supported"] = []string{"tls_client_auth", "self_signed_tls_client_auth"}
+	case byKey:
+		document["token_endpoint_auth_methods_supported"] = []string{"private_key_jwt"}
+	}
+	if aliases := p.aliases(); aliases != nil {
+		document["mtls_endpoint_aliases"], document["tls_client_certificate_bound_access_tokens"] = aliases, true
 	}
 	if p.dpop {
 		document["dpop_signing_alg_values_supported"] = []string{"ES256", "PS256", "EdDSA"}
@@ -114,6 +126,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		request = p.pushed[uri]
 		delete(p.pushed, uri)
 		p.mu.Unlock()
+	} else {
+		opened, err := p.openRequest(request)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		request = opened
 	}
 	target, err := url.Parse(request.Get("redirect_uri"))
 	if err != nil || !target.IsAbs() || request.Get("client_id") != p.ClientID || request.Get("response_type") != "code" {
@@ -125,11 +144,16 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		response["state"] = state
 	}
 	p.edit(Authorize, response)
+	mode := request.Get("response_mode")
 	parameters := make(url.Values)
-	for name, value := range response {
-		parameters.Set(name, value.(string))
+	if strings.HasSuffix(mode, "jwt") {
+		parameters.Set("response", p.signedResponse(response))
+	} else {
+		for name, value := range response {
+			parameters.Set(name, value.(string))
+		}
 	}
-	if request.Get("response_mode") == "form_post" {
+	if strings.HasPrefix(mode, "form_post") {
 		writeForm(w, target.String(), parameters)
 		return
 	}
@@ -158,9 +182,13 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 	if refused := p.authenticate(r); refused != nil {
 		return nil, refused
 	}
+	request, err := p.openRequest(r.PostForm)
+	if err != nil {
+		return nil, &fault{http.StatusBadRequest, "invalid_request_object"}
+	}
 	uri := "urn:ietf:params:oauth:request_uri:" + rand.Text()
 	p.mu.Lock()
-	p.pushed[uri] = r.PostForm
+	p.pushed[uri] = request
 	p.mu.Unlock()
 	return map[string]any{"request_uri": uri, "expires_in": 60}, nil
 }
@@ -168,7 +196,14 @@ func (p *Provider) push(r *http.Request) (map[string]any, *fault) {
 // userInfo serves the claims of the access token's person (OpenID Connect Core 1.0 section
 // 5.3).
 func (p *Provider) userInfo(r *http.Request) (map[string]any, *fault) {
+	_, access, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	p.mu.Lock()
+	certificate := p.bound[access]
+	p.mu.Unlock()
 	g, refused := p.admit(r, UserInfo, p.URL(UserInfo), p.nonce(UserInfo))
+	if refused == nil && certificate != "" && certificate != presented(r) {
+		refused = &fault{http.StatusUnauthorized, "invalid_token"}
+	}
 	if refused != nil {
 		return nil, refused
 	}

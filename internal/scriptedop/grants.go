@@ -15,6 +15,7 @@ const (
 	accessTokenLifetime = time.Hour
 	idTokenLifetime     = 5 * time.Minute
 	logoutTokenLifetime = 2 * time.Minute
+	responseLifetime    = 10 * time.Minute
 )
 
 // grant is one sign-in, and what was issued for it.
@@ -70,6 +71,9 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 		}
 	}
 	invalid := &fault{http.StatusBadRequest, "invalid_grant"}
+	if p.aliases() != nil && presented(r) == "" {
+		return nil, &fault{http.StatusBadRequest, "invalid_request"} // no token without a certificate to bind it to
+	}
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
 		g := p.redeem(p.codes, r.PostForm.Get("code"), 0)
@@ -77,13 +81,13 @@ func (p *Provider) token(r *http.Request) (map[string]any, *fault) {
 			return nil, invalid
 		}
 		g.thumbprint = thumbprint
-		return p.tokens(g, g.request.Get("nonce")), nil
+		return p.tokens(g, g.request.Get("nonce"), presented(r)), nil
 	case "refresh_token":
 		g := p.redeem(p.refresh, r.PostForm.Get("refresh_token"), p.overlap)
 		if g == nil || g.thumbprint != thumbprint {
 			return nil, invalid
 		}
-		return p.tokens(g, ""), nil
+		return p.tokens(g, "", presented(r)), nil
 	default:
 		return nil, &fault{http.StatusBadRequest, "unsupported_grant_type"}
 	}
@@ -119,7 +123,8 @@ func proves(verifier, challenge string) bool {
 	return base64.RawURLEncoding.EncodeToString(sum[:]) == challenge
 }
 
-func (p *Provider) tokens(g *grant, nonce string) map[string]any {
+// tokens issues tokens for a grant. The access token is bound to a certificate, unless its thumbprint is "".
+func (p *Provider) tokens(g *grant, nonce, certificate string) map[string]any {
 	access := p.issue("access")
 	response := map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second),
@@ -135,7 +140,7 @@ func (p *Provider) tokens(g *grant, nonce string) map[string]any {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.access[access] = g
+	p.access[access], p.bound[access] = g, certificate
 	if refresh != "" {
 		p.refresh[refresh] = g
 	}
@@ -147,8 +152,11 @@ func (p *Provider) tokens(g *grant, nonce string) map[string]any {
 func (p *Provider) authenticate(r *http.Request) *fault {
 	invalid := &fault{http.StatusUnauthorized, "invalid_client"}
 	p.mu.Lock()
-	key := p.clientKey
+	key, certificate := p.clientKey, p.clientCertificate
 	p.mu.Unlock()
+	if certificate != nil {
+		return p.authenticateByCertificate(r, certificate)
+	}
 	if key.Private != nil {
 		if err := p.verifyAssertion(r, key); err != nil {
 			return invalid

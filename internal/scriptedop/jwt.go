@@ -79,6 +79,23 @@ func (p *Provider) idToken(g *grant, nonce, access string) string {
 	return compact
 }
 
+// signedResponse returns an authorization response as a JWT (JARM section 2.1), changed by
+// EditResponse.
+func (p *Provider) signedResponse(parameters map[string]any) string {
+	now := p.now()
+	p.mu.Lock()
+	t := &JWT{Key: p.signer, Claims: map[string]any{"iss": p.Issuer, "aud": p.ClientID, "exp": now.Add(responseLifetime).Unix()}}
+	change := p.editResponse
+	p.mu.Unlock()
+	maps.Copy(t.Claims, parameters)
+	if change != nil {
+		change(t)
+	}
+	compact := t.Compact()
+	p.secret(compact)
+	return compact
+}
+
 // LogoutToken returns a logout token for the last sign-in (OpenID Connect Back-Channel
 // Logout 1.0 section 2.4). The caller may change it, then calls Compact and sends it.
 func (p *Provider) LogoutToken() *JWT {

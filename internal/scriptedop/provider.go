@@ -13,6 +13,7 @@ package scriptedop
 
 import (
 	"cmp"
+	"crypto/x509"
 	"io"
 	"log"
 	"maps"
@@ -54,6 +55,9 @@ type Config struct {
 	// ClientKey, if it has a private half, belongs to the client. The provider then accepts
 	// assertions signed with it, and no secret.
 	ClientKey Key
+	// RequestKey, if it has a private half, belongs to the client. The provider then accepts
+	// authorization requests in request objects signed with it, and no others (RFC 9101).
+	RequestKey Key
 	// Keys are published, and the first one signs. If there are none, New makes an RS256
 	// key.
 	Keys []Key
@@ -86,23 +90,32 @@ type Provider struct {
 	now     func() time.Time
 	overlap time.Duration
 	base    string // the issuer without a trailing slash
+	path    string // of base
 	dpop    bool
 	mixed   bool // a token request without a proof gets bearer tokens
 
-	mu          sync.Mutex
-	keys        []Key
-	signer      Key
-	clientKey   Key
+	mu         sync.Mutex
+	keys       []Key
+	signer     Key
+	clientKey  Key
+	requestKey Key
+	mtls       *httptest.Server // nil without StartMTLS
+	// clientCertificate authenticates the client, unless it is nil.
+	clientCertificate *x509.Certificate
+	// bound has the thumbprint of the certificate that an access token is bound to.
+	bound       map[string]string
 	subject     string
 	answers     map[Endpoint]http.HandlerFunc
 	edits       map[Endpoint]func(map[string]any)
 	editIDToken func(*JWT)
-	calls       map[Endpoint]int
-	requests    map[Endpoint]Request
-	secrets     map[string]bool
-	assertions  map[string]bool // by the jti of those, and of the proofs, that were accepted
-	nonces      map[Endpoint]string
-	proofs      map[Endpoint][]Proof
+	// editResponse changes signed authorization responses.
+	editResponse func(*JWT)
+	calls        map[Endpoint]int
+	requests     map[Endpoint]Request
+	secrets      map[string]bool
+	assertions   map[string]bool // by the jti of the assertions, request objects and proofs that were accepted
+	nonces       map[Endpoint]string
+	proofs       map[Endpoint][]Proof
 
 	pushed  map[string]url.Values
 	codes   map[string]*grant
@@ -126,7 +139,8 @@ func New(t testing.TB, cfg Config) *Provider {
 		ClientID: "client", ClientSecret: "secret of the client", now: time.Now, overlap: cfg.Overlap, subject: "alice",
 		answers: make(map[Endpoint]http.HandlerFunc), edits: make(map[Endpoint]func(map[string]any)),
 		calls: make(map[Endpoint]int), requests: make(map[Endpoint]Request), secrets: make(map[string]bool),
-		clientKey: cfg.ClientKey, assertions: make(map[string]bool), dpop: cfg.DPoP, mixed: cfg.Bearer,
+		clientKey: cfg.ClientKey, requestKey: cfg.RequestKey, assertions: make(map[string]bool), bound: make(map[string]string),
+		dpop: cfg.DPoP, mixed: cfg.Bearer,
 		nonces: make(map[Endpoint]string), proofs: make(map[Endpoint][]Proof),
 		pushed: make(map[string]url.Values), codes: make(map[string]*grant),
 		access: make(map[string]*grant), refresh: make(map[string]*grant),
@@ -159,7 +173,7 @@ func New(t testing.TB, cfg Config) *Provider {
 	}
 	host, port, _ := net.SplitHostPort(p.Server.Listener.Addr().String())
 	p.Issuer = cmp.Or(cfg.Origin, scheme+net.JoinHostPort(cmp.Or(cfg.Name, host), port)) + cfg.Path
-	p.base = strings.TrimSuffix(p.Issuer, "/")
+	p.base, p.path = strings.TrimSuffix(p.Issuer, "/"), strings.TrimSuffix(cfg.Path, "/")
 	if cfg.TLS {
 		p.Server.StartTLS()
 	} else {
@@ -197,6 +211,14 @@ func (p *Provider) EditIDToken(change func(*JWT)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.editIDToken = change
+}
+
+// EditResponse lets change alter the signed authorization responses issued from now on. A nil
+// change restores them.
+func (p *Provider) EditResponse(change func(*JWT)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.editResponse = change
 }
 
 // SetKeys publishes exactly these keys. The first one signs.
@@ -286,6 +308,11 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // endpoint finds the endpoint that a request is for.
 func (p *Provider) endpoint(r *http.Request) Endpoint {
 	own := p.Server.Listener.Addr().String() // an endpoint that a test has moved there
+	p.mu.Lock()
+	if p.mtls != nil && r.TLS != nil && r.Host == p.mtls.Listener.Addr().String() {
+		own = r.Host
+	}
+	p.mu.Unlock()
 	for _, e := range []Endpoint{Discovery, JWKS, Authorize, Token, UserInfo, PAR, Revoke, EndSession} {
 		u, err := url.Parse(p.URL(e))
 		if err == nil && r.URL.Path == u.Path && (r.Host == u.Host || r.Host == own) {

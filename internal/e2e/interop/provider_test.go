@@ -40,6 +40,9 @@ type wantedProvider struct {
 	RequirePushed bool `json:"requirePushed"`
 	// AccessTokensOnce makes an access token invalid after one use.
 	AccessTokensOnce bool `json:"accessTokensOnce"`
+	// TLS serves https and asks clients for a certificate. It has the provider's key and cert, and the
+	// ca of clients, in PEM.
+	TLS map[string]string `json:"tls,omitempty"`
 	// APIs makes the provider issue tokens for the APIs that the sign-in has named.
 	APIs bool `json:"apis"`
 }
@@ -154,6 +157,9 @@ func (p *certifiedProviders) startProduct(t *testing.T, product routes.Product, 
 				t.Fatalf("%s: %v", file, err)
 			}
 		}
+	}
+	if ca := wanted.TLS["ca"]; ca != "" {
+		certificates.AppendCertsFromPEM([]byte(ca))
 	}
 	base := scheme + "://localhost:" + port
 	client := map[string]any{

@@ -23,6 +23,7 @@ func TestTrouble(t *testing.T) {
 		unreachable = "The sign-in service cannot be reached"
 		notVouched  = "Your provider ended this session"
 	)
+	signedRequests := []string{"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
 	for button, tt := range map[string]struct {
 		signedIn bool // before the button is pressed
 		do       func(*apptest.Visitor) apptest.Answer
@@ -46,6 +47,9 @@ func TestTrouble(t *testing.T) {
 		"make-refresh":   {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
 		"sign-out":       {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
 		"sign-out-tell":  {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
+		"make-state":     {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
+		"make-response":  {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
+		"make-object":    {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
 	} {
 		t.Run(button, func(t *testing.T) {
 			t.Parallel()
@@ -87,6 +91,35 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("the next refresh ends with %d", good.StatusCode)
 			}
 		})
+	}
+}
+
+// TestSignedSignIn signs in to the development provider with what FAPI 2.0 wants signed, each with the
+// client's key and together.
+func TestSignedSignIn(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]string{"an RSA key": "RSA", "a P-256 key": "P-256", "an Ed25519 key": "Ed25519"} {
+		key := "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, kind))
+		for what, env := range map[string][]string{
+			"client assertions":         {"CLIENT_AUTH=private_key_jwt"},
+			"request objects":           {"REQUEST_OBJECT=on"},
+			"request objects by secret": {"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always"},
+			"all of it":                 {"CLIENT_AUTH=private_key_jwt", "REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "RESPONSE_MODE=jwt", "ID_TOKEN_ALG=PS256"},
+			"FAPI 2.0":                  {"PROFILE=fapi2"},
+			"FAPI 2.0 Message Signing":  {"PROFILE=fapi2-message-signing"},
+		} {
+			t.Run(what+" with "+name, func(t *testing.T) {
+				t.Parallel()
+				a := apptest.Start(t, append(env, key)...)
+				v := a.Visitor()
+				if got := v.SignIn("/profile", apptest.Ada); got.StatusCode != http.StatusOK || got.Request.URL.Path != "/profile" {
+					t.Errorf("the sign-in ends at %s with %d\n%s", got.Request.URL.Path, got.StatusCode, a.Log)
+				}
+				if got := v.RefreshProfile(); got.StatusCode != http.StatusOK {
+					t.Errorf("the refresh ends with %d\n%s", got.StatusCode, a.Log)
+				}
+			})
+		}
 	}
 }
 
@@ -137,8 +170,8 @@ func TestTroubleStopped(t *testing.T) {
 			shown++
 		}
 	}
-	if shown != 11 {
-		t.Errorf("%d of 11 faults are shown", shown)
+	if shown != 14 {
+		t.Errorf("%d of 14 faults are shown", shown)
 	}
 	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
 		t.Error("the other pages do not show the faults")

@@ -5,6 +5,7 @@
 // It stores nothing and signs in anyone who presses the button, so it is for loopback only.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import Provider from 'oidc-provider';
 
@@ -32,15 +33,20 @@ process.exit();
 
 // start starts a provider on its own port and returns its issuer. client is the client's
 // metadata. The other parameters say how the provider differs from the usual one.
-async function start({ client, requirePushed, accessTokensOnce, apis }) {
-  const server = createServer();
+async function start({ client, requirePushed, accessTokensOnce, apis, tls }) {
+  // With tls, which has key, cert and ca, every client is asked for a certificate.
+  const server = tls ? createSecureServer({ ...tls, requestCert: true, rejectUnauthorized: false }) : createServer();
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
   const calls = [];
   let asked = 0;
 
   const provider = new Provider(issuer, {
     clients: [client],
+    clientAuthMethods: [
+      'client_secret_basic', 'client_secret_post', 'private_key_jwt',
+      ...(tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+    ],
     jwks,
     cookies: { keys: [randomBytes(32).toString('hex')] },
     claims: { profile: ['name', 'nickname'], email: ['email', 'email_verified'] },
@@ -54,8 +60,19 @@ async function start({ client, requirePushed, accessTokensOnce, apis }) {
     features: {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
+      jwtResponseModes: { enabled: true },
       dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
       jwtUserinfo: { enabled: true },
+      mTLS: {
+        enabled: tls !== undefined,
+        certificateBoundAccessTokens: true,
+        selfSignedTlsClientAuth: true,
+        tlsClientAuth: true,
+        getCertificate: (ctx) => ctx.socket.getPeerX509Certificate(),
+        certificateAuthorized: (ctx) => ctx.socket.authorized,
+        certificateSubjectMatches: (ctx, property, expected) =>
+          property === 'tls_client_auth_subject_dn' && ctx.socket.getPeerX509Certificate().subject === expected,
+      },
       pushedAuthorizationRequests: { requirePushedAuthorizationRequests: requirePushed === true },
       // A token is issued for an API only if the sign-in has named it.
       resourceIndicators: {
@@ -63,6 +80,7 @@ async function start({ client, requirePushed, accessTokensOnce, apis }) {
         defaultResource: () => undefined,
         getResourceServerInfo: (_, audience) => ({ audience, scope: 'orders:read', accessTokenFormat: 'jwt' }),
       },
+      requestObjects: { enabled: true },
       revocation: { enabled: true },
       rpInitiatedLogout: {
         logoutSource(ctx, form) {
