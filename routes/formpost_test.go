@@ -93,7 +93,7 @@ func TestFormPostOfOneOfSeveral(t *testing.T) {
 	certFile, keyFile := apptest.WriteCertificate(t)
 	port := apptest.FreePort(t)
 	ops := map[string]*scriptedop.Provider{"posts": apptest.NewOP(t), "redirects": apptest.NewOP(t)}
-	s := apptest.StartSeveral(t, ops, "PORT="+port, "AUTH0_CALLBACK_URL=https://localhost:"+port+"/callback",
+	s := apptest.StartSeveral(t, ops, "SESSION_STORE=memory", "PORT="+port, "AUTH0_CALLBACK_URL=https://localhost:"+port+"/callback",
 		"TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "POSTS_RESPONSE_MODE=form_post")
 	newVisitor := func() *apptest.Visitor {
 		v := s.Visitor()

@@ -31,18 +31,16 @@ func setRelyingParty(c echo.Context, rp *authn.RelyingParty) { c.Set(relyingPart
 // issuer returns the issuer that a request is about, or "" if there are several providers and it is
 // about none of them.
 func (a *App) issuer(c echo.Context) string {
-	rp, ok := c.Get(relyingPartyKey).(*authn.RelyingParty)
-	if !ok {
-		rp = a.RelyingParties.Only()
-	}
-	switch s := current(c); {
-	case rp != nil:
+	if rp, ok := c.Get(relyingPartyKey).(*authn.RelyingParty); ok {
 		return rp.Provider().Issuer()
-	case s != nil:
-		return s.Identity.Issuer
-	default:
-		return ""
 	}
+	if s := current(c); s != nil {
+		return s.Identity.Issuer
+	}
+	if only := a.RelyingParties.Only(); only != nil {
+		return only.Provider().Issuer()
+	}
+	return ""
 }
 
 // pick returns the relying party that a sign-in is for, or nil if the person has to choose one. The

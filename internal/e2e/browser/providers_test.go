@@ -16,7 +16,7 @@ func TestChooseProvider(t *testing.T) {
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := apptest.Start(t, "PROVIDERS=work,home", "WORK_LABEL=Work", "HOME_LABEL=At home")
+			a := apptest.Start(t, "PROVIDERS=work,home", "SESSION_STORE=memory", "WORK_LABEL=Work", "HOME_LABEL=At home")
 			issuers := a.Issuers()
 			b := apptest.OpenBrowser(t, a)
 			if !script {

@@ -27,7 +27,7 @@ func TestSeveralProviders(t *testing.T) {
 	ops := map[string]*scriptedop.Provider{"evil": apptest.NewOP(t), "work": apptest.NewOP(t)}
 	ops["evil"].Edit(scriptedop.Authorize, func(response map[string]any) { response["iss"] = issuer })
 	ops["evil"].EditIDToken(func(token *scriptedop.JWT) { token.Claims["iss"] = issuer })
-	env := append(apptest.EnvOf(ops), "PORT="+port, "PROVIDERS=certified,"+strings.Join(slices.Sorted(maps.Keys(ops)), ","),
+	env := append(apptest.EnvOf(ops), "SESSION_STORE=memory", "PORT="+port, "PROVIDERS=certified,"+strings.Join(slices.Sorted(maps.Keys(ops)), ","),
 		"CERTIFIED_OIDC_ISSUER="+issuer, "CERTIFIED_CLIENT_ID=app", "CERTIFIED_CLIENT_SECRET="+apptest.ClientSecret, "CERTIFIED_ID_TOKEN_ALG=RS256")
 	a := apptest.Start(t, env...)
 	s := &apptest.Several{App: a, OPs: ops}

@@ -27,7 +27,7 @@ func startMixUp(t *testing.T, iss bool) *mixUp {
 			op.Edit(scriptedop.Authorize, func(response map[string]any) { delete(response, "iss") })
 		}
 	}
-	m.Several = apptest.StartSeveral(t, map[string]*scriptedop.Provider{"work": m.work, "evil": m.evil})
+	m.Several = apptest.StartSeveral(t, map[string]*scriptedop.Provider{"work": m.work, "evil": m.evil}, "SESSION_STORE=memory")
 	// As RFC 9700 section 4.1.3 demands, work redirects only to an address that is registered there.
 	authorize := m.work.Correct(scriptedop.Authorize)
 	m.work.Answer(scriptedop.Authorize, func(w http.ResponseWriter, r *http.Request) {

@@ -31,7 +31,7 @@ func startThree(t *testing.T, env ...string) *apptest.Several {
 	t.Helper()
 	ops := map[string]*scriptedop.Provider{"google": apptest.NewOP(t), "home": apptest.NewOP(t), "work": apptest.NewOP(t)}
 	return apptest.StartSeveral(t, ops, append([]string{
-		"GOOGLE_LABEL=Google", "HOME_LABEL=At home", "WORK_LABEL=<Work & more>", "WORK_EMAIL_DOMAINS=example.com,Example.org",
+		"GOOGLE_LABEL=Google", "HOME_LABEL=At home", "WORK_LABEL=<Work & more>", "WORK_EMAIL_DOMAINS=example.com,Example.org", "SESSION_STORE=memory",
 	}, env...)...)
 }
 
@@ -177,7 +177,7 @@ func TestOneProviderIsDown(t *testing.T) {
 	t.Parallel()
 	ops := map[string]*scriptedop.Provider{"work": apptest.NewOP(t), "down": apptest.NewOP(t)}
 	ops["down"].Answer(scriptedop.Discovery, scriptedop.Body(http.StatusServiceUnavailable, "text/plain", "down"))
-	a := apptest.Start(t, append(apptest.EnvOf(ops), "OPS_ADDR=127.0.0.1:0", "DOWN_LABEL=Down", "WORK_LABEL=Work")...)
+	a := apptest.Start(t, append(apptest.EnvOf(ops), "OPS_ADDR=127.0.0.1:0", "SESSION_STORE=memory", "DOWN_LABEL=Down", "WORK_LABEL=Work")...)
 	s := &apptest.Several{App: a, OPs: ops}
 	a.Await("/readyz", http.StatusOK)
 	v := a.Visitor()
@@ -244,7 +244,7 @@ func TestAccessTokensOfSeveralProviders(t *testing.T) {
 // is nothing to choose.
 func TestOneNamedProvider(t *testing.T) {
 	t.Parallel()
-	s := apptest.StartSeveral(t, map[string]*scriptedop.Provider{"work": apptest.NewOP(t)})
+	s := apptest.StartSeveral(t, map[string]*scriptedop.Provider{"work": apptest.NewOP(t)}, "SESSION_STORE=memory")
 	v := s.Visitor()
 	if to := s.Follow(v, "/login"); !strings.HasPrefix(to, s.OPs["work"].URL(scriptedop.Authorize)) || !strings.Contains(to, url.QueryEscape(s.URL+"/callback/work")) {
 		t.Errorf("/login leads to %q", to)
@@ -257,7 +257,7 @@ func TestOneNamedProvider(t *testing.T) {
 // TestTwoDevelopmentProviders runs the app with names alone: each has a development provider.
 func TestTwoDevelopmentProviders(t *testing.T) {
 	t.Parallel()
-	a := apptest.Start(t, "PROVIDERS=work,home")
+	a := apptest.Start(t, "PROVIDERS=work,home", "SESSION_STORE=memory")
 	v := a.Visitor()
 	addresses, labels := choices(t, v.Get("/login?return_to=/profile"))
 	if !slices.Equal(labels, []string{"work", "home"}) {

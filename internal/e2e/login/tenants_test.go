@@ -95,7 +95,7 @@ func TestTenants(t *testing.T) {
 					}
 				})
 			}
-			s := apptest.StartBeside(t, e.Provider, "OIDC_TENANTS="+acme+","+globex)
+			s := apptest.StartBeside(t, e.Provider, "OIDC_TENANTS="+acme+","+globex, "SESSION_STORE=memory")
 			apptest.Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
 			v := s.Visitor()
 			got := v.Callback(v.AuthorizationResponse("/login"))
@@ -123,7 +123,7 @@ func TestTenants(t *testing.T) {
 func TestTenantsAreDistinct(t *testing.T) {
 	t.Parallel()
 	e := newEntra(t)
-	s := apptest.StartBeside(t, e.Provider, "OIDC_TENANTS="+acme+","+globex)
+	s := apptest.StartBeside(t, e.Provider, "OIDC_TENANTS="+acme+","+globex, "SESSION_STORE=memory")
 	first, second := s.Visitor(), s.Visitor()
 	first.Get("/login")
 	e.issueFor(globex)

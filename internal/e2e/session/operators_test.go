@@ -64,7 +64,7 @@ func (o operated) signInAs(subject string) (v *apptest.Visitor, session string) 
 func TestOperatorsOfSeveralProviders(t *testing.T) {
 	t.Parallel()
 	ops := map[string]*scriptedop.Provider{"home": apptest.NewOP(t), "work": apptest.NewOP(t)}
-	env := append(apptest.EnvOf(ops), "PORT="+apptest.FreePort(t), "OPS_ADDR=127.0.0.1:"+apptest.FreePort(t), "OPS_TOKEN="+operatorsToken)
+	env := append(apptest.EnvOf(ops), "SESSION_STORE=memory", "PORT="+apptest.FreePort(t), "OPS_ADDR=127.0.0.1:"+apptest.FreePort(t), "OPS_TOKEN="+operatorsToken)
 	s := apptest.StartSeveral(t, ops, env...)
 	o := operated{&apptest.Scripted{App: s.App}, env}
 	here, there := s.Visitor(), s.Visitor()
