@@ -2,6 +2,7 @@ package interop
 
 import (
 	"crypto"
+	"maps"
 	"net/http"
 	"testing"
 
@@ -15,9 +16,7 @@ import (
 func testDPoP(t *testing.T, providers *certifiedProviders) {
 	bound := func(client map[string]any) wantedProvider {
 		metadata := map[string]any{"dpop_bound_access_tokens": true}
-		for name, value := range client {
-			metadata[name] = value
-		}
+		maps.Copy(metadata, client)
 		return wantedProvider{AccessTokensOnce: true, Client: metadata}
 	}
 	key := scriptedop.Key{Algorithm: "ES256", Private: apptest.NewKey(t, "P-256")}
