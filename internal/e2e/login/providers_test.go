@@ -60,7 +60,7 @@ func TestChooseProvider(t *testing.T) {
 	if _, labels = choices(t, v.Get("/login")); !slices.Equal(labels, []string{"At home Used last on this device", "Google", "<Work & more>"}) {
 		t.Errorf("after a sign-in the choices are %q", labels)
 	}
-	if german := v.Get("/login", "Accept-Language", "de"); !strings.Contains(german.Body, "Wo haben Sie Ihr Konto?") || !strings.Contains(german.Body, "zuletzt benutzt") {
+	if german := v.Get("/login", "Accept-Language", "de"); !strings.Contains(german.Body, "Wo möchten Sie sich anmelden?") || !strings.Contains(german.Body, "zuletzt benutzt") {
 		t.Errorf("the German page:\n%s", german.Body)
 	}
 }
