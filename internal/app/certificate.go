@@ -17,10 +17,10 @@ const certificateAge = time.Second
 // connections make it read its files again, so a renewed certificate is used without a restart.
 type certificate struct {
 	certFile, keyFile string
-	// name and use are what the log says: "certificate", "served".
-	name, use string
-	now       func() time.Time
-	log       *slog.Logger
+	// What the log says when the certificate is read, and when its files are faulty.
+	name, faultyFiles string
+	now               func() time.Time
+	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -37,7 +37,10 @@ func (c *Config) tlsConfig(log *slog.Logger) *tls.Config {
 	if c.TLSCertFile == "" {
 		return nil
 	}
-	own := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, name: "certificate", use: "served", now: time.Now, log: log}
+	own := &certificate{
+		certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, name: "certificate",
+		faultyFiles: "the certificate cannot be read again; the last good one is served", now: time.Now, log: log,
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{
@@ -56,7 +59,8 @@ func (p *provider) clientCertificate(log *slog.Logger) func() (*tls.Certificate,
 		return nil
 	}
 	return (&certificate{
-		certFile: p.ClientCertFile, keyFile: p.ClientKeyFile, name: "client certificate", use: "presented", now: time.Now, log: log,
+		certFile: p.ClientCertFile, keyFile: p.ClientKeyFile, name: "client certificate",
+		faultyFiles: "the client certificate cannot be read again; the last good one is presented", now: time.Now, log: log,
 	}).get
 }
 
@@ -86,7 +90,7 @@ func (c *certificate) get() (*tls.Certificate, error) {
 		return nil, err
 	case !c.faulty:
 		c.faulty = true
-		c.log.Error("the "+c.name+" cannot be read again; the last good one is "+c.use, "error", err)
+		c.log.Error(c.faultyFiles, "error", err)
 	}
 	return c.current, nil
 }

@@ -46,7 +46,7 @@ func (c *Config) ParsedSigningKey() crypto.Signer  { return c.providers[0].parse
 func (c *Config) WarnOfOpenFiles(log *slog.Logger) { c.warnOfOpenFiles(log) }
 
 func NewCertificate(certFile, keyFile string, now func() time.Time, log *slog.Logger) *certificate {
-	return &certificate{certFile: certFile, keyFile: keyFile, name: "certificate", use: "served", now: now, log: log}
+	return &certificate{certFile: certFile, keyFile: keyFile, name: "certificate", faultyFiles: "the certificate cannot be read again; the last good one is served", now: now, log: log}
 }
 
 func (c *certificate) Get() (*tls.Certificate, error) { return c.get() }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"sync"
 	"testing"
 
 	"latchkey/internal/scriptedop"
@@ -20,6 +21,8 @@ type Device struct {
 	// last of the bound session.
 	Offer              DeviceOffer
 	Session, Challenge string
+	// mu guards them where several requests are under way. The copies of a Device share it.
+	mu *sync.Mutex
 }
 
 // DeviceOffer is the offer to register a key.
@@ -34,7 +37,7 @@ type Proof struct {
 
 // NewDevice returns a browser with a key. It trusts every certificate.
 func NewDevice(s *Scripted) *Device {
-	d := &Device{Visitor: s.Visitor(), Key: scriptedop.NewKey("", "ES256")}
+	d := &Device{Visitor: s.Visitor(), Key: scriptedop.NewKey("", "ES256"), mu: new(sync.Mutex)}
 	transport := s.transport.Clone()
 	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	s.T.Cleanup(transport.CloseIdleConnections)
@@ -64,8 +67,11 @@ func (d *Device) Bind(edit ...func(*Proof)) Answer {
 // Renew sends a proof that answers the last challenge.
 func (d *Device) Renew(edit ...func(*Proof)) Answer {
 	d.T.Helper()
-	p := d.proof(map[string]any{"jti": d.Challenge})
-	p.Headers["Sec-Secure-Session-Id"] = d.Session
+	d.mu.Lock()
+	session, challenge := d.Session, d.Challenge
+	d.mu.Unlock()
+	p := d.proof(map[string]any{"jti": challenge})
+	p.Headers["Sec-Secure-Session-Id"] = session
 	return d.sendProof("/session/renew", p, edit)
 }
 
@@ -171,6 +177,8 @@ func (t deviceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.device.mu.Lock()
+	defer t.device.mu.Unlock()
 	if m := offered.FindStringSubmatch(resp.Header.Get("Secure-Session-Registration")); m != nil {
 		t.device.Offer = DeviceOffer{m[1], m[2]}
 	}
