@@ -32,7 +32,7 @@ func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), beginTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
 	id, secret := openid.RandomToken(), openid.RandomToken()
 	session := s.newSession(NewKey(sessionPurpose, id), []byte(secret), in)

@@ -23,11 +23,12 @@ const (
 	sessionCookie  = "session"
 	sessionPurpose = "session"
 	// Bounds on the calls to the store; a request that waits longer is answered as an outage.
-	// Changing or ending a session is rare, so a slow disk may take its time. Beginning one may take
-	// longer still: the code is used up, so without the session the person has to sign in again.
-	readTimeout  = time.Second
-	writeTimeout = 2 * time.Second
-	beginTimeout = 5 * time.Second
+	// Beginning, changing or ending a session is rare, so a slow disk may take its time: a sign-in
+	// that fails here has used up its code. A provider that signs a person out waits no longer
+	// than logoutTimeout.
+	readTimeout   = time.Second
+	writeTimeout  = 5 * time.Second
+	logoutTimeout = 2 * time.Second
 	// readyFor is how long an answer of Ready stands: anyone can ask.
 	readyFor = time.Second
 )

@@ -148,7 +148,7 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, owner Key, keys .
 // touched. It is no error if there is none to end. An *openid.Error with
 // openid.ReasonLogoutTokenInvalid says that the sid is of another subject.
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 	defer cancel()
 	meant, owner := s.keys.owner(t.Issuer, t.Subject), Key{}
 	if t.Subject != "" {
@@ -174,7 +174,7 @@ func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, erro
 // EndProviderSession ends the sessions of one session at the provider. It stores nothing if
 // there is none: anyone can ask for it.
 func (s *Sessions) EndProviderSession(ctx context.Context, issuer, sid string) (int, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 	defer cancel()
 	records, err := s.list(ctx, s.keys.providerSession(issuer, sid))
 	if err != nil {
