@@ -121,7 +121,7 @@ func (p *Provider) checkProof(w http.ResponseWriter, r *http.Request, server, pa
 		hash = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
 	switch {
-	case claims.Method != r.Method || claims.Address != p.url(path):
+	case claims.Method != r.Method || claims.Address != p.reached(r)+p.base+path:
 		return "", fail("invalid_dpop_proof", "htm or htu is that of another request")
 	case p.now().Sub(time.Unix(claims.IssuedAt, 0)).Abs() > proofTTL:
 		return "", fail("invalid_dpop_proof", "iat is too far from now")

@@ -30,6 +30,8 @@ const (
 	faultKeys     = "keys"
 	faultClock    = "clock"
 	faultDown     = "down"
+	// Of mutual TLS.
+	faultCertificate = "certificate"
 	// Of DPoP.
 	faultBearer    = "bearer"
 	faultNonces    = "nonces"
@@ -85,6 +87,10 @@ func atSignIn() []fault {
 		{
 			id: faultObject, label: "Request object refused", what: "The next request object is refused.",
 			effect: "With REQUEST_OBJECT=on and pushed requests, the application shows “The sign-in service cannot be reached”, and its log has invalid_request_object. Without them, nothing is different.",
+		},
+		{
+			id: faultCertificate, label: "Certificate refused", what: "The certificate of the next token request is refused.",
+			effect: "With CLIENT_TLS_CERT_FILE, the application shows “Sign-in isn't configured correctly”, and its log has invalid_client. Without it, nothing is different.",
 		},
 		{
 			id: faultBearer, label: "Bearer token", what: "The next sign-in gets a bearer token, even with DPoP.",

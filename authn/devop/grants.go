@@ -30,10 +30,10 @@ type grant struct {
 
 // accessToken is stored under its hash. It is valid only while its grant exists.
 type accessToken struct {
-	Grant      string
-	Scope      []string
-	Thumbprint string `json:",omitempty"` // of the key that the token is bound to
-	Expires    time.Time
+	Grant   string
+	Scope   []string
+	Bound   confirmation `json:",omitzero"`
+	Expires time.Time
 }
 
 // request is a pending authorization request: pushed by its client, or waiting for the

@@ -5,9 +5,17 @@ import (
 )
 
 // metadata serves the discovery document (OpenID Connect Discovery 1.0 section 3,
-// with the members of RFC 8414, RFC 9126, RFC 9207 and the two logout standards).
+// with the members of RFC 8414, RFC 8705, RFC 9126, RFC 9207 and the two logout standards).
 func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 	authMethods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
+	aliases := make(map[string]string) // RFC 8705 section 5
+	if origin := p.cfg.MutualTLSOrigin; origin != "" {
+		authMethods = append(authMethods, "tls_client_auth", "self_signed_tls_client_auth")
+		aliases["pushed_authorization_request_endpoint"] = origin + p.base + "/par"
+		aliases["token_endpoint"] = origin + p.base + "/token"
+		aliases["userinfo_endpoint"] = origin + p.base + "/userinfo"
+		aliases["revocation_endpoint"] = origin + p.base + "/revoke"
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                p.cfg.Issuer,
 		"authorization_endpoint":                p.url("/authorize"),
@@ -41,6 +49,8 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request) {
 		"request_uri_parameter_supported":                  false,
 		"backchannel_logout_supported":                     true,
 		"backchannel_logout_session_supported":             true,
+		"mtls_endpoint_aliases":                            aliases,
+		"tls_client_certificate_bound_access_tokens":       p.cfg.MutualTLSOrigin != "",
 	})
 }
 

@@ -8,6 +8,8 @@ package devop
 
 import (
 	"crypto"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +30,10 @@ type Config struct {
 	// DataDir is the directory of the file that holds the signing keys, sessions, grants
 	// and added people. If DataDir is empty, they are kept in memory.
 	DataDir string
+	// MutualTLSOrigin is where clients with a certificate reach the provider (RFC 8705), such as
+	// "https://127.0.0.1:3443". A server there has the settings that Provider.TLS returns. "" means
+	// nowhere.
+	MutualTLSOrigin string
 	// Clients are the applications that people can sign in to.
 	Clients []Client
 	// People are listed on the sign-in page. Nil means the sample people.
@@ -52,6 +58,10 @@ type Client struct {
 	// Key verifies what the client signs: request objects, and client assertions. A client may have a
 	// key without a secret. It may be nil.
 	Key crypto.PublicKey
+	// Certificate returns the certificate that authenticates the client if it gives no other proof,
+	// and without one of which it gets no access token. It is called for each request, because
+	// certificates are renewed. It may be nil.
+	Certificate func() (*x509.Certificate, error)
 	// RedirectURIs are where sign-ins may return to. A client without any is a program that
 	// requests access tokens for itself.
 	RedirectURIs, PostLogoutRedirectURIs []string
@@ -80,7 +90,6 @@ type Provider struct {
 	cfg       Config
 	origin    string // scheme and host of the issuer
 	base      string // path of the issuer, without a slash at its end
-	host      string // the only Host that is accepted
 	cookie    string // name of the session cookie
 	csp       string // without script-src
 	records   *records
@@ -89,8 +98,10 @@ type Provider struct {
 	proofs    *proofs
 	assets    *assets
 	handler   http.Handler
-	calls     *http.Client
-	pending   sync.WaitGroup // back-channel calls in flight
+	// certificate is that of MutualTLSOrigin; nil without it.
+	certificate *tls.Certificate
+	calls       *http.Client
+	pending     sync.WaitGroup // back-channel calls in flight
 }
 
 // New checks cfg, loads the state that an earlier provider left in cfg.DataDir, and makes a
@@ -128,7 +139,6 @@ func New(cfg Config) (*Provider, error) {
 		cfg:       cfg,
 		origin:    issuer.Scheme + "://" + issuer.Host,
 		base:      strings.TrimSuffix(issuer.Path, "/"),
-		host:      bareHost(issuer.Host),
 		cookie:    cookieName(issuer),
 		workbench: &workbench{now: cfg.Now, on: make(map[string]time.Time)},
 		used:      &usedIDs{until: make(map[string]time.Time)},
@@ -145,6 +155,9 @@ func New(cfg Config) (*Provider, error) {
 		cfg.People = samplePeople(p.url("/picture/"))
 	}
 	if p.records, err = openRecords(cfg); err != nil {
+		return nil, err
+	}
+	if p.certificate, err = newCertificate(cfg.MutualTLSOrigin); err != nil {
 		return nil, err
 	}
 	p.handler = p.routes()
@@ -192,8 +205,8 @@ func (p *Provider) routes() http.Handler {
 	return mux
 }
 
-// ServeHTTP answers requests to the issuer's own host and refuses all others with 421,
-// which defeats DNS rebinding.
+// ServeHTTP answers requests to the issuer's own host, or with TLS to that of MutualTLSOrigin, and
+// refuses all others with 421, which defeats DNS rebinding.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Dev-IdP", "1")
@@ -204,7 +217,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.workbench.is(faultClock) {
 		h.Set("Date", p.now().UTC().Format(http.TimeFormat))
 	}
-	if !strings.EqualFold(bareHost(r.Host), p.host) {
+	if _, host, _ := strings.Cut(p.reached(r), "://"); !strings.EqualFold(bareHost(r.Host), bareHost(host)) {
 		http.Error(w, "This development OpenID provider answers only at "+p.origin+".", http.StatusMisdirectedRequest)
 		return
 	}
@@ -247,8 +260,8 @@ func (p *Provider) contentSecurityPolicy() string {
 
 // check returns an error if the client is incomplete or has an invalid URI.
 func (c Client) check() error {
-	if c.ID == "" || c.Secret == "" && c.Key == nil {
-		return errors.New("devop: a client needs an id and a secret or a key")
+	if c.ID == "" || c.Secret == "" && c.Key == nil && c.Certificate == nil {
+		return errors.New("devop: a client needs an id and a secret, a key or a certificate")
 	}
 	uris := append(append([]string{}, c.RedirectURIs...), c.PostLogoutRedirectURIs...)
 	for _, uri := range []string{c.BackchannelLogoutURI, c.InitiateLoginURI} {
@@ -276,8 +289,7 @@ func parseIssuer(raw string) (*url.URL, error) {
 	if u.Scheme != "http" || u.Host == "" || u.User != nil || strings.ContainsAny(raw, "?#") {
 		return nil, fmt.Errorf("devop: issuer %q must be an http URL with no user, query or fragment", raw)
 	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	if !strings.EqualFold(u.Hostname(), "localhost") && (err != nil || !addr.IsLoopback()) {
+	if !isLoopback(u.Hostname()) {
 		return nil, fmt.Errorf("devop: issuer %q must be on a loopback host", raw)
 	}
 	if trimmed := strings.TrimSuffix(u.Path, "/"); trimmed != "" && path.Clean(trimmed) != trimmed ||
@@ -285,6 +297,11 @@ func parseIssuer(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("devop: issuer %q must have a plain path", raw)
 	}
 	return u, nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
 }
 
 // bareHost drops port 80, which browsers omit.

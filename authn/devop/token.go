@@ -21,7 +21,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		p.writeError(w, r, err)
 		return
 	}
-	thumbprint, err := p.checkProof(w, r, nonceOfToken, "/token", "")
+	bound, err := p.confirm(w, r, client)
 	if err != nil {
 		p.writeError(w, r, err)
 		return
@@ -29,11 +29,11 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	var answer map[string]any
 	switch values.Get("grant_type") {
 	case "authorization_code":
-		answer, err = p.exchangeCode(r, client, values, thumbprint)
+		answer, err = p.exchangeCode(r, client, values, bound)
 	case "refresh_token":
-		answer, err = p.exchangeRefresh(client, values, thumbprint)
+		answer, err = p.exchangeRefresh(client, values, bound)
 	case "client_credentials":
-		answer, err = p.clientCredentials(client, values, thumbprint)
+		answer, err = p.clientCredentials(client, values, bound)
 	case "":
 		err = fail("invalid_request", "grant_type is missing")
 	default:
@@ -47,7 +47,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 }
 
 // authenticate reads a form that a client sent and checks the client's assertion or secret, which must
-// be given in exactly one way (RFC 6749 section 2.3).
+// be given in exactly one way (RFC 6749 section 2.3), or the certificate if there is neither.
 func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 	values, err := readForm(r)
 	if err != nil {
@@ -74,6 +74,9 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 			return Client{}, nil, fail("invalid_request", "client_id differs from the client that authenticated")
 		}
 		id, secret = user, password
+	} else if !values.Has("client_secret") && presented(r) != "" {
+		client, err := p.checkCertificate(r, id)
+		return client, values, err
 	}
 	client, ok := p.client(id)
 	// Compare hashes, so that the timing does not reveal the secret's length.
@@ -86,7 +89,7 @@ func (p *Provider) authenticate(r *http.Request) (Client, url.Values, error) {
 
 // exchangeCode exchanges an authorization code for tokens (RFC 6749 section 4.1.3). Even a
 // code that fails a check is spent.
-func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values, thumbprint string) (map[string]any, error) {
+func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values, bound confirmation) (map[string]any, error) {
 	code := v.Get("code")
 	if code == "" {
 		return nil, fail("invalid_request", "code is missing")
@@ -107,7 +110,7 @@ func (p *Provider) exchangeCode(r *http.Request, client Client, v url.Values, th
 	if p.workbench.happens(faultSlow) {
 		p.delay(r)
 	}
-	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, thumbprint: thumbprint, at: p.now()}))
+	return p.issue(p.spoiled(tokens{grant: g, scope: g.Scope, source: code, refresh: refresh, nonce: g.Nonce, bound: bound, at: p.now()}))
 }
 
 // checkRedeem compares a token request with the authorization request.
@@ -135,7 +138,7 @@ func isVerifier(s string) bool {
 // exchangeRefresh exchanges a refresh token for new tokens (RFC 6749 section 6), including
 // a new refresh token (RFC 9700 section 4.14.2). The request may name another API than the sign-in did
 // (RFC 8707 section 2.2), and the access token is for that one alone.
-func (p *Provider) exchangeRefresh(client Client, v url.Values, thumbprint string) (map[string]any, error) {
+func (p *Provider) exchangeRefresh(client Client, v url.Values, bound confirmation) (map[string]any, error) {
 	if v.Get("refresh_token") == "" {
 		return nil, fail("invalid_request", "refresh_token is missing")
 	}
@@ -163,13 +166,13 @@ func (p *Provider) exchangeRefresh(client Client, v url.Values, thumbprint strin
 	}
 	g.Audience = cmp.Or(api, g.Audience)
 	// OpenID Connect Core 1.0 section 12.2: a refreshed ID token has no nonce.
-	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, thumbprint: thumbprint, at: p.now()})
+	return p.issue(tokens{grant: g, scope: scope, source: next, refresh: next, bound: bound, at: p.now()})
 }
 
 // clientCredentials gives a client an access token for itself (RFC 6749 section 4.4), for
 // the API and with the scope that it names. The subject has the form that Auth0 uses.
 // Clients that people sign in to cannot use this grant.
-func (p *Provider) clientCredentials(client Client, v url.Values, thumbprint string) (map[string]any, error) {
+func (p *Provider) clientCredentials(client Client, v url.Values, bound confirmation) (map[string]any, error) {
 	switch {
 	case len(client.RedirectURIs) > 0:
 		return nil, fail("unauthorized_client", "a client that people sign in to cannot use client_credentials")
@@ -179,12 +182,12 @@ func (p *Provider) clientCredentials(client Client, v url.Values, thumbprint str
 	scope := strings.Fields(v.Get("scope"))
 	access, err := p.accessToken(grant{
 		Client: client.ID, Subject: client.ID + "@clients", Audience: v.Get("audience"),
-	}, scope, thumbprint)
+	}, scope, bound)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
 	return map[string]any{
-		"access_token": access, "token_type": tokenType(thumbprint), "expires_in": int(p.cfg.AccessTokenTTL.Seconds()), "scope": strings.Join(scope, " "),
+		"access_token": access, "token_type": tokenType(bound), "expires_in": int(p.cfg.AccessTokenTTL.Seconds()), "scope": strings.Join(scope, " "),
 	}, nil
 }
 
@@ -195,9 +198,8 @@ type tokens struct {
 	source string // the code or refresh token that the access token is issued for
 	// refresh and nonce are omitted if empty.
 	refresh, nonce string
-	// thumbprint is that of the key that the access token is bound to (RFC 9449); "" for a bearer token.
-	thumbprint string
-	at         time.Time // when the ID token is issued
+	bound          confirmation // of the access token
+	at             time.Time    // when the ID token is issued
 }
 
 // spoiled applies the active faults to t.
@@ -206,7 +208,7 @@ func (p *Provider) spoiled(t tokens) tokens {
 		t.nonce = rand.Text()
 	}
 	if p.workbench.happens(faultBearer) {
-		t.thumbprint = ""
+		t.bound.Key = ""
 	}
 	if p.workbench.happens(faultExpired) {
 		t.at = t.at.Add(-p.cfg.IDTokenTTL - time.Hour)
@@ -222,16 +224,16 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 		return nil, errGrant
 	}
 	now := p.now()
-	access, err := p.accessToken(g, scope, t.thumbprint)
+	access, err := p.accessToken(g, scope, t.bound)
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
-	if err := p.records.addAccess(t.source, access, accessToken{Scope: scope, Thumbprint: t.thumbprint, Expires: now.Add(p.cfg.AccessTokenTTL)}); err != nil {
+	if err := p.records.addAccess(t.source, access, accessToken{Scope: scope, Bound: t.bound, Expires: now.Add(p.cfg.AccessTokenTTL)}); err != nil {
 		return nil, err
 	}
 	answer := map[string]any{
 		"access_token": access,
-		"token_type":   tokenType(t.thumbprint),
+		"token_type":   tokenType(t.bound),
 		"expires_in":   int(p.cfg.AccessTokenTTL.Seconds()),
 		"scope":        strings.Join(scope, " "),
 	}
@@ -260,9 +262,10 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	return answer, nil
 }
 
-// tokenType returns the type of an access token (RFC 6750 section 6.1.1, RFC 9449 section 5).
-func tokenType(thumbprint string) string {
-	if thumbprint != "" {
+// tokenType returns the type of an access token (RFC 6750 section 6.1.1, RFC 9449 section 5). One that is
+// bound to a certificate alone is a bearer token (RFC 8705 section 3).
+func tokenType(bound confirmation) string {
+	if bound.Key != "" {
 		return "DPoP"
 	}
 	return "Bearer"
@@ -280,8 +283,8 @@ func addOrganization(claims map[string]any, asked string) {
 }
 
 // accessToken makes an access token: a JWT if the client named an API (RFC 9068 section 2),
-// otherwise a random string for userinfo. A thumbprint binds it to a key (RFC 9449 section 6.1).
-func (p *Provider) accessToken(g grant, scope []string, thumbprint string) (string, error) {
+// otherwise a random string for userinfo.
+func (p *Provider) accessToken(g grant, scope []string, bound confirmation) (string, error) {
 	if g.Audience == "" {
 		return rand.Text(), nil
 	}
@@ -294,8 +297,8 @@ func (p *Provider) accessToken(g grant, scope []string, thumbprint string) (stri
 		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
 		"scope": strings.Join(scope, " "),
 	}
-	if thumbprint != "" {
-		claims["cnf"] = map[string]string{"jkt": thumbprint}
+	if bound != (confirmation{}) {
+		claims["cnf"] = bound
 	}
 	if !g.AuthTime.IsZero() {
 		claims["auth_time"] = g.AuthTime.Unix()

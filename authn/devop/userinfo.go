@@ -9,11 +9,12 @@ import (
 
 // userinfo returns the provider's current claims about the person (OpenID Connect Core 1.0
 // section 5.3). It accepts the token in the Authorization header only (RFC 6750 section
-// 2.1, RFC 9700 section 4.3.2), and with a proof if it is bound to a key (RFC 9449 section 7).
+// 2.1, RFC 9700 section 4.3.2), with a proof if it is bound to a key (RFC 9449 section 7), and from a client
+// that presents the certificate that it is bound to (RFC 8705 section 3).
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	bound := strings.EqualFold(scheme, "DPoP")
-	if !bound && !strings.EqualFold(scheme, "Bearer") {
+	proven := strings.EqualFold(scheme, "DPoP")
+	if !proven && !strings.EqualFold(scheme, "Bearer") {
 		// RFC 6750 section 3.1: no error code if the request has no token.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop"`)
 		writeJSON(w, http.StatusUnauthorized, oauthError{Code: "invalid_token", Description: "a bearer token is required"})
@@ -22,7 +23,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	subject, found, ok := p.records.access(token)
 	person, known := p.records.person(subject)
 	scope := found.Scope
-	if ok && bound {
+	if ok && proven {
 		thumbprint, err := p.checkProof(w, r, nonceOfUserinfo, "/userinfo", token)
 		var refusal oauthError
 		if errors.As(err, &refusal) {
@@ -30,10 +31,11 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 			writeJSON(w, http.StatusUnauthorized, refusal)
 			return
 		}
-		ok = thumbprint == found.Thumbprint
+		ok = thumbprint == found.Bound.Key
 	}
-	if !ok || !known || bound != (found.Thumbprint != "") {
-		const description = "the access token is unknown, expired or revoked"
+	ok = ok && (found.Bound.Certificate == "" || found.Bound.Certificate == presented(r))
+	if !ok || !known || proven != (found.Bound.Key != "") {
+		const description = "the access token is unknown, expired, revoked or bound to another key"
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devop", error="invalid_token", error_description="`+description+`"`)
 		writeJSON(w, http.StatusUnauthorized, oauthError{"invalid_token", description})
 		return

@@ -4,6 +4,8 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -280,6 +282,10 @@ type providerSettings struct {
 	issuer       string
 	clientID     string
 	clientSecret openid.Secret
+	// certificate returns the client's certificate, and roots are the authorities of the provider's own;
+	// nil with a real provider, where they follow from the configuration and this machine.
+	certificate func() (*tls.Certificate, error)
+	roots       *x509.CertPool
 	// address is where people find the development provider; "" with a real one.
 	address string
 	close   func()

@@ -94,10 +94,15 @@ func (c *Config) appTransport() *http.Transport {
 	if c.parsedCertificate == nil {
 		return new(http.Transport)
 	}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: rootsWith(c.parsedCertificate), ServerName: c.BaseURL(c.Port).Hostname()}}
+}
+
+// rootsWith returns the authorities that this machine trusts, and one certificate more.
+func rootsWith(certificate *x509.Certificate) *x509.CertPool {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	roots.AddCert(c.parsedCertificate)
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: c.BaseURL(c.Port).Hostname()}}
+	roots.AddCert(certificate)
+	return roots
 }

@@ -237,12 +237,15 @@ func (c *Config) choices() (list []routes.Choice) {
 
 // openID translates the configuration of a provider for package openid.
 func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) openid.Config {
-	p := provider.config
+	p, certificate := provider.config, provider.certificate
+	if certificate == nil {
+		certificate = p.clientCertificate(log)
+	}
 	return openid.Config{
 		Name: p.name, Issuer: provider.issuer, Tenants: p.Tenants, BackchannelOrigin: p.BackchannelOrigin, Auth0: p.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: p.ClientAuth, SigningKey: p.parsedSigningKey,
-		SigningAlgorithm: p.SigningAlgorithm, SigningKeyID: p.SigningKeyID, ClientCertificate: p.clientCertificate(log),
+		SigningAlgorithm: p.SigningAlgorithm, SigningKeyID: p.SigningKeyID, ClientCertificate: certificate, RootCAs: provider.roots,
 		RedirectURL: p.callbackURL(c, port), PostLogoutRedirectURL: c.logoutURL(port),
 		Scopes: strings.Fields(p.Scopes), Audience: p.Audience, Resources: p.Resources,
 		IDTokenAlgorithms: p.IDTokenAlgorithms, ResponseMode: p.ResponseMode, ResponseAlgorithms: p.ResponseAlgorithms,

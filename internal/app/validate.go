@@ -208,10 +208,6 @@ func (c *Config) validateDevelopment(p *provider, f *openid.Faults) {
 	if c.ListenAddr != "" && !openid.IsLoopback(c.ListenAddr) {
 		f.Add("LISTEN_ADDR", fmt.Sprintf("is %q", c.ListenAddr), "remove it: with the development provider the app listens on loopback only")
 	}
-	if p.ClientCertFile != "" || p.ClientAuth == openid.TLSClientAuth || p.ClientAuth == openid.SelfSignedTLSClientAuth {
-		// It serves plain http, where no certificate is presented.
-		f.Add(p.variable("CLIENT_TLS_CERT_FILE"), "or CLIENT_AUTH asks for mutual TLS, which the development provider does not support", "remove both, or use another provider")
-	}
 	if c.Port > 65535-len(c.providers) && c.DevProviderAddr == "" {
 		f.Add("DEV_PROVIDER_ADDR", fmt.Sprintf("is missing, and PORT %d has no next port", c.Port), "set it, or choose another PORT")
 	}

@@ -19,11 +19,13 @@ func TestTrouble(t *testing.T) {
 	denied := func(v *apptest.Visitor) apptest.Answer { return v.Get("/login") } // the provider does not show the sign-in page
 	refresh := func(v *apptest.Visitor) apptest.Answer { return v.Post("/profile/refresh", nil) }
 	const (
-		unverified  = "The sign-in could not be verified"
-		unreachable = "The sign-in service cannot be reached"
-		notVouched  = "Your provider ended this session"
+		unverified    = "The sign-in could not be verified"
+		unreachable   = "The sign-in service cannot be reached"
+		notVouched    = "Your provider ended this session"
+		misconfigured = "Sign-in isn't configured correctly"
 	)
 	signedRequests := []string{"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}
+	certificate, _, _ := withCertificate(t)
 	for button, tt := range map[string]struct {
 		signedIn bool // before the button is pressed
 		do       func(*apptest.Visitor) apptest.Answer
@@ -34,22 +36,23 @@ func TestTrouble(t *testing.T) {
 		slow     bool
 		env      []string // of the app
 	}{
-		"make-deny":      {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
-		"make-busy":      {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
-		"make-slow":      {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
-		"make-nonce":     {do: signIn, status: http.StatusBadGateway, said: unverified},
-		"make-expired":   {do: signIn, status: http.StatusBadGateway, said: unverified},
-		"make-clock":     {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
-		"make-down":      {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
-		"make-bearer":    {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"DPOP=on"}},
-		"make-nonceloop": {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true, env: []string{"DPOP=on"}},
-		"make-userinfo":  {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
-		"make-refresh":   {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
-		"sign-out":       {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
-		"sign-out-tell":  {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
-		"make-state":     {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
-		"make-response":  {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
-		"make-object":    {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
+		"make-deny":        {do: denied, status: http.StatusForbidden, said: "You were not signed in"},
+		"make-busy":        {do: denied, status: http.StatusServiceUnavailable, said: "The sign-in service has a problem"},
+		"make-slow":        {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, slow: true},
+		"make-nonce":       {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-expired":     {do: signIn, status: http.StatusBadGateway, said: unverified},
+		"make-clock":       {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true},
+		"make-down":        {do: signIn, status: http.StatusServiceUnavailable, said: unreachable, lasting: true},
+		"make-bearer":      {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"DPOP=on"}},
+		"make-certificate": {do: signIn, status: http.StatusServiceUnavailable, said: misconfigured, env: certificate},
+		"make-nonceloop":   {do: signIn, status: http.StatusBadGateway, said: unverified, lasting: true, env: []string{"DPOP=on"}},
+		"make-userinfo":    {signedIn: true, do: refresh, status: http.StatusBadGateway, said: "The profile could not be refreshed"},
+		"make-refresh":     {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched},
+		"sign-out":         {signedIn: true, do: refresh, status: http.StatusOK, said: notVouched, atOnce: true},
+		"sign-out-tell":    {signedIn: true, do: refresh, status: http.StatusOK, said: "You signed out at the sign-in service, or its operator signed you out", atOnce: true},
+		"make-state":       {do: signIn, status: http.StatusBadRequest, said: "This sign-in was not started here"},
+		"make-response":    {do: signIn, status: http.StatusBadGateway, said: unverified, env: []string{"RESPONSE_MODE=jwt"}},
+		"make-object":      {do: denied, status: http.StatusServiceUnavailable, said: unreachable, env: signedRequests},
 	} {
 		t.Run(button, func(t *testing.T) {
 			t.Parallel()
@@ -170,8 +173,8 @@ func TestTroubleStopped(t *testing.T) {
 			shown++
 		}
 	}
-	if shown != 14 {
-		t.Errorf("%d of 14 faults are shown", shown)
+	if shown != 15 {
+		t.Errorf("%d of 15 faults are shown", shown)
 	}
 	if page := v.Get(a.Issuer + "/end_session"); trouble(t, page) == "" {
 		t.Error("the other pages do not show the faults")
