@@ -46,6 +46,19 @@ func TestDoctorDevelopmentProvider(t *testing.T) {
 	}
 }
 
+// TestDoctorMutualTLS examines the development provider with a client certificate, which expires soon.
+func TestDoctorMutualTLS(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile := apptest.WriteCertificate(t)
+	certificate := []string{"PROFILE=fapi2", "CLIENT_TLS_CERT_FILE=" + certFile, "CLIENT_TLS_KEY_FILE=" + keyFile}
+	for _, env := range []string{
+		"CLIENT_AUTH=self_signed_tls_client_auth", "CLIENT_AUTH=tls_client_auth",
+		"CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256")),
+	} {
+		apptest.Diagnose(t, append(certificate, env)...).WantProblems(t, map[string]string{"client_certificate": "warning configuration"})
+	}
+}
+
 // TestDoctorOnThisMachine checks the findings about the port, the certificate, proxies, the
 // stored key and the store.
 func TestDoctorOnThisMachine(t *testing.T) {
