@@ -58,9 +58,9 @@ type Client struct {
 	// Key verifies what the client signs: request objects, and client assertions. A client may have a
 	// key without a secret. It may be nil.
 	Key crypto.PublicKey
-	// Certificate returns the certificate that authenticates the client if it gives no other proof,
-	// and without one of which it gets no access token. It is called for each request, because
-	// certificates are renewed. It may be nil.
+	// Certificate returns the certificate that authenticates the client if it gives no other proof. It
+	// is called for each request, because certificates are renewed. Such a client gets access tokens
+	// only if it presents a certificate to bind them to. It may be nil.
 	Certificate func() (*x509.Certificate, error)
 	// RedirectURIs are where sign-ins may return to. A client without any is a program that
 	// requests access tokens for itself.
@@ -106,7 +106,8 @@ type Provider struct {
 
 // New checks cfg, loads the state that an earlier provider left in cfg.DataDir, and makes a
 // signing key if there is none. It returns an error if the issuer is not an http URL on a
-// loopback host, a client is incomplete, or the state file cannot be used.
+// loopback host, MutualTLSOrigin is not an https one, a client is incomplete, or the state file
+// cannot be used.
 func New(cfg Config) (*Provider, error) {
 	issuer, err := parseIssuer(cfg.Issuer)
 	if err != nil {
