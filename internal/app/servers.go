@@ -23,12 +23,11 @@ type servers struct {
 	log       *slog.Logger
 	listeners []net.Listener
 	running   []*http.Server
-	// failed receives the error of a server that stops by itself: of at most four servers, with two
-	// listeners each.
+	// failed receives the error of the first server that stops by itself, which ends the program.
 	failed chan error
 }
 
-func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 8)} }
+func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 1)} }
 
 // listen opens the port that a variable names, as bind does. It waits a little for a process that
 // is being replaced, as in a hot reload, to release it.
@@ -150,7 +149,10 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, certific
 	for _, listener := range listeners {
 		go func() {
 			if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+				select {
+				case s.failed <- fmt.Errorf("serving on %s: %w", listener.Addr(), err):
+				default:
+				}
 			}
 		}()
 	}
