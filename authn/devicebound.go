@@ -30,7 +30,7 @@ const (
 	registrationLifetime = time.Minute
 	// settling is the time after the sign-in in which the session cookie alone opens a session that
 	// is bound already: the first page, and what it loads, is requested while the browser registers.
-	// Whoever copies the cookies in that time has the second one, too, and for longer.
+	// A thief who copies the cookies in that time has the second one, too, and for longer.
 	settling = registrationLifetime + openid.Leeway
 	// challengeLifetime is how long a browser may keep a challenge for its next proof. It outlasts a
 	// proof, so that the renewals of a page in use take one request each.

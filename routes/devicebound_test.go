@@ -230,7 +230,7 @@ func wantProofRefused(t *testing.T, s *apptest.Scripted, got apptest.Answer) {
 }
 
 // TestDeviceChallenges (CK-12) answers challenges that do not count, or no longer. The browser gets
-// another one, which it can answer, and whoever has no key cannot.
+// another one, which it can answer, and someone without the key cannot.
 func TestDeviceChallenges(t *testing.T) {
 	t.Parallel()
 	s, c := apptest.AssembleHTTPS(t, deviceBound)
@@ -458,7 +458,7 @@ func TestBoundSessionEnds(t *testing.T) {
 			proofOver(c, d)
 			got := d.Direct(d.Request(http.MethodPost, "/logout", nil, "Sec-Fetch-Site", "same-origin"))
 			if strings.Contains(got.Body+got.Next(), "id_token_hint") {
-				t.Error("the answer names the person to whoever has the cookie")
+				t.Error("the answer names the person to anyone who has the cookie")
 			}
 			if s.Log.Count("signed out") != 1 {
 				t.Errorf("the log does not say so\n%s", s.Log)

@@ -57,7 +57,7 @@ func (a *App) signOut(c echo.Context) error {
 
 // endUnproven ends the session of a person whose browser could not prove its key: a person who is told
 // that they are signed out is signed out. It ends here only, because what tells the provider whose
-// session it is names the person, and whoever has a copy of the cookie could read it.
+// session it is names the person, and anyone who has a copy of the cookie could read it.
 func (a *App) endUnproven(c echo.Context) error {
 	r := c.Request()
 	s, err := a.Sessions.LoadToEnd(r)

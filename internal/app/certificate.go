@@ -66,7 +66,7 @@ func (p *provider) clientCertificate(log *slog.Logger) func() (*tls.Certificate,
 
 // askingForCertificates returns the settings with which a listener also asks its clients for a
 // certificate. It accepts any: what counts is that the client has the key and that an access token is
-// bound to the certificate, whoever signed it (RFC 8705 section 3).
+// bound to the certificate, no matter who signed it (RFC 8705 section 3).
 func askingForCertificates(https *tls.Config) *tls.Config {
 	asking := https.Clone()
 	asking.ClientAuth = tls.RequestClientCert
