@@ -12,8 +12,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// Config describes the relying parties of an application and their sessions. Every field is needed unless its comment
-// says otherwise.
+// Config describes the relying parties of an application and their sessions. Every field is needed
+// unless its comment says otherwise.
 type Config struct {
 	// Providers are where people sign in. Each has a name and a redirect URL of its own, on one
 	// origin, if there are several.

@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -39,13 +38,14 @@ func proofAlgorithms() []jose.SignatureAlgorithm {
 type proofs struct {
 	now func() time.Time
 
-	mu   sync.Mutex
-	key  []byte               // makes the nonces
-	used map[string]time.Time // by jti, when it can be forgotten
+	used usedIDs
+
+	mu  sync.Mutex
+	key []byte // makes the nonces
 }
 
 func newProofs(now func() time.Time) *proofs {
-	p := &proofs{now: now, used: make(map[string]time.Time)}
+	p := &proofs{now: now, used: usedIDs{until: make(map[string]time.Time)}}
 	p.renew()
 	return p
 }
@@ -68,24 +68,6 @@ func (p *proofs) nonce(server string) (current, previous string) {
 	}
 	period := p.now().Unix() / int64(nonceTTL/time.Second)
 	return at(period), at(period - 1)
-}
-
-// first reports whether a proof has not been used before, and marks it as used.
-func (p *proofs) first(jti string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	if _, used := p.used[jti]; used {
-		return false
-	}
-	if len(p.used) >= maxEntries {
-		maps.DeleteFunc(p.used, func(_ string, until time.Time) bool { return now.After(until) })
-	}
-	if len(p.used) >= maxEntries {
-		return false
-	}
-	p.used[jti] = now.Add(2 * proofTTL)
-	return true
 }
 
 // proofClaims are the claims of a proof (RFC 9449 section 4.2).
@@ -115,21 +97,20 @@ func (p *Provider) checkProof(w http.ResponseWriter, r *http.Request, server, pa
 	if err != nil {
 		return "", err
 	}
-	hash := ""
+	accessHash := ""
 	if access != "" {
-		sum := sha256.Sum256([]byte(access))
-		hash = base64.RawURLEncoding.EncodeToString(sum[:])
+		accessHash = hash(access)
 	}
 	switch {
 	case claims.Method != r.Method || claims.Address != p.reached(r)+p.base+path:
 		return "", fail("invalid_dpop_proof", "htm or htu is that of another request")
 	case p.now().Sub(time.Unix(claims.IssuedAt, 0)).Abs() > proofTTL:
 		return "", fail("invalid_dpop_proof", "iat is too far from now")
-	case claims.AccessTokenHash != hash:
+	case claims.AccessTokenHash != accessHash:
 		return "", fail("invalid_dpop_proof", "ath is not the hash of the access token")
 	case p.workbench.is(faultNonceLoop), !sameText(claims.Nonce, nonce) && !sameText(claims.Nonce, previous):
 		return "", fail("use_dpop_nonce", "the proof needs the nonce of this response")
-	case claims.ID == "" || !p.proofs.first(claims.ID):
+	case claims.ID == "" || !p.proofs.used.first(claims.ID, p.now(), 2*proofTTL):
 		return "", fail("invalid_dpop_proof", "jti is missing or was used before")
 	}
 	return thumbprint, nil

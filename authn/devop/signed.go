@@ -27,14 +27,14 @@ func clientAlgorithms() []jose.SignatureAlgorithm {
 	return []jose.SignatureAlgorithm{jose.PS256, jose.ES256, jose.EdDSA, jose.RS256, jose.ES384, jose.ES512}
 }
 
-// usedIDs knows the ids of the JWTs that clients have sent. Each counts once.
+// usedIDs knows the ids of the JWTs that clients have sent, or of their DPoP proofs. Each counts once.
 type usedIDs struct {
 	mu    sync.Mutex
 	until map[string]time.Time
 }
 
-// first reports whether an id has not been used before, and marks it as used.
-func (u *usedIDs) first(id string, now time.Time) bool {
+// first reports whether an id has not been used before, and remembers it for as long as its JWT may count.
+func (u *usedIDs) first(id string, now time.Time, ttl time.Duration) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.until) >= maxEntries {
@@ -43,7 +43,7 @@ func (u *usedIDs) first(id string, now time.Time) bool {
 	if _, used := u.until[id]; used || len(u.until) >= maxEntries {
 		return false
 	}
-	u.until[id] = now.Add(maxSignedTTL)
+	u.until[id] = now.Add(ttl)
 	return true
 }
 
@@ -84,7 +84,7 @@ func (p *Provider) openSigned(client Client, compact string, types ...string) (m
 		return nil, fmt.Errorf("exp has passed, or is more than an hour away")
 	case moment("nbf").After(now.Add(time.Minute)):
 		return nil, fmt.Errorf("nbf is in the future")
-	case id == "" || !p.used.first(client.ID+" "+id, now):
+	case id == "" || !p.used.first(client.ID+" "+id, now, maxSignedTTL):
 		return nil, fmt.Errorf("jti is missing or was used before")
 	}
 	return claims, nil

@@ -73,17 +73,13 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 		return err
 	}
 	port := listeners[0].Addr().(*net.TCPAddr).Port
-	var operations []net.Listener // nil without OPS_ADDR
-	if cfg.OpsAddr != "" {
-		if operations, err = servers.listen(ctx, cfg.OpsAddr, "OPS_ADDR"); err != nil {
-			return err
-		}
+	operations, err := servers.listenIfSet(ctx, cfg.OpsAddr, "OPS_ADDR")
+	if err != nil {
+		return err
 	}
-	var mutualTLS []net.Listener // nil without MTLS_ADDR
-	if cfg.MutualTLSAddr != "" {
-		if mutualTLS, err = servers.listen(ctx, cfg.MutualTLSAddr, "MTLS_ADDR"); err != nil {
-			return err
-		}
+	mutualTLS, err := servers.listenIfSet(ctx, cfg.MutualTLSAddr, "MTLS_ADDR")
+	if err != nil {
+		return err
 	}
 	store, keys, err := cfg.openStorage(ctx, log)
 	if err != nil {

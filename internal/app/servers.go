@@ -158,6 +158,14 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, certific
 	}
 }
 
+// listenIfSet listens on the address of a variable, and returns nil if that is not set.
+func (s *servers) listenIfSet(ctx context.Context, address, variable string) ([]net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	return s.listen(ctx, address, variable)
+}
+
 // drain lets the requests under way finish. The app goes first, because it may still need
 // the development provider.
 func (s *servers) drain() error {
