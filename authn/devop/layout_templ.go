@@ -6,10 +6,8 @@ package devop
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
-import (
-	"github.com/a-h/templ"
-	templruntime "github.com/a-h/templ/runtime"
-)
+import "github.com/a-h/templ"
+import templruntime "github.com/a-h/templ/runtime"
 
 // layout wraps every page. It starts with a banner that says nothing here is real, and with the active faults.
 func layout(f frame, title string) templ.Component {
