@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -80,9 +81,7 @@ func TestMutualTLS(t *testing.T) {
 	call := func(client *http.Client, origin string, changes url.Values) reply {
 		p.browser = newBrowser(t)
 		form := exchange(p.signIn("dev|ada", url.Values{"client_id": changes["client_id"], "audience": {"https://api.example.com"}}).Get("code"))
-		for name, values := range changes {
-			form[name] = values
-		}
+		maps.Copy(form, changes)
 		req := p.request("POST", "/token", form)
 		req.Host = ""
 		req.URL.Scheme, req.URL.Host, _ = strings.Cut(origin, "://")
