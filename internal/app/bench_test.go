@@ -1,15 +1,13 @@
-package app
+package app_test
 
 import (
-	"bufio"
 	"crypto/rand"
 	"io"
 	"maps"
-	"net"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,61 +16,16 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/authn/storetest"
+	"latchkey/internal/app"
+	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
-
-// BenchmarkOpenStream measures the memory of an open stream, including its connection.
-func BenchmarkOpenStream(b *testing.B) {
-	const people, each = 100, 6
-	cfg, keys := streamingConfig(b)
-	s := newStreaming(b, cfg, keys)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.servers.serve([]net.Listener{listener}, s.Handler, nil)
-	memory := func() uint64 {
-		var m runtime.MemStats
-		for range 3 { // pools are let go at the second, stacks halved at each
-			runtime.GC()
-		}
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc + m.StackInuse
-	}
-	for b.Loop() {
-		before := memory()
-		var open []net.Conn
-		for person := range people {
-			cookie := s.signIn(b, "person"+strconv.Itoa(person))
-			for range each {
-				conn, err := net.Dial("tcp", listener.Addr().String())
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := bufio.NewReaderSize(ask(conn, cookie), 16).ReadString('\n'); err != nil {
-					b.Fatal(err)
-				}
-				open = append(open, conn)
-			}
-		}
-		b.ReportMetric(float64(memory()-before)/(people*each), "B/stream")
-		for _, conn := range open {
-			_ = conn.Close()
-		}
-		for s.Sessions.Watching() > 0 {
-			runtime.Gosched()
-		}
-	}
-	s.Handler.Drain()
-	if err := s.servers.drain(); err != nil {
-		b.Error(err)
-	}
-}
 
 // benched is an app beside a scripted provider, for benchmarks of its handler chain without a
 // network. It writes its log as JSON to nowhere.
 type benched struct {
-	*App
+	*app.App
 	op     *scriptedop.Provider
 	cookie string // of a person who is signed in
 }
@@ -80,18 +33,18 @@ type benched struct {
 func newBenched(b *testing.B, store string, env ...string) *benched {
 	b.Helper()
 	op := scriptedop.New(b, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "RS256")}})
-	cfg, err := LoadConfig(append([]string{
+	cfg, err := app.LoadConfig(append([]string{
 		"PORT=3000", "OIDC_ISSUER=" + op.Issuer, "AUTH0_CLIENT_ID=" + op.ClientID, "AUTH0_CLIENT_SECRET=" + op.ClientSecret,
 		"SESSION_STORE=" + store, "LOG_FORMAT=json", "DATA_DIR=" + b.TempDir(),
 	}, env...))
 	if err != nil {
 		b.Fatal(err)
 	}
-	app, err := New(b.Context(), cfg, io.Discard, func(*Settings) {})
+	a, err := app.New(b.Context(), cfg, io.Discard, func(*app.Settings) {})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &benched{App: app, op: op}
+	s := &benched{App: a, op: op}
 	claims := openid.Claims(`{"iss":"` + op.Issuer + `","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
 	info := openid.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
 	s.cookie = s.signIn(b, openid.Identity{
@@ -227,20 +180,43 @@ func BenchmarkAccessTokens(b *testing.B) {
 	}
 }
 
-// BenchmarkDashboardOfMany visits the dashboards of 20,000 people in turn.
+// BenchmarkDashboardOfMany visits the dashboards of many people at random. A million people run
+// only by name: -bench OfMany/file/1000000.
 func BenchmarkDashboardOfMany(b *testing.B) {
-	s := newBenched(b, "memory")
-	cookies := make([]string, 20_000)
-	for i := range cookies {
-		subject := "person" + strconv.Itoa(i)
-		claims := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"app","exp":1800000000,"iat":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x"}`)
-		cookies[i] = s.signIn(b, openid.Identity{Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}})
+	for _, store := range []string{"memory", "file", "redis"} {
+		for _, people := range []int{20_000, 1_000_000} {
+			b.Run(store+"/"+strconv.Itoa(people), func(b *testing.B) {
+				storetest.Large(b, people)
+				if store == "redis" {
+					store = apptest.StartRedis(b).URL
+				}
+				s := newBenched(b, store)
+				cookies := s.signInMany(b, people)
+				compare(b, s.Handler, func() *http.Request {
+					return s.request("/dashboard", "Cookie", cookies[mathrand.IntN(len(cookies))])
+				})
+			})
+		}
 	}
-	next := 0
-	compare(b, s.Handler, func() *http.Request {
-		next = (next + 1) % len(cookies)
-		return s.request("/dashboard", "Cookie", cookies[next])
-	})
+}
+
+// signInMany begins a session of each of n people, many at a time, and returns their cookies.
+func (s *benched) signInMany(b *testing.B, n int) []string {
+	b.Helper()
+	const workers = 500
+	cookies := make([]string, n)
+	var begun sync.WaitGroup
+	for worker := range workers {
+		begun.Go(func() {
+			for i := worker; i < n; i += workers {
+				subject := "person" + strconv.Itoa(i)
+				claims := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"app","exp":1800000000,"iat":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x"}`)
+				cookies[i] = s.signIn(b, openid.Identity{Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}})
+			}
+		})
+	}
+	begun.Wait()
+	return cookies
 }
 
 // BenchmarkSignIn measures whole sign-ins with the session file: the request, the provider's part, which

@@ -160,7 +160,7 @@ func (a *App) Gallery() (pieces []string) {
 }
 
 // Eventually waits until a condition holds. The test fails if it does not within [Patience].
-func Eventually(t *testing.T, what string, condition func() bool) {
+func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -18,13 +18,13 @@ type Redis struct {
 
 // StartRedis starts a Redis and ends it with the test. Where redis-server is not installed
 // the test is skipped, except in CI.
-func StartRedis(t *testing.T) *Redis {
+func StartRedis(t testing.TB) *Redis {
 	t.Helper()
 	return StartRedisIn(t, RedisDir(t))
 }
 
 // RedisDir returns an empty directory for a Redis. Its name is short, as a socket's must be.
-func RedisDir(t *testing.T) string {
+func RedisDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "r")
 	if err != nil {
@@ -36,7 +36,7 @@ func RedisDir(t *testing.T) string {
 
 // StartRedisIn starts a Redis whose socket is the file s in a directory. It may have a
 // configuration file.
-func StartRedisIn(t *testing.T, dir string, config ...string) *Redis {
+func StartRedisIn(t testing.TB, dir string, config ...string) *Redis {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
