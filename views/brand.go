@@ -10,8 +10,6 @@ package views
 const (
 	// Product is the name that every page shows.
 	Product = "Latchkey"
-	// Description is the text for search engines.
-	Description = "Sign in, see what the app knows about you, and sign out everywhere."
 	// Colour is an exact colour, such as "#d92d20", or a hue and a chroma, such as "25 0.2": then the
 	// lightness is chosen so that white text is readable on it. A hue is an angle: 25 is red, 100
 	// yellow, 165 green, 250 blue. A chroma of 0 is grey, and 0.2 is vivid.

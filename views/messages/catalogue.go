@@ -118,8 +118,10 @@ type Layout struct {
 	Navigation, AccountMenu string
 }
 
-// Home has the texts of the home page. Lead has the product's name.
+// Home has the texts of the home page. Lead has the product's name. Description is for search engines, on
+// every page.
 type Home struct {
+	Description             string
 	Heading, Lead           string
 	DownHeading, Down       string
 	Password, Openness, End Fact
