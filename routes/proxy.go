@@ -72,8 +72,24 @@ type upstreamError struct {
 	err    error
 }
 
-func (e *upstreamError) Error() string { return "routes: proxy: " + e.err.Error() }
+func (e *upstreamError) Error() string { return "routes: API: " + e.err.Error() }
 func (e *upstreamError) Unwrap() error { return e.err }
+
+// NoAnswer returns the error of a handler that got no answer from an API: 502, or 504 after a timeout. An
+// error about the person's session or tokens, as from the client of a TokenSource, stays what it is.
+func NoAnswer(err error) error {
+	if err == nil || openid.ReasonOf(err) != "" {
+		return err
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return &upstreamError{"upstream_timeout", err}
+	}
+	return &upstreamError{"upstream_unreachable", err}
+}
+
+// WrongAnswer returns the error of a handler that got an answer from an API that it cannot use: 502. err
+// is for the log, and must name nothing secret.
+func WrongAnswer(err error) error { return &upstreamError{"upstream_answer_refused", err} }
 
 // cutOffError says that an answer broke off after its header.
 type cutOffError struct{ err error }
@@ -375,7 +391,7 @@ func (p *proxy) send(r *http.Request) (*http.Response, error) {
 // check refuses an answer that is none, and bounds its body.
 func (p *proxy) check(resp *http.Response) error {
 	invalid := func(format string, args ...any) error {
-		return &upstreamError{"upstream_answer_refused", fmt.Errorf(format, args...)}
+		return WrongAnswer(fmt.Errorf(format, args...))
 	}
 	switch status := resp.StatusCode; {
 	case status < 200, status >= 300 && status < 400 && status != http.StatusNotModified, status == http.StatusProxyAuthRequired:
@@ -400,13 +416,9 @@ func (p *proxy) explain(c echo.Context, err error) error {
 		return p.app.noSession(c)
 	case reason == authn.ReasonRefreshRefused: // there is no refresh token: only a sign-in helps
 		return fmt.Errorf("routes: proxy: %w: %v", authn.ErrAnonymous, err)
-	case reason != "":
-		return err
+	default:
+		return NoAnswer(err)
 	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return &upstreamError{"upstream_timeout", err}
-	}
-	return &upstreamError{"upstream_unreachable", err}
 }
 
 // boundedBody is a body that may have a number of bytes.

@@ -166,8 +166,11 @@ function announceNotices() {
 }
 
 // A form that htmx sends is busy too. If the response replaces the form, the second event is fired
-// on the document.
-document.addEventListener("htmx:before:request", ({ target }) => setBusy("true", target, pressed?.form === target && pressed));
+// on the document. What the page says about an earlier form must not stand above the answer to this one.
+document.addEventListener("htmx:before:request", ({ target }) => {
+  setBusy("true", target, pressed?.form === target && pressed);
+  if (target.matches("form")) document.getElementById("notices")?.replaceChildren();
+});
 document.addEventListener("htmx:finally:request", ({ target }) => setBusy(null, target, ...(target.elements ?? [])));
 
 // After a swap, htmx restores the focus to an element with the same id. If there is none, the focus goes

@@ -4,19 +4,37 @@ package product
 
 import (
 	"context"
+	"net/url"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/routes"
 	"latchkey/views"
 )
 
 // Product is what the handlers share.
-type Product struct{ *routes.App }
+type Product struct {
+	*routes.App
+	config Config
+}
+
+// Config has the product's variables.
+type Config struct {
+	OrdersAPI string `env:"ORDERS_API, default=http://localhost:3000/api/orders" desc:"the address of the API that keeps people's orders"`
+}
+
+// validate reports the values that cannot be used.
+func (c *Config) validate(f *openid.Faults) {
+	if address, err := url.Parse(c.OrdersAPI); err != nil || address.Host == "" {
+		f.Add("ORDERS_API", "is not the address of an API", "write one such as https://api.example.com/orders")
+	}
+}
 
 // New returns the product. main runs the app with it.
 func New() routes.Product {
 	p := new(Product)
 	return routes.Product{
+		Config: &p.config, Validate: p.config.validate,
 		Open: p.open, Routes: p.routes, Links: p.links, Action: action, Samples: samples,
 	}
 }
@@ -37,7 +55,7 @@ func (p *Product) routes(r routes.Router) {
 	r.POST("/account/delete", p.deleteAccount, r.Recently...)
 	r.GET("/api/orders", p.listOrders, append(r.API, p.RequireScope("orders:read"))...)
 	r.Page("/orders", p.orders, r.Person...)
-	p.Proxy("/proxy/orders", routes.Upstream{URL: ordersAPI})
+	p.Proxy("/proxy/orders", routes.Upstream{URL: p.config.OrdersAPI})
 	p.Proxy("/proxy/stock", stock())
 	r.Page("/greeting", p.greeting, r.Visitor...)
 }

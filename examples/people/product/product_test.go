@@ -397,6 +397,10 @@ func TestInTheBrowser(t *testing.T) {
 		document.getElementById("name-error").textContent === "Enter a name."`)
 	enter("Countess")
 	b.Until(`document.getElementById("notices").textContent.includes("Your name is saved.") && document.getElementById("form-errors") === null`)
+	enter("") // the notice must not stay above the error
+	b.Until(`document.getElementById("form-errors") !== null && document.getElementById("notices").childElementCount === 0`)
+	enter("Countess")
+	b.Until(`document.getElementById("notices").textContent.includes("Your name is saved.")`)
 	if !apptest.Evaluate[bool](b, `window.stays === true`) {
 		t.Error("the page was loaded again")
 	}

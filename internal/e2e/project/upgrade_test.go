@@ -131,7 +131,7 @@ func TestNotes(t *testing.T) {
 	if page.StatusCode != http.StatusOK {
 		t.Fatalf("the notes answer %s", page.Status)
 	}
-	for _, want := range []string{"Buy milk.", "Notes of Acme", "href=\"/notes\"", "href=\"/version\"", "id=\"upstream\""} {
+	for _, want := range []string{"Buy milk.", "Acme Notes", "href=\"/notes\"", "href=\"/version\"", "id=\"upstream\""} {
 		if !strings.Contains(page.Body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -192,7 +192,6 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	edit(t, clone, "views/brand.go", `(Product +=) .*`, `${1} "Acme Notes"`)
-	edit(t, clone, "views/brand.go", `(Description +=) .*`, `${1} "Notes of Acme."`)
 	edit(t, clone, "README.md", `(?s)\A.+`, "# Acme\n\nNotes for everyone.\n")
 	commit(t, clone, "Name it")
 
