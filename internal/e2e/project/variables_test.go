@@ -121,6 +121,10 @@ func variableTables() string {
 // code marks the code in a description: variables, addresses, paths, networks and words with
 // underscores.
 func code(description string) string {
-	return regexp.MustCompile(`[a-z0-9+]*:?//[^ ,;)]+[^ .,;)]|/[a-z-]+\b|\b[\w.]+(?::\w+|/\d+)(?:[+]1)?|\b\w+_\w+|\b\w+(?:\.\w+){2,}`).
+	var names []string
+	for _, v := range variables() {
+		names = append(names, `\b`+v.Name+`\b`)
+	}
+	return regexp.MustCompile(`[a-z0-9+]*:?//[^ ,;)]+[^ .,;)]|/[a-z-]+\b|\b[\w.]+(?::\w+|/\d+)(?:[+]1)?|\b\w+_\w+|\b\w+(?:\.\w+){2,}|`+strings.Join(names, "|")).
 		ReplaceAllString(description, "`${0}`")
 }
