@@ -53,7 +53,7 @@ func TestExamples(t *testing.T) {
 	mustIn(t, dir, "go", "test", "./internal/product") // other packages' tests do not see the product
 	updateDocuments(t, dir)
 	mustIn(t, dir, "go", "test", "-run", "TestArrows|TestQuotedExamples|TestConfigurationPage", "./internal/e2e/project")
-	mustIn(t, dir, "go", "test", "-run", "TestBrowserGallery|TestBrowserLivePages", "./internal/e2e/browser")
+	mustIn(t, dir, "go", "test", "-run", "TestBrowserGallery/product|TestBrowserLivePages", "./internal/e2e/browser")
 }
 
 // copyExamples copies docs/_examples/product over the product of a checkout. The app's own API, on a port,
