@@ -82,9 +82,9 @@
   }
 
   // The tab that holds the lock has the stream. When the tab is closed or leaves, another tab gets
-  // the lock.
+  // the lock. A tab whose request for it fails has a stream of its own.
   if (shared) {
-    navigator.locks.request("session", () => new Promise(listen));
+    navigator.locks.request("session", () => new Promise(listen)).catch(listen);
     others.postMessage({ event: "hello", devices });
   } else {
     // Without locks, every visible tab has a stream.

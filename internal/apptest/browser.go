@@ -124,6 +124,9 @@ func (b *Browser) hear(event any) {
 		text = "console." + string(e.Type)
 	case *runtime.EventExceptionThrown:
 		text = "an exception: " + e.ExceptionDetails.Text
+		if thrown := e.ExceptionDetails.Exception; thrown != nil {
+			text += " " + thrown.Description
+		}
 	case *page.EventJavascriptDialogOpening: // HB-17
 		text = "a dialog: " + e.Message
 	case *log.EventEntryAdded:
@@ -169,7 +172,7 @@ func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) {
 // Open opens a page of the app.
 func (b *Browser) Open(path string) {
 	b.T.Helper()
-	b.Do(chromedp.Navigate(b.App.URL + path))
+	Value(b, chromedp.Navigate(b.App.URL+path))
 }
 
 // Click clicks the element that a selector finds.
@@ -213,12 +216,14 @@ func Value[T any](b *Browser, action chromedp.Action[T]) T {
 }
 
 // settled runs a step of chromedp. It repeats the step if the page, or the element that the step has
-// found, is replaced in between, as a navigation and htmx do.
+// found, is replaced in between, as a navigation and htmx do, and a navigation that Chromium has given up.
 func settled[T any](b *Browser, action chromedp.Action[T]) (T, error) {
 	for deadline := time.Now().Add(Patience); ; {
 		value, err := chromedp.Run(b.Context, action)
-		refused, ok := errors.AsType[*cdproto.Error](err)
-		if !ok || refused.Code != replaced || time.Now().After(deadline) {
+		refused, _ := errors.AsType[*cdproto.Error](err)
+		failed, _ := errors.AsType[*chromedp.LoadError](err)
+		again := refused != nil && refused.Code == replaced || failed != nil && failed.ErrorText == "net::ERR_ABORTED"
+		if !again || time.Now().After(deadline) {
 			return value, err
 		}
 	}

@@ -181,19 +181,27 @@ func TestBrowserStreamComesBack(t *testing.T) {
 	wantLeft(b, "", "/dashboard", "You are signed out")
 }
 
-// TestBrowserWithoutLocks uses a browser without Web Locks. Every visible tab holds its own
-// stream.
+// TestBrowserWithoutLocks uses a browser without Web Locks, and one that refuses a lock, as it does to a
+// page that is being left. Every visible tab holds its own stream.
 func TestBrowserWithoutLocks(t *testing.T) {
 	t.Parallel()
-	p := apptest.NewTwoDevices(t)
-	b := apptest.OpenBrowser(t, p.App)
-	apptest.Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete Navigator.prototype.locks`})
-	b.Open("/login")
-	b.Wait("#profile-card")
-	p.WantStreams(1)
-	p.EndOthers()
-	wantLeft(b, "elsewhere", "/dashboard", "another device or browser")
-	p.WantStreams(0)
+	for name, script := range map[string]string{
+		"none":    `delete Navigator.prototype.locks`,
+		"refused": `LockManager.prototype.request = () => Promise.reject(new DOMException("", "AbortError"))`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := apptest.NewTwoDevices(t)
+			b := apptest.OpenBrowser(t, p.App)
+			apptest.Call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+			b.Open("/login")
+			b.Wait("#profile-card")
+			p.WantStreams(1)
+			p.EndOthers()
+			wantLeft(b, "elsewhere", "/dashboard", "another device or browser")
+			p.WantStreams(0)
+		})
+	}
 }
 
 // TestBrowserLeavesWithoutJavaScript waits for a short session to end.
