@@ -64,7 +64,6 @@ func (s *MemoryStore) Create(ctx context.Context, r Record) error {
 		return ErrConflict
 	}
 	r.Version = 1
-	r.Sealed = bytes.Clone(r.Sealed)
 	s.put(r)
 	return nil
 }
@@ -83,7 +82,6 @@ func (s *MemoryStore) Load(ctx context.Context, key Key) (Record, error) {
 		}
 		return Record{}, ErrNotFound
 	}
-	r.Sealed = bytes.Clone(r.Sealed)
 	return r, nil
 }
 
@@ -104,7 +102,7 @@ func (s *MemoryStore) Save(ctx context.Context, r Record) error {
 	s.drop(r.Key)
 	old.Owner, old.ProviderSession, old.Bound = r.Owner, r.ProviderSession, r.Bound
 	old.Version++
-	old.Sealed = bytes.Clone(r.Sealed)
+	old.Sealed = r.Sealed
 	s.put(old)
 	return nil
 }

@@ -47,7 +47,8 @@ type Record struct {
 	Bound bool
 	// Version starts at 1 and grows by one with each Save.
 	Version uint64
-	// Sealed is opaque to the Store.
+	// Sealed is opaque to the Store. Nobody changes its bytes: a store may keep the slice that it was
+	// given, and give it to many.
 	Sealed []byte
 }
 
@@ -120,7 +121,6 @@ func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
 //     process that shares the store. A store may cache what it has loaded, as long as it hears of
 //     changes: then another process's Load sees a change a moment later, and this one's at once,
 //     also after an ErrConflict.
-//   - A store keeps no reference to a slice of the caller's, and returns none of its own.
 //   - A store has no clock. The caller passes the time, and decides whether a loaded record has
 //     expired. A server that drops expired records by its own clock goes by the times given.
 //   - Ended stays ended: after End or Revoke has returned, no Save, Touch or Create brings the

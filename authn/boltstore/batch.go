@@ -6,14 +6,18 @@ import (
 	"sync"
 
 	"go.etcd.io/bbolt"
+
+	"latchkey/authn"
 )
 
 // writes are the writes that wait for the transaction before theirs. The first one whose turn it is
 // then commits them all. (bbolt's own Batch commits in a goroutine of its own, where nobody recovers
 // from a panic.)
 type writes struct {
-	// committing is held by the one that uses a transaction that writes.
+	// committing is held by the one that uses a transaction that writes. It guards changed, the records
+	// that the transaction has put or dropped.
 	committing sync.Mutex
+	changed    []authn.Key
 
 	mu      sync.Mutex
 	waiting []*write
@@ -72,7 +76,8 @@ func (ws *writes) take() []*write {
 }
 
 // commitAll commits writes in one transaction. If one of them fails, commitAll tries the others
-// without it.
+// without it. Whether the transaction succeeds or fails, what it may have changed is loaded from the file
+// again.
 func (s *Store) commitAll(together []*write) {
 	for len(together) > 0 {
 		var failed *write
@@ -88,6 +93,8 @@ func (s *Store) commitAll(together []*write) {
 				failed = nil
 				return nil
 			})
+			s.loaded.Drop(s.writes.changed...)
+			s.writes.changed = s.writes.changed[:0]
 		}
 		if failed != nil {
 			failed.done, failed.err = true, err

@@ -2,7 +2,8 @@
 // process. Only one process can hold the file. An app on several nodes needs another store.
 //
 // Every write is on disk when its method returns, except those of Touch and Once, which are a second
-// later. Concurrent writes share a transaction, and so one wait for the disk.
+// later. Concurrent writes share a transaction, and so one wait for the disk. The records that were loaded
+// last stay in memory until a write changes them.
 package boltstore
 
 import (
@@ -20,6 +21,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"latchkey/authn"
+	"latchkey/authn/recordcache"
 )
 
 const (
@@ -31,6 +33,8 @@ const (
 	// page elsewhere. A page with records of tens of kilobytes needs many consecutive
 	// pages, which a full file may not have. Such a sign-out fails with an error.
 	reserve = 256
+	// loadedBytes bounds the records in memory.
+	loadedBytes = 8 << 20
 	// ballast is the bucket that occupies the pages for a moment.
 	ballast = "ballast"
 )
@@ -57,6 +61,9 @@ type Store struct {
 	providing sync.Mutex // held while the reserve is provided
 	touches   *late[touch]
 	used      *late[time.Time] // the keys of Once
+	// loaded holds the records that were loaded last. No other process changes them, and commitAll drops
+	// what this one changes.
+	loaded *recordcache.Cache
 }
 
 var _ authn.Store = (*Store)(nil)
@@ -90,8 +97,8 @@ func open(path string, wait time.Duration) (s *Store, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boltstore: looking at %s: %w", path, err), db.Close())
 	}
-	store := &Store{db: db, path: path, file: info}
-	store.touches, store.used = newLate(store, putTouch), newLate(store, putUsed)
+	store := &Store{db: db, path: path, file: info, loaded: recordcache.New(recordcache.Config{Bytes: loadedBytes})}
+	store.touches, store.used = newLate(store, store.putTouch), newLate(store, putUsed)
 	err = store.checkLength()
 	if err == nil {
 		err = setUp(db, path)
@@ -200,6 +207,7 @@ func (s *Store) Close() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.loaded.Flush()
 	if err := errors.Join(unwritten, s.db.Close()); err != nil {
 		return fmt.Errorf("boltstore: closing %s: %w", s.path, err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // End implements authn.Store.
 func (s *Store) End(ctx context.Context, key authn.Key, cause authn.Cause, until time.Time) error {
-	return s.write(ctx, func(tx *bbolt.Tx) error { return end(tx, key, cause, until) })
+	return s.write(ctx, func(tx *bbolt.Tx) error { return s.end(tx, key, cause, until) })
 }
 
 // Revoke implements authn.Store. It also ends records that it cannot read, because their
@@ -32,7 +32,7 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 			if value != nil {
 				keys = append(keys, key)
 			}
-			if err := end(tx, key, authn.CauseProvider, until); err != nil {
+			if err := s.end(tx, key, authn.CauseProvider, until); err != nil {
 				return err
 			}
 			if err := tx.Bucket([]byte(byIndex)).Delete(indexEntry(index, key)); err != nil {
@@ -47,8 +47,8 @@ func (s *Store) Revoke(ctx context.Context, index authn.Key, notAfter, until tim
 	return keys, nil
 }
 
-func end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error {
-	if err := drop(tx, key); err != nil {
+func (s *Store) end(tx *bbolt.Tx, key authn.Key, cause authn.Cause, until time.Time) error {
+	if err := s.drop(tx, key); err != nil {
 		return err
 	}
 	return putTombstone(tx, ended, key, tombstone{until: until, cause: cause})
@@ -74,7 +74,8 @@ func later(a, b time.Time) time.Time {
 
 // drop removes a record and its index entries. If the record cannot be read, its entries
 // are unknown: they lead nowhere, and the next Revoke removes them.
-func drop(tx *bbolt.Tx, key authn.Key) error {
+func (s *Store) drop(tx *bbolt.Tx, key authn.Key) error {
+	s.writes.changed = append(s.writes.changed, key)
 	if r, ok := decodeRecord(key, get(tx, records, key)); ok {
 		if err := reindex(tx, key, r.Indexes(), nil); err != nil {
 			return err

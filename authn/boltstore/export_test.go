@@ -12,10 +12,14 @@ import (
 func OpenWithin(path string, wait time.Duration) (*Store, error) { return open(path, wait) }
 
 // CloseFile closes the file below the store, as if the disk was gone.
-func (s *Store) CloseFile() error { return s.db.Close() }
+func (s *Store) CloseFile() error {
+	s.loaded.Flush()
+	return s.db.Close()
+}
 
 // Edit changes the stored bytes of a record directly.
 func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
+	defer s.loaded.Flush()
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		return put(tx, records, key, edit(append([]byte(nil), get(tx, records, key)...)))
 	})

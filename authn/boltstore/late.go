@@ -114,13 +114,13 @@ func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time
 	return s.touches.add(key, touch{lastSeen, expires})
 }
 
-func putTouch(tx *bbolt.Tx, key authn.Key, at touch) error {
+func (s *Store) putTouch(tx *bbolt.Tx, key authn.Key, at touch) error {
 	r, ok := decodeRecord(key, get(tx, records, key))
 	if !ok {
 		return nil // it has ended
 	}
 	r.LastSeen, r.Expires = at.lastSeen, at.expires
-	return put(tx, records, key, encodeRecord(r))
+	return s.putRecord(tx, key, encodeRecord(r))
 }
 
 // Once implements authn.Store. It is durable a second later, so that a sign-in waits for the disk

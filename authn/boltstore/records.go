@@ -34,15 +34,29 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 		if err := reindex(tx, r.Key, nil, r.Indexes()); err != nil {
 			return err
 		}
-		return put(tx, records, r.Key, value)
+		return s.putRecord(tx, r.Key, value)
 	})
 }
 
 // Load implements authn.Store.
 func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
-	var found authn.Record
+	if err := ctx.Err(); err != nil {
+		return authn.Record{}, err
+	}
+	if broken := s.broken.Load(); broken != nil {
+		return authn.Record{}, broken
+	}
 	at, touched := s.touches.of(key) // first: once it is in the file, it is not here
-	err := s.read(ctx, func(tx *bbolt.Tx) error {
+	found, err := s.loaded.Load(key, func() (authn.Record, error) { return s.load(ctx, key) })
+	if touched {
+		found.LastSeen, found.Expires = at.lastSeen, at.expires
+	}
+	return found, err
+}
+
+// load reads a record from the file.
+func (s *Store) load(ctx context.Context, key authn.Key) (found authn.Record, err error) {
+	err = s.read(ctx, func(tx *bbolt.Tx) error {
 		r, ok := decodeRecord(key, get(tx, records, key))
 		if !ok {
 			if mark, ok := decodeTombstone(get(tx, ended, key)); ok {
@@ -54,15 +68,11 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 		found = r
 		return nil
 	})
-	if touched {
-		found.LastSeen, found.Expires = at.lastSeen, at.expires
-	}
 	return found, err
 }
 
 // Save implements authn.Store.
 func (s *Store) Save(ctx context.Context, r authn.Record) error {
-	r.Sealed = bytes.Clone(r.Sealed)
 	return s.add(ctx, func(tx *bbolt.Tx) error {
 		stored, ok := decodeRecord(r.Key, get(tx, records, r.Key))
 		if !ok {
@@ -80,7 +90,7 @@ func (s *Store) Save(ctx context.Context, r authn.Record) error {
 		stored.Bound = r.Bound
 		stored.Version++
 		stored.Sealed = r.Sealed
-		return put(tx, records, r.Key, encodeRecord(stored))
+		return s.putRecord(tx, r.Key, encodeRecord(stored))
 	})
 }
 
@@ -166,6 +176,12 @@ func (s *Store) Count(ctx context.Context, index authn.Key) (n int, err error) {
 
 func get(tx *bbolt.Tx, bucket string, key authn.Key) []byte {
 	return tx.Bucket([]byte(bucket)).Get(key[:])
+}
+
+// putRecord stores a record. commitAll drops its key from the loaded records.
+func (s *Store) putRecord(tx *bbolt.Tx, key authn.Key, value []byte) error {
+	s.writes.changed = append(s.writes.changed, key)
+	return put(tx, records, key, value)
 }
 
 func put(tx *bbolt.Tx, bucket string, key authn.Key, value []byte) error {

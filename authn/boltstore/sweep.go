@@ -94,7 +94,7 @@ func (s *Store) dropExpired(ctx context.Context, bucket string, now time.Time, k
 			if !s.hasExpired(bucket, key, get(tx, bucket, key), now) {
 				continue
 			}
-			if err := forget(tx, bucket, key); err != nil {
+			if err := s.forget(tx, bucket, key); err != nil {
 				return err
 			}
 			dropped++
@@ -107,9 +107,9 @@ func (s *Store) dropExpired(ctx context.Context, bucket string, now time.Time, k
 	return dropped, nil
 }
 
-func forget(tx *bbolt.Tx, bucket string, key authn.Key) error {
+func (s *Store) forget(tx *bbolt.Tx, bucket string, key authn.Key) error {
 	if bucket == records {
-		return drop(tx, key)
+		return s.drop(tx, key)
 	}
 	return tx.Bucket([]byte(bucket)).Delete(key[:])
 }

@@ -48,7 +48,7 @@ func (s *Store) end(ctx context.Context, doing string, keys []authn.Key, calls [
 	if len(calls) == 0 {
 		return nil, nil
 	}
-	defer s.cache.drop(keys...)
+	defer s.cache.Drop(keys...)
 	records, err := ask(ctx, s, doing, func(ctx context.Context, c rueidis.Client) ([]authn.Record, error) {
 		var records []authn.Record
 		for i, result := range s.scripts.end.ExecMulti(ctx, c, calls...) {

@@ -5,25 +5,13 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"latchkey/authn"
 )
 
 // SetNow sets the store's clock.
 func (s *Store) SetNow(now func() time.Time) { s.now = now }
 
 // Cached returns how many bytes of sealed records are in the cache.
-func (s *Store) Cached() int {
-	s.cache.mu.RLock()
-	defer s.cache.mu.RUnlock()
-	n := 0
-	for _, generation := range []map[authn.Key]cached{s.cache.young, s.cache.old} {
-		for _, entry := range generation {
-			n += len(entry.record.Sealed)
-		}
-	}
-	return n
-}
+func (s *Store) Cached() int { return s.cache.Sealed() }
 
 // Trust makes connections trust only the certificates of pool.
 func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool }
@@ -32,7 +20,7 @@ func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool
 const CacheBytes = cacheBytes
 
 // Forget empties the cache.
-func (s *Store) Forget() { s.cache.flush() }
+func (s *Store) Forget() { s.cache.Flush() }
 
 // Deafen replaces the store's connection with one that reports no changes.
 func (s *Store) Deafen() {

@@ -25,7 +25,7 @@ func (s *Store) Create(ctx context.Context, r authn.Record) error {
 	if revoked {
 		return authn.ErrEnded
 	}
-	defer s.cache.drop(r.Key)
+	defer s.cache.Drop(r.Key)
 	answer, err := s.run(ctx, "creating a session", s.scripts.create, []string{s.sessionName(r.Key)},
 		[]string{encodeOrigin(r), encodeSeen(r.LastSeen, r.Expires), string(r.Sealed), milliseconds(r.Expires)})
 	switch {
@@ -45,17 +45,12 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return authn.Record{}, err
 	}
-	if r, ok := s.cache.get(key, s.now()); ok {
-		return r, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	return ask(ctx, s, "loading a session", func(ctx context.Context, c rueidis.Client) (authn.Record, error) {
-		until := s.now().Add(cacheFor)
-		f := s.cache.begin(key)
-		r, err := s.fetch(ctx, c, key)
-		s.cache.finish(key, f, r, until, err == nil)
-		return r, err
+	return s.cache.Load(key, func() (authn.Record, error) {
+		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		defer cancel()
+		return ask(ctx, s, "loading a session", func(ctx context.Context, c rueidis.Client) (authn.Record, error) {
+			return s.fetch(ctx, c, key)
+		})
 	})
 }
 
@@ -86,7 +81,7 @@ func (s *Store) fetch(ctx context.Context, c rueidis.Client, key authn.Key) (aut
 // Save implements authn.Store. It enters the session into new indexes first. The entries in the old
 // ones stay until they expire: they do no harm.
 func (s *Store) Save(ctx context.Context, r authn.Record) error {
-	defer s.cache.drop(r.Key)
+	defer s.cache.Drop(r.Key)
 	stored, err := s.Load(ctx, r.Key)
 	if err != nil {
 		return err
@@ -137,7 +132,7 @@ func (s *Store) Touch(ctx context.Context, key authn.Key, lastSeen, expires time
 		}
 		answer, err := s.run(ctx, "touching a session", s.scripts.touch, []string{s.sessionName(key)},
 			[]string{encodeSeen(lastSeen, expires), milliseconds(expires), encodeOrigin(r)})
-		s.cache.drop(key)
+		s.cache.Drop(key)
 		switch {
 		case err != nil:
 			return err

@@ -35,6 +35,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"latchkey/authn"
+	"latchkey/authn/recordcache"
 )
 
 // callTimeout is the longest time that a call may take, even if its context allows more.
@@ -48,7 +49,7 @@ type Store struct {
 	prefix  string
 	link    *link
 	scripts scripts
-	cache   *cache
+	cache   *recordcache.Cache
 	now     func() time.Time
 }
 
@@ -58,7 +59,8 @@ var _ authn.Store = (*Store)(nil)
 // the server does not answer yet, Open succeeds and calls fail until it does. If the server
 // refuses the user, the password or TLS, Open fails.
 func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, error) {
-	s := &Store{prefix: options.prefix, scripts: newScripts(), cache: newCache(), now: time.Now}
+	s := &Store{prefix: options.prefix, scripts: newScripts(), now: time.Now}
+	s.cache = recordcache.New(recordcache.Config{Bytes: cacheBytes, For: cacheFor, Now: func() time.Time { return s.now() }})
 	s.link = newLink(options, s.trackChanges, log)
 	err := s.Ping(ctx)
 	if err != nil && refused(err) {

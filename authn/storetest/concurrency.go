@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,7 @@ func noChangeIsLost(t *testing.T, s authn.Store) {
 			if err != nil {
 				break
 			}
+			mine.Sealed = bytes.Clone(mine.Sealed)
 			mine.Sealed[worker]++
 			err = s.Save(t.Context(), mine)
 			if err == nil {

@@ -47,6 +47,7 @@ func arrows() []arrow {
 		{"latchkey/authn/doctor", "internal/app", down},
 		{"latchkey/authn/boltstore", "internal/app tests", "any store can take its place: only the program names one"},
 		{"latchkey/authn/redisstore", "internal/app", "any store can take its place: only the program names one"},
+		{"latchkey/authn/recordcache", "authn/boltstore authn/redisstore", "a store decides what it keeps"},
 		{"latchkey/authn/devop", "internal/app authn/devop/devoptest tests", "a release does not have it"},
 		{"latchkey/authn/devop/devoptest", "tests", testsOnly},
 		{"latchkey/authn/storetest", "tests", testsOnly},
