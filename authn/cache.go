@@ -12,7 +12,7 @@ import (
 
 // cacheBytes bounds the opened sessions that a process keeps, with the fragments of pages that
 // were rendered from them. The cache holds twice as much at most.
-const cacheBytes = 16 << 20
+const cacheBytes = 8 << 20
 
 // cache keeps opened sessions, so that a request opens and decodes its session only after a
 // change. It never decides whether a session is alive: the store is asked first, and an entry

@@ -34,7 +34,7 @@ const (
 	// pages, which a full file may not have. Such a sign-out fails with an error.
 	reserve = 256
 	// loadedBytes bounds the records in memory.
-	loadedBytes = 8 << 20
+	loadedBytes = 4 << 20
 	// ballast is the bucket that occupies the pages for a moment.
 	ballast = "ballast"
 )

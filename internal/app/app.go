@@ -44,7 +44,7 @@ type Program struct {
 // ballast is how many bytes the heap seems larger than it is. Go collects garbage when the heap has
 // doubled, and a heap as small as this app's would double forty times a second at full load. Nobody writes
 // to these bytes, so that the system gives no memory for them.
-const ballast = 16 << 20
+const ballast = 8 << 20
 
 // Run runs the app alone; see [Program.Run].
 func Run(ctx context.Context, args, env []string, stdout io.Writer) error {
