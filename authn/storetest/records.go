@@ -35,12 +35,55 @@ func createCases() []testCase {
 func loadCases() []testCase {
 	return []testCase{
 		{"returns every field as it was created", loadsEveryField},
+		{"sees every change of a record that was loaded before", seesChanges},
 		{"does not find a session that never existed", func(t *testing.T, s authn.Store) {
 			create(t, s, record("a"))
 			wantGone(t, s, record("b"))
 			wantAlive(t, s, record("a"))
 		}},
 	}
+}
+
+// seesChanges loads a record, so that a store may keep it, before each kind of change. The next Load sees
+// the change.
+func seesChanges(t *testing.T, s authn.Store) {
+	kept := func(label string) authn.Record {
+		r := record(label)
+		create(t, s, r)
+		load(t, s, r)
+		r = load(t, s, r)
+		if r.Version != 1 {
+			t.Errorf("%s is loaded at version %d", label, r.Version)
+		}
+		return r
+	}
+	saved := kept("saved")
+	saved.Sealed = []byte("saved")
+	wantErr(t, "Save", s.Save(t.Context(), saved), nil)
+	saved.Version = 2
+	wantRecord(t, load(t, s, saved), saved)
+
+	touched := kept("touched")
+	touched.LastSeen, touched.Expires = at(time.Hour), at(72*time.Hour)
+	wantErr(t, "Touch", s.Touch(t.Context(), touched.Key, touched.LastSeen, touched.Expires), nil)
+	wantRecord(t, load(t, s, touched), touched)
+
+	ended := kept("ended")
+	end(t, s, ended)
+	wantGone(t, s, ended)
+
+	revoked := kept("revoked")
+	revoke(t, s, revoked.ProviderSession, at(0))
+	wantGone(t, s, revoked)
+
+	swept := record("swept")
+	swept.Expires = at(time.Hour)
+	create(t, s, swept)
+	load(t, s, swept)
+	sweep(t, s, later())
+	wantGone(t, s, swept)
+	wantRecord(t, load(t, s, saved), saved)
+	wantRecord(t, load(t, s, touched), touched)
 }
 
 func loadsEveryField(t *testing.T, s authn.Store) {
