@@ -167,15 +167,3 @@ func (c *Cache) Flush() {
 func (c *Cache) empty() {
 	c.young, c.old, c.size = make(map[authn.Key]cached), nil, 0
 }
-
-// Sealed returns how many bytes of sealed records are in the cache.
-func (c *Cache) Sealed() (n int) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, generation := range []map[authn.Key]cached{c.young, c.old} {
-		for _, entry := range generation {
-			n += len(entry.record.Sealed)
-		}
-	}
-	return n
-}

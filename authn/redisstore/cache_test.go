@@ -228,24 +228,6 @@ func TestALostConnectionEmptiesTheCache(t *testing.T) {
 	})
 }
 
-func TestTheCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	s := open(t, startServer(t).url)
-	first := newRecord(64 << 10)
-	must(t, s.Create(t.Context(), first))
-	for range 3 * redisstore.CacheBytes / 2 / (64 << 10) {
-		r := newRecord(64 << 10)
-		must(t, s.Create(t.Context(), r))
-		for _, key := range []authn.Key{r.Key, first.Key} {
-			_, err := s.Load(t.Context(), key)
-			must(t, err)
-		}
-	}
-	if n := s.Cached(); n > redisstore.CacheBytes || n < redisstore.CacheBytes/4 {
-		t.Errorf("the cache holds %d bytes, want at most %d", n, redisstore.CacheBytes)
-	}
-}
-
 func wantNotFound(t *testing.T, s *redisstore.Store, key authn.Key) {
 	t.Helper()
 	if _, err := s.Load(t.Context(), key); !errors.Is(err, authn.ErrNotFound) {

@@ -10,14 +10,8 @@ import (
 // SetNow sets the store's clock.
 func (s *Store) SetNow(now func() time.Time) { s.now = now }
 
-// Cached returns how many bytes of sealed records are in the cache.
-func (s *Store) Cached() int { return s.cache.Sealed() }
-
 // Trust makes connections trust only the certificates of pool.
 func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool }
-
-// CacheBytes is the size limit of the cache.
-const CacheBytes = cacheBytes
 
 // Forget empties the cache.
 func (s *Store) Forget() { s.cache.Flush() }

@@ -41,9 +41,9 @@ type Program struct {
 	StartSpan openid.StartSpan
 }
 
-// ballast is how many bytes the heap seems larger than it is. Go collects garbage when the heap has
-// doubled, and a heap as small as this app's would double forty times a second at full load. Nobody writes
-// to these bytes, so that the system gives no memory for them.
+// ballast is the size of a block that nobody uses. Go collects garbage when the heap has doubled, and
+// without the block, this app's small heap doubles forty times a second at full load. The system gives the
+// block no memory, because nobody writes to it.
 const ballast = 8 << 20
 
 // Run runs the app alone; see [Program.Run].
