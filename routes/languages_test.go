@@ -18,12 +18,12 @@ func TestPagesSpeakTheLanguageOfTheReader(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
 	v := a.Visitor()
-	for name, tt := range map[string]struct{ accept, language, heading, action string }{
-		"German":              {german, "de", "Seite nicht gefunden", "Zur Startseite"},
-		"English":             {"en-GB,en;q=0.9,de;q=0.5", "en", "Page not found", "Go to the home page"},
-		"no language":         {"", "en", "Page not found", "Go to the home page"},
-		"no catalogue":        {"fr", "en", "Page not found", "Go to the home page"},
-		"the second language": {"fr,de;q=0.5", "de", "Seite nicht gefunden", "Zur Startseite"},
+	for name, tt := range map[string]struct{ accept, language, heading, action, fact string }{
+		"German":              {german, "de", "Seite nicht gefunden", "Zur Startseite", "Wir sehen nie Ihr Passwort"},
+		"English":             {"en-GB,en;q=0.9,de;q=0.5", "en", "Page not found", "Go to the home page", "We never see your password"},
+		"no language":         {"", "en", "Page not found", "Go to the home page", "We never see your password"},
+		"no catalogue":        {"fr", "en", "Page not found", "Go to the home page", "We never see your password"},
+		"the second language": {"fr,de;q=0.5", "de", "Seite nicht gefunden", "Zur Startseite", "Wir sehen nie Ihr Passwort"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -33,6 +33,10 @@ func TestPagesSpeakTheLanguageOfTheReader(t *testing.T) {
 					t.Errorf("the %s does not say %q and %q:\n%s", format, tt.heading, tt.action, got.Body)
 				}
 				checkLanguage(t, format, got, tt.language)
+			}
+			// The facts are rendered once for each language.
+			if got := v.Get("/", "Accept-Language", tt.accept); !strings.Contains(got.Body, tt.fact) {
+				t.Errorf("the home page does not say %q:\n%s", tt.fact, got.Body)
 			}
 			problem := v.Get("/nothing", "Accept", "application/json", "Accept-Language", tt.accept)
 			var details struct{ Title string }

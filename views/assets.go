@@ -11,10 +11,11 @@ import (
 	"latchkey/static"
 )
 
-// Assets are the app's files in the colours of the brand.
+// Assets are the app's files in the colours of the brand, and the parts of pages that never change.
 type Assets struct {
 	*static.Assets
 	palette palette
+	constants
 }
 
 // NewAssets returns the assets in a colour; see [Colour]. It fails if the colour cannot be read.
@@ -38,7 +39,7 @@ func NewAssets(colour string) (*Assets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Assets{files, p}, nil
+	return &Assets{Assets: files, palette: p}, nil
 }
 
 // icon puts the colours into the logo. A page and a browser's tab show it as a picture, so it does not
