@@ -74,16 +74,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	// hold the store, and a port may be taken.
 	servers := newServers(log)
 	defer servers.close()
-	listeners, err := servers.listen(ctx, cfg.listenAddr(), "PORT", cfg.otherLocalhosts()...)
-	if err != nil {
-		return err
-	}
-	port := listeners[0].Addr().(*net.TCPAddr).Port
-	operations, err := servers.listenIfSet(ctx, cfg.OpsAddr, "OPS_ADDR")
-	if err != nil {
-		return err
-	}
-	mutualTLS, err := servers.listenIfSet(ctx, cfg.MutualTLSAddr, "MTLS_ADDR")
+	open, err := servers.listenAll(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -92,6 +83,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 		return err
 	}
 	defer store.Close()
+	port := open.app[0].Addr().(*net.TCPAddr).Port
 	providers, err := startProviders(ctx, cfg, port, servers, log)
 	if err != nil {
 		return err
@@ -101,10 +93,11 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	if err := app.Handler.OpenProduct(ctx); err != nil {
-		if faults, ok := errors.AsType[openid.Faults](err); ok {
-			return refused(faults)
-		}
+	err = app.Handler.OpenProduct(ctx)
+	if faults, ok := errors.AsType[openid.Faults](err); ok {
+		return refused(faults)
+	}
+	if err != nil {
 		return err
 	}
 	defer app.Handler.CloseProduct()
@@ -112,22 +105,26 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	app.runBackground(background)
-	if operations != nil {
-		servers.serve(operations, app.Handler.Operations(), nil)
-	}
-	certificate := cfg.tlsConfig(log)
-	if mutualTLS != nil {
-		servers.serve(mutualTLS, app.Handler.MutualTLS(), askingForCertificates(certificate))
-	}
-	servers.serve(listeners, app.Handler, certificate)
+	app.serve(servers, open, cfg.tlsConfig(log))
 	defer runtime.KeepAlive(make([]byte, ballast))
-	announce(stdout, log, cfg, port, providers, operations)
+	announce(stdout, log, cfg, port, providers, open.operations)
 	select {
 	case <-ctx.Done():
 		return app.stop(servers, cfg.shutdownGrace(), log)
 	case err := <-servers.failed:
 		return err
 	}
+}
+
+// serve answers on every port that is open.
+func (a *App) serve(servers *servers, open openPorts, certificate *tls.Config) {
+	if open.operations != nil {
+		servers.serve(open.operations, a.Handler.Operations(), nil)
+	}
+	if open.mutualTLS != nil {
+		servers.serve(open.mutualTLS, a.Handler.MutualTLS(), askingForCertificates(certificate))
+	}
+	servers.serve(open.app, a.Handler, certificate)
 }
 
 // runBackground starts the work that goes on between requests, until ctx ends.

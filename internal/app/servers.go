@@ -29,6 +29,25 @@ type servers struct {
 
 func newServers(log *slog.Logger) *servers { return &servers{log: log, failed: make(chan error, 1)} }
 
+// openPorts are the listeners of each server. Those of a server that is off are nil.
+type openPorts struct{ app, operations, mutualTLS []net.Listener }
+
+// listenAll opens every port that the configuration names.
+func (s *servers) listenAll(ctx context.Context, cfg *Config) (open openPorts, err error) {
+	if open.app, err = s.listen(ctx, cfg.listenAddr(), "PORT", cfg.otherLocalhosts()...); err != nil {
+		return open, err
+	}
+	if cfg.OpsAddr != "" {
+		if open.operations, err = s.listen(ctx, cfg.OpsAddr, "OPS_ADDR"); err != nil {
+			return open, err
+		}
+	}
+	if cfg.MutualTLSAddr != "" {
+		open.mutualTLS, err = s.listen(ctx, cfg.MutualTLSAddr, "MTLS_ADDR")
+	}
+	return open, err
+}
+
 // listen opens the port that a variable names, as bind does. It waits a little for a process that
 // is being replaced, as in a hot reload, to release it.
 func (s *servers) listen(ctx context.Context, address, variable string, free ...string) ([]net.Listener, error) {
@@ -156,14 +175,6 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, certific
 			}
 		}()
 	}
-}
-
-// listenIfSet listens on the address of a variable, and returns nil if that is not set.
-func (s *servers) listenIfSet(ctx context.Context, address, variable string) ([]net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	return s.listen(ctx, address, variable)
 }
 
 // drain lets the requests under way finish. The app goes first, because it may still need
