@@ -28,12 +28,14 @@ type Scripted struct {
 	Server    *httptest.Server
 }
 
-// StartScripted runs the program beside a scripted provider, and waits until it has
-// discovered the provider.
+// StartScripted runs the program beside a scripted provider, and waits until it has discovered the
+// provider and fetched its keys.
 func StartScripted(t *testing.T, env ...string) *Scripted {
 	t.Helper()
 	s := StartBeside(t, NewOP(t), env...)
 	Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
+	// The app fetches the keys in the background, which a test that counts calls must not see.
+	Eventually(t, "the provider's keys are fetched", func() bool { return s.OP.Calls(scriptedop.JWKS) > 0 })
 	return s
 }
 
