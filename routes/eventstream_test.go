@@ -19,7 +19,7 @@ import (
 // server's deadlines for pages.
 func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 	t.Parallel()
-	const deadline = 300 * time.Millisecond
+	const deadline = time.Second // which a handshake on a busy machine must meet
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +43,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 			select {
 			case e := <-open.Events:
 				t.Fatalf("the page is told %v", e)
-			case <-time.After(4 * deadline):
+			case <-time.After(2 * deadline):
 			}
 			p.EndOthers()
 			open.Want("signed-out")
