@@ -105,8 +105,8 @@ func members(document []byte) ([]Claim, error) {
 		return nil, errors.New("not a JSON object")
 	}
 	rest = rest[1:]
-	var list []Claim
-	seen := make(map[string]bool)
+	const usual = 16 // members, for which nothing has to grow
+	list, seen := make([]Claim, 0, usual), make(map[string]bool, usual)
 	for {
 		rest = bytes.TrimLeft(rest, jsonSpace+",")
 		if rest[0] == '}' {
