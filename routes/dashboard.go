@@ -28,8 +28,15 @@ func (a *App) home(c echo.Context) error {
 	if reason := t.Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
 		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
-	return a.render(c, http.StatusOK, views.Home(a.shell(c, title), props))
+	page := views.Home(a.shell(c, title), props)
+	if props.SignedOut == nil { // every visitor sees the same; what else the page comes to show belongs into homeKey
+		page = a.Assets.Constant(homeKey{props.SignInDown}, page)
+	}
+	return a.render(c, http.StatusOK, page)
 }
+
+// homeKey is what the home page of a visitor depends on, apart from the language.
+type homeKey struct{ signInDown bool }
 
 // dashboard shows a person what the app knows about them.
 func (a *App) dashboard(c echo.Context) error {

@@ -34,7 +34,7 @@ func TestPagesSpeakTheLanguageOfTheReader(t *testing.T) {
 				}
 				checkLanguage(t, format, got, tt.language)
 			}
-			// The facts are rendered once for each language.
+			// The home page is rendered once for each language.
 			if got := v.Get("/", "Accept-Language", tt.accept); !strings.Contains(got.Body, tt.fact) {
 				t.Errorf("the home page does not say %q:\n%s", tt.fact, got.Body)
 			}

@@ -3,12 +3,14 @@ package routes_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/html"
 
 	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
 )
 
 // everyPage opens every page: the gallery's if there is one, those for visitors, those for
@@ -26,6 +28,32 @@ func everyPage(a *apptest.App, person *apptest.Visitor, gallery []string, see fu
 	for _, address := range []string{"/dashboard", "/profile", "/sessions", "/admin", "/logout", "/nothing", "/?" + strings.Repeat("&", 100)} {
 		see("a person's "+address, person.Get(address))
 	}
+}
+
+// TestHomePageIsUpToDate opens the home page, which is rendered once, in each state that it has.
+func TestHomePageIsUpToDate(t *testing.T) {
+	t.Parallel()
+	op := apptest.NewOP(t)
+	op.Answer(scriptedop.Discovery, scriptedop.Status(503))
+	s := apptest.StartBeside(t, op)
+	const down, farewell = "Sign-in may not work right now", "You are signed out"
+	check := func(name string, got apptest.Answer, says ...string) {
+		t.Helper()
+		for _, text := range []string{down, farewell} {
+			if strings.Contains(got.Body, text) != slices.Contains(says, text) {
+				t.Errorf("%s says %q: %t", name, text, strings.Contains(got.Body, text))
+			}
+		}
+	}
+	check("without the provider", s.Visitor().Get("/"), down)
+	op.Answer(scriptedop.Discovery, nil)
+	s.Await("/readyz", http.StatusOK)
+	check("with the provider", s.Visitor().Get("/"))
+	v := s.Visitor()
+	s.SignIn(v)
+	check("after a sign-out", v.Post("/logout", nil), farewell)
+	check("another visitor", s.Visitor().Get("/"))
+	check("the next time", v.Get("/"))
 }
 
 // TestDevelopmentIsShown (DV-06) checks that each page and the log name the development

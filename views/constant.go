@@ -21,9 +21,9 @@ type constantKey struct {
 	part  any
 }
 
-// constant returns a part of a page that depends on the language and on key, a comparable value, and on
+// Constant returns a part of a page that depends on the language and on key, a comparable value, and on
 // nothing else. It renders the part once and keeps it for ever, so there must be few keys.
-func (c *constants) constant(key any, part templ.Component) templ.Component {
+func (c *constants) Constant(key any, part templ.Component) templ.Component {
 	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
 		key := constantKey{messages.FromContext(ctx), key}
 		html, ok := c.html.Load(key)

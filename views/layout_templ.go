@@ -165,7 +165,7 @@ func layout(s Shell, p parts) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = s.Assets.constant(kind, head(s.Assets, kind)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = s.Assets.Constant(kind, head(s.Assets, kind)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -64,7 +64,7 @@ func sessionWarnings(s Shell) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = s.Assets.constant("session-warning-extend", SessionWarning(true, "")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = s.Assets.Constant("session-warning-extend", SessionWarning(true, "")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -72,7 +72,7 @@ func sessionWarnings(s Shell) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = s.Assets.constant("session-warning-last", SessionWarning(false, "")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = s.Assets.Constant("session-warning-last", SessionWarning(false, "")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
