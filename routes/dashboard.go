@@ -29,13 +29,14 @@ func (a *App) home(c echo.Context) error {
 		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
 	page := views.Home(a.shell(c, title), props)
-	if props.SignedOut == nil { // every visitor sees the same; what else the page comes to show belongs into homeKey
+	if props.SignedOut == nil { // every visitor sees the same
 		page = a.Assets.Constant(homeKey{props.SignInDown}, page)
 	}
 	return a.render(c, http.StatusOK, page)
 }
 
-// homeKey is what the home page of a visitor depends on, apart from the language.
+// homeKey is what the home page of a visitor depends on, apart from the language. A home page that shows
+// anything else of a request needs that here, too.
 type homeKey struct{ signInDown bool }
 
 // dashboard shows a person what the app knows about them.

@@ -380,7 +380,7 @@ func layout(s Shell, p parts) templ.Component {
 	})
 }
 
-// headKind is what pages have in common whose heads are the same, up to their titles and style sheets.
+// headKind selects what a page's head contains, apart from the title and the page's own style sheets.
 type headKind struct {
 	htmx, signedIn, watched bool
 	script                  string
