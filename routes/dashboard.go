@@ -28,7 +28,9 @@ func (a *App) home(c echo.Context) error {
 	if reason := t.Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
 		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
-	page := views.Home(a.shell(c, title), props)
+	shell := a.shell(c, title)
+	shell.LoginURL = props.LoginURL // never the page that this request names: the next visitor gets the same home page
+	page := views.Home(shell, props)
 	if props.SignedOut == nil { // every visitor sees the same
 		page = a.Assets.Constant(homeKey{props.SignInDown}, page)
 	}
@@ -43,8 +45,9 @@ type homeKey struct{ signInDown bool }
 func (a *App) dashboard(c echo.Context) error {
 	s := current(c)
 	state := a.dashboardState(s)
-	// A page with a flash message is shown once, and is not kept.
-	if c.Request().URL.RawQuery == "" && !s.HasFlashes() {
+	// A page with a flash message is shown once, and is not kept. Nor is one for htmx, whose request names
+	// the page to return to.
+	if c.Request().URL.RawQuery == "" && !s.HasFlashes() && !isHTMX(c.Request()) {
 		return a.render(c, http.StatusOK, fragment(s, "dashboard", state, func() component {
 			return views.Dashboard(a.shell(c, texts(c).Title.Dashboard), a.dashboardProps(texts(c), s, state))
 		}))

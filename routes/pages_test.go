@@ -56,6 +56,35 @@ func TestHomePageIsUpToDate(t *testing.T) {
 	check("the next time", v.Get("/"))
 }
 
+// TestKeptPagesNameNoOtherRequest sends requests that name a page to return to, as htmx does, before each
+// page that is kept for later requests is rendered for the first time.
+func TestKeptPagesNameNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	person := s.Visitor()
+	s.SignIn(person)
+	person.Get("/dashboard") // pages are kept from the next request on
+	for _, who := range []struct {
+		name, page string
+		visitor    *apptest.Visitor
+	}{
+		{"a visitor", "/", s.Visitor()},
+		{"a person", "/dashboard", person},
+	} {
+		for _, language := range []string{"en", "de"} {
+			named := who.visitor.Get(who.page, "HX-Request", "true", "HX-Current-URL", s.URL+"/chosen?by=someone", "Accept-Language", language)
+			if named.StatusCode != http.StatusOK {
+				t.Fatalf("%s opens %s as htmx: status %d", who.name, who.page, named.StatusCode)
+			}
+			for range 2 {
+				if next := who.visitor.Get(who.page, "Accept-Language", language); strings.Contains(next.Body, "chosen") || !strings.Contains(next.Body, "</html>") {
+					t.Errorf("%s opens %s in %s, which shows the request before it:\n%s", who.name, who.page, language, next.Body)
+				}
+			}
+		}
+	}
+}
+
 // TestDevelopmentIsShown (DV-06) checks that each page and the log name the development
 // provider where it is in use, and nowhere else.
 func TestDevelopmentIsShown(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +101,34 @@ func TestOnceDoesNotWaitForTheDisk(t *testing.T) {
 	if first, err := s.Once(t.Context(), authn.NewKey("transaction", "b"), until); first || err == nil {
 		t.Errorf("Once without a file: %v, error %v", first, err)
 	}
+}
+
+// TestLateWritesAreBounded calls Once with ever new keys while the file stands still, until Once refuses.
+func TestLateWritesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, filepath.Join(t.TempDir(), "data", "sessions.db"))
+	until, added := time.Now().Add(time.Hour), 0
+	once := func(i int) (bool, error) {
+		return s.Once(t.Context(), authn.NewKey("transaction", strconv.Itoa(i)), until)
+	}
+	err := s.WhileLocked(func() error {
+		for ; added < boltstore.LateMost; added++ {
+			if first, err := once(added); !first || err != nil {
+				return fmt.Errorf("Once with key %d: %v, error %w", added, first, err)
+			}
+		}
+		if first, err := once(added); first || err == nil {
+			t.Errorf("Once with a key too many: %v, error %v", first, err)
+		}
+		return nil
+	})
+	must(t, err)
+	_, err = s.Sweep(t.Context(), time.Now())
+	must(t, err)
+	if first, err := once(added); !first || err != nil {
+		t.Errorf("Once after the file has answered: %v, error %v", first, err)
+	}
+	must(t, s.Close())
 }
 
 // TestOneProcessHoldsTheFile (FM-26) opens a file twice: the second Open waits for the

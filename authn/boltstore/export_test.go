@@ -8,6 +8,9 @@ import (
 	"latchkey/authn"
 )
 
+// LateMost is how many late writes may wait.
+const LateMost = lateMost
+
 // OpenWithin is Open with another wait.
 func OpenWithin(path string, wait time.Duration) (*Store, error) { return open(path, wait) }
 

@@ -2,6 +2,8 @@ package boltstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -17,13 +19,21 @@ const (
 	lateDelay = time.Second
 	// lateBatch is how many of them one transaction writes, so that others do not wait for long.
 	lateBatch = 500
+	// lateMost is how many may wait. A disk that refuses them, or stands still, must not fill the memory.
+	lateMost = 20_000
 )
+
+// errBehind is the error of a write for which there is no room.
+var errBehind = fmt.Errorf("boltstore: %d writes are waiting for the file", lateMost)
 
 // late holds writes that nobody waits for, and writes them to the file together, a second later. Reads
 // look here, too. A process that is killed loses them.
 type late[V comparable] struct {
 	store *Store
 	put   func(tx *bbolt.Tx, key authn.Key, value V) error
+
+	// flushing is held while values are written, so that none overwrites a newer one. It is taken before mu.
+	flushing sync.Mutex
 
 	mu      sync.Mutex
 	pending map[authn.Key]V
@@ -45,13 +55,16 @@ func (l *late[V]) of(key authn.Key) (V, bool) {
 	return value, ok
 }
 
-// add makes a value pending. If those of before could not be written, it returns that error. The
-// caller holds the lock.
+// add makes a value pending. If the last attempt to write failed, it returns that error. The caller
+// holds the lock.
 func (l *late[V]) add(key authn.Key, value V) error {
-	l.pending[key] = value
 	if l.timer == nil {
 		l.timer = time.AfterFunc(lateDelay, func() { _ = l.flush() }) // the next add returns the error
 	}
+	if len(l.pending) >= lateMost {
+		return errors.Join(errBehind, l.failed)
+	}
+	l.pending[key] = value
 	err := l.failed
 	l.failed = nil
 	return err
@@ -59,6 +72,8 @@ func (l *late[V]) add(key authn.Key, value V) error {
 
 // flush writes what is pending. What it cannot write stays pending.
 func (l *late[V]) flush() error {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
 	l.mu.Lock()
 	l.timer = nil
 	due := maps.Clone(l.pending)

@@ -112,7 +112,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	case <-ctx.Done():
 		return app.stop(servers, cfg.shutdownGrace(), log)
 	case err := <-servers.failed:
-		return err
+		return errors.Join(err, app.drain(servers))
 	}
 }
 
@@ -215,13 +215,19 @@ func assemble(cfg *Config, port int, settings Settings, developmentProvider stri
 func (a *App) stop(servers *servers, grace time.Duration, log *slog.Logger) error {
 	log.Info("stopping", "grace_s", grace.Seconds())
 	a.Handler.Drain()
+	var failed error
 	select {
 	case <-time.After(grace):
-	case err := <-servers.failed:
-		return err
+	case failed = <-servers.failed:
 	}
+	return errors.Join(failed, a.drain(servers))
+}
+
+// drain lets the requests under way finish, and then the refreshes that outlive them: the product and the
+// store close after this, and a refreshed token must be in the store.
+func (a *App) drain(servers *servers) error {
+	a.Handler.Drain()
 	err := servers.drain()
-	// The store closes after this, and a refreshed token must be in it.
 	a.TokenSource.Wait()
 	return err
 }

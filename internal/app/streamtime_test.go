@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -231,6 +232,42 @@ func TestNoStreamWhileStopping(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("it answers %v, %v", resp, err)
+		}
+	})
+}
+
+// TestStopAfterAFailureDrains lets a server fail while another one answers a request: before the program
+// ends, the answer is complete.
+func TestStopAfterAFailureDrains(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *streaming, _ func() net.Conn) {
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		s.servers.serve([]net.Listener{listener}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(3 * time.Second) }), nil)
+		client, server := net.Pipe()
+		listener.connections <- server
+		answer := make(chan *http.Response, 1)
+		go func() {
+			fmt.Fprintf(client, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+			resp, _ := http.ReadResponse(bufio.NewReader(client), nil)
+			answer <- resp
+		}()
+		synctest.Wait()
+		failure := errors.New("serving fails")
+		s.servers.failed <- failure
+		began := time.Now()
+		if err := s.stop(s.servers, time.Hour, slog.New(slog.DiscardHandler)); !errors.Is(err, failure) {
+			t.Errorf("stop returns %v", err)
+		}
+		if took := time.Since(began); took > drainTimeout {
+			t.Errorf("stop takes %s", took)
+		}
+		select {
+		case resp := <-answer:
+			if resp == nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("the request under way is answered with %v", resp)
+			}
+		default:
+			t.Error("the request under way is not answered")
 		}
 	})
 }
