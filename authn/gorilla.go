@@ -105,7 +105,7 @@ func (s *Sessions) merge(ctx context.Context, session *Session, loaded, wanted m
 	}
 	// Values that other requests saved are not in this request's map: the next Save must not
 	// take them for deleted.
-	session.values, session.record = known, saved.record
+	session.values, session.record, session.cached = known, saved.record, nil // what is cached has the old values
 	return nil
 }
 

@@ -98,7 +98,7 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 			return nil, ts.end(ctx, session, tokens, err)
 		}
 	}
-	return ts.saveOrKeep(ctx, fresh)
+	return ts.saveOrKeep(ctx, session, fresh)
 }
 
 // useRefreshTokenFor does the same for another API. Of the session's own tokens only the refresh token
@@ -123,14 +123,15 @@ func (ts *TokenSource) useRefreshTokenFor(ctx context.Context, session *Session,
 	tokens.Refresh, issued.Refresh = issued.Refresh, ""
 	fresh := replacing(session, tokens, holder)
 	fresh.backoff, fresh.other = session.backoff, &heldToken{api: api, tokens: issued}
-	return ts.saveOrKeep(ctx, fresh)
+	return ts.saveOrKeep(ctx, session, fresh)
 }
 
-// saveOrKeep saves new tokens. If the store does not accept them it returns the session as it will be.
-func (ts *TokenSource) saveOrKeep(ctx context.Context, fresh newTokens) (*Session, error) {
+// saveOrKeep saves new tokens of a session. If the store does not accept them, it returns the session as
+// it will be.
+func (ts *TokenSource) saveOrKeep(ctx context.Context, session *Session, fresh newTokens) (*Session, error) {
 	saved, err := ts.save(ctx, fresh)
-	if _, ok := ts.unsavedTokens(fresh.session); ok && openid.ReasonOf(err) == ReasonStoreUnavailable {
-		return ts.latest(fresh.session), nil
+	if _, ok := ts.unsavedTokens(session); ok && openid.ReasonOf(err) == ReasonStoreUnavailable {
+		return ts.latest(session), nil
 	}
 	return saved, err
 }

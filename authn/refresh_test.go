@@ -424,6 +424,23 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 			t.Errorf("%d calls, want 3", calls)
 		}
 	})
+	t.Run("RT-05 the profile is refreshed meanwhile", func(t *testing.T) {
+		t.Parallel()
+		a, b, store, _ := begin(t)
+		store.full.Store(false)
+		a.clock.Move(10 * time.Minute)
+		a.op.Answer(scriptedop.Token, func(w http.ResponseWriter, r *http.Request) {
+			store.full.Store(true)
+			a.op.Correct(scriptedop.Token)(w, r)
+		})
+		if got := b.post(a.URL+"/refresh", nil); got.reason != authn.ReasonStoreUnavailable {
+			t.Errorf("answered %q: %s", got.reason, got.text)
+		}
+		store.full.Store(false)
+		if got := b.who(); got.Subject != "alice" {
+			t.Errorf("the session is %+v\n%s", got, a.log)
+		}
+	})
 	t.Run("RT-05 another node finds them", func(t *testing.T) {
 		t.Parallel()
 		a, b, store, kept := begin(t)

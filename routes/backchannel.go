@@ -64,7 +64,7 @@ func (a *App) frontchannelLogout(c echo.Context) error {
 	query := c.QueryParams()
 	rp := a.RelyingParties.Of(query.Get("iss"))
 	if len(query["iss"]) != 1 || len(query["sid"]) != 1 || query.Get("sid") == "" || rp == nil {
-		return echo.ErrBadRequest.SetInternal(errors.New("front-channel logout: iss or sid is missing, or iss is another issuer"))
+		return echo.ErrBadRequest.WithInternal(errors.New("front-channel logout: iss or sid is missing, or iss is another issuer"))
 	}
 	ended, err := a.Sessions.EndProviderSession(ctx, query.Get("iss"), query.Get("sid"))
 	if err != nil {

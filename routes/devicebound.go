@@ -131,14 +131,8 @@ func unquoted(value string) string {
 // withoutProof reports whether a route serves a person whose browser has yet to prove the key of their
 // session as it serves a visitor: they sign in again, or sign out.
 func withoutProof(c echo.Context) bool {
-	switch c.Path() {
-	case "/login", "/callback":
-		return true
-	case "/logout":
-		return c.Request().Method == http.MethodPost
-	default:
-		return false
-	}
+	path := c.Path()
+	return path == "/login" || isCallback(path) || path == "/logout" && c.Request().Method == http.MethodPost
 }
 
 // writeRenewalNeeded answers a request without a proof of its session's key. A browser renews the

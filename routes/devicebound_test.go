@@ -419,6 +419,24 @@ func TestWithoutDeviceProof(t *testing.T) {
 	}
 }
 
+// TestSignInWithoutDeviceProof signs in again with a browser that has lost its key: at an app with one
+// provider, and at one where the provider has a name and a callback address of its own.
+func TestSignInWithoutDeviceProof(t *testing.T) {
+	t.Parallel()
+	for name, assemble := range map[string]func() (*apptest.Scripted, *apptest.Clock){
+		"/callback":      func() (*apptest.Scripted, *apptest.Clock) { return apptest.AssembleHTTPS(t, deviceBound) },
+		"/callback/work": func() (*apptest.Scripted, *apptest.Clock) { return apptest.AssembleNamedHTTPS(t, "work", deviceBound) },
+	} {
+		s, c := assemble()
+		d := bound(t, s)
+		proofOver(c, d)
+		d.SignIn(s)
+		if !d.SignedIn() || d.Offer == (apptest.DeviceOffer{}) {
+			t.Errorf("%s: signed in %t, offered %+v\n%s", name, d.SignedIn(), d.Offer, s.Log)
+		}
+	}
+}
+
 // TestWrongDeviceProof (CK-13) opens a page with a cookie that proves nothing any more. The browser would
 // not renew it as long as it has it, so the answer deletes it.
 func TestWrongDeviceProof(t *testing.T) {

@@ -403,7 +403,7 @@ func (a *App) logFailure(c echo.Context, f failure, err error) {
 // event returns which security event a failure is.
 func event(c echo.Context, err error) authn.Event {
 	refused, isToken := errors.AsType[*tokenError](err)
-	signingIn := c.Path() == "/login" || strings.HasPrefix(c.Path(), callbackPath)
+	signingIn := c.Path() == "/login" || isCallback(c.Path())
 	switch {
 	// A client asks for a nonce by sending a token without one.
 	case is[*logoutRefused](err), isToken && refused.code != "" && refused.code != string(authn.ReasonNonceNeeded):

@@ -16,6 +16,11 @@ import (
 // callbackPath is where authorization responses arrive; see routeCallback.
 const callbackPath = "/callback"
 
+// isCallback reports whether a path is one of those that routeCallback may route.
+func isCallback(path string) bool {
+	return path == callbackPath || strings.HasPrefix(path, callbackPath+"/")
+}
+
 // afterSignIn is the page after a sign-in that has no return path.
 const afterSignIn = "/dashboard"
 
@@ -25,7 +30,7 @@ func parseReturnPath(raw string) authn.ReturnPath {
 	page, _ := authn.ParseReturnPath(raw)
 	path, _, _ := strings.Cut(page.String(), "?")
 	switch path = strings.TrimSuffix(path, "/"); {
-	case slices.Contains([]string{"", "/login", callbackPath, "/logout", "/signed-out"}, path), strings.HasPrefix(path, callbackPath+"/"):
+	case slices.Contains([]string{"", "/login", "/logout", "/signed-out"}, path), isCallback(path):
 		return authn.ReturnPath{}
 	default:
 		return page
@@ -160,7 +165,7 @@ func formValues(c echo.Context) (url.Values, error) {
 		return nil, echo.ErrUnsupportedMediaType
 	}
 	if err := r.ParseForm(); err != nil {
-		return nil, echo.ErrBadRequest.SetInternal(errors.New("the form is malformed"))
+		return nil, echo.ErrBadRequest.WithInternal(errors.New("the form is malformed"))
 	}
 	return r.PostForm, nil
 }

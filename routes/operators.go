@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -51,9 +52,13 @@ func (a *App) operator(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // listSessions answers with a line of JSON for each session, and with a last line that says how many
-// there are: without it, the list is not complete. The parameter subject names a person, of the provider that issuer names if there are several.
+// there are: without it, the list is not complete. The parameter subject names a person. If there are
+// several providers, issuer says at which one.
 func (a *App) listSessions(c echo.Context) error {
-	which := authn.Selection{Issuer: c.QueryParam("issuer"), Subject: c.QueryParam("subject")}
+	which, err := selection(c.QueryParams())
+	if err != nil {
+		return err
+	}
 	a.logOperator(c, "sessions listed by an operator", which)
 	c.Response().Header().Set(echo.HeaderContentType, "application/x-ndjson")
 	out, n := json.NewEncoder(c.Response()), 0
@@ -81,7 +86,10 @@ func (a *App) endSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	which := authn.Selection{Issuer: form.Get("issuer"), Subject: form.Get("subject"), Session: form.Get("session")}
+	which, err := selection(form)
+	if err != nil {
+		return err
+	}
 	named := 0
 	for _, field := range []string{"subject", "session", "all"} {
 		if form.Get(field) != "" {
@@ -89,7 +97,7 @@ func (a *App) endSessions(c echo.Context) error {
 		}
 	}
 	if named != 1 {
-		return echo.ErrBadRequest.SetInternal(errors.New("the form must have exactly one of subject, session and all"))
+		return echo.ErrBadRequest.WithInternal(errors.New("the form must have exactly one of subject, session and all"))
 	}
 	ended, err := a.Sessions.EndSelected(c.Request().Context(), which)
 	a.logOperator(c, "sessions ended by an operator", which, "ended", ended)
@@ -97,6 +105,16 @@ func (a *App) endSessions(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, SessionCount{ended})
+}
+
+// selection returns the sessions that an operator names. An issuer alone names none: it would mean the
+// sessions of everyone.
+func selection(named url.Values) (authn.Selection, error) {
+	which := authn.Selection{Issuer: named.Get("issuer"), Subject: named.Get("subject"), Session: named.Get("session")}
+	if which.Issuer != "" && which.Subject == "" {
+		return which, echo.ErrBadRequest.WithInternal(errors.New("issuer says whose subject it is, and there is no subject"))
+	}
+	return which, nil
 }
 
 // logOperator logs what an operator does to which sessions. The line does not name a person by their

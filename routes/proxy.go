@@ -272,7 +272,7 @@ func (p *proxy) admit(r *http.Request) (*url.URL, error) {
 }
 
 func badRequest(text string) error {
-	return echo.NewHTTPError(http.StatusBadRequest).SetInternal(errors.New("routes: proxy: " + text))
+	return echo.NewHTTPError(http.StatusBadRequest).WithInternal(errors.New("routes: proxy: " + text))
 }
 
 // below returns the part of an escaped path that comes after a prefix. It refuses what one server takes
@@ -302,7 +302,7 @@ func keepBody(r *http.Request) error {
 		return nil
 	}
 	r.Body = &boundedBody{ReadCloser: r.Body, left: maxProxied, tooLarge: echo.ErrStatusRequestEntityTooLarge, broken: func(err error) error {
-		return echo.NewHTTPError(http.StatusBadRequest).SetInternal(fmt.Errorf("routes: proxy: reading the body: %w", err))
+		return echo.NewHTTPError(http.StatusBadRequest).WithInternal(fmt.Errorf("routes: proxy: reading the body: %w", err))
 	}}
 	if r.ContentLength < 0 || r.ContentLength > maxRepeated {
 		return nil

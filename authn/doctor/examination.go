@@ -158,7 +158,7 @@ func (e *Examination) checkIssuer(context.Context) Finding {
 // checkEndpoints releases the metadata to the other checks. Whether the two share an algorithm
 // is for another check to say, and stops none.
 func (e *Examination) checkEndpoints(context.Context) Finding {
-	if e.fetched == nil || e.fetched.Issuer != e.provider.Issuer() {
+	if e.fetched == nil || e.provider.CheckIssuer(e.fetched) != nil {
 		return skipped(e.obstacle)
 	}
 	if err := e.provider.CheckEndpoints(e.fetched); err != nil {

@@ -21,11 +21,11 @@ import (
 
 // listSessions prints the sessions of the running app.
 func listSessions(ctx context.Context, c invocation) error {
-	query := ""
-	if subject := c.flags["--subject"]; subject != "" {
-		query = "?" + url.Values{"subject": {subject}, "issuer": {c.flags["--issuer"]}}.Encode()
+	query, err := selected(c, "subject")
+	if err != nil {
+		return err
 	}
-	answer, err := askOperations(ctx, c, http.MethodGet, routes.SessionsPath+query, nil)
+	answer, err := askOperations(ctx, c, http.MethodGet, routes.SessionsPath+"?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -55,17 +55,16 @@ func listSessions(ctx context.Context, c invocation) error {
 
 // endSessions ends sessions of the running app.
 func endSessions(ctx context.Context, c invocation) error {
-	form := url.Values{}
-	for _, name := range []string{"subject", "session", "all"} {
-		if value, ok := c.flags["--"+name]; ok {
-			form.Set(name, value)
-		}
+	form, err := selected(c, "subject", "session", "all")
+	if err != nil {
+		return err
 	}
-	if len(form) != 1 {
+	named := len(form)
+	if form.Has("issuer") {
+		named--
+	}
+	if named != 1 {
 		return fmt.Errorf("%w: sessions end takes exactly one of --subject, --session and --all", ErrConfiguration)
-	}
-	if issuer, ok := c.flags["--issuer"]; ok {
-		form.Set("issuer", issuer)
 	}
 	if form.Has("all") {
 		form.Set("all", "yes")
@@ -81,6 +80,20 @@ func endSessions(ctx context.Context, c invocation) error {
 	}
 	_, err = fmt.Fprintf(c.stdout, "sessions ended: %d\n", ended.Sessions)
 	return err
+}
+
+// selected returns the flags that select sessions, as the app reads them, and the issuer of a subject.
+func selected(c invocation, names ...string) (url.Values, error) {
+	form := url.Values{}
+	for _, name := range append(names, "issuer") {
+		if value, ok := c.flags["--"+name]; ok {
+			form.Set(name, value)
+		}
+	}
+	if form.Has("issuer") && !form.Has("subject") {
+		return nil, fmt.Errorf("%w: --issuer says whose subject it is: write --subject SUB, too", ErrConfiguration)
+	}
+	return form, nil
 }
 
 // askOperations sends a request with the operators' token to the running app of this configuration, and

@@ -62,6 +62,15 @@ func AssembleHTTPS(t *testing.T, env ...string) (*Scripted, *Clock) {
 	return assemble(t, (*httptest.Server).StartTLS, "https", func(*app.Settings) {}, env...)
 }
 
+// AssembleNamedHTTPS does the same with a name for the provider, as where there are several.
+func AssembleNamedHTTPS(t *testing.T, name string, env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	c := NewClock(assembledAt)
+	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
+	named := append([]string{"OIDC_ISSUER=", "AUTH0_CLIENT_ID=", "AUTH0_CLIENT_SECRET="}, EnvOf(map[string]*scriptedop.Provider{name: op})...)
+	return assembleBeside(t, op, c, (*httptest.Server).StartTLS, "https", func(*app.Settings) {}, append(named, env...)...), c
+}
+
 // AssembleNodesHTTPS does so twice, beside one provider: two nodes that share their sessions and their
 // secret. Each has a clock of its own.
 func AssembleNodesHTTPS(t *testing.T, env ...string) (nodes [2]*Scripted, clocks [2]*Clock) {
