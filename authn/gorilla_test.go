@@ -4,6 +4,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -219,6 +220,41 @@ func TestAnUnchangedSaveWritesNothing(t *testing.T) {
 	saveValue(t, s, alice, "colour", "blue")
 	if after := version(t, s, value); after != before+1 {
 		t.Errorf("control: version %d became %d", before, after)
+	}
+}
+
+// TestFragmentsFollowASave renders a fragment before and after a Save in one request: the second one belongs
+// to another version of the session.
+func TestFragmentsFollowASave(t *testing.T) {
+	t.Parallel()
+	s, alice := newSite(t), newVisitor(t)
+	alice.signIn(t, s, signInOf("alice"))
+	loadValues(t, s, alice) // from the next request on, fragments are kept
+	var got strings.Builder
+	alice.visit(t, func(w http.ResponseWriter, r *http.Request) {
+		values, err := s.Get(r, "session")
+		if err != nil {
+			t.Fatal(err)
+		}
+		render := func(text string) {
+			err := authn.FromContext(r.Context()).Fragment(&got, "colour", nil, func(w io.Writer) error {
+				_, err := io.WriteString(w, text)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		render("red ")
+		render("again ")
+		values.Values["colour"] = "blue"
+		if err := values.Save(r, w); err != nil {
+			t.Error(err)
+		}
+		render("blue")
+	})
+	if got.String() != "red red blue" {
+		t.Errorf("the fragments are %q", got.String())
 	}
 }
 

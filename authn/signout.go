@@ -146,10 +146,8 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, owner Key, keys .
 // session, otherwise all of the subject's (OpenID Connect Back-Channel Logout 1.0 section 2.7).
 // A sign-in that is under way at the time is refused when it completes; a later one is not
 // touched. It is no error if there is none to end. An *openid.Error with
-// openid.ReasonLogoutTokenInvalid says that the sid is of another subject.
+// openid.ReasonLogoutTokenInvalid says that the sid is of another subject. ctx alone bounds it.
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
-	defer cancel()
 	meant, owner := s.keys.owner(t.Issuer, t.Subject), Key{}
 	if t.Subject != "" {
 		owner = meant.current()

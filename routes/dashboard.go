@@ -28,8 +28,8 @@ func (a *App) home(c echo.Context) error {
 	if reason := t.Ended[because(a.Sessions.EndCause(c.Request()))]; signedOut || reason != "" {
 		title, props.SignedOut = t.Title.SignedOut, &views.SignedOutProps{AtProvider: atProvider, Reason: reason}
 	}
-	shell := a.shell(c, title)
-	shell.LoginURL = props.LoginURL // never the page that this request names: the next visitor gets the same home page
+	shell := a.frame(title) // with nothing of this request: the next visitor gets the same page
+	shell.LoginURL = props.LoginURL
 	page := views.Home(shell, props)
 	if props.SignedOut == nil { // every visitor sees the same
 		page = a.Assets.Constant(homeKey{props.SignInDown}, page)

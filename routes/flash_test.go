@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"latchkey/authn"
 	"latchkey/internal/apptest"
@@ -79,6 +80,22 @@ func TestFlashIsShownOnce(t *testing.T) {
 			}
 			saves(0, "a page after the flash message")
 		})
+	}
+}
+
+// TestFlashWaitsForAPage ends a session, and sends a form for which the person has to sign in again: the
+// page that moves on to the sign-in leaves the sentence to the next one.
+func TestFlashWaitsForAPage(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	p.Here.Direct(p.Here.Request(http.MethodPost, "/sessions/unknown/end", nil, "Sec-Fetch-Site", "same-origin"))
+	p.Clock.Move(11*time.Minute + time.Second)
+	const sentence = "That device was already signed out."
+	if moving := p.EndOthers(); moving.StatusCode != http.StatusUnauthorized || moving.Next() == "" || strings.Contains(moving.Body, sentence) {
+		t.Fatalf("the form is answered %d to %q\n%s", moving.StatusCode, moving.Next(), moving.Body)
+	}
+	if next := p.Here.Get("/dashboard"); !strings.Contains(next.Body, sentence) {
+		t.Errorf("the next page does not show it:\n%s", next.Body)
 	}
 }
 

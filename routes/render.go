@@ -84,11 +84,14 @@ func fragment(s *authn.Session, name string, state any, make func() component) c
 // NewAssets returns the assets in the colour of the brand.
 func NewAssets() (*views.Assets, error) { return views.NewAssets(views.Colour) }
 
-// shell returns what the frame of a page shows.
+// frame returns the frame of a page, the same for every request.
+func (a *App) frame(title string) views.Shell {
+	return views.Shell{Assets: a.Assets, Title: title, ProviderURL: a.DevelopmentProvider, Process: a.process}
+}
+
+// shell returns the frame of a page with what it shows of a request: who is signed in, or the way there.
 func (a *App) shell(c echo.Context, title string) views.Shell {
-	shell := views.Shell{
-		Assets: a.Assets, Title: title, ProviderURL: a.DevelopmentProvider, Process: a.process,
-	}
+	shell := a.frame(title)
 	s := current(c)
 	if s == nil {
 		shell.LoginURL = loginURL(returnPath(c.Request()))

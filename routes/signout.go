@@ -77,9 +77,7 @@ func (a *App) endUnproven(c echo.Context) error {
 // may redirect on to a site that form-action cannot name, such as that of the provider behind it.
 func (a *App) moveOn(c echo.Context, status int, props views.MovingOnProps) error {
 	c.Response().Header().Set("Refresh", "0; url="+props.URL)
-	shell := a.shell(c, props.Heading)
-	shell.Person, shell.LoginURL = nil, "" // the session may have ended
-	return a.render(c, status, views.MovingOn(shell, props))
+	return a.render(c, status, views.MovingOn(a.frame(props.Heading), props)) // the session may have ended
 }
 
 // sessionEnded says that the session of a request's cookie was ended, and why.

@@ -152,7 +152,7 @@ func (e *Examination) checkIssuer(context.Context) Finding {
 		return failed(Configuration, fmt.Sprintf("the provider calls itself %q, the configuration says %q", mismatch.Provider, mismatch.Configured),
 			joined(mismatch.Remedy(), "write the issuer as the provider does, to the letter"))
 	}
-	return ok("the provider calls itself %s, to the letter", e.provider.Issuer())
+	return ok("the provider calls itself %s, to the letter", e.fetched.Issuer)
 }
 
 // checkEndpoints releases the metadata to the other checks. Whether the two share an algorithm

@@ -70,6 +70,27 @@ func TestDoctorCertificate(t *testing.T) {
 	}
 }
 
+// TestDoctorOfTenants examines a provider whose metadata have a template in place of the issuer, with and
+// without OIDC_TENANTS.
+func TestDoctorOfTenants(t *testing.T) {
+	t.Parallel()
+	e := apptest.NewEntra(t)
+	strict(e.Provider)
+	listed := apptest.Diagnose(t, append(apptest.Env(e.Provider), "OIDC_TENANTS="+apptest.Acme)...)
+	if issuer := listed.Find(t, "issuer"); issuer.Verdict != doctor.OK || !strings.Contains(issuer.Found, e.Template) {
+		t.Errorf("about the issuer it says %+v", issuer)
+	}
+	for _, check := range []string{"endpoints", "client", "callback"} {
+		if f := listed.Find(t, check); f.Verdict != doctor.OK {
+			t.Errorf("about the %s it says %+v", check, f)
+		}
+	}
+	alone := apptest.Diagnose(t, apptest.Env(e.Provider)...)
+	if f := alone.Find(t, "issuer"); f.Verdict != doctor.Failed || alone.Find(t, "endpoints").Verdict != doctor.Skipped {
+		t.Errorf("without the list, it says %+v", f)
+	}
+}
+
 // TestDoctorRefusesFaults examines a configuration with which the program does not start:
 // nothing else is checked, and the exit status is that of a faulty configuration.
 func TestDoctorRefusesFaults(t *testing.T) {
