@@ -18,8 +18,8 @@ import (
 var signInAPI = openid.API{}
 
 const (
-	// maxAPIs bounds for how many other APIs a session keeps an access token. One more takes the place
-	// of the one that was refreshed the longest time ago.
+	// maxAPIs is how many other APIs a session keeps access tokens for. A token for one more replaces
+	// the one that was refreshed least recently.
 	maxAPIs = 8
 	// refusedEarly is how long an access token counts as good after it was issued, whatever an API says:
 	// otherwise an API that refuses every token would make each request use the refresh token.
@@ -106,8 +106,7 @@ func (ts *TokenSource) For(api openid.API) APITokens {
 	return APITokens{ts, api}
 }
 
-// at returns the API as the provider of a session knows it: the one that the sign-in asks for has the
-// access token of the sign-in.
+// at returns the API, or signInAPI if the sign-in already requests an access token for it.
 func (t APITokens) at(session *Session) openid.API {
 	if t.api.Scope == "" && t.api.Audience == t.ts.provider(session).Audience() {
 		return signInAPI
@@ -166,9 +165,9 @@ func (t APITokens) Access(ctx context.Context) (*AccessToken, error) {
 	return t.of(session), nil
 }
 
-// Renew returns an access token in place of one that the API has refused. The provider is asked for
-// another one unless the session has one already, or the refused one is half a minute old at most: then
-// Renew returns nil, and another token would be refused too. The errors are those of Token.
+// Renew returns an access token in place of one that the API has refused: the session's, if it has
+// another one by now, and otherwise a new one from the provider. It returns nil if the refused token was
+// issued less than half a minute ago: another one would be refused too. The errors are those of Token.
 func (t APITokens) Renew(ctx context.Context, refused *AccessToken) (*AccessToken, error) {
 	session := FromContext(ctx)
 	if session == nil {

@@ -18,8 +18,8 @@ const cacheBytes = 8 << 20
 // change. It never decides whether a session is alive: the store is asked first, and an entry
 // counts only for the sealed record that it was opened from.
 //
-// An entry holds neither tokens nor the cookie's secret: a copy of this process's memory opens
-// nothing in the store that it does not show already.
+// An entry holds neither tokens nor the cookie's secret: a copy of this process's memory shows the
+// cached sessions, but opens nothing in the store.
 type cache struct {
 	mu sync.Mutex // guards the entries, too
 	// recent holds the entries that were used since the generation began, and older those of

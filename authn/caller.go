@@ -71,11 +71,6 @@ func (c *Caller) Scopes() []string {
 // CallerKey is the key of a context's *Caller, for a context type that carries it itself.
 type CallerKey struct{}
 
-// WithCaller returns a context that carries the caller of a request.
-func WithCaller(ctx context.Context, c *Caller) context.Context {
-	return context.WithValue(ctx, CallerKey{}, c)
-}
-
 // CallerFrom returns the caller that a context carries, or nil.
 func CallerFrom(ctx context.Context) *Caller {
 	c, _ := ctx.Value(CallerKey{}).(*Caller)

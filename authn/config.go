@@ -23,10 +23,10 @@ type Config struct {
 	Store Store
 	// Idle is the idle timeout of a session, and Absolute its absolute timeout.
 	Idle, Absolute time.Duration
-	// SessionsPerPerson is how many sessions a person may have. A further one ends the
-	// session that was not used for longest.
+	// SessionsPerPerson is how many sessions a person may have. Starting one more ends the
+	// least recently used one.
 	SessionsPerPerson int
-	// DeviceBound offers browsers to bind their sessions to a key of the device, on https.
+	// DeviceBound invites browsers to bind their sessions to a key of the device. It needs https.
 	DeviceBound bool
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
@@ -34,10 +34,10 @@ type Config struct {
 	BoundTokens bool
 	// ProofNonces demands a nonce of this application in each DPoP proof that its API accepts.
 	ProofNonces bool
-	// SignInHook decides about a person whom the provider has identified, before their session begins:
-	// Sessions.Start calls it at every sign-in, and only then. If it returns an error, or nothing within
-	// five seconds, no session begins, and the one that the browser has goes on; a *Refusal is what the
-	// person reads. It may be nil.
+	// SignInHook decides whether a person whom the provider has identified may have a session.
+	// Sessions.Start calls it at every sign-in, and only then. If it returns an error, or does not return
+	// within five seconds, no session begins, and the browser keeps the one that it has. The person reads
+	// the text of a *Refusal. SignInHook may be nil.
 	SignInHook func(context.Context, *Arrival) error
 
 	Now func() time.Time

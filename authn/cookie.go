@@ -83,9 +83,9 @@ func (c cookies) sent(r *http.Request, base string, form func(value string) bool
 }
 
 // sentCookies yields the values of the cookies with a name. Every request looks for the session's
-// cookie, so it reads the header without parsing all cookies. Like net/http, it ignores only spaces
-// and tabs around the name: if it ignored other white space, a page of another host of the domain
-// could set a cookie that is not __Host- to the browser, but is to us.
+// cookie, so sentCookies reads the header without parsing all cookies. Like net/http, it ignores only
+// spaces and tabs around the name. If it ignored other white space, another host of the domain could
+// set a cookie that this package takes for a __Host- cookie, although the browser does not.
 func sentCookies(r *http.Request, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, header := range r.Header["Cookie"] {

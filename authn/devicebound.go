@@ -14,12 +14,12 @@ import (
 	"latchkey/authn/openid"
 )
 
-// A session can be bound to a key that the browser's machine does not give away (Device Bound Session
-// Credentials, a W3C draft). The session cookie of a bound session opens nothing by itself: it takes a
-// second cookie that is valid for minutes, and that the browser renews with a proof of the key. A copy
-// of all cookies is worth nothing after that.
+// A session can be bound to a key that never leaves the browser's machine (Device Bound Session
+// Credentials, a W3C draft). The session cookie of a bound session opens nothing by itself: the request
+// also needs a second cookie, which is valid for minutes, and which the browser renews by proving that
+// it has the key. A copy of both cookies is useless once the second one has expired.
 //
-// A session without a key, which is that of a browser that has no such keys, stays as it is.
+// If a browser does not support such keys, the session cookie alone opens its session.
 const (
 	boundCookie = "bound"
 	// proofLifetime is how long a proof counts. The browser drops the cookie a little earlier, and so
@@ -47,7 +47,7 @@ var (
 	// ErrProofNeeded says that a renewal has no proof, or one of a challenge that is too old: the
 	// browser has to answer the challenge that comes with the error.
 	ErrProofNeeded = errors.New("authn: the browser has to answer a challenge")
-	// ErrNotBound says that a browser renews a session that is over here, or never was.
+	// ErrNotBound says that a browser tries to renew a bound session that has ended, or never existed.
 	ErrNotBound = errors.New("authn: there is no such bound session")
 )
 
@@ -70,8 +70,8 @@ type DeviceOffer struct{ Challenge, Authorization string }
 // session, which opens nothing.
 type DeviceChallenge struct{ Session, Challenge string }
 
-// BindsDevices reports whether browsers are offered to bind their sessions. On plain http they would
-// not.
+// BindsDevices reports whether the application invites browsers to bind their sessions. It does not do
+// so on plain http, where browsers ignore the invitation.
 func (s *Sessions) BindsDevices() bool { return s.bindsDevices }
 
 // BoundCookie returns the name of the cookie that proves the key.
@@ -80,8 +80,8 @@ func (s *Sessions) BoundCookie() string { return s.cookies.name(boundCookie) }
 // Bound reports whether the session is bound to a key.
 func (s *Session) Bound() bool { return len(s.deviceKey) > 0 }
 
-// ProvenUntil returns when the proof of a bound session's key expires that came with the request; zero
-// if the session is not bound.
+// ProvenUntil returns when the request's proof of the session's key expires; zero if the session is not
+// bound.
 func (s *Session) ProvenUntil() time.Time { return s.provenUntil }
 
 // proven returns the session if it is not bound, or if the request proves its key.
@@ -313,16 +313,16 @@ func deviceSession(session *Session) string {
 // challengeNonce is the length of a token of openid.RandomToken.
 const challengeNonce = 43
 
-// challenge returns a challenge for the next proof of a session's key, or for its registration. No
-// store keeps it: it says itself until when it counts, and its MAC for which session and key.
+// challenge returns a challenge for the next proof of a session's key, or for its registration. It is
+// not stored: it contains its own expiry, and its MAC ties it to the session and the key.
 func (s *Sessions) challenge(session *Session) DeviceChallenge {
 	head := binary.BigEndian.AppendUint64([]byte(openid.RandomToken()), uint64(s.now().Add(challengeLifetime).Unix()))
 	mac := s.keys.deviceMAC(0, challengeMAC, session, head, session.deviceKey)
 	return DeviceChallenge{deviceSession(session), base64.RawURLEncoding.EncodeToString(append(head, mac...))}
 }
 
-// takeChallenge checks the challenge that a verified proof of a session answers, which counts once.
-// One that has expired is ErrProofNeeded: an idle browser has kept it.
+// takeChallenge checks the challenge that a verified proof answers, and accepts each challenge once. It
+// returns ErrProofNeeded if the challenge has expired, because an idle browser may have kept it.
 func (s *Sessions) takeChallenge(ctx context.Context, session *Session, challenge string) error {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(challenge)
 	if err != nil || len(raw) != challengeNonce+8+sha256.Size {
@@ -330,7 +330,7 @@ func (s *Sessions) takeChallenge(ctx context.Context, session *Session, challeng
 	}
 	head, mac := raw[:challengeNonce+8:challengeNonce+8], raw[challengeNonce+8:]
 	if !s.keys.checkDeviceMAC(mac, challengeMAC, session, head, session.deviceKey) {
-		return s.refuse(session, errors.New("the challenge is of another session or key"))
+		return s.refuse(session, errors.New("the challenge belongs to another session or key"))
 	}
 	until := time.Unix(int64(binary.BigEndian.Uint64(head[challengeNonce:])), 0).Add(openid.Leeway)
 	if s.now().After(until) {

@@ -26,9 +26,9 @@
 //
 // # An API
 //
-// ResourceServer accepts access tokens of the provider's (RFC 9068), also of other clients. If a token
-// is bound to a key, its sender has to have the key (RFC 9449, RFC 8705). A Caller is who calls: the
-// holder of such a token, or the person of a session.
+// ResourceServer accepts access tokens that the provider has issued to this client or to others (RFC
+// 9068). If a token is bound to a key, its sender must have the key (RFC 9449, RFC 8705). A Caller is
+// the holder of such a token, or the person of a session.
 //
 // # Trust
 //

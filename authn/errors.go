@@ -15,7 +15,7 @@ const (
 	ReasonTransactionUsed      openid.Reason = "transaction_used"
 	ReasonConfigurationChanged openid.Reason = "configuration_changed"
 
-	// This process has as many sign-ins as it takes on at the provider.
+	// This process already has as many sign-ins at the provider as it allows.
 	ReasonTooManySignIns openid.Reason = "too_many_sign_ins"
 
 	// The request may not start a sign-in: it is a prefetch, or a part of a page.
@@ -30,8 +30,8 @@ const (
 	ReasonRefreshRefused openid.Reason = "refresh_refused"
 	ReasonRefreshFailed  openid.Reason = "refresh_failed"
 
-	// A call of the API needs a DPoP proof with the nonce that the answer has. It is the error code of
-	// RFC 9449 section 9.
+	// A call to the API needs a DPoP proof with the nonce in the response. The value is the error code
+	// of RFC 9449 section 9.
 	ReasonNonceNeeded openid.Reason = "use_dpop_nonce"
 	// One caller of the API sends more DPoP proofs than are remembered.
 	ReasonTooManyCalls openid.Reason = "too_many_calls"

@@ -68,9 +68,9 @@ func (s *Sessions) Save(r *http.Request, w http.ResponseWriter, values *sessions
 // flashes is the key of the values under which gorilla's AddFlash keeps messages.
 const flashes = "_flash"
 
-// HasFlashes reports whether the application's values have messages of AddFlash. It decodes nothing,
-// since every page asks: gob writes a key as it is. That some other value contains the word costs its
-// reader a decoding.
+// HasFlashes reports whether the application's values may contain messages of AddFlash. Every page asks,
+// so it does not decode the values, but looks for the key, which gob writes unchanged. If another value
+// contains the same text, the caller decodes the values for nothing.
 func (s *Session) HasFlashes() bool { return bytes.Contains(s.values, []byte(flashes)) }
 
 // merge saves the difference between the loaded and the wanted values.

@@ -57,8 +57,8 @@ const (
 	lastRefreshRetry  = time.Minute
 )
 
-// remaining returns how long the refresh token must not be used. A longer wait than any means
-// that a clock was wrong, and is ignored.
+// remaining returns how long to wait before the refresh token may be used. A wait longer than next
+// ever sets means that a clock was wrong, so it is ignored.
 func (b backoff) remaining(now time.Time) time.Duration {
 	wait := b.until.Sub(now)
 	if wait > lastRefreshRetry+lastRefreshRetry/4 {
@@ -98,7 +98,7 @@ func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session, api open
 			case s.replaced(seen, api):
 				return errRefreshed
 			case s.tokens.Refresh == "" && api != signInAPI:
-				return &openid.Error{Reason: openid.ReasonAPIRefused, Err: errors.New("there is no refresh token to get an access token for another API with")}
+				return &openid.Error{Reason: openid.ReasonAPIRefused, Err: errors.New("there is no refresh token, so no access token for another API can be requested")}
 			case s.tokens.Refresh == "":
 				return &openid.Error{Reason: ReasonRefreshRefused, Err: errors.New("the access token has expired and there is no refresh token")}
 			case other.alive(s.lease, now):

@@ -117,8 +117,8 @@ func (m measuredStore) begin(ctx context.Context, operation string) (context.Con
 	return ctx, call
 }
 
-// done notes a call that has ended, and passes its error on. That there is no such session is
-// an answer.
+// done records a call that has ended, and returns its error. ErrNotFound, ErrConflict and ErrEnded
+// are answers, not failures.
 func (m measuredStore) done(call underway, err error) error {
 	answered := err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrEnded)
 	m.calls[storeCall{call.operation, !answered}].UpdateDuration(call.began)

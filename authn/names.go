@@ -19,17 +19,18 @@ const (
 )
 
 // names are the keys under which the store may hold the sessions of one person, or of one provider
-// session, the current one last. They are keyed by the application's secret: subjects and addresses
-// are no secrets, so that anyone could look for a person among plain hashes.
+// session, the current one last. They are keyed by the application's secret: subjects and addresses are
+// not secret, so anyone could look for a person among plain hashes.
 //
 // While a secret is being replaced there is a name for each secret. The first name is the plain hash
-// that earlier versions wrote. A session moves to its current name when it is saved, as Touch does.
-// Sessions only move to later names, so that a caller who goes through the names in order misses none.
+// that earlier versions wrote. A session moves to its current name when it is next saved; Touch saves a
+// session that has another name. Sessions move only to later names, so a caller that goes through the
+// names in order misses none.
 type names []Key
 
 func (n names) current() Key { return n[len(n)-1] }
 
-// names returns the names of what kind and parts identify.
+// names returns the names of the person or provider session that kind and parts identify.
 func (k *Keys) names(kind string, parts ...string) names {
 	plain := NewKey(kind, parts...)
 	list := names{plain}
@@ -96,8 +97,8 @@ func (s *Sessions) count(ctx context.Context, n names) (int, error) {
 	return sum, nil
 }
 
-// revoke revokes all of the names; see Store.Revoke. No sign-in gets a plain name any more, so that
-// one needs no revocation, which would leave the plain hash in the store, unless there is a record.
+// revoke revokes all of the names; see Store.Revoke. It revokes the plain name only if a record has it:
+// new sign-ins never get a plain name, and a revocation would leave the plain hash in the store.
 func (s *Sessions) revoke(ctx context.Context, n names, notAfter, until time.Time) ([]Key, error) {
 	var ended []Key
 	for i, name := range n {

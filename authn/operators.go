@@ -61,9 +61,9 @@ func (s *Sessions) EndSelected(ctx context.Context, which Selection) (int, error
 	return s.endSelected(ctx, which, CauseOperator)
 }
 
-// EndPerson ends all sessions of a person, who is a subject of an issuer, for the product, such as after
-// their data were deleted, and refuses a sign-in of the person that is under way. It returns how many
-// it has ended, also if it fails.
+// EndPerson ends all sessions of the person whom an issuer and its subject identify, and refuses their
+// sign-ins that are under way. It is for the product, for example after it has deleted their data. It
+// returns how many sessions it has ended, even if it fails.
 func (s *Sessions) EndPerson(ctx context.Context, issuer, subject string) (int, error) {
 	if issuer == "" || subject == "" {
 		return 0, nil // an empty Selection means everyone
@@ -154,7 +154,8 @@ func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Reco
 	}
 }
 
-// recordsOf returns the records of those who have the selection's subject as Store.All returns those of everyone.
+// recordsOf returns the records of the people who have the selection's subject. Like Store.All, it
+// returns an error last.
 func (s *Sessions) recordsOf(ctx context.Context, which Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for _, person := range s.people(which) {

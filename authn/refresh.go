@@ -28,10 +28,9 @@ type newTokens struct {
 	holder  string     // of the lease
 }
 
-// refresh refreshes a session's access token for an API and returns the session with a new one: that of
-// another request, or another node, if one has refreshed it since the session was loaded. New tokens
-// are saved before anything relies on them, because the provider no longer accepts the old
-// refresh token.
+// refresh returns the session with a new access token for an API. If another request or another node has
+// refreshed the token since the session was loaded, it returns that one. New tokens are saved before
+// anything relies on them, because the provider no longer accepts the old refresh token.
 func (ts *TokenSource) refresh(ctx context.Context, seen *Session, api openid.API) (*Session, error) {
 	key := string(seen.record.Key[:]) + api.Audience + " " + api.Scope
 	return ts.once(ctx, &ts.refreshes, key, func(ctx context.Context) (*Session, error) {
@@ -106,8 +105,8 @@ func (ts *TokenSource) useRefreshToken(ctx context.Context, session *Session, ho
 func (ts *TokenSource) useRefreshTokenFor(ctx context.Context, session *Session, api openid.API, holder string) (*Session, error) {
 	issued, err := ts.provider(session).RefreshFor(ctx, session.tokens, api)
 	if e, _ := errors.AsType[*openid.Error](err); e != nil && e.Code == "invalid_grant" {
-		// Some providers also say so if they do not let this person use the API, as Microsoft Entra ID
-		// without a consent. Whether the grant has ended shows without the API.
+		// Some providers also answer invalid_grant if this person may not use the API, as Microsoft Entra
+		// ID does if consent is missing. A refresh without the API shows whether the grant has ended.
 		failed := session.held(api).failed(ts.now(), e.RetryAfter)
 		if _, err := ts.useRefreshToken(ctx, session, holder, &failed); err != nil {
 			return nil, err

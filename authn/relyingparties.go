@@ -19,8 +19,8 @@ const (
 )
 
 // RelyingParties are the relying parties of an application, one for each provider, in the order of the
-// configuration. They pick the one that something belongs to; everything else is between that one and
-// its provider.
+// configuration. Their methods find the one for a request, a session or a token; that one does
+// everything else.
 type RelyingParties struct {
 	list    []*RelyingParty
 	cookies cookies
@@ -61,11 +61,11 @@ func (c Config) checkProviders() error {
 // All returns all relying parties. The caller must not change the slice.
 func (rps *RelyingParties) All() []*RelyingParty { return rps.list }
 
-// First returns the relying party of the provider that is configured first. What a browser knows of
-// sign-ins and sign-outs is the same for all: see Restarted, Returned and SignedOutHere.
+// First returns the relying party of the provider that is configured first. Restarted, Returned and
+// SignedOutHere may be called on it for any provider, because all relying parties share their cookies.
 func (rps *RelyingParties) First() *RelyingParty { return rps.list[0] }
 
-// Only returns the relying party if there is one, and nil if there are several to choose from.
+// Only returns the relying party if there is only one; nil if there are several to choose from.
 func (rps *RelyingParties) Only() *RelyingParty {
 	if len(rps.list) > 1 {
 		return nil
@@ -84,8 +84,8 @@ func (rps *RelyingParties) Of(issuer string) *RelyingParty {
 	return rps.find(func(rp *RelyingParty) bool { return rp.Provider().HasIssuer(issuer) })
 }
 
-// OfToken returns the relying party that can verify a token: that of the issuer which the token, not
-// verified yet, names. A token of no configured issuer is for the first one to refuse.
+// OfToken returns the relying party that can verify a token: the one of the issuer that the unverified
+// token names. If that issuer is not configured, it returns the first one, which refuses the token.
 func (rps *RelyingParties) OfToken(token string) *RelyingParty {
 	if only := rps.Only(); only != nil {
 		return only
@@ -135,8 +135,8 @@ func (rps *RelyingParties) Last(r *http.Request) *RelyingParty {
 	return rps.Named(name)
 }
 
-// Ready returns nil if one of the providers can be used, and otherwise why the first one cannot: a
-// provider that is down must not take the others' people out.
+// Ready returns nil if at least one provider can be used, and otherwise why the first one cannot: a
+// provider that is down must not keep out the people who sign in with another.
 func (rps *RelyingParties) Ready() error {
 	first := rps.First().Provider().Ready()
 	if rps.find(func(rp *RelyingParty) bool { return rp.Provider().Ready() == nil }) != nil {

@@ -56,10 +56,11 @@ func NewResourceServer(cfg Config) (*ResourceServer, error) {
 	return s, nil
 }
 
-// Accept verifies an access token of a provider, whether its sender has the key that it is bound to,
-// and that its DPoP proof is a new one with a nonce of this application, if nonces are demanded.
+// Accept verifies an access token of a provider. It checks that the sender has the key that the token is
+// bound to, if there is one, that the DPoP proof was not used before, and that the proof has a nonce of
+// this application, if nonces are demanded.
 //
-// The *openid.Error has a reason of Provider.VerifyAccessToken, ReasonNonceNeeded, ReasonTooManyCalls
+// The error is an *openid.Error with a reason of Provider.VerifyAccessToken, ReasonNonceNeeded, ReasonTooManyCalls
 // or ReasonStoreUnavailable.
 func (s *ResourceServer) Accept(ctx context.Context, provider *openid.Provider, sent openid.Presented) (*openid.AccessToken, error) {
 	t, err := provider.VerifyAccessToken(ctx, sent)
@@ -86,7 +87,7 @@ func (s *ResourceServer) Accept(ctx context.Context, provider *openid.Provider, 
 // useProof refuses a proof that has been used (RFC 9449 section 11.1). Proofs of different keys may
 // have the same jti: otherwise, anyone could use up the jti of somebody else.
 //
-// As with Sessions.Load, that the client has closed its sending side changes nothing.
+// Like Sessions.Load, it continues if the request is cancelled.
 func (s *ResourceServer) useProof(ctx context.Context, t *openid.AccessToken) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
@@ -101,8 +102,8 @@ func (s *ResourceServer) useProof(ctx context.Context, t *openid.AccessToken) er
 }
 
 // Nonce returns the nonce for the next DPoP proofs of a client (RFC 9449 section 9), or "" if none is
-// demanded. It is the time, authenticated under the application's secret, so that every node knows it
-// and none remembers it: it shows that a proof was not made long in advance.
+// demanded. A nonce shows that a proof was not made long in advance. It is a MAC of the time under the
+// application's secret, so every node can check it, and none has to store it.
 func (s *ResourceServer) Nonce() string {
 	if s.nonceKeys == nil {
 		return ""

@@ -97,10 +97,10 @@ func (s *Sessions) providerOf(issuer string) *openid.Provider {
 // PerPerson returns how many sessions a person may have.
 func (s *Sessions) PerPerson() int { return s.perPerson }
 
-// Load returns the session that a request's cookie opens, or nil for a visitor: no cookie, or
-// one that is unknown, ended, expired or forged. An *openid.Error with ReasonStoreUnavailable
-// means that this is unknown; it must not be treated as nil. Neither must ErrRenewalNeeded, which says
-// that the session is alive, but that the browser has to prove the session's key first.
+// Load returns the session that a request's cookie opens. It returns nil for a visitor, who has no
+// cookie or one that is unknown, ended, expired or forged. It returns an *openid.Error with
+// ReasonStoreUnavailable if the store cannot tell, and ErrRenewalNeeded if the session is alive but the
+// browser has to prove its key first. Neither error means that the request comes from a visitor.
 //
 // The session of a GET or HEAD request may lack its tokens; TokenSource.Token fetches them.
 //
@@ -349,9 +349,9 @@ func (s *Sessions) current(ctx context.Context, session *Session) (*Session, err
 	return full, err
 }
 
-// sealContext returns what a record's sealed part is bound to: it does not open under another
-// session's key, nor for another owner, provider session or time of sign-in, by which a revocation
-// would miss it.
+// sealContext returns the values that a record's sealed part is bound to. The sealed part does not open
+// if the key, the owner, the provider session or the time of sign-in has been changed: otherwise a
+// changed record could escape a revocation.
 func sealContext(format byte, r Record) []byte {
 	b := append([]byte{format}, r.Key[:]...)
 	if format < boundSessionFormat {

@@ -116,7 +116,7 @@ type SignIn struct {
 func (in *SignIn) LogID() string { return in.logID }
 
 // Complete finishes a sign-in. It takes the transaction that the authorization response
-// belongs to and redeems the code. The *openid.Error has one of the reasons of
+// belongs to and redeems the code. The error is an *openid.Error with one of the reasons of
 // openid.Provider.AuthorizationResponse, Code and Redeem, or ReasonTransactionMissing, ReasonTransactionExpired,
 // ReasonTransactionUsed, ReasonConfigurationChanged, ReasonTooManySignIns or
 // ReasonStoreUnavailable; it is in a *SignInError if the state is one of this application's.
@@ -165,7 +165,7 @@ func (rp *RelyingParty) redeem(ctx context.Context, t *transaction, response ope
 	if !first {
 		return nil, &openid.Error{Reason: ReasonTransactionUsed}
 	}
-	// Only now: what costs the provider nothing must not use up what others need.
+	// Enter only now: a response that never reaches the provider must not use up the limit.
 	leave, err := rp.exchanges.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -195,8 +195,8 @@ func (rp *RelyingParty) Stale(r *http.Request, err error, response url.Values) b
 	}
 }
 
-// response reads a response once more, of which Complete has returned an error. A response that cannot
-// be verified has nothing in it.
+// response reads a response again for which Complete has returned an error. It returns the zero
+// response if that cannot be verified.
 func (rp *RelyingParty) response(r *http.Request, parameters url.Values) openid.AuthorizationResponse {
 	response, err := rp.provider.AuthorizationResponse(r.Context(), parameters)
 	if err != nil {
@@ -205,16 +205,16 @@ func (rp *RelyingParty) response(r *http.Request, parameters url.Values) openid.
 	return response
 }
 
-// MayRestart reports whether a sign-in that is stale, or has met another configuration, may be
-// started again without asking the person: once in two minutes in a browser, so that a provider
-// that answers at once makes no loop. Only a response with a code qualifies, or one that asks for
-// it; what the provider declined is for the person to see.
+// MayRestart reports whether a sign-in that is stale, or began under another configuration, may be
+// started again without asking the person. A browser may do so once in two minutes, so that a provider
+// that answers at once does not cause a loop. The response must have a code or ask for a restart: if
+// the provider declined the sign-in, the person has to see that.
 //
-// A response without a transaction, while this browser has others, may come from an attacker or be
-// tampered with, and starts nothing: the sign-in under way can still be finished. With a profile it
-// never does (FAPI 2.0).
+// A response without a transaction may come from an attacker or have been tampered with. It restarts
+// nothing while this browser has other transactions, which can still be completed. With a profile
+// (FAPI 2.0) it never restarts anything.
 //
-// The restart has to prove that the browser keeps cookies; see Restarted.
+// MayRestart sets a cookie, so that Restarted can check that the browser keeps cookies.
 func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err error, response url.Values) bool {
 	if !rp.Stale(r, err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
 		return false

@@ -35,11 +35,9 @@ const (
 // then goes straight to where the provider would have sent it back to. A cookie keeps what
 // Returned has to expect there.
 func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
-	request := openid.EndSessionRequest{ReturnTo: rp.provider.PostLogoutRedirectURL(), Federated: true}
-	if session != nil {
-		request.IDTokenHint = session.tokens.IDToken
-	}
-	address, state := rp.provider.EndSessionURL(request)
+	address, state := rp.provider.EndSessionURL(openid.EndSessionRequest{
+		ReturnTo: rp.provider.PostLogoutRedirectURL(), Federated: true, IDTokenHint: session.tokens.IDToken,
+	})
 	if address == "" {
 		rp.SignedOutHere(w)
 		return ""
@@ -56,9 +54,10 @@ func (rp *RelyingParty) SignedOutHere(w http.ResponseWriter) {
 // Returned reports whether a request is the end of a sign-out, and whether the provider has ended
 // its session too. A sign-out ends once.
 //
-// The provider has ended its session if it brings the state back. From one that brings none back,
-// it is enough that the browser comes from another site. Any other request from this site or from
-// nowhere is a visit in another tab, which leaves the sign-out alone; so does a prefetch.
+// The provider has ended its session if it sends the state back. If it never does so, it is enough that
+// the browser comes from another site. Any other request that comes from this site, or from none (a
+// typed address or a bookmark), is a visit in another tab, which leaves the sign-out pending; so does a
+// prefetch.
 func (rp *RelyingParty) Returned(w http.ResponseWriter, r *http.Request) (signedOut, atProvider bool) {
 	want, ok := rp.cookies.get(r, logoutCookie)
 	if !ok || r.Method != http.MethodGet || !IsNavigation(r) {
@@ -142,11 +141,11 @@ func (s *Sessions) noteEnded(ctx context.Context, cause Cause, owner Key, keys .
 	}
 }
 
-// EndAll ends the sessions that a logout token is about: with a sid those of that provider
-// session, otherwise all of the subject's (OpenID Connect Back-Channel Logout 1.0 section 2.7).
-// A sign-in that is under way at the time is refused when it completes; a later one is not
-// touched. It is no error if there is none to end. An *openid.Error with
-// openid.ReasonLogoutTokenInvalid says that the sid is of another subject. ctx alone bounds it.
+// EndAll ends the sessions that a logout token names: those of the provider session if it has a sid,
+// and otherwise all of the subject's (OpenID Connect Back-Channel Logout 1.0 section 2.7). A sign-in
+// that is under way is refused when it completes; a later one is not affected. It is not an error if
+// there is nothing to end. An *openid.Error with openid.ReasonLogoutTokenInvalid means that the sid
+// belongs to another subject. ctx alone bounds it.
 func (s *Sessions) EndAll(ctx context.Context, t *openid.LogoutToken) (int, error) {
 	meant, owner := s.keys.owner(t.Issuer, t.Subject), Key{}
 	if t.Subject != "" {

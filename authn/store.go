@@ -118,9 +118,9 @@ func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
 //
 //   - Every method is atomic, safe for concurrent use, and bounded in time by its context. When a
 //     write returns nil it is durable in the sense of that store: later calls see it, from every
-//     process that shares the store. A store may cache what it has loaded, as long as it hears of
-//     changes: then another process's Load sees a change a moment later, and this one's at once,
-//     also after an ErrConflict.
+//     process that shares the store. A store may cache what it has loaded, as long as it is notified
+//     of changes. Then another process's Load sees a change a moment later, and a Load in this
+//     process sees it at once, even after an ErrConflict.
 //   - A store has no clock. The caller passes the time, and decides whether a loaded record has
 //     expired. A server that drops expired records by its own clock goes by the times given.
 //   - Ended stays ended: after End or Revoke has returned, no Save, Touch or Create brings the
@@ -167,9 +167,9 @@ type Store interface {
 	List(ctx context.Context, index Key) ([]Record, error)
 
 	// All returns every record, without its sealed part, in any order. It reads the store in steps,
-	// each of which the context bounds as it does a call, so the caller may call other methods
-	// meanwhile: a record that is there all the time is returned once, and one that is created or
-	// ended in the meantime may be. An error is the last thing that it returns.
+	// each of which the context bounds like a single call, so the caller may call other methods
+	// meanwhile. A record that exists throughout is returned once; one that is created or ended
+	// meanwhile may or may not be returned. If All fails, it returns the error last.
 	All(ctx context.Context) iter.Seq2[Record, error]
 
 	// Count returns how many records List would return. It may count some that have ended.

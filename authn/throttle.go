@@ -11,10 +11,10 @@ import (
 	"latchkey/authn/openid"
 )
 
-// These limits hold for the whole process, for all clients together, and for each provider: they keep a crowd of addresses, each within
-// its own limit, from using up what the provider allows this client. Beginning a sign-in and
-// exchanging a code are limited apart, so that a flood of beginnings does not stop the people who
-// come back from the provider.
+// These limits apply to each provider, and to all clients of the process together: they keep many
+// addresses, each within its own limit, from using up what the provider allows this application.
+// Beginning a sign-in and exchanging a code are limited separately, so that a flood of new sign-ins does
+// not stop the people who come back from the provider.
 const (
 	signInRate  = rate.Limit(25) // a second
 	signInBurst = 500
@@ -42,7 +42,7 @@ func newThrottle(cfg Config, p *openid.Provider) *throttle {
 	}
 }
 
-// enter admits a sign-in at once or not at all. The *openid.Error has ReasonTooManySignIns. The caller
+// enter admits a sign-in at once or not at all. The error is an *openid.Error with ReasonTooManySignIns. The caller
 // calls leave when the provider is done.
 //
 // A client on this machine, or of no known address, may ask a provider on this machine at any rate, in

@@ -98,7 +98,7 @@ func (e Expiry) Equal(other Expiry) bool {
 	return e.Ends.Equal(other.Ends) && e.Near == other.Near && e.Extendable == other.Extendable
 }
 
-// idleUntil returns when a session ends whose person was last seen at a moment.
+// idleUntil returns when a session ends if the person does nothing after lastSeen.
 func (s *Sessions) idleUntil(lastSeen, expires time.Time) time.Time {
 	until := lastSeen.Add(s.idle)
 	if until.After(expires) {

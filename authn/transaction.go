@@ -270,7 +270,7 @@ func (rp *RelyingParty) takeTransaction(w http.ResponseWriter, r *http.Request, 
 	if rp.ofAnother(t) {
 		// RFC 9700 section 4.4.2.2: the redirect URI that the response arrived at is not that of the
 		// provider that was asked.
-		return nil, t.failed(&openid.Error{Reason: openid.ReasonIssuerMismatch, Err: errors.New("the response of a sign-in at another provider")})
+		return nil, t.failed(&openid.Error{Reason: openid.ReasonIssuerMismatch, Err: errors.New("the response belongs to a sign-in at another provider")})
 	}
 	if t.binding != rp.binding {
 		return nil, t.failed(&openid.Error{Reason: ReasonConfigurationChanged})

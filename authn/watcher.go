@@ -54,8 +54,8 @@ func (s *Sessions) Watching() int {
 // Close stops watching.
 func (w *Watcher) Close() { w.sessions.watchers.remove(w) }
 
-// Wake receives when this process has ended the session, or moved its end: it is time to Look.
-// What other processes do shows only in the next Look.
+// Wake returns a channel that receives when this process ends the session or moves its end: it is time
+// to call Check. What other processes do shows only at the next Check.
 func (w *Watcher) Wake() <-chan struct{} { return w.wake }
 
 // Check returns the expiry of the session as it is in the store, or an *EndedError, of

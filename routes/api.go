@@ -122,10 +122,10 @@ func (a *App) caller(c echo.Context) (*authn.Caller, error) {
 	return &authn.Caller{Token: t}, nil
 }
 
-// presented returns an access token with what the request shows of the keys that it may be bound to.
-// The URL of a DPoP proof is the app's own and not one that a proxy has made of it. A certificate
-// counts on a connection to this process alone: a header with one would be as good as the proxy that
-// removes the client's own, which no proxy does by itself.
+// presented returns an access token with the request's evidence for the keys that it may be bound to. A
+// DPoP proof must name the app's own URL, not the one that a proxy has rewritten. A certificate counts
+// only if the client presented it on a connection to this process: a client can send a header with any
+// certificate, and proxies do not remove such a header by default.
 func (a *App) presented(r *http.Request, used scheme, token string) openid.Presented {
 	sent := openid.Presented{Token: token}
 	if used == dpop {
@@ -139,10 +139,10 @@ func (a *App) presented(r *http.Request, used scheme, token string) openid.Prese
 }
 
 // MutualTLS returns the handler of the address where clients are asked for a certificate (RFC 8705). It
-// is an address of its own because a browser asks its person which certificate to show. Only what has
-// an access token is served, for any name of the host, so that it can be another than the app's; the
-// rest is refused as for a wrong host. Nothing in front of this process has read the request, so what
-// it says of proxies is the client's.
+// has an address of its own because a browser that is asked for a certificate asks the person for it. The
+// handler serves a request with an access token under any host name, so that the name can differ from the
+// app's. It serves any other request only under the app's own host, and without its cookies. No proxy has
+// read the request, so its forwarding headers are the client's own.
 func (a *App) MutualTLS() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Forwarded-Host"} {
@@ -166,7 +166,7 @@ func (a *App) callerBySession(r *http.Request) (*authn.Caller, error) {
 		return nil, err
 	case s == nil:
 		return nil, &tokenError{schemes: []scheme{bearer, dpop}, err: authn.ErrAnonymous}
-	case !slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site")):
+	case !fromOurOrigin(r):
 		return nil, errCrossOrigin
 	}
 	return &authn.Caller{Session: s}, nil
@@ -218,10 +218,10 @@ func isB64Token(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, strange)
 }
 
-// requireScope refuses an access token that lacks one of these scopes. A session needs no scope: a
-// scope limits what a client may do on a person's behalf, and with a session the person acts.
-// requireScope comes after api.
-func (a *App) requireScope(scopes ...string) echo.MiddlewareFunc {
+// RequireScope refuses an access token that does not have all of these scopes. A session needs no scope:
+// a scope limits what a client may do on a person's behalf, and with a session the person acts.
+// RequireScope comes after Router.API.
+func (a *App) RequireScope(scopes ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			caller := authn.CallerFrom(c.Request().Context())

@@ -79,8 +79,8 @@ func TestAPIRoutes(t *testing.T) {
 	}
 	a.echo.GET("/any", report, api...)
 	a.echo.POST("/any", report, api...)
-	a.echo.GET("/scope", report, append(slices.Clone(api), a.requireScope("reports:read"))...)
-	a.echo.GET("/scopes", report, append(slices.Clone(api), a.requireScope("reports:read", "reports:all"))...)
+	a.echo.GET("/scope", report, append(slices.Clone(api), a.RequireScope("reports:read"))...)
+	a.echo.GET("/scopes", report, append(slices.Clone(api), a.RequireScope("reports:read", "reports:all"))...)
 	a.echo.GET("/claim", report, append(slices.Clone(api), a.requireClaim(authn.Includes(roles, "auditor")))...)
 	auditor := a.requireClaim(authn.Includes(roles, "auditor"))
 	a.echo.GET("/session-first", report, a.session, a.api, auditor)
@@ -92,7 +92,7 @@ func TestAPIRoutes(t *testing.T) {
 		return report(c)
 	}, a.session, a.api)
 	// Mistakes in a route table, which must not open the route.
-	a.echo.GET("/no-api", report, a.requireScope("reports:read"))
+	a.echo.GET("/no-api", report, a.RequireScope("reports:read"))
 	a.echo.GET("/no-caller", report, a.requireClaim(authn.Includes(roles, "auditor")))
 
 	w := httptest.NewRecorder()
@@ -172,7 +172,7 @@ func TestAPIRoutes(t *testing.T) {
 func TestScopeOfABoundToken(t *testing.T) {
 	t.Parallel()
 	a, op := newApp(t)
-	a.echo.GET("/scope", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }, a.api, a.requireScope("reports:read"))
+	a.echo.GET("/scope", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) }, a.api, a.RequireScope("reports:read"))
 	key := scriptedop.NewKey("", "EdDSA")
 	for scope, want := range map[string]struct {
 		status    int

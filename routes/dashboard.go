@@ -37,8 +37,8 @@ func (a *App) home(c echo.Context) error {
 	return a.render(c, http.StatusOK, page)
 }
 
-// homeKey is what the home page of a visitor depends on, apart from the language. A home page that shows
-// anything else of a request needs that here, too.
+// homeKey is what the home page of a visitor depends on, apart from the language. If the home page shows
+// anything else that depends on the request, add it here.
 type homeKey struct{ signInDown bool }
 
 // dashboard shows a person what the app knows about them.

@@ -14,8 +14,8 @@ import (
 	"latchkey/views"
 )
 
-// The endpoints and headers of Device Bound Session Credentials (a W3C draft). What was observed of
-// Chromium is beside what asks for it.
+// The endpoints and headers of Device Bound Session Credentials (a W3C draft). Comments note what
+// Chromium does where the code depends on it.
 const (
 	bindPath  = "/session/bind"
 	renewPath = "/session/renew"
@@ -136,9 +136,9 @@ func withoutProof(c echo.Context) bool {
 }
 
 // writeRenewalNeeded answers a request without a proof of its session's key. A browser renews the
-// proof before it sends a request, except for a link from another site (Chromium): there it gets a page
-// that asks for itself again, as a page of this site. What comes without a proof all the same has no
-// key, or could not renew it, and is answered as if there were no session.
+// proof before it sends a request. Chromium does not for a link from another site, so the answer is then a
+// page that requests its own address again, now from this site. Any other client without a proof has no
+// key, or could not renew the proof, and is answered as if there were no session.
 func (a *App) writeRenewalNeeded(c echo.Context, f failure, err error) error {
 	r := c.Request()
 	wrong := a.Sessions.ClearBound(c.Response(), r) // for the browser, there is nothing to renew until then

@@ -339,9 +339,9 @@ func lookup(reason string, err error) (f failure, ok bool) {
 // handleError turns an error into a response and a log line. It is the only place that does so.
 // observe and Echo call it.
 //
-// It always writes the status. That the context has ended does not mean that nobody is waiting:
-// net/http also cancels it when the client closes only its sending side, and such a client still
-// reads.
+// It always writes the status, because a client may still be waiting even if the context has ended:
+// net/http also cancels the context when the client closes only its sending side, and such a client
+// still reads.
 func (a *App) handleError(err error, c echo.Context) {
 	f := a.describe(texts(c), err)
 	if cancelledByClient(c, err) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,8 +81,8 @@ func (a *App) events(c echo.Context) error {
 // follow reports the state of a session until the session ends, the page is gone, the stream is
 // too old or the program stops. It always returns nil: once a stream has begun, it can only end.
 //
-// It looks at the list of sessions each time, too. That costs the store more than a look at one session,
-// but few pages show the list, and another process may have changed it.
+// With devices, it also reads the list of sessions each time, because another process may have changed
+// it. That costs the store more than one session does, but few pages show the list.
 func (a *App) follow(c echo.Context, watcher *authn.Watcher, life time.Duration, person string, devices bool) error {
 	ctx := c.Request().Context()
 	stream := openStream(c, laterReturn())
@@ -156,8 +155,8 @@ func (a *App) deviceList(ctx context.Context, watcher *authn.Watcher, person str
 // fromOurPage reports whether a request comes from a page of this app or from no page at all. A
 // browser without Sec-Fetch-Site still sends no cookie from another site's page (SameSite).
 func (a *App) fromOurPage(r *http.Request) bool {
-	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
-	return slices.Contains([]string{"", "same-origin", "none"}, site) && (origin == "" || origin == a.BaseURL.String())
+	origin := r.Header.Get("Origin")
+	return fromOurOrigin(r) && (origin == "" || origin == a.BaseURL.String())
 }
 
 // extend handles "Stay signed in". It restarts the idle timeout at once, while requests for pages

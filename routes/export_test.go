@@ -15,6 +15,6 @@ func Reasons() []string { return slices.Sorted(maps.Keys(failures)) }
 // AddProductRoutes adds what a product may add: an API route that requires a scope, and a page whose
 // handler fails.
 func AddProductRoutes(a *App) {
-	a.echo.GET("/api/report", func(c echo.Context) error { return c.String(http.StatusOK, "the report") }, a.api, a.requireScope("reports:read"))
+	a.echo.GET("/api/report", func(c echo.Context) error { return c.String(http.StatusOK, "the report") }, a.api, a.RequireScope("reports:read"))
 	a.echo.GET("/unfinished", func(echo.Context) error { return errors.New("not finished") })
 }

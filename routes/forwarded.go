@@ -23,7 +23,7 @@ func (a *App) trusts(address netip.Addr) bool {
 
 // clientAddress returns the address of a request's client: the peer's, unless the peer is a trusted
 // proxy that forwards another. Each proxy adds the address that it was called from at the end of
-// X-Forwarded-For, so an entry counts only if a trusted proxy stands behind it. An entry that is not
+// X-Forwarded-For, so an entry counts only if a trusted proxy has added it. An entry that is not
 // an address, such as "unknown", ends the search: the client may have sent it and those before it.
 func (a *App) clientAddress(r *http.Request) string {
 	client, ok := peer(r)

@@ -446,7 +446,7 @@ func TestHalfClosedConnectionAndTheAPI(t *testing.T) {
 		"an old token, and a long body": {
 			answer: unauthorized, body: long, after: time.Minute, status: 503, says: "Send that again", reason: "upstream_token_renewed", level: "INFO",
 		},
-		"a script of a page": {headers: []string{"Sec-Fetch-Dest", "script"}, status: 403, says: "not a part of a page", reason: "not_data", level: "WARN"},
+		"a script of a page": {headers: []string{"Sec-Fetch-Dest", "script"}, status: 403, says: "There is no page here", reason: "not_data", level: "WARN"},
 		"no token for the API": {
 			api: openid.API{Audience: "https://orders.example"}, status: 502, says: "set up correctly", reason: "api_token_refused", level: "ERROR",
 		},

@@ -7,8 +7,8 @@ import (
 
 // Initials returns the letters that stand for a person where there is no picture: those of the first
 // and the last word of a name, in upper case. An e-mail address used as a name counts without its
-// domain. A name in a script without a custom of two initials has one: letters side by side would join
-// to another word, as in Arabic, or the family name stands first, as in Chinese.
+// domain. A name has only one initial if its script does not use two: two letters might join into another
+// word, as in Arabic, or the family name might come first, as in Chinese.
 func Initials(name string) string {
 	if at := strings.LastIndexByte(name, '@'); at > 0 {
 		name = name[:at]

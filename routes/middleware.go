@@ -144,6 +144,12 @@ func current(c echo.Context) *authn.Session {
 	return authn.FromContext(c.Request().Context())
 }
 
+// fromOurOrigin reports whether a page of this app sends a request, or the person themselves, who types the
+// address. It also returns true for a client that is no browser, or too old to say.
+func fromOurOrigin(r *http.Request) bool {
+	return slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site"))
+}
+
 // isHTMX reports whether htmx requests a fragment. The result may decide only the format of the
 // response, because any client can send the header.
 func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }

@@ -38,8 +38,8 @@ type Product struct {
 	// language of the context, but on nothing else: they are rendered once for each version of the
 	// session and each language.
 	Links func(context.Context, *authn.Session) []views.Link
-	// Action returns what a form does whose route demands a recent sign-in, for the question whether to
-	// continue, such as "Delete my account". It returns "" for another path.
+	// Action returns the name of the action at a path that demands a recent sign-in, such as "Delete my
+	// account". The page that asks whether to continue shows it. Action returns "" for any other path.
 	Action func(ctx context.Context, path string) string
 	// Samples are the product's pages with made-up data, for the gallery. They need nothing that Open
 	// opens.
@@ -129,9 +129,6 @@ func (a *App) Render(c echo.Context, status int, page component) error {
 // RequireClaim refuses people, and tokens, whose claims do not meet a rule. It comes after Person or API.
 func (a *App) RequireClaim(rule authn.Rule) echo.MiddlewareFunc { return a.requireClaim(rule) }
 
-// RequireScope refuses access tokens without a scope. It comes after API.
-func (a *App) RequireScope(scope string) echo.MiddlewareFunc { return a.requireScope(scope) }
-
 // Demand makes people whose sign-in does not meet a demand sign in again, and then continues. It comes
 // after Person.
 func (a *App) Demand(d openid.Demand) echo.MiddlewareFunc { return a.demand(d) }
@@ -166,7 +163,7 @@ func (f failure) refused(e *authn.Refusal, signingIn bool) failure {
 	return f
 }
 
-// clipped returns lists to which others can append, each on its own.
+// clipped returns a Router whose lists have no spare capacity, so that appending to one copies it.
 func clipped(e *echo.Echo, visitor, person, recently, api []echo.MiddlewareFunc) Router {
 	return Router{e, slices.Clip(visitor), slices.Clip(person), slices.Clip(recently), slices.Clip(api)}
 }

@@ -43,10 +43,9 @@ func (a *App) issuer(c echo.Context) string {
 	return ""
 }
 
-// pick returns the relying party that a sign-in is for, or nil if the person has to choose one. The
-// first of these says it: that there is one only; iss of a sign-in that a provider starts, which
-// thirdPartyTarget has checked; the person's choice; the domain of login_hint; the session that is to
-// be signed in again.
+// pick returns the relying party that a sign-in is for, or nil if the person has to choose one. If there
+// are several, the first of these decides: the parameter iss of a sign-in that a provider started, which
+// thirdPartyTarget has checked; the person's choice; the domain of login_hint; the current session.
 func (a *App) pick(c echo.Context) *authn.RelyingParty {
 	query := c.QueryParams()
 	if only := a.RelyingParties.Only(); only != nil {

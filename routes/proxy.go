@@ -202,8 +202,8 @@ func (p *proxy) pass(c echo.Context) error {
 	case current(c) == nil:
 		return p.app.noSession(c)
 	}
-	// A client that has closed only its sending side still reads; see handleError. That one which has gone
-	// shows when the answer is written.
+	// A client that has closed only its sending side still reads; see handleError. A client that is gone is
+	// noticed when the answer is written.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), p.timeout)
 	defer cancel()
 	// The server's limits are for pages. Its read deadline also ends the context of a request whose body
@@ -252,7 +252,7 @@ func (p *proxy) admit(r *http.Request) (*url.URL, error) {
 	rest, ok := below(r.URL.EscapedPath(), p.path)
 	path, err := url.PathUnescape(rest)
 	switch {
-	case !slices.Contains([]string{"", "same-origin", "none"}, r.Header.Get("Sec-Fetch-Site")):
+	case !fromOurOrigin(r):
 		return nil, errCrossOrigin
 	case !slices.Contains([]string{"", "empty", "document"}, r.Header.Get("Sec-Fetch-Dest")):
 		return nil, errNotData
@@ -388,7 +388,7 @@ func (p *proxy) send(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// check refuses an answer that is none, and bounds its body.
+// check refuses an answer that must not be passed on, such as a redirect, and bounds the body of any other.
 func (p *proxy) check(resp *http.Response) error {
 	invalid := func(format string, args ...any) error {
 		return WrongAnswer(fmt.Errorf(format, args...))
@@ -421,7 +421,7 @@ func (p *proxy) explain(c echo.Context, err error) error {
 	}
 }
 
-// boundedBody is a body that may have a number of bytes.
+// boundedBody is a body of at most left bytes. Reading more returns tooLarge.
 type boundedBody struct {
 	io.ReadCloser
 	left     int64

@@ -15,9 +15,9 @@ const (
 	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// personSignIns is how often one person may sign in within an hour, and personSessions that
-	// number for each session that they may have; the larger one counts. Each sign-in adds to the
-	// session store, from however many addresses it comes. A person needs a few in an hour.
+	// In an hour, one person may sign in personSignIns times, or personSessions times for each session
+	// that they may have, whichever is more. Each sign-in adds to the session store, whatever address it
+	// comes from. A person needs only a few in an hour.
 	personSignIns, personSessions = 200, 4
 )
 

@@ -70,8 +70,8 @@ func setSession(c echo.Context, s *authn.Session) {
 	c.Request().Context().Value(requestKey{}).(*requestContext).session = s
 }
 
-// setCaller puts the caller into the context of a request. A session that middleware has found beside
-// an access token is somebody else's.
+// setCaller puts the caller into the context of a request. If the caller has an access token, setCaller
+// removes a session that middleware has found: it may be another person's.
 func setCaller(c echo.Context, caller *authn.Caller) {
 	ctx := c.Request().Context().Value(requestKey{}).(*requestContext)
 	ctx.caller = caller

@@ -78,7 +78,7 @@ func TestStepUp(t *testing.T) {
 	// The page that is still open, and its address, do nothing more.
 	p.SignIn(p.There)
 	for what, got := range map[string]apptest.Answer{"the button": p.Here.Press(page, "resume-button"), "the page": p.Here.Get(resume)} {
-		if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "it was continued already") {
+		if got.StatusCode != http.StatusNotFound || !strings.Contains(got.Body, "it was already continued") {
 			t.Errorf("for the second time, %s answers %d", what, got.StatusCode)
 		}
 	}

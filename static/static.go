@@ -25,7 +25,7 @@ import (
 // Prefix is the path prefix of the assets.
 const Prefix = "/static/"
 
-// brotliExt is the extension of a file that has another one in Brotli.
+// brotliExt is the extension of a file that holds another embedded file, compressed with Brotli.
 const brotliExt = ".br"
 
 //go:embed app.css devices.css forms.css front.css gallery.css profile.css app.js devices.js reload.js session.js htmx.min.js htmx.min.js.br icon.svg touch-icon.png robots.txt

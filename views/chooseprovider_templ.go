@@ -11,7 +11,7 @@ import templruntime "github.com/a-h/templ/runtime"
 
 import "latchkey/views/messages"
 
-// ChooseProviderProps is what the page shows on which people choose where to sign in.
+// ChooseProviderProps is what [ChooseProvider] shows.
 type ChooseProviderProps struct {
 	Providers []ProviderChoice
 }

@@ -107,9 +107,9 @@ func Notices(sentences []string, swap bool) templ.Component {
 	})
 }
 
-// lostReply is what a card says if the reply to its form is lost: nobody knows whether the server has
-// done what the form asked for. When a script has loaded the card as it is now, it shows now in place
-// of text. The link leads to url, which has the card as it is now.
+// lostReply is what a card says if the reply to its form is lost, so that nobody knows whether the server
+// has done what the form asked for. Once a script has brought the card up to date, it replaces text by now.
+// The link leads to url, which shows the current card.
 func lostReply(text, now, url string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -168,7 +168,7 @@ func (c oklch) hex() string {
 	return fmt.Sprintf("#%02x%02x%02x", r, g, b)
 }
 
-// rgb returns the colour in sRGB. A colour that sRGB does not have loses chroma until it has it.
+// rgb returns the colour in sRGB. A colour outside of sRGB loses chroma until it is inside.
 func (c oklch) rgb() (r, g, b uint8) {
 	for {
 		x, y, z := c.linearRGB()

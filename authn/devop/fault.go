@@ -77,7 +77,7 @@ func atSignIn() []fault {
 			effect: "The application shows “The sign-in could not be verified”. To see why, search its log for the reference on the page.",
 		},
 		{
-			id: faultState, label: "Unknown state", what: "The next response has a state of no sign-in.",
+			id: faultState, label: "Unknown state", what: "The next response has a state that belongs to no sign-in.",
 			effect: "The application shows “This sign-in was not started here”, and starts no other by itself.",
 		},
 		{

@@ -87,8 +87,8 @@ func presented(r *http.Request) string {
 }
 
 // checkCertificate authenticates a client by the certificate that is registered for it (RFC 8705 section
-// 2.2). With tls_client_auth (section 2.1), too, it has to be this one: a subject would do only if there
-// were an authority that gives it to nobody else.
+// 2.2). This also holds for tls_client_auth (section 2.1): comparing the subject would be enough only if
+// an authority gave that subject to nobody else.
 func (p *Provider) checkCertificate(r *http.Request, id string) (Client, error) {
 	client, ok := p.client(id)
 	if !ok || client.Certificate == nil {

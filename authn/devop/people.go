@@ -164,7 +164,7 @@ func (person Person) label() string {
 // pictureURL returns the address of the subject's picture.
 func pictureURL(base, subject string) string { return base + url.PathEscape(subject) }
 
-// firstLetter returns the first letter of a name in upper case: initials without an idea of names.
+// firstLetter returns the first letter of a name in upper case. It is the default of Config.Initials.
 func firstLetter(name string) string {
 	for _, r := range name {
 		return strings.ToUpper(string(r))

@@ -40,8 +40,6 @@ type Config struct {
 	People []Person
 	// SigningAlgorithm signs all tokens: RS256 or PS256. "" means RS256.
 	SigningAlgorithm string
-	// AccessTokenTTL and IDTokenTTL are token lifetimes. Zero means 10 minutes.
-	AccessTokenTTL, IDTokenTTL time.Duration
 	// Initials returns the letters that stand for a person without a picture, and that their picture
 	// shows. Nil means the first letter of the name.
 	Initials func(name string) string
@@ -73,7 +71,7 @@ type Client struct {
 }
 
 const (
-	defaultTTL  = 10 * time.Minute
+	tokenTTL    = 10 * time.Minute
 	codeTTL     = time.Minute
 	refreshTTL  = 30 * 24 * time.Hour
 	sessionTTL  = 7 * 24 * time.Hour
@@ -117,12 +115,6 @@ func New(cfg Config) (*Provider, error) {
 		if err := c.check(); err != nil {
 			return nil, err
 		}
-	}
-	if cfg.AccessTokenTTL <= 0 {
-		cfg.AccessTokenTTL = defaultTTL
-	}
-	if cfg.IDTokenTTL <= 0 {
-		cfg.IDTokenTTL = defaultTTL
 	}
 	if cfg.SigningAlgorithm == "" {
 		cfg.SigningAlgorithm = "RS256"

@@ -187,7 +187,7 @@ func (p *Provider) clientCredentials(client Client, v url.Values, bound confirma
 		return nil, errors.Join(errServer, err)
 	}
 	return map[string]any{
-		"access_token": access, "token_type": tokenType(bound), "expires_in": int(p.cfg.AccessTokenTTL.Seconds()), "scope": strings.Join(scope, " "),
+		"access_token": access, "token_type": tokenType(bound), "expires_in": int(tokenTTL.Seconds()), "scope": strings.Join(scope, " "),
 	}, nil
 }
 
@@ -211,7 +211,7 @@ func (p *Provider) spoiled(t tokens) tokens {
 		t.bound.Key = ""
 	}
 	if p.workbench.happens(faultExpired) {
-		t.at = t.at.Add(-p.cfg.IDTokenTTL - time.Hour)
+		t.at = t.at.Add(-tokenTTL - time.Hour)
 	}
 	return t
 }
@@ -228,13 +228,13 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	if err != nil {
 		return nil, errors.Join(errServer, err)
 	}
-	if err := p.records.addAccess(t.source, access, accessToken{Scope: scope, Bound: t.bound, Expires: now.Add(p.cfg.AccessTokenTTL)}); err != nil {
+	if err := p.records.addAccess(t.source, access, accessToken{Scope: scope, Bound: t.bound, Expires: now.Add(tokenTTL)}); err != nil {
 		return nil, err
 	}
 	answer := map[string]any{
 		"access_token": access,
 		"token_type":   tokenType(t.bound),
-		"expires_in":   int(p.cfg.AccessTokenTTL.Seconds()),
+		"expires_in":   int(tokenTTL.Seconds()),
 		"scope":        strings.Join(scope, " "),
 	}
 	if t.refresh != "" {
@@ -245,7 +245,7 @@ func (p *Provider) issue(t tokens) (map[string]any, error) {
 	}
 	claims := person.claims(scope)
 	claims["iss"], claims["sub"], claims["aud"] = p.cfg.Issuer, g.Subject, g.Client
-	claims["iat"], claims["exp"] = t.at.Unix(), t.at.Add(p.cfg.IDTokenTTL).Unix()
+	claims["iat"], claims["exp"] = t.at.Unix(), t.at.Add(tokenTTL).Unix()
 	claims["auth_time"], claims["sid"] = g.AuthTime.Unix(), g.SID
 	claims["amr"] = []string{"user"} // RFC 8176 section 2: someone was present, and proved nothing
 	claims["at_hash"] = leftHalf(access)
@@ -294,7 +294,7 @@ func (p *Provider) accessToken(g grant, scope []string, bound confirmation) (str
 	}
 	claims := map[string]any{
 		"iss": p.cfg.Issuer, "sub": g.Subject, "aud": audience, "client_id": g.Client,
-		"iat": now.Unix(), "exp": now.Add(p.cfg.AccessTokenTTL).Unix(), "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(tokenTTL).Unix(), "jti": rand.Text(),
 		"scope": strings.Join(scope, " "),
 	}
 	if bound != (confirmation{}) {

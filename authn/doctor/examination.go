@@ -155,8 +155,8 @@ func (e *Examination) checkIssuer(context.Context) Finding {
 	return ok("the provider calls itself %s, to the letter", e.fetched.Issuer)
 }
 
-// checkEndpoints releases the metadata to the other checks. Whether the two share an algorithm
-// is for another check to say, and stops none.
+// checkEndpoints makes the metadata available to the checks that follow. It does not compare
+// algorithms: checkAlgorithms does so, and its failure stops no other check.
 func (e *Examination) checkEndpoints(context.Context) Finding {
 	if e.fetched == nil || e.provider.CheckIssuer(e.fetched) != nil {
 		return skipped(e.obstacle)
@@ -220,7 +220,7 @@ func (e *Examination) checkClock(context.Context) Finding {
 	if !known {
 		return skipped("no response of the provider had a date")
 	}
-	const remedy = "set the clock of this machine by a time server, and look at the provider's if this one is right"
+	const remedy = "synchronize this machine's clock with a time server; if it is already right, the provider's is wrong"
 	found := fmt.Sprintf("this machine's clock is %s behind the provider's", ahead)
 	if ahead < 0 {
 		found = fmt.Sprintf("this machine's clock is %s ahead of the provider's", -ahead)

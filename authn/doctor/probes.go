@@ -185,8 +185,8 @@ func (e *Examination) checkCallback(ctx context.Context, m *openid.Metadata) Fin
 	return warning(Configuration, "inconclusive: the provider answers alike whatever the address", "look for "+registered)
 }
 
-// checkAuthorizationRequest reads the error of that request. With nobody signed in, the only expected
-// error is that nobody is.
+// checkAuthorizationRequest examines the error in the response that checkCallback has received. Nobody
+// is signed in there, so the only expected error is one that says so.
 func (e *Examination) checkAuthorizationRequest(context.Context, *openid.Metadata) Finding {
 	code := openid.Quote(e.response, maxCode)
 	said := "the provider refuses the authorization request (" + code + ")"

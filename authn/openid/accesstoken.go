@@ -42,7 +42,7 @@ func (t *AccessToken) Profile() Profile { return Identity{IDToken: t.Claims}.pro
 // 4.3) or the certificate of the connection (RFC 8705 section 3) shows. Whether a proof has been
 // sent before, and has the right nonce, is for the caller to check.
 //
-// The *Error has ReasonAccessTokenInvalid, ReasonProofInvalid, ReasonProviderUnreachable or
+// The error is an *Error with ReasonAccessTokenInvalid, ReasonProofInvalid, ReasonProviderUnreachable or
 // ReasonProviderMisconfigured.
 func (p *Provider) VerifyAccessToken(ctx context.Context, sent Presented) (*AccessToken, error) {
 	if p.cfg.Audience == "" {

@@ -14,9 +14,9 @@ import (
 // sign-in.
 type API struct {
 	// Audience is the API's identifier. It is sent as audience to Auth0 (multi-resource refresh tokens),
-	// and as resource to every other provider (RFC 8707 section 2.2), which may demand that Config.Resources
-	// names it. "" sends neither, for a provider
-	// that knows the API by its scopes, as Microsoft Entra ID does.
+	// and as resource to every other provider (RFC 8707 section 2.2), which may require Config.Resources
+	// to name it. "" sends neither, for a provider that knows the API by its scopes, as Microsoft Entra
+	// ID does.
 	Audience string
 	// Scope lists the scopes to request, separated by spaces; "" leaves them to the provider.
 	Scope string

@@ -50,9 +50,9 @@ func Hint(link url.Values, name string) string {
 	return ""
 }
 
-// AuthorizationURL returns the authorization request, to which the browser is to be
-// redirected. If the provider asks for it, the request is pushed first (RFC 9126). The *Error
-// is of ReasonProviderUnreachable or ReasonProviderMisconfigured.
+// AuthorizationURL returns the authorization request as the URL to redirect the browser to. The request
+// is pushed first if the provider or the configuration requires it (RFC 9126). The error is an *Error
+// with ReasonProviderUnreachable or ReasonProviderMisconfigured.
 func (p *Provider) AuthorizationURL(ctx context.Context, request AuthorizationRequest) (string, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil {
@@ -243,7 +243,7 @@ func (r AuthorizationResponse) StartsOver() bool {
 // AuthorizationResponse reads the response to an authorization request. If responses are signed, it
 // verifies the signature first, and reads nothing else. It refuses a response in which a parameter
 // appears twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
-// *Error has ReasonResponseMalformed, ReasonResponseInvalid, or as for Metadata.
+// error is an *Error with ReasonResponseMalformed, ReasonResponseInvalid, or a reason of Metadata.
 func (p *Provider) AuthorizationResponse(ctx context.Context, parameters url.Values) (AuthorizationResponse, error) {
 	if p.SignedResponses() {
 		signed, err := p.openResponse(ctx, parameters)
@@ -269,8 +269,8 @@ func (p *Provider) AuthorizationResponse(ctx context.Context, parameters url.Val
 }
 
 // Code returns the authorization code of a response, once the response is known to belong to
-// a request of this client. The *Error has ReasonIssuerMismatch, ReasonResponseMalformed or
-// ReasonDeclined, or as for Metadata.
+// a request of this client. The error is an *Error with ReasonIssuerMismatch, ReasonResponseMalformed or
+// ReasonDeclined, or a reason of Metadata.
 func (p *Provider) Code(ctx context.Context, r AuthorizationResponse) (string, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 )
 
 // backchannel sends requests for the issuer's origin to the origin at which this app reaches the
-// provider. They keep the issuer's Host, so that the provider sees itself under the name by which
-// browsers know it, and publishes and issues what it does for them.
+// provider. The requests keep the issuer's Host header, so that the provider publishes and issues the
+// same as for browsers, under the name by which they know it.
 type backchannel struct {
 	issuer, target *url.URL
-	// direct is for the back channel, which no proxy is in the way of, and next for what else
+	// direct is for the back channel, and uses no proxy. next is for the other origins that
 	// metadata names.
 	direct, next http.RoundTripper
 }

@@ -87,10 +87,10 @@ func (c Claims) decode(name string, into any) {
 	}
 }
 
-// identifyingClaims say whose a token is, for whom, and when. None of them may have a namesake in
-// another case: encoding/json ignores case, and two readers of one token must not read
-// different things (RFC 7519 section 4, RFC 8725 section 2.4). Any other claim may have one: a
-// directory's SID is no sid, and only the exact name counts.
+// identifyingClaims say whom a token is about, for whom it is, and when it is valid. A token must not
+// spell one of these names in another case: encoding/json ignores case, and two readers of one token
+// must not read different things (RFC 7519 section 4, RFC 8725 section 2.4). Other names may occur in
+// another case: a directory's SID is not a sid, and only the exact name counts.
 var identifyingClaims = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash"}
 
 // members reads the top level of a JSON object. It refuses a member that appears twice. The
@@ -165,9 +165,9 @@ func unquote(quoted []byte) string {
 }
 
 // strictClaims are the claims of a token that is being verified. Each is read with the type
-// that the standard gives it, and a claim of another type is an error. A written absence is an
-// absence: some providers write each member that they know, with null, "" or, for a time, 0 if it
-// does not apply.
+// that the standard gives it, and a claim of another type is an error. A claim without a value
+// counts as absent: some providers write every member that they know, and set one that does not
+// apply to null, "" or, for a time, 0.
 type strictClaims map[string]json.RawMessage
 
 // parseClaims parses the claims of a token or a userinfo response.

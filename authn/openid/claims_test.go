@@ -46,7 +46,7 @@ func TestClaimsAreOneObjectThatNobodyReadsTwoWays(t *testing.T) {
 	}
 }
 
-// TestNamesakes shows that a claim of another case counts neither as a claim nor against it.
+// TestNamesakes shows that a name in another case is neither taken for the claim nor refused.
 func TestNamesakes(t *testing.T) {
 	t.Parallel()
 	c, err := openid.ParseStrict([]byte(`{"SID":"b","sid":"a","Sid":"c","ACR":["x"],"Events":"e"}`))

@@ -160,8 +160,8 @@ func (p *Provider) PublicKey() (PublicKey, bool) {
 // PrivateKeyJWT, TLSClientAuth or SelfSignedTLSClientAuth.
 func (p *Provider) ClientAuth() string { return p.cfg.ClientAuth }
 
-// signingAlgorithms returns the algorithms with which a key can sign, the default first (RFC 7518 section 3.1, RFC 8037 section 3.1). The error says why the key can
-// sign with none; its subject is the key.
+// signingAlgorithms returns the algorithms that a key can sign with, the default first (RFC 7518 section
+// 3.1, RFC 8037 section 3.1). The error says why there are none; its text continues "the key".
 func signingAlgorithms(key crypto.Signer) ([]string, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:

@@ -205,7 +205,7 @@ func (d *discovery) fetchedAt() time.Time {
 func (p *Provider) DiscoveryURL() string { return p.cfg.discoveryURL() }
 
 // FetchMetadata fetches the discovery document without validating it, for an examination of
-// the provider. The *Error has ReasonProviderUnreachable or ReasonProviderMisconfigured.
+// the provider. The error is an *Error with ReasonProviderUnreachable or ReasonProviderMisconfigured.
 func (p *Provider) FetchMetadata(ctx context.Context) (*Metadata, error) {
 	return p.discovery.fetch(ctx)
 }

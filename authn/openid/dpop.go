@@ -161,9 +161,9 @@ func proofAddress(r *http.Request) string {
 	return address.String()
 }
 
-// nonces holds the last nonce that each server has given for proofs. A nonce is for the server that gave
-// it alone: the authorization server, under "", or a resource server, under its origin (RFC 9449 sections
-// 8 and 9).
+// nonces holds the last nonce for proofs from each server: from the authorization server under "", and
+// from a resource server under its origin. A nonce is good only at the server that gave it (RFC 9449
+// sections 8 and 9).
 type nonces struct {
 	mu       sync.Mutex
 	byServer map[string]string
@@ -182,8 +182,8 @@ func (n *nonces) of(server string) string {
 	return n.byServer[server]
 }
 
-// read keeps the nonce of a response, which may come with a good one, too (RFC 9449 section 8.2), and
-// reports whether there is one.
+// read keeps the nonce of a response, and reports whether there is one. A successful response may have
+// one, too (RFC 9449 section 8.2).
 func (n *nonces) read(server string, header http.Header) bool {
 	nonce := header.Get("DPoP-Nonce")
 	if len(header.Values("DPoP-Nonce")) != 1 || !isNonce(nonce) {

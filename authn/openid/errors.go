@@ -44,10 +44,9 @@ const (
 	ReasonAPIRefused         Reason = "api_token_refused"
 )
 
-// Error is a refusal with its reason. Its text is for operators. It holds no secret (no
-// token, code, state or nonce), and text that the provider sent only in Code and Description,
-// and as short, quoted names: of issuers, algorithms and keys, and of where the discovery document
-// has moved to.
+// Error is a refusal with its reason. Its text is for operators. It holds no secret: no token, code,
+// state or nonce. Text that the provider sent appears only in Code and Description, and as short, quoted
+// names of issuers, algorithms and keys, or of the address that the discovery document has moved to.
 type Error struct {
 	Reason Reason
 	// Code is the provider's OAuth error code, and Description what it says about it (RFC

@@ -49,9 +49,9 @@ type SignIn struct {
 }
 
 // Redeem exchanges a code for tokens, once, verifies the ID token and asks userinfo (OpenID
-// Connect Core 1.0 section 3.1.3). The *Error has ReasonTokenRequestFailed,
+// Connect Core 1.0 section 3.1.3). The error is an *Error with ReasonTokenRequestFailed,
 // ReasonTokenInvalid, ReasonIDTokenInvalid, ReasonStepUpFailed, ReasonUserInfoMismatch,
-// ReasonUserInfoRequired or ReasonTooLarge, or as for Metadata.
+// ReasonUserInfoRequired or ReasonTooLarge, or a reason of Metadata.
 func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*SignIn, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil {
@@ -104,8 +104,8 @@ func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expect
 	return t, nil
 }
 
-// ErrIDTokenUnusable says that a refreshed ID token cannot be used, and that nothing shows that it is
-// another person's.
+// ErrIDTokenUnusable says that a refreshed ID token cannot be used, although nothing suggests that it
+// belongs to another person.
 var ErrIDTokenUnusable = errors.New("the refreshed ID token cannot be used")
 
 // VerifyRefreshedIDToken verifies an ID token that came with refreshed tokens: it must be of
@@ -114,7 +114,7 @@ var ErrIDTokenUnusable = errors.New("the refreshed ID token cannot be used")
 // repeat. auth_time may be later: some providers (Amazon Cognito, Azure AD B2C) count a refresh
 // as a sign-in.
 //
-// The *Error has ReasonIDTokenInvalid, which wraps ErrIDTokenUnusable for a fault that is no
+// The error is an *Error with ReasonIDTokenInvalid, which wraps ErrIDTokenUnusable for a fault that is no
 // reason to distrust the tokens, such as a clock that is wrong; or ReasonProviderUnreachable or
 // ReasonProviderMisconfigured if there are no keys to verify it with.
 func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, signedIn Identity, nonce string) (*IDToken, error) {
@@ -122,7 +122,7 @@ func (p *Provider) VerifyRefreshedIDToken(ctx context.Context, tokens Tokens, si
 	if err != nil {
 		return nil, unusable(err)
 	}
-	// Whose it is comes first: a wrong clock must not hide another person's token.
+	// Check first whose token it is: a wrong clock must not hide that it is another person's.
 	if signed.by, err = p.checkSameSignIn(signed.claims, signedIn, nonce); err != nil {
 		return nil, withReason(ReasonIDTokenInvalid, err)
 	}

@@ -161,8 +161,9 @@ func (k *keySet) refetch(ctx context.Context, limit *rate.Limiter) ([]publishedK
 	}
 }
 
-// fetchWithin fetches once, if the limit allows it. To join a fetch that is under way counts
-// against nobody's limit; one that another's limit did not allow is tried again under this one.
+// fetchWithin fetches once, if the limit allows it. Joining a fetch that is under way does not count
+// against the limit. If another caller's limit did not allow that fetch, fetchWithin tries again
+// under its own limit.
 func (k *keySet) fetchWithin(ctx context.Context, limit *rate.Limiter) (keysAge, error) {
 	for {
 		var leading bool
@@ -347,8 +348,8 @@ var (
 )
 
 // parseKey reads a public key for signatures (RFC 7517 section 4.2) of sufficient strength. The
-// error says why it is none; it comes with the key's kid. A private key that is published signs
-// for everyone.
+// error says why raw is not such a key, and comes with the key's kid. A published private key is
+// refused, because anyone could sign with it.
 func parseKey(raw json.RawMessage) (key publishedKey, err error) {
 	members, err := parseStrict(raw)
 	if err != nil {
@@ -361,7 +362,7 @@ func parseKey(raw json.RawMessage) (key publishedKey, err error) {
 		return key, errors.New("is a private or a symmetric key")
 	}
 	if key.issuer, err = members.string("issuer"); err != nil {
-		key.issuer = "unknown" // of nobody's tokens, where it counts
+		key.issuer = "unknown" // matches no issuer; see mayVerify
 	}
 	use, err := members.string("use")
 	if err != nil {

@@ -38,9 +38,9 @@ func (c Config) addCertificateFaults(f *Faults) {
 	}
 }
 
-// useAliases puts the endpoints in place that are for clients with a certificate (RFC 8705 section
-// 5): those that issue and accept bound access tokens, and if the certificate authenticates the client,
-// all endpoints where it does.
+// useAliases replaces endpoints with their aliases for clients with a certificate (RFC 8705 section 5):
+// those that issue or accept bound access tokens, and, if the certificate authenticates the client, all
+// that authenticate it.
 func (m *Metadata) useAliases(c Config) {
 	if c.ClientCertificate == nil {
 		return

@@ -137,7 +137,7 @@ func (p *Provider) readProof(sent Presented) (*signedProof, error) {
 	case t.typ != "dpop+jwt":
 		return nil, fmt.Errorf("typ is %.20q, not that of a DPoP proof", t.typ)
 	case !slices.Contains(ProofAlgorithms(), t.alg):
-		return nil, fmt.Errorf("the DPoP proof's alg is %.20q, and allowed are %q", t.alg, ProofAlgorithms())
+		return nil, fmt.Errorf("the DPoP proof's alg is %.20q, which is not one of %q", t.alg, ProofAlgorithms())
 	}
 	if err := proof.readKey(t.header); err != nil {
 		return nil, err

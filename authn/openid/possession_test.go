@@ -133,8 +133,8 @@ func TestSpellingsOfAURL(t *testing.T) {
 	}
 }
 
-// TestWhatIsPresented checks what an application learns of a bound token, and that one which presents
-// nothing but the token accepts no bound one.
+// TestWhatIsPresented checks what an application learns about a bound token, and that a bound token is
+// refused if the application passes on nothing but the token.
 func TestWhatIsPresented(t *testing.T) {
 	t.Parallel()
 	p, key := newParty(t, options{config: withAudience}), scriptedop.NewKey("", "ES256")

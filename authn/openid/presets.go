@@ -221,7 +221,7 @@ func (p Preset) logRegistration(cfg Config) {
 	if p.signOuts != "" {
 		attributes = append(attributes, "sign-out", p.signOuts+": "+cfg.PostLogoutRedirectURL)
 	}
-	cfg.Log.Info("what the provider has to know of this app", attributes...)
+	cfg.Log.Info("settings to register at the provider", attributes...)
 }
 
 // exactly is for a provider that has one issuer.

@@ -60,8 +60,8 @@ func (c Config) addProfileFaults(f *Faults) {
 // Profile returns the profile that the configuration follows, or "".
 func (p *Provider) Profile() string { return p.cfg.Profile }
 
-// ProfileGaps returns what a provider with this metadata lacks for the profile. What it does not say
-// counts as there, unless its silence means that it is not.
+// ProfileGaps returns what a provider with this metadata lacks for the profile. A feature that the
+// metadata does not mention counts as present, unless silence means that the provider lacks it.
 func (p *Provider) ProfileGaps(m *Metadata) (gaps []string) {
 	demand := func(met bool, gap string) {
 		if !met {

@@ -71,23 +71,24 @@ type Config struct {
 	// RedirectURL is where the provider sends the authorization response, and
 	// PostLogoutRedirectURL where it sends the browser after sign-out.
 	RedirectURL, PostLogoutRedirectURL string
-	// Scopes are requested; offline_access not if the provider lists its scopes without it.
+	// Scopes are the scopes to request. offline_access is left out if the provider lists its scopes and
+	// this is not one of them.
 	Scopes []string
 	// Audience is the API that access tokens are for; "" requests none.
 	Audience string
 	// Resources are the further APIs that the sign-in names, as absolute URIs (RFC 8707 section
 	// 2.1). Some providers issue tokens for no others later; see RefreshFor.
 	Resources []string
-	// Profile is ProfileFAPI2 or ProfileFAPI2MessageSigning to accept no setting and no response that
-	// falls short of it; "" is no profile.
+	// Profile is ProfileFAPI2 or ProfileFAPI2MessageSigning. Settings and responses that fall short of it
+	// are refused. "" means no profile.
 	Profile string
 	// IDTokenAlgorithms are the algorithms that an ID token may be signed with.
 	IDTokenAlgorithms []string
 	// ResponseMode is "query" or "form_post", or with signed responses (JARM) "jwt", which is
 	// query, or "form_post.jwt".
 	ResponseMode string
-	// ResponseAlgorithms are the algorithms that a signed response may be signed with; none are
-	// those of ID tokens.
+	// ResponseAlgorithms are the algorithms that a signed response may be signed with. If it is empty,
+	// those of ID tokens apply.
 	ResponseAlgorithms []string
 	// PushedAuthorizationRequests is "auto", "always" or "never".
 	PushedAuthorizationRequests string
@@ -179,8 +180,8 @@ func (c Config) addSigningFaults(f *Faults) {
 	}
 }
 
-// Validate returns an error if New would not accept the configuration.
-func (c Config) Validate() error {
+// validate returns an error if New would not accept the configuration.
+func (c Config) validate() error {
 	if faults := c.Faults(); len(faults) > 0 {
 		return fmt.Errorf("openid: %w", faults)
 	}
@@ -212,7 +213,7 @@ type Provider struct {
 
 // New returns a provider that has not been contacted yet.
 func New(cfg Config) (*Provider, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Metrics == nil {
@@ -259,7 +260,7 @@ func (p *Provider) Ready() error {
 }
 
 // Metadata returns the provider's metadata. It waits for the first discovery if that has not
-// succeeded yet. The *Error has ReasonProviderUnreachable, which passes by itself, or
+// succeeded yet. The error is an *Error with ReasonProviderUnreachable, which passes by itself, or
 // ReasonProviderMisconfigured, which does not.
 func (p *Provider) Metadata(ctx context.Context) (*Metadata, error) { return p.discovery.wait(ctx) }
 

@@ -29,7 +29,7 @@ func (p *Provider) requestObject(request url.Values) (string, error) {
 		}
 	}
 	if request.Has("max_age") {
-		claims["max_age"] = json.Number(request.Get("max_age")) // a number is one in JSON, too
+		claims["max_age"] = json.Number(request.Get("max_age")) // JSON has numbers, a query has only text
 	}
 	now := p.cfg.Now()
 	claims["iss"], claims["aud"], claims["client_id"] = p.cfg.ClientID, p.cfg.Issuer, p.cfg.ClientID

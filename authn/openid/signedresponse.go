@@ -9,8 +9,8 @@ import (
 // section 4.1.2, RFC 9207 section 2).
 var responseParameters = []string{"state", "code", "iss", "error", "error_description"}
 
-// openResponse returns the parameters of a signed authorization response (JARM section 2.4). What is
-// beside the JWT is nobody's word, so a response that has parameters there too is refused.
+// openResponse returns the parameters of a signed authorization response (JARM section 2.4). It refuses
+// a response that also has parameters outside the JWT, because nothing authenticates them.
 func (p *Provider) openResponse(ctx context.Context, parameters url.Values) (url.Values, error) {
 	for _, name := range responseParameters {
 		if parameters.Has(name) {

@@ -335,10 +335,10 @@ func tokenErrorCode(body []byte) string {
 }
 
 // normalizeTokenResponse checks a successful token response (RFC 6749 section 5.1, OpenID
-// Connect Core 1.0 section 3.1.3.3). The token must be of the kind that was asked for: a bearer token in
-// place of a bound one would take the protection away unnoticed. x/oauth2 accepts any token type, and an expires_in that
-// is missing, zero or not an integer. A member that a sign-in can do without counts as absent if
-// it is not of its type: with the response, a rotated refresh token would be lost.
+// Connect Core 1.0 section 3.1.3.3). The token must be of the type that was requested: a bearer token in
+// place of a bound one would silently remove the protection. x/oauth2 accepts any token type, and an
+// expires_in that is missing, zero or not an integer. An optional member of the wrong type is ignored,
+// because refusing the response would lose a rotated refresh token.
 func normalizeTokenResponse(body []byte, wanted string) ([]byte, error) {
 	c, err := parseStrict(body)
 	if err != nil {

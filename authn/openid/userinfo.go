@@ -13,7 +13,7 @@ var ErrUnauthorized = errors.New("the provider no longer accepts the access toke
 // 5.3). A response about any other subject is refused whole (section 5.3.2), which go-oidc
 // leaves to its caller. It returns no claims if the provider has no such endpoint. The *Error
 // is of ReasonUserInfoFailed, which wraps ErrUnauthorized if the token is not accepted, of
-// ReasonUserInfoMismatch, or as for Metadata.
+// ReasonUserInfoMismatch, or a reason of Metadata.
 func (p *Provider) UserInfo(ctx context.Context, tokens Tokens, subject string) (Claims, error) {
 	m, err := p.discovery.wait(ctx)
 	if err != nil || m.UserInfoEndpoint == "" {

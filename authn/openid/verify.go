@@ -35,13 +35,13 @@ type tokenKind struct {
 	metadata   bool
 	// audience must be in aud.
 	audience string
-	// foreign are claims that only other kinds have. They count even if they are written as
-	// absent: a provider that writes out absent claims does so for those of the kind.
+	// foreign are claims that only other kinds have. Even one without a value counts: a provider
+	// that writes claims without a value does so only for claims of the token's own kind.
 	foreign []string
 	// undated says that exp and iat may be missing, unissued that iat may be, and endless that
 	// exp may be: such a token expires maxAge after iat.
 	undated, unissued, endless bool
-	// maxAge bounds the time since iat, and maxLifetime the time until exp; 0 does not.
+	// maxAge bounds the time since iat, and maxLifetime the time until exp; 0 means no limit.
 	maxAge, maxLifetime time.Duration
 	// refetches limits how often a token with an unknown key fetches the key set.
 	refetches *rate.Limiter
@@ -109,7 +109,7 @@ type signedToken struct {
 }
 
 // verify checks a signed token of one kind: its form, its claims, and last its signature, so that
-// no key is fetched for a token that would be refused anyway. The *Error has the kind's reason,
+// no key is fetched for a token that would be refused anyway. The error is an *Error with the kind's reason,
 // or ReasonProviderUnreachable or ReasonProviderMisconfigured if there is no key set.
 func (p *Provider) verify(ctx context.Context, raw string, kind tokenKind) (*signedToken, error) {
 	t, err := parseToken(raw)
@@ -226,7 +226,7 @@ func (p *Provider) checkParties(c strictClaims, audience string) (issued, error)
 func (p *Provider) checkSignature(ctx context.Context, t *signedToken, kind tokenKind) error {
 	allowed := p.algorithms(kind)
 	if !slices.Contains(allowed, jose.SignatureAlgorithm(t.alg)) {
-		return fmt.Errorf("not signed with an allowed algorithm: its alg is %.20q, and allowed are %q", t.alg, allowed)
+		return fmt.Errorf("not signed with an allowed algorithm: its alg is %.20q, which is not one of %q", t.alg, allowed)
 	}
 	jws, err := jose.ParseSignedCompact(t.raw, allowed)
 	if err != nil {
@@ -295,8 +295,8 @@ func (p *Provider) algorithms(kind tokenKind) []jose.SignatureAlgorithm {
 }
 
 // verifier returns go-oidc's verifier for an ID token or a logout token that verify has
-// accepted. Its checks are a second opinion: those of verify are stricter and say what is
-// wrong with a token, where the text of go-oidc's errors quotes it.
+// accepted. Its checks are a second opinion: verify is stricter, and says what is wrong with a
+// token without quoting it, unlike go-oidc.
 func (p *Provider) verifier(t *signedToken) *oidc.IDTokenVerifier {
 	return oidc.NewVerifier(t.by.issuer, verified{t.raw, t.secondReading()}, &oidc.Config{
 		ClientID:             p.cfg.ClientID,
@@ -306,8 +306,8 @@ func (p *Provider) verifier(t *signedToken) *oidc.IDTokenVerifier {
 	})
 }
 
-// secondReading returns the claims that go-oidc checks and no others. It ignores case, so that SID
-// would be sid, and refuses a token for claims that nobody needs, such as _claim_names.
+// secondReading returns only the claims that go-oidc checks. go-oidc ignores the case of names, so it
+// would take SID for sid, and it refuses a token for claims that nobody needs, such as _claim_names.
 func (t *signedToken) secondReading() []byte {
 	claims := map[string]any{"exp": t.expires.Unix()}
 	for _, name := range []string{"iss", "sub", "aud", "iat", "nbf", "nonce", "at_hash", "sid", "jti", "events"} {

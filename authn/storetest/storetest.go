@@ -13,8 +13,8 @@ import (
 	"latchkey/authn"
 )
 
-// Run tests the stores that open returns. Each must be new and empty, and Run closes it. A
-// test that covers a requirement of the threat model names it.
+// Run tests the stores that open returns. Each must be new and empty, and Run closes it. An id
+// in the name of a test, such as SE-07, names a requirement: see docs/security.md.
 //
 // The suite's times are in 2040, so that a server that also expires keys by its own clock
 // does not interfere.

@@ -75,7 +75,7 @@ func (p Program) runCommand(ctx context.Context, args, env []string, stdout io.W
 }
 
 // parse returns the flags that a command was called with. A value is the next argument, or follows an
-// equals sign. It is not empty: a script may have an empty variable there.
+// equals sign. An empty value is an error, because it may come from an unset variable in a script.
 func (c command) parse(args []string) (map[string]string, error) {
 	given := make(map[string]string)
 	for len(args) > 0 {
@@ -116,9 +116,9 @@ func help(_ context.Context, c invocation) error {
 	fmt.Fprint(c.stdout, `
 The exit status is 0 on success, 1 on failure, and 2 if the configuration is invalid.
 
-Environment variables configure it. A .env file in the working directory supplies
-those that the environment does not set. With neither AUTH0_DOMAIN nor OIDC_ISSUER
-it starts a development provider of its own, on loopback only.
+Environment variables configure the program. A .env file in the working directory
+supplies those that the environment does not set. If neither AUTH0_DOMAIN nor
+OIDC_ISSUER is set, the program starts its own development provider, on loopback only.
 
 `)
 	for _, v := range c.program.Variables() {

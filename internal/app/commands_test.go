@@ -181,7 +181,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%v: error %v, printed %q", args, err, got)
 		}
 	}
-	if f := apptest.Diagnose(t, plain...).Find(t, "port"); !strings.Contains(f.Found, "an app has port") {
+	if f := apptest.Diagnose(t, plain...).Find(t, "port"); !strings.Contains(f.Found, "this app already listens on port") {
 		t.Errorf("the doctor says %+v", f)
 	}
 	if _, err := say(t, []string{"health"}, "PORT=x"); !errors.Is(err, app.ErrConfiguration) {

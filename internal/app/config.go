@@ -18,8 +18,8 @@ import (
 )
 
 // Config is the configuration: one field for each environment variable. The desc tag is the
-// text of `latchkey help`. A field that sets one of [openid.Config] or [authn.Config] has the
-// name of that one, so that a fault of it can name the variable.
+// text of `latchkey help`. A field whose value package openid or authn validates has the name that it
+// has there, unless validateSettings maps it, so that a fault can name the variable.
 type Config struct {
 	ProviderNames []string `env:"PROVIDERS" desc:"names for several providers, such as work,google: lower-case letters and digits, separated by commas; each has variables of its own, such as WORK_OIDC_ISSUER"`
 
@@ -34,7 +34,7 @@ type Config struct {
 	ListenAddr      string `env:"LISTEN_ADDR" desc:"the host that the app listens on, without a port; localhost is both 127.0.0.1 and ::1 (default the host of the base URL if that is loopback, else all interfaces)"`
 	TLSCertFile     string `env:"TLS_CERT_FILE" desc:"PEM file with the certificate, if the app serves HTTPS itself; set TLS_KEY_FILE too"`
 	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
-	MutualTLSAddr   string `env:"MTLS_ADDR" desc:"host and port of another HTTPS listener, such as :8443, for callers of this app's API whose access token is bound to a certificate; it asks clients for a certificate, the other one does not"`
+	MutualTLSAddr   string `env:"MTLS_ADDR" desc:"host and port of another HTTPS listener, such as :8443, for callers of this app's API whose access token is bound to a certificate; unlike the main listener, it asks clients for a certificate"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens; with several, the others have the next ports (default 127.0.0.1:PORT+1)"`
 	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz"`
 

@@ -23,8 +23,8 @@ import (
 // LoadConfig reads the configuration of the app alone; see [Program.LoadConfig].
 func LoadConfig(env []string) (*Config, error) { return Program{}.LoadConfig(env) }
 
-// LoadConfig reads the configuration, that of the product too, from env, a list of NAME=value as [os.Environ] returns
-// it. A .env file in the working directory supplies variables that env does not set. The
+// LoadConfig reads the configuration of the app and of the product from env, a list of NAME=value as
+// [os.Environ] returns it. A .env file in the working directory supplies variables that env does not set. The
 // error is of type [openid.Faults], with a variable for a field; it holds all faults.
 func (p Program) LoadConfig(env []string) (*Config, error) {
 	values, err := withDotEnv(env)

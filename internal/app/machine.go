@@ -54,7 +54,7 @@ func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 	_, err := readSecret(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return good("will be made and kept in %s at the first start", path)
+		return good("will be created in %s at the first start", path)
 	case err != nil:
 		return bad(doctor.Failed, doctor.Machine, err.Error(), "let the program read "+path+", or set APP_SECRET_KEY")
 	}
@@ -102,7 +102,7 @@ func (c *Config) checkPort(ctx context.Context) doctor.Finding {
 			free = append(free, address+" is free")
 		case isAddressInUse(err):
 			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
-				return good("an app has %s already", address)
+				return good("this app already listens on %s", address)
 			}
 			return bad(doctor.Failed, doctor.Machine, "another program has "+taken(err, listen.address), "stop it, or choose another "+listen.port)
 		case isAccessDenied(err):
@@ -206,7 +206,7 @@ func (c *Config) checkStore(ctx context.Context) doctor.Finding {
 	case err != nil:
 		return bad(doctor.Failed, doctor.Machine, err.Error(), "remove the cause, or name another directory in DATA_DIR")
 	case !found:
-		return good("%s can be made", path)
+		return good("%s can be created", path)
 	}
 	return good("%s can be read and written", path)
 }

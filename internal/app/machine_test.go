@@ -104,7 +104,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		"cookies and form_post":    {append(public[:2:2], "RESPONSE_MODE=form_post"), "cookies", "ok: SameSite=None"},
 		"a configured key":         {public, "secret_key", "ok: APP_SECRET_KEY"},
 		"a kept key that is none":  {[]string{"DATA_DIR=" + badKey}, "secret_key", "failed machine: holds no key"},
-		"no store yet":             {nil, "store", "ok: can be made"},
+		"no store yet":             {nil, "store", "ok: can be created"},
 		"a store in memory":        {[]string{"SESSION_STORE=memory"}, "store", "ok: signed out when the app stops"},
 		"CF-12 a store for all":    {[]string{"DATA_DIR=" + open}, "store", "failed machine: others can write"},
 		"no Redis":                 {[]string{"SESSION_STORE=redis://:secret-of-redis@localhost:1"}, "store", "failed network: cannot be written to"},

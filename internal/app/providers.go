@@ -25,8 +25,8 @@ type ProviderConfig struct {
 	Auth0Domain string `env:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
 	OIDCIssuer  string `env:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
 	// An Auth0 tenant has one address for everyone.
-	BackchannelOrigin string   `env:"OIDC_BACKCHANNEL_ORIGIN" desc:"where the app itself reaches the provider of OIDC_ISSUER, if that is not where browsers do, such as http://keycloak:8080; the issuer stays the same"`
-	Tenants           []string `env:"OIDC_TENANTS" desc:"the ids of the directories whose people may sign in, separated by commas, if OIDC_ISSUER is one of Microsoft Entra ID for many: https://login.microsoftonline.com/organizations/v2.0, or with common in place of organizations"`
+	BackchannelOrigin string   `env:"OIDC_BACKCHANNEL_ORIGIN" desc:"the origin at which the app itself reaches the provider of OIDC_ISSUER, if browsers reach it at another, such as http://keycloak:8080; the issuer stays the same"`
+	Tenants           []string `env:"OIDC_TENANTS" desc:"the ids of the directories whose people may sign in, separated by commas, if OIDC_ISSUER is the Microsoft Entra ID issuer for many directories: https://login.microsoftonline.com/organizations/v2.0, or the same with common instead of organizations"`
 
 	ClientID     string        `env:"AUTH0_CLIENT_ID" desc:"the client ID of the application at the provider"`
 	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`
@@ -56,7 +56,7 @@ type ProviderConfig struct {
 type namedConfig struct {
 	ProviderConfig
 
-	Label        string   `env:"LABEL" desc:"what the button says that chooses the provider (default the name of a well-known provider, else the host of its issuer)"`
+	Label        string   `env:"LABEL" desc:"the text of the button that chooses this provider (default the name of a well-known provider, else the host of its issuer)"`
 	EmailDomains []string `env:"EMAIL_DOMAINS" desc:"the domains of the e-mail addresses of the provider's people, separated by commas: a link to the sign-in page with login_hint=ada@example.com goes to the provider of example.com"`
 }
 
@@ -77,8 +77,7 @@ type provider struct {
 // providers, no default could be right for all of them.
 var noDefault = []string{"AUTH0_DOMAIN", "OIDC_ISSUER", "OIDC_BACKCHANNEL_ORIGIN", "OIDC_TENANTS", "AUTH0_CLIENT_ID", "AUTH0_CLIENT_SECRET"}
 
-// HasDefault reports whether a variable of each of several providers has the one without a name for a
-// default.
+// HasDefault reports whether the variable without a provider's name is the default for those with one.
 func (v Variable) HasDefault() bool {
 	return !slices.Contains(noDefault, v.Name) && v.ofProvider()
 }
@@ -97,9 +96,9 @@ func (v Variable) Named(provider string) string {
 func (v Variable) OfEach() string {
 	switch {
 	case v.HasDefault():
-		return "as " + v.Name + ", which is the default"
+		return "like " + v.Name + ", whose value is the default"
 	case v.ofProvider():
-		return "as " + v.Name + ", which cannot be set then"
+		return "like " + v.Name + ", which cannot be set together with PROVIDERS"
 	default:
 		return v.Description
 	}

@@ -43,8 +43,8 @@ func OpenBrowser(t *testing.T, a *App) *Browser {
 }
 
 // OpenDeviceBoundBrowser starts a browser that binds sessions to keys, in software, beside an app of
-// [AssembleHTTPS]. It needs both features, which the headless shell lacks; to ignore all faults of
-// certificates would switch them off.
+// [AssembleHTTPS]. It needs two features that the headless shell lacks, and that Chromium switches off if it
+// ignores all certificate errors.
 func OpenDeviceBoundBrowser(t *testing.T, a *App) *Browser {
 	t.Helper()
 	key := sha256.Sum256(a.certificate.RawSubjectPublicKeyInfo)

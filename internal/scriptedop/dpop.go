@@ -45,14 +45,6 @@ func (p *Provider) Proofs(e Endpoint) []Proof {
 	return slices.Clone(p.proofs[e])
 }
 
-// SetNonce sets the nonce that a proof for an endpoint must have from now on. It is a first one of the
-// endpoint's own if Config.DPoP is set.
-func (p *Provider) SetNonce(e Endpoint, nonce string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.nonces[e] = nonce
-}
-
 // nonce returns the nonce for an endpoint; "" if it requires none.
 func (p *Provider) nonce(e Endpoint) string {
 	p.mu.Lock()

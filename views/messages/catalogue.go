@@ -180,8 +180,8 @@ type Resume struct {
 // Devices has the texts of the list of a person's sessions. Lead has the product's name.
 type Devices struct {
 	Heading, Lead, Note string
-	// Name has the browser and the system. The others are for a device of which one is not known, and
-	// for the system that has no name of its own.
+	// Name has the browser and the system as values. UnknownBrowser and Unknown are for a device whose
+	// browser, or whose browser and system, are not known. AndroidTablet is what pages call that system.
 	Name, UnknownBrowser, Unknown, AndroidTablet string
 	// This and Bound are the badges of the session that shows the list, and of one that is bound to a
 	// key of its device.
@@ -248,8 +248,8 @@ type Count struct{ Zero, One, Two, Few, Many, Other string }
 //go:embed *.json
 var files embed.FS
 
-// all returns the catalogues, English first, because a reader of no language that there is gets the
-// first one. It panics if a file is malformed, which a test finds.
+// all returns the catalogues, English first, because a reader whose languages have no catalogue gets the
+// first one. It panics if a file is malformed; a test makes sure that none is.
 var all = sync.OnceValue(func() []*Catalogue {
 	names, _ := fs.Glob(files, "*.json") // the pattern is valid
 	var list []*Catalogue

@@ -10,8 +10,7 @@ import (
 	"latchkey/internal/apptest"
 )
 
-// TestAdminPage shows how a team tests its own page, and is the example in the
-// documentation: people chosen by the test sign in and open the page.
+// TestAdminPage opens the page for administrators as people whom the test gives different roles.
 func TestAdminPage(t *testing.T) {
 	t.Parallel()
 	port := apptest.FreePort(t)

@@ -63,7 +63,7 @@ func TestTenants(t *testing.T) {
 			if lines := s.Logged("refused", got.Header.Get("X-Request-Id")); len(lines) != 1 || lines[0]["reason"] != tt.reason || v.SignedIn() {
 				t.Errorf("answered %d, and the log says %v, want %s", got.StatusCode, lines, tt.reason)
 			}
-			if tt.reason == "tenant_not_listed" && (got.StatusCode != http.StatusForbidden || !strings.Contains(got.Body, "This account is of another organization") || !strings.Contains(got.Body, "switch=1")) {
+			if tt.reason == "tenant_not_listed" && (got.StatusCode != http.StatusForbidden || !strings.Contains(got.Body, "This account belongs to another organization") || !strings.Contains(got.Body, "switch=1")) {
 				t.Errorf("the page, %d, does not say which account to use:\n%s", got.StatusCode, got.Body)
 			}
 		})

@@ -125,6 +125,6 @@ func code(description string) string {
 	for _, v := range variables() {
 		names = append(names, `\b`+v.Name+`\b`)
 	}
-	return regexp.MustCompile(`[a-z0-9+]*:?//[^ ,;)]+[^ .,;)]|/[a-z-]+\b|\b[\w.]+(?::\w+|/\d+)(?:[+]1)?|\b\w+_\w+|\b\w+(?:\.\w+){2,}|`+strings.Join(names, "|")).
+	return regexp.MustCompile(`[a-z0-9+]*:?//[^ ,;)]+[^ .,;)]|/[a-z-]+\b|\b[\w.]+(?::\w+|/\d+)(?:[+]1)?|\b\w+_\w+(?:\.\w+)?|\b\w+(?:\.\w+){2,}|`+strings.Join(names, "|")).
 		ReplaceAllString(description, "`${0}`")
 }
