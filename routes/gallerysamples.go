@@ -241,7 +241,7 @@ func (a *App) formSamples() []sample {
 	}
 }
 
-// failureSamples returns the page of every failure in errors.go, and one failure inside a page.
+// failureSamples returns the page of every failure in failures.go, and one failure inside a page.
 func (a *App) failureSamples(c echo.Context) []sample {
 	var list []sample
 	ada := a.samplePeople()[0]
@@ -267,7 +267,7 @@ type sampleError struct {
 	err  error
 }
 
-// sampleErrors returns an error for every page in errors.go.
+// sampleErrors returns an error for every page in failures.go.
 func (a *App) sampleErrors() []sampleError {
 	list := []sampleError{
 		{"sign in first", authn.ErrAnonymous},
@@ -279,8 +279,8 @@ func (a *App) sampleErrors() []sampleError {
 		{"nothing saved", errNoSavedRequest},
 		{"a form too large to keep", authn.ErrRequestTooLarge},
 		{"too many open pages", authn.ErrTooManyWatchers},
-		{"too many sign-ins", &tooManyError{wait: time.Minute}},
-		{"too many sign-ins of a person", &personTooOftenError{wait: time.Minute}},
+		{"too many sign-ins", tooManyRequests(time.Minute)},
+		{"too many sign-ins of a person", tooManySignIns(time.Minute)},
 		{"our fault", errPanic},
 	}
 	for _, status := range []int{

@@ -66,15 +66,6 @@ var (
 // act as a page of this app.
 const answerPolicy = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
-// upstreamError says that an API did not do its part. reason is the one in logs and metrics.
-type upstreamError struct {
-	reason string
-	err    error
-}
-
-func (e *upstreamError) Error() string { return "routes: API: " + e.err.Error() }
-func (e *upstreamError) Unwrap() error { return e.err }
-
 // NoAnswer returns the error of a handler that got no answer from an API: 502, or 504 after a timeout. An
 // error about the person's session or tokens, as from the client of a TokenSource, stays what it is.
 func NoAnswer(err error) error {
@@ -82,14 +73,19 @@ func NoAnswer(err error) error {
 		return err
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return &upstreamError{"upstream_timeout", err}
+		return upstream("upstream_timeout", err)
 	}
-	return &upstreamError{"upstream_unreachable", err}
+	return upstream("upstream_unreachable", err)
 }
 
 // WrongAnswer returns the error of a handler that got an answer from an API that it cannot use: 502. err
 // is for the log, and must name nothing secret.
-func WrongAnswer(err error) error { return &upstreamError{"upstream_answer_refused", err} }
+func WrongAnswer(err error) error { return upstream("upstream_answer_refused", err) }
+
+// upstream returns the error of an API that did not do its part.
+func upstream(reason string, err error) error {
+	return &reasonError{reason: reason, err: fmt.Errorf("API: %w", err)}
+}
 
 // cutOffError says that an answer broke off after its header.
 type cutOffError struct{ err error }
@@ -98,10 +94,9 @@ func (e *cutOffError) Error() string { return e.err.Error() }
 func (e *cutOffError) Unwrap() error { return e.err }
 
 var (
-	errTokenRefused = &upstreamError{"upstream_token_refused", errors.New("the API refuses the access token: is it the one that the token is for?")}
-	errNotRepeated  = &upstreamError{"upstream_token_renewed", errors.New("the API refused an access token that has been renewed since, and the body is too long to repeat the request")}
-	errNewNonce     = &upstreamError{"upstream_token_renewed", errors.New("the API asked for a nonce in the DPoP proof, and the body is too long to repeat the request")}
-	errNotData      = errors.New("routes: a proxied address is requested as a part of a page")
+	errTokenRefused = upstream("upstream_token_refused", errors.New("the API refuses the access token: is it the one that the token is for?"))
+	errNotRepeated  = upstream("upstream_token_renewed", errors.New("the API refused an access token that has been renewed since, and the body is too long to repeat the request"))
+	errNewNonce     = upstream("upstream_token_renewed", errors.New("the API asked for a nonce in the DPoP proof, and the body is too long to repeat the request"))
 )
 
 // Proxy passes the requests of people who are signed in, for a path and all paths below it, on to an API,
@@ -223,7 +218,7 @@ func (p *proxy) pass(c echo.Context) error {
 	case !cut:
 		return err
 	case err == nil:
-		return &cutOffError{&upstreamError{"upstream_unreachable", errors.New("the client does not read the answer")}}
+		return &cutOffError{upstream("upstream_unreachable", errors.New("the client does not read the answer"))}
 	default:
 		return &cutOffError{err}
 	}
@@ -410,7 +405,7 @@ func (p *proxy) check(resp *http.Response) error {
 // explain returns the error of a request that was not passed on, or not answered.
 func (p *proxy) explain(c echo.Context, err error) error {
 	switch reason := openid.ReasonOf(err); {
-	case err == nil, is[*upstreamError](err), is[*echo.HTTPError](err):
+	case err == nil, is[*reasonError](err), is[*echo.HTTPError](err):
 		return err
 	case reason == authn.ReasonSessionEnded:
 		return p.app.noSession(c)

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -21,15 +22,15 @@ const (
 	personSignIns, personSessions = 200, 4
 )
 
-// tooManyError says that an address has exceeded its rate.
-type tooManyError struct{ wait time.Duration }
+// tooManyRequests is the error of an address that has exceeded its rate.
+func tooManyRequests(wait time.Duration) error {
+	return &reasonError{reason: "rate_limited", err: errors.New("too many requests from one address"), wait: wait}
+}
 
-func (e *tooManyError) Error() string { return "routes: too many requests from one address" }
-
-// personTooOftenError says that a person has signed in too often.
-type personTooOftenError struct{ wait time.Duration }
-
-func (e *personTooOftenError) Error() string { return "routes: too many sign-ins of one person" }
+// tooManySignIns is the error of a person who has signed in too often.
+func tooManySignIns(wait time.Duration) error {
+	return &reasonError{reason: "person_rate_limited", err: errors.New("too many sign-ins of one person"), wait: wait}
+}
 
 // limitSignIns limits how many requests to the provider one address can cause. Loopback is exempt:
 // behind a local proxy that TRUSTED_PROXIES does not name, all people share one address, and a
@@ -43,7 +44,7 @@ func (a *App) limitSignIns() echo.MiddlewareFunc {
 				return next(c)
 			}
 			if wait := peers.Take(network(address), a.Now()); wait > 0 {
-				return &tooManyError{wait}
+				return tooManyRequests(wait)
 			}
 			return next(c)
 		}
@@ -60,7 +61,7 @@ func newPersonLimits(sessions int) *authn.Limits[authn.Key] {
 // that nobody can tell.
 func (a *App) limitPerson(in *authn.SignIn) error {
 	if wait := a.people.Take(authn.NewKey("person", in.Identity.Issuer, in.Identity.Subject), a.Now()); wait > 0 {
-		return &authn.SignInError{ID: in.LogID(), ReturnTo: in.ReturnTo, Err: &personTooOftenError{wait}}
+		return &authn.SignInError{ID: in.LogID(), ReturnTo: in.ReturnTo, Err: tooManySignIns(wait)}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ type Catalogue struct {
 	Need Need
 	// Ended says why a session ended, for each word that an address can have.
 	Ended map[string]string
-	// Failures has the texts of error pages, for each reason in routes/errors.go.
+	// Failures has the texts of error pages, for each reason in routes/failures.go.
 	Failures map[string]Failure
 	// Dashboard, Claims, Profile, Session and Token have the texts of the dashboard and its cards, and
 	// of the profile page.
