@@ -213,10 +213,10 @@ func (s *Sessions) EndCause(r *http.Request) Cause {
 	return CauseUnknown
 }
 
-// Stale reports whether the browser sent a session cookie with which Load opened nothing. A value
-// that this package cannot have written belongs to another application, and does not count.
-func (s *Sessions) Stale(r *http.Request, loaded *Session) bool {
-	return loaded == nil && s.cookies.sent(r, sessionCookie, func(value string) bool {
+// SentCookie reports whether a request has a session cookie. A value that this package cannot have
+// written belongs to another application, and does not count.
+func (s *Sessions) SentCookie(r *http.Request) bool {
+	return s.cookies.sent(r, sessionCookie, func(value string) bool {
 		_, _, ok := parseSessionCookie(value)
 		return ok
 	})

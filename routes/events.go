@@ -58,7 +58,7 @@ func (a *App) events(c echo.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case s == nil && !a.Sessions.Stale(r, s):
+	case s == nil && !a.Sessions.SentCookie(r):
 		return c.NoContent(http.StatusNoContent)
 	case r.Method == http.MethodHead:
 		return c.NoContent(http.StatusOK)

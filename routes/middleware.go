@@ -108,7 +108,7 @@ func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		case s != nil:
 			setSession(c, s)
-		case a.Sessions.Stale(r, s) && authn.IsNavigation(r):
+		case a.Sessions.SentCookie(r) && authn.IsNavigation(r):
 			// Only for navigations: the response to a script could arrive after a sign-in in
 			// another tab, and delete the new cookie.
 			a.Sessions.Clear(c.Response())

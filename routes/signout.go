@@ -23,11 +23,15 @@ func (a *App) confirmSignOut(c echo.Context) error {
 // here even if the provider fails.
 func (a *App) signOut(c echo.Context) error {
 	r, w := c.Request(), c.Response()
-	s := current(c)
+	s, proven := current(c), true
 	if s == nil {
-		if err := a.endUnproven(c); err != nil {
+		// A person who is told that they are signed out is signed out, even if their browser could not
+		// prove the session's key.
+		var err error
+		if s, err = a.Sessions.LoadToEnd(r); err != nil {
 			return err
 		}
+		proven = false
 	}
 	if s != nil {
 		if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
@@ -35,41 +39,29 @@ func (a *App) signOut(c echo.Context) error {
 		}
 		a.Log.InfoContext(r.Context(), "signed out", "event", authn.EventSignOut, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer)
 	}
-	if s != nil || a.Sessions.Stale(r, s) {
+	if s != nil || a.Sessions.SentCookie(r) {
 		a.Sessions.Clear(w)
 	}
 	// Not "cookies", which would cancel a sign-in in another tab. Not "cache": no page of this app is
 	// stored, and Chromium searches its whole cache, which takes seconds if other sites filled it.
 	w.Header().Set("Clear-Site-Data", `"storage"`)
-	if s == nil {
-		rp := a.RelyingParties.First()
-		rp.SignedOutHere(w)
-		return c.Redirect(http.StatusSeeOther, rp.Provider().PostLogoutRedirectURL())
+	rp := a.RelyingParties.First()
+	if s != nil {
+		rp = a.RelyingParties.Of(s.Identity.Issuer)
+		rp.RevokeTokens(r.Context(), s)
 	}
-	rp := a.RelyingParties.Of(s.Identity.Issuer)
-	rp.RevokeTokens(r.Context(), s)
-	location := rp.EndSessionURL(w, s)
+	location := ""
+	if proven {
+		location = rp.EndSessionURL(w, s)
+	} else {
+		// What tells the provider whose session it is names the person, and anyone who has a copy of the
+		// cookie could read it.
+		rp.SignedOutHere(w)
+	}
 	if location == "" {
 		return c.Redirect(http.StatusSeeOther, rp.Provider().PostLogoutRedirectURL())
 	}
 	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: location})
-}
-
-// endUnproven ends the session of a person whose browser could not prove its key: a person who is told
-// that they are signed out is signed out. It ends here only, because what tells the provider whose
-// session it is names the person, and anyone who has a copy of the cookie could read it.
-func (a *App) endUnproven(c echo.Context) error {
-	r := c.Request()
-	s, err := a.Sessions.LoadToEnd(r)
-	if err != nil || s == nil {
-		return err
-	}
-	if err := a.Sessions.End(r.Context(), s, authn.CauseSignedOut); err != nil {
-		return err
-	}
-	a.Log.InfoContext(r.Context(), "signed out", "event", authn.EventSignOut, "session", s.LogID(), "person", s.PersonID(), "issuer", s.Identity.Issuer)
-	a.RelyingParties.Of(s.Identity.Issuer).RevokeTokens(r.Context(), s)
-	return nil
 }
 
 // moveOn answers a form with a page that moves on by itself to where the provider is next. A redirect
