@@ -2,12 +2,9 @@ package openid
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 )
 
 // API says which access token to request with a refresh token. The zero API stands for the token of the
@@ -79,26 +76,12 @@ type extraParameters struct{}
 // audienceOf returns aud of an access token that is a JWT. It verifies nothing: the token is about to be
 // sent to the API that it should be for.
 func audienceOf(token Secret) ([]string, bool) {
-	parts := strings.Split(string(token), ".")
-	if len(parts) != 3 {
-		return nil, false
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	t, err := parseToken(string(token))
 	if err != nil {
 		return nil, false
 	}
-	var claims struct {
-		Audience json.RawMessage `json:"aud"`
-	}
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		return nil, false
-	}
-	var one string
-	if json.Unmarshal(claims.Audience, &one) == nil {
-		return []string{one}, true
-	}
-	list, err := stringList(claims.Audience)
-	return list, err == nil
+	audience, err := t.claims.audience()
+	return audience, err == nil
 }
 
 // String names the API in logs.

@@ -93,7 +93,7 @@ func (p *Provider) addAssertion(form url.Values) error {
 }
 
 // signClaims returns claims as a signed JWT in the compact serialization.
-func signClaims(signer jose.Signer, claims map[string]any) (string, error) {
+func signClaims(signer jose.Signer, claims any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err

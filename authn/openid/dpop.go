@@ -7,10 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -130,22 +127,17 @@ type proofClaims struct {
 func (p *Provider) proof(r *http.Request, key, access Secret, nonce string) (string, error) {
 	claims := proofClaims{ID: RandomToken(), Method: r.Method, Address: proofAddress(r), IssuedAt: p.cfg.Now().Unix(), Nonce: nonce}
 	if access != "" {
-		sum := sha256.Sum256([]byte(access))
-		claims.AccessTokenHash = base64.RawURLEncoding.EncodeToString(sum[:])
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		return "", fmt.Errorf("openid: DPoP proof: %w", err)
+		claims.AccessTokenHash = hashOf(string(access))
 	}
 	signer, err := proofSigner(key)
 	if err != nil {
 		return "", err
 	}
-	jws, err := signer.Sign(payload)
+	proof, err := signClaims(signer, claims)
 	if err != nil {
 		return "", fmt.Errorf("openid: DPoP proof: %w", err)
 	}
-	return jws.CompactSerialize()
+	return proof, nil
 }
 
 // proofAddress returns the address that a request is sent to, without its query and fragment, as the

@@ -1,10 +1,8 @@
 package openid
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -136,11 +134,8 @@ func (p *Provider) Certificate() (Certificate, bool) {
 		return Certificate{}, false
 	}
 	leaf := certificate.Leaf
-	sum := sha256.Sum256(leaf.Raw)
 	jwk, err := json.Marshal(jose.JSONWebKey{Key: leaf.PublicKey, Use: "sig", Certificates: []*x509.Certificate{leaf}})
-	return Certificate{
-		Subject: leaf.Subject.String(), Thumbprint: base64.RawURLEncoding.EncodeToString(sum[:]), JWK: string(jwk),
-	}, err == nil
+	return Certificate{Subject: leaf.Subject.String(), Thumbprint: hashOf(leaf.Raw), JWK: string(jwk)}, err == nil
 }
 
 // secret returns the client secret, or "" if the client authenticates in another way (RFC 6749 section

@@ -134,7 +134,7 @@ func (p *Provider) readProof(sent Presented) (*signedProof, error) {
 	}
 	proof := &signedProof{raw: t.raw, alg: t.alg}
 	switch {
-	case t.typ != "dpop+jwt":
+	case t.typ != proofType:
 		return nil, fmt.Errorf("typ is %.20q, not that of a DPoP proof", t.typ)
 	case !slices.Contains(ProofAlgorithms(), t.alg):
 		return nil, fmt.Errorf("the DPoP proof's alg is %.20q, which is not one of %q", t.alg, ProofAlgorithms())
