@@ -152,7 +152,7 @@ func (c *cached) keep(name string, part rendered) {
 // are.
 func (s *Session) withoutTokens() *Session {
 	kept := *s
-	kept.partial, kept.hasRefreshToken, kept.secret, kept.record.Sealed, kept.cached = true, s.renewable(), nil, nil, nil
+	kept.partial, kept.hasRefreshToken, kept.secret, kept.record.Sealed, kept.cached = true, s.Renewable(), nil, nil, nil
 	kept.tokens = openid.Tokens{Obtained: s.tokens.Obtained, Expires: s.tokens.Expires, Scope: s.tokens.Scope}
 	kept.apis = make([]heldToken, len(s.apis))
 	for i, held := range s.apis {

@@ -38,6 +38,11 @@ func (l *Limits[K]) Take(key K, now time.Time) time.Duration {
 		}
 		l.young[key] = limiter
 	}
+	return take(limiter, now)
+}
+
+// take takes a token from a limiter, or returns how long to wait for one.
+func take(limiter *rate.Limiter, now time.Time) time.Duration {
 	reservation := limiter.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
 	if wait > 0 {

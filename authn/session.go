@@ -83,8 +83,8 @@ func (s *Session) Claims() []openid.SourcedClaim {
 	return slices.Clone(s.claims)
 }
 
-// renewable reports whether the session has a refresh token.
-func (s *Session) renewable() bool { return s.hasRefreshToken || s.tokens.Refresh != "" }
+// Renewable reports whether the session has a refresh token.
+func (s *Session) Renewable() bool { return s.hasRefreshToken || s.tokens.Refresh != "" }
 
 // PersonID names the person to their own pages and in logs. All of their sessions have the
 // same, until the application's secret is replaced.

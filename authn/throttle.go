@@ -58,7 +58,7 @@ func (t *throttle) enter(ctx context.Context) (leave func(), err error) {
 	}
 	client, _ := ctx.Value(ClientKey{}).(string)
 	if !t.local || (client != "" && !openid.IsLoopback(client)) {
-		if wait := t.take(); wait > 0 {
+		if wait := take(t.bucket, t.now()); wait > 0 {
 			<-t.slots
 			return nil, &openid.Error{
 				Reason: ReasonTooManySignIns, RetryAfter: wait,
@@ -67,15 +67,4 @@ func (t *throttle) enter(ctx context.Context) (leave func(), err error) {
 		}
 	}
 	return func() { <-t.slots }, nil
-}
-
-// take takes a token from the bucket, or returns how long to wait for one.
-func (t *throttle) take() time.Duration {
-	now := t.now()
-	reservation := t.bucket.ReserveN(now, 1)
-	wait := reservation.DelayFrom(now)
-	if wait > 0 {
-		reservation.CancelAt(now)
-	}
-	return wait
 }

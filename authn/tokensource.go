@@ -80,28 +80,6 @@ func (ts *TokenSource) Wait() {
 	ts.underway.Wait() // for the revocation of tokens that could not be saved
 }
 
-// TokenInfo is what a page may show of a session's access token. The token itself is not
-// included: anyone who has it can use it.
-type TokenInfo struct {
-	// Audience is the API that the token was requested for; "" if it is for the provider
-	// itself.
-	Audience string
-	// Scopes are what the token allows, if the provider says so.
-	Scopes []string
-	// Expires is when the token expires; zero if the provider does not say.
-	Expires time.Time
-	// Renewable says that there is a refresh token.
-	Renewable bool
-}
-
-// Info returns what a page may show of a session's access token.
-func (ts *TokenSource) Info(s *Session) TokenInfo {
-	return TokenInfo{
-		Audience: ts.provider(s).Audience(), Scopes: s.Scopes(),
-		Expires: s.tokens.Expires, Renewable: s.renewable(),
-	}
-}
-
 // Token returns the access token of the session that the context carries; see [APITokens.Token].
 func (ts *TokenSource) Token(ctx context.Context) (*oauth2.Token, error) {
 	return ts.For(signInAPI).Token(ctx)
@@ -140,7 +118,7 @@ func (ts *TokenSource) due(session *Session, api openid.API) bool {
 	switch {
 	case !ts.usable(session, api):
 		return true
-	case !session.renewable(), now.Before(session.lease.until), held.backoff.remaining(now) > 0:
+	case !session.Renewable(), now.Before(session.lease.until), held.backoff.remaining(now) > 0:
 		return false
 	case tokens.Expires.IsZero():
 		return now.Sub(tokens.Obtained) >= unknownLifetime

@@ -48,7 +48,6 @@ func (a *App) dashboardState(s *authn.Session) dashboardState {
 }
 
 func (a *App) dashboardProps(t *messages.Catalogue, s *authn.Session, state dashboardState) views.DashboardProps {
-	token := a.TokenSource.Info(s)
 	return views.DashboardProps{
 		Name:    displayName(s),
 		Profile: a.profileCard(s),
@@ -58,7 +57,8 @@ func (a *App) dashboardProps(t *messages.Catalogue, s *authn.Session, state dash
 			IdleLeft: state.idleLeft, Left: state.left,
 		},
 		Token: views.TokenProps{
-			Audience: token.Audience, Scopes: token.Scopes, Expires: token.Expires, Left: state.tokenLeft, Renewable: token.Renewable,
+			Audience: a.RelyingParties.Of(s.Identity.Issuer).Provider().Audience(), Scopes: s.Scopes(),
+			Expires: s.TokenExpires(), Left: state.tokenLeft, Renewable: s.Renewable(),
 		},
 	}
 }
