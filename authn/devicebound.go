@@ -145,35 +145,8 @@ func (s *Sessions) openAuthorization(authorization string) (key Key, secret []by
 func (s *Sessions) BindDevice(w http.ResponseWriter, r *http.Request, endpoint, proof string) (DeviceChallenge, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout)
 	defer cancel()
-	p, err := openid.ParseDeviceProof(proof)
+	session, deviceKey, err := s.registration(ctx, endpoint, proof)
 	if err != nil {
-		return DeviceChallenge{}, s.refuse(nil, err)
-	}
-	key, secret, err := s.openAuthorization(p.Authorization)
-	if err != nil {
-		return DeviceChallenge{}, s.refuse(nil, err)
-	}
-	session, err := s.load(ctx, key, secret)
-	if _, ended := errors.AsType[*EndedError](err); ended {
-		return DeviceChallenge{}, sessionEnded(err)
-	}
-	if err != nil {
-		return DeviceChallenge{}, err
-	}
-	deviceKey, err := p.Key()
-	if err == nil {
-		err = p.Verify(deviceKey, endpoint)
-	}
-	if err == nil && session.Bound() {
-		err = errBoundAlready
-	}
-	if err != nil {
-		return DeviceChallenge{}, s.refuse(session, err)
-	}
-	if err := s.takeChallenge(ctx, session, p.Challenge); err != nil {
-		if errors.Is(err, ErrProofNeeded) {
-			err = s.refuse(session, err) // the browser does not register again
-		}
 		return DeviceChallenge{}, err
 	}
 	bound, err := s.Update(ctx, session, func(fresh *Session) error {
@@ -193,6 +166,41 @@ func (s *Sessions) BindDevice(w http.ResponseWriter, r *http.Request, endpoint, 
 	s.log.InfoContext(ctx, "session bound to a device", "session", bound.LogID(), "person", bound.PersonID())
 	s.setBoundCookie(w, bound)
 	return s.challenge(bound), nil
+}
+
+// registration verifies a proof that answers OfferDevice, and uses up its challenge. It returns the session
+// that the proof is for, and the key.
+func (s *Sessions) registration(ctx context.Context, endpoint, proof string) (*Session, openid.DeviceKey, error) {
+	p, err := openid.ParseDeviceProof(proof)
+	if err != nil {
+		return nil, nil, s.refuse(nil, err)
+	}
+	key, secret, err := s.openAuthorization(p.Authorization)
+	if err != nil {
+		return nil, nil, s.refuse(nil, err)
+	}
+	session, err := s.load(ctx, key, secret)
+	if _, ended := errors.AsType[*EndedError](err); ended {
+		return nil, nil, sessionEnded(err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	deviceKey, err := p.Key()
+	if err == nil {
+		err = p.Verify(deviceKey, endpoint)
+	}
+	if err == nil && session.Bound() {
+		err = errBoundAlready
+	}
+	if err != nil {
+		return nil, nil, s.refuse(session, err)
+	}
+	err = s.takeChallenge(ctx, session, p.Challenge)
+	if errors.Is(err, ErrProofNeeded) {
+		err = s.refuse(session, err) // the browser does not register again
+	}
+	return session, deviceKey, err
 }
 
 var errBoundAlready = errors.New("the session is bound to a key already")

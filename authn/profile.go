@@ -57,25 +57,11 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 	if m.UserInfoEndpoint == "" {
 		return ts.refreshIDToken(ctx, session)
 	}
-	before, known := session.tokens, session.Identity.UserInfo // without what a new ID token will remove
-	if before.Expires.IsZero() && before.Refresh != "" {
-		// A token of unknown lifetime is refreshed now: otherwise nothing would ever show
-		// whether the provider still issues new ones.
-		session, err = ts.refresh(ctx, session, signInAPI)
-	} else {
-		session, err = ts.fresh(ctx, session, signInAPI)
-	}
-	if err != nil {
-		return nil, err
-	}
-	claims, err := ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
-	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
-		if session, err = ts.refresh(ctx, session, signInAPI); err != nil {
-			return nil, err
-		}
-		claims, err = ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
-	}
+	known := session.Identity.UserInfo // without what a new ID token will remove
+	session, claims, err := ts.userInfo(ctx, session)
 	switch {
+	case session == nil:
+		return nil, err
 	case openid.ReasonOf(err) == openid.ReasonUserInfoMismatch:
 		return nil, ts.end(ctx, session, session.tokens, err)
 	case err != nil:
@@ -89,6 +75,30 @@ func (ts *TokenSource) refreshProfile(ctx context.Context, session *Session, beg
 		s.Identity.SetUserInfo(claims)
 		return nil
 	})
+}
+
+// userInfo returns the current userinfo, and the session with the tokens that it took. The session is nil
+// if they could not be refreshed.
+func (ts *TokenSource) userInfo(ctx context.Context, session *Session) (*Session, openid.Claims, error) {
+	before := session.tokens
+	refresh := ts.fresh
+	if before.Expires.IsZero() && before.Refresh != "" {
+		// A token of unknown lifetime is refreshed now: otherwise nothing would ever show
+		// whether the provider still issues new ones.
+		refresh = ts.refresh
+	}
+	session, err := refresh(ctx, session, signInAPI)
+	if err != nil {
+		return nil, nil, err
+	}
+	claims, err := ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
+	if errors.Is(err, openid.ErrUnauthorized) && session.tokens.Same(before) {
+		if session, err = ts.refresh(ctx, session, signInAPI); err != nil {
+			return nil, nil, err
+		}
+		claims, err = ts.provider(session).UserInfo(ctx, session.tokens, session.Identity.Subject)
+	}
+	return session, claims, err
 }
 
 // refreshIDToken refreshes the profile from a provider without userinfo: its current claims are

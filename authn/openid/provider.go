@@ -131,18 +131,34 @@ func (c Config) Faults() (f Faults) {
 	if len(c.IDTokenAlgorithms) == 0 {
 		f.Add("IDTokenAlgorithms", "is empty", "name the algorithm that the provider signs ID tokens with")
 	}
-	if u, err := url.Parse(c.Issuer); err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
-		(u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname()))) {
-		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), "write the issuer exactly as the provider does, an https URL: https://id.example.com/realms/acme")
-	}
-	c.addTenantFaults(&f)
-	if remedy := misspelt(c.Issuer); remedy != "" && c.issuerTemplate() == "" {
-		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
-	}
+	c.addIssuerFaults(&f)
 	c.addBackchannelFaults(&f)
 	if c.FederatedLogout && c.Preset().federated == "" {
 		f.Add("FederatedLogout", "is on, and only Auth0 supports it", "turn it off")
 	}
+	c.addResponseFaults(&f)
+	c.addResourceFaults(&f)
+	f.OneOf("PushedAuthorizationRequests", c.PushedAuthorizationRequests, "auto", "always", "never")
+	if !slices.Contains(c.Scopes, "openid") {
+		f.Add("Scopes", "lacks openid", "add it: without openid, no one can sign in")
+	}
+	return f
+}
+
+// addIssuerFaults adds the faults of the issuer and of the tenants that it stands for.
+func (c Config) addIssuerFaults(f *Faults) {
+	if u, err := url.Parse(c.Issuer); err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
+		(u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname()))) {
+		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), "write the issuer exactly as the provider does, an https URL: https://id.example.com/realms/acme")
+	}
+	c.addTenantFaults(f)
+	if remedy := misspelt(c.Issuer); remedy != "" && c.issuerTemplate() == "" {
+		f.Add("Issuer", fmt.Sprintf("is %q", c.Issuer), remedy)
+	}
+}
+
+// addResponseFaults adds the faults of how authorization responses come.
+func (c Config) addResponseFaults(f *Faults) {
 	for _, alg := range c.ResponseAlgorithms {
 		f.OneOf("ResponseAlgorithms", alg, signatureAlgorithms...)
 	}
@@ -150,8 +166,11 @@ func (c Config) Faults() (f Faults) {
 	if strings.HasPrefix(c.ResponseMode, "form_post") && !strings.HasPrefix(c.RedirectURL, "https://") {
 		f.Add("ResponseMode", fmt.Sprintf("is %s, whose cookie must be Secure, and the redirect URL is not https", c.ResponseMode), "use query or jwt, or an https redirect URL")
 	}
+}
+
+// addResourceFaults adds the faults of the APIs that the sign-in names (RFC 8707 section 2).
+func (c Config) addResourceFaults(f *Faults) {
 	for _, resource := range c.Resources {
-		// RFC 8707 section 2.
 		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
 			f.Add("Resources", fmt.Sprintf("has %q", resource), "write each API as an absolute URI without a fragment, such as https://orders.example.com")
 		}
@@ -159,11 +178,6 @@ func (c Config) Faults() (f Faults) {
 	if len(c.Resources) > 0 && c.Preset().Name == auth0 {
 		f.Add("Resources", "is set, and Auth0 does not use it", "remove it, and list the APIs in the application's refresh token policies at Auth0")
 	}
-	f.OneOf("PushedAuthorizationRequests", c.PushedAuthorizationRequests, "auto", "always", "never")
-	if !slices.Contains(c.Scopes, "openid") {
-		f.Add("Scopes", "lacks openid", "add it: without openid, no one can sign in")
-	}
-	return f
 }
 
 // addSigningFaults adds the faults of the client's signing key.
