@@ -1,14 +1,12 @@
 package authn_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +25,8 @@ type app struct {
 	sessions *authn.Sessions
 	tokens   *authn.TokenSource
 	store    authn.Store
-	clock    *clock
-	log      *logBuffer
+	clock    *scriptedop.Clock
+	log      *scriptedop.Log
 	// demand applies to every sign-in.
 	demand openid.Demand
 }
@@ -48,7 +46,7 @@ type appOptions struct {
 
 func newApp(t testing.TB, o appOptions) *app {
 	t.Helper()
-	a := &app{clock: &clock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(logBuffer), demand: o.demand}
+	a := &app{clock: scriptedop.NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)), log: new(scriptedop.Log), demand: o.demand}
 	if o.op.Keys == nil {
 		o.op.Keys = []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}
 	}
@@ -276,48 +274,6 @@ func (a *app) backchannelLogout(_ http.ResponseWriter, r *http.Request) error {
 		_, err = a.sessions.EndAll(r.Context(), token)
 	}
 	return err
-}
-
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func (c *clock) set(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = now
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // readyApp returns an app whose provider is discovered and whose keys are fetched, so that

@@ -101,7 +101,7 @@ func TestAuth0SignOut(t *testing.T) {
 func TestOrganizationHints(t *testing.T) {
 	t.Parallel()
 	b := newTenant(t, nil).person(t)
-	asked := query(t, b.begin("organization=org_AbC&invitation=ticket&organization_name=Acme"))
+	asked := scriptedop.Query(t, b.begin("organization=org_AbC&invitation=ticket&organization_name=Acme"))
 	if asked.Get("organization") != "org_AbC" || asked.Get("invitation") != "ticket" || asked.Has("organization_name") {
 		t.Errorf("the request is %v", asked)
 	}
@@ -179,7 +179,7 @@ func TestAuth0AccessToken(t *testing.T) {
 			a.op.EditIDToken(func(token *scriptedop.JWT) { delete(token.Claims, "at_hash") })
 			b := a.person(t)
 			request := b.begin("")
-			if got := query(t, request); got.Get("audience") != audience || got.Has("audience") != (audience != "") {
+			if got := scriptedop.Query(t, request); got.Get("audience") != audience || got.Has("audience") != (audience != "") {
 				t.Errorf("the request is %v", got)
 			}
 			b.wantSignedIn(b.get(b.authorize(request)), "alice")

@@ -19,7 +19,7 @@ func TestAuthorizationRequest(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{})
 	redirect := a.URL + "/callback"
-	request := query(t, a.person(t).begin("return_to=/orders"))
+	request := scriptedop.Query(t, a.person(t).begin("return_to=/orders"))
 	for _, tt := range []struct {
 		name, parameter string
 		want            []string
@@ -91,7 +91,7 @@ func TestAuthorizationRequestByConfiguration(t *testing.T) {
 			t.Parallel()
 			a := newApp(t, appOptions{config: tt.config, secure: tt.secure})
 			a.op.Edit(scriptedop.Discovery, tt.metadata)
-			request := query(t, a.person(t).begin(""))
+			request := scriptedop.Query(t, a.person(t).begin(""))
 			if got := request[tt.parameter]; !slices.Equal(got, []string{tt.want}) {
 				t.Errorf("%s is %q, want %q once", tt.parameter, got, tt.want)
 			}
@@ -122,7 +122,7 @@ func TestAuthorizationRequestIsFresh(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				value := query(t, location).Get(parameter)
+				value := scriptedop.Query(t, location).Get(parameter)
 				raw, err := base64.RawURLEncoding.DecodeString(value)
 				// After the random bits the state has the return path, sealed.
 				if err != nil || len(raw) < 32 || (parameter != "state" && len(value) > 43) || strings.Contains(string(raw), "orders") {
@@ -156,10 +156,10 @@ func TestVerifierIsThatOfTheChallenge(t *testing.T) {
 		b.wantSignedIn(b.get(b.authorize(request)), "alice")
 		verifier := a.op.Last(scriptedop.Token).Form.Get("code_verifier")
 		sum := sha256.Sum256([]byte(verifier))
-		if got, want := base64.RawURLEncoding.EncodeToString(sum[:]), query(t, request).Get("code_challenge"); got != want || len(verifier) < 43 {
+		if got, want := base64.RawURLEncoding.EncodeToString(sum[:]), scriptedop.Query(t, request).Get("code_challenge"); got != want || len(verifier) < 43 {
 			t.Errorf("the verifier %q gives %q, the challenge was %q", verifier, got, want)
 		}
-		if strings.Contains(request, verifier) || query(t, request).Get("state") == verifier {
+		if strings.Contains(request, verifier) || scriptedop.Query(t, request).Get("state") == verifier {
 			t.Error("the authorization request contains the verifier")
 		}
 	})
@@ -171,7 +171,7 @@ func TestForeignParameters(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, appOptions{})
 	fresh := []string{"state", "nonce", "code_challenge"}
-	usual := query(t, a.person(t).begin(""))
+	usual := scriptedop.Query(t, a.person(t).begin(""))
 	for name, tt := range map[string]struct {
 		query  string
 		header http.Header
@@ -206,7 +206,7 @@ func TestForeignParameters(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Header, r.Host = tt.header, tt.host
-			got := query(t, b.do(r, nil).location)
+			got := scriptedop.Query(t, b.do(r, nil).location)
 			for name := range got {
 				want := usual[name]
 				if hint, ok := tt.want[name]; ok {
@@ -241,7 +241,7 @@ func TestReturnPathIsKept(t *testing.T) {
 			a := newApp(t, appOptions{})
 			b := a.person(t)
 			request := b.begin(url.Values{"return_to": {tt.returnTo}}.Encode())
-			state, err := base64.RawURLEncoding.DecodeString(query(t, request).Get("state"))
+			state, err := base64.RawURLEncoding.DecodeString(scriptedop.Query(t, request).Get("state"))
 			if err != nil || (len(tt.want) > 1 && strings.Contains(string(state), tt.want)) {
 				t.Errorf("state is %q, %v", state, err)
 			}

@@ -33,7 +33,7 @@ func TestCodeInjection(t *testing.T) {
 	t.Parallel()
 	inject := func(t *testing.T, a *app, victimsRequest func(string) string) (*person, answer) {
 		victim, attacker := a.person(t), a.person(t)
-		code := query(t, victim.authorize(victimsRequest(victim.begin("")))).Get("code")
+		code := scriptedop.Query(t, victim.authorize(victimsRequest(victim.begin("")))).Get("code")
 		callback := attacker.authorize(attacker.begin(""))
 		return attacker, attacker.get(change(t, callback, "code", code))
 	}
@@ -124,7 +124,7 @@ func TestErrorResponse(t *testing.T) {
 		a := newApp(t, appOptions{})
 		b := a.person(t)
 		request := b.begin("")
-		other := query(t, a.person(t).begin("")).Get("state")
+		other := scriptedop.Query(t, a.person(t).begin("")).Get("state")
 		b.wantRefused(b.get(a.URL+"/callback?error=access_denied"), openid.ReasonResponseMalformed, 0, 0)
 		got := b.get(a.URL + "/callback?error=access_denied&state=" + other)
 		b.wantRefused(got, authn.ReasonTransactionMissing, 0, 0)
@@ -255,7 +255,7 @@ func FuzzCallback(f *testing.F) {
 		for _, c := range w.Result().Cookies() {
 			r.AddCookie(c)
 		}
-		state := query(t, request).Get("state")
+		state := scriptedop.Query(t, request).Get("state")
 		response, _ := url.ParseQuery(strings.NewReplacer("ISSUER", url.QueryEscape(a.op.Issuer), "STATE", state).Replace(raw))
 		before := a.op.Calls(scriptedop.Token)
 		_, err = a.rp.Complete(httptest.NewRecorder(), r, response)

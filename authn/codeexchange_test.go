@@ -175,11 +175,11 @@ func TestTimeOfACallback(t *testing.T) {
 				t.Errorf("answered %d", resp.StatusCode)
 			}
 		})
-		await(t, asked)
+		scriptedop.Await(t, asked)
 		leave()
 		wg.Wait()
 		close(release)
-		await(t, goneOn)
+		scriptedop.Await(t, goneOn)
 		b.wantCalls(1, 1)
 	})
 	t.Run("CB-23 many at a slow provider", func(t *testing.T) {

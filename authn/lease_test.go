@@ -229,14 +229,14 @@ func TestSlowRefreshOnTwoNodes(t *testing.T) {
 			one.clock.Move(10 * time.Minute)
 			barrier := one.hold(scriptedop.Token)
 			first := b.asks()
-			await(t, barrier.Reached)
+			scriptedop.Await(t, barrier.Reached)
 			second := b.at(two).asks()
 			for range 5 {
-				await(t, looks) // it finds the first node refreshing
+				scriptedop.Await(t, looks) // it finds the first node refreshing
 				one.clock.Move(takes / 5)
 			}
-			await(t, looks)
-			await(t, looks)
+			scriptedop.Await(t, looks)
+			scriptedop.Await(t, looks)
 			barrier.Open()
 			got, other := <-first, <-second
 			b.wantToken(got)
@@ -265,7 +265,7 @@ func TestRoleRemovedDuringARefresh(t *testing.T) {
 	one.op.Edit(scriptedop.Token, func(response map[string]any) { delete(response, "id_token") })
 	barrier := one.hold(scriptedop.Token)
 	refreshed := b.asks()
-	await(t, barrier.Reached)
+	scriptedop.Await(t, barrier.Reached)
 	one.op.Edit(scriptedop.UserInfo, nil)
 	if got := b.at(two).post(two.URL+"/refresh", nil); got.status != http.StatusOK || has() {
 		t.Errorf("refreshing the profile answers %d %s; the role is there: %t", got.status, got.text, has())
@@ -297,7 +297,7 @@ func TestRefreshTakenOver(t *testing.T) {
 			answer(w, r)
 		}))
 		got = b.asks()
-		await(t, barrier.Reached)
+		scriptedop.Await(t, barrier.Reached)
 		other = b.at(two)
 		gotOther = other.asks()
 		for {
@@ -352,7 +352,7 @@ func TestRefreshTakenOver(t *testing.T) {
 		})
 		barrier.Open()
 		for range 3 {
-			await(t, looks) // it was refused, and waits for the other node
+			scriptedop.Await(t, looks) // it was refused, and waits for the other node
 		}
 		close(released)
 		newer := <-gotOther

@@ -240,26 +240,6 @@ func change(t testing.TB, address string, parameters ...string) string {
 	return u.String()
 }
 
-// query returns the query of a URL.
-func query(t testing.TB, address string) url.Values {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Query()
-}
-
-// await waits for a channel to be closed, and fails the test if it takes too long.
-func await(t *testing.T, closed <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-closed:
-	case <-time.After(15 * time.Second):
-		t.Fatal("timed out waiting for the channel to be closed")
-	}
-}
-
 // localPath parses a return path that must be valid.
 func localPath(t testing.TB, raw string) authn.ReturnPath {
 	t.Helper()

@@ -111,7 +111,7 @@ func TestRefreshedIDTokenIsNotUsed(t *testing.T) {
 			if logged := a.log.String(); strings.Count(logged, "level=ERROR msg=\"refreshed ID token not used, the old one stays\"") != 2 {
 				t.Errorf("the log does not say so:\n%s", logged)
 			}
-			if asked := query(t, b.post(a.URL+"/logout", nil).location); asked.Get("id_token_hint") != hint {
+			if asked := scriptedop.Query(t, b.post(a.URL+"/logout", nil).location); asked.Get("id_token_hint") != hint {
 				t.Error("the sign-out does not send the old ID token")
 			}
 		})
@@ -458,7 +458,7 @@ func TestRefreshedTokensAreNotSaved(t *testing.T) {
 			<-store.saved
 		}
 		store.full.Store(false)
-		await(t, store.saved)
+		scriptedop.Await(t, store.saved)
 		if got := b.at(newApp(t, appOptions{beside: a})).token(); got.text != kept.text || a.op.Calls(scriptedop.Token) != 2 {
 			t.Errorf("%d calls, the token is %q, want %q", a.op.Calls(scriptedop.Token), got.text, kept.text)
 		}
@@ -499,7 +499,7 @@ func TestSignOutDuringRefresh(t *testing.T) {
 			cookies := b.cookieHeader()
 			barrier := one.hold(scriptedop.Token)
 			token := b.asks()
-			await(t, barrier.Reached)
+			scriptedop.Await(t, barrier.Reached)
 			if got := signOut(b.at(two)); got.status >= 400 {
 				t.Fatalf("not signed out: %s", got.text)
 			}
@@ -556,8 +556,8 @@ func TestRefreshGoesOnAlone(t *testing.T) {
 			t.Error("answered")
 		}
 	}()
-	await(t, barrier.Reached)
-	await(t, gone)
+	scriptedop.Await(t, barrier.Reached)
+	scriptedop.Await(t, gone)
 	barrier.Open()
 	one.tokens.Wait()
 	other := b.at(two)

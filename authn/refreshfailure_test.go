@@ -245,7 +245,7 @@ func (h panickingLog) Handle(ctx context.Context, r slog.Record) error {
 // and work that repeats goes on.
 func TestAPanicInTheBackground(t *testing.T) {
 	t.Parallel()
-	wantPanic := func(t *testing.T, log *logBuffer, work string) {
+	wantPanic := func(t *testing.T, log *scriptedop.Log, work string) {
 		t.Helper()
 		if logged := log.String(); !strings.Contains(logged, `msg="work panicked" work=`+work) || strings.Contains(logged, "may quote") {
 			t.Errorf("the log is:\n%s", logged)
@@ -302,7 +302,7 @@ func TestAPanicInTheBackground(t *testing.T) {
 		t.Run("FM-28 "+name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				broken, log := new(atomic.Bool), new(logBuffer)
+				broken, log := new(atomic.Bool), new(scriptedop.Log)
 				s := newSiteOn(t, panickingStore{authn.NewMemoryStore(), broken}).with(t, func(c *settings) {
 					c.Now, c.Log = time.Now, slog.New(slog.NewTextHandler(log, nil))
 				})

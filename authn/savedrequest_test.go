@@ -11,6 +11,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
 )
 
 func saveRequest(t *testing.T, s *site, session *authn.Session, form string) string {
@@ -202,7 +203,7 @@ func TestValuesSurviveASignIn(t *testing.T) {
 							crossSite = append(crossSite, pair)
 						}
 					}
-					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL+"/callback", strings.NewReader(query(t, response).Encode()))
+					r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL+"/callback", strings.NewReader(scriptedop.Query(t, response).Encode()))
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -13,6 +13,7 @@ import (
 
 	"latchkey/authn"
 	"latchkey/authn/openid"
+	"latchkey/internal/scriptedop"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 func noon() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) }
 
 // sessionsConfig returns a valid configuration for sessions without a provider.
-func sessionsConfig(t *testing.T, store authn.Store, c *clock) settings {
+func sessionsConfig(t *testing.T, store authn.Store, c *scriptedop.Clock) settings {
 	t.Helper()
 	return settings{openid.Config{
 		Issuer: issuer, ClientID: "client", ClientSecret: "the client's secret",
@@ -54,14 +55,14 @@ func newKeys(t *testing.T, secrets ...openid.Secret) *authn.Keys {
 type site struct {
 	*authn.Sessions
 	config settings
-	clock  *clock
+	clock  *scriptedop.Clock
 }
 
 func newSite(t *testing.T) *site { return newSiteOn(t, authn.NewMemoryStore()) }
 
 func newSiteOn(t *testing.T, store authn.Store) *site {
 	t.Helper()
-	c := &clock{now: noon()}
+	c := scriptedop.NewClock(noon())
 	return (&site{config: sessionsConfig(t, store, c), clock: c}).with(t, func(*settings) {})
 }
 
@@ -79,7 +80,7 @@ func (s *site) with(t *testing.T, edit func(*settings)) *site {
 }
 
 // after sets the clock to d after noon.
-func (s *site) after(d time.Duration) { s.clock.set(noon().Add(d)) }
+func (s *site) after(d time.Duration) { s.clock.Set(noon().Add(d)) }
 
 // records returns the number of records in the store. It empties the store.
 func (s *site) records(t *testing.T) int {

@@ -78,7 +78,7 @@ func TestDemandIsTheRequests(t *testing.T) {
 	a := newApp(t, appOptions{demand: openid.Demand{MaxAge: 90 * time.Second, ACR: []string{"urn:a", "urn:b"}}})
 	b := a.person(t)
 	request := b.begin("max_age=86400&acr_values=urn:c")
-	if got := query(t, request); got.Get("max_age") != "90" || got.Get("acr_values") != "urn:a urn:b" {
+	if got := scriptedop.Query(t, request); got.Get("max_age") != "90" || got.Get("acr_values") != "urn:a urn:b" {
 		t.Errorf("AR-15 AR-07: asked for max_age %q and acr_values %q", got.Get("max_age"), got.Get("acr_values"))
 	}
 	// The browser can remove the demand from the request that it carries, but not from the
@@ -87,7 +87,7 @@ func TestDemandIsTheRequests(t *testing.T) {
 	b.wantRefused(b.get(b.authorize(change(t, request, "max_age", "", "acr_values", ""))), openid.ReasonStepUpFailed, 1, 0)
 
 	plain := newApp(t, appOptions{})
-	if got := query(t, plain.person(t).begin("max_age=1&acr_values=urn:c&prompt=none")); got.Has("max_age") || got.Has("acr_values") || got.Has("prompt") {
+	if got := scriptedop.Query(t, plain.person(t).begin("max_age=1&acr_values=urn:c&prompt=none")); got.Has("max_age") || got.Has("acr_values") || got.Has("prompt") {
 		t.Errorf("AR-07: a link changed the request to %v", got)
 	}
 }
@@ -105,5 +105,5 @@ func TestDemandSurvivesFormPost(t *testing.T) {
 	if response.status != http.StatusSeeOther {
 		t.Fatalf("authorization request: %d %s", response.status, response.text)
 	}
-	b.wantRefused(b.post(a.URL+"/callback", query(t, response.location)), openid.ReasonStepUpFailed, 1, 0)
+	b.wantRefused(b.post(a.URL+"/callback", scriptedop.Query(t, response.location)), openid.ReasonStepUpFailed, 1, 0)
 }

@@ -36,8 +36,8 @@ func TestForeignState(t *testing.T) {
 			a := newApp(t, appOptions{})
 			b := a.person(t)
 			callback := b.authorize(b.begin(""))
-			other := query(t, a.person(t).begin("")).Get("state")
-			got := b.get(change(t, callback, "state", tt.state(query(t, callback).Get("state"), other)))
+			other := scriptedop.Query(t, a.person(t).begin("")).Get("state")
+			got := b.get(change(t, callback, "state", tt.state(scriptedop.Query(t, callback).Get("state"), other)))
 			b.wantRefused(got, tt.reason, 0, 0)
 		})
 	}
@@ -311,7 +311,7 @@ func FuzzTransactionCookie(f *testing.F) {
 		f.Fatal(err)
 	}
 	value := w.Result().Cookies()[0].Value
-	plain, err := a.rp.OpenTransaction(query(f, request).Get("state"), value)
+	plain, err := a.rp.OpenTransaction(scriptedop.Query(f, request).Get("state"), value)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 			p := newParty(t, options{config: func(c *openid.Config) { c.PushedAuthorizationRequests = tt.setting }})
 			p.op.Edit(scriptedop.Discovery, tt.metadata)
 			a := p.begin(openid.AuthorizationRequest{})
-			parameters := query(t, a.request)
+			parameters := scriptedop.Query(t, a.request)
 			parameters.Del("tenant")
 			if got := len(parameters) == 2 && parameters.Has("client_id") && parameters.Has("request_uri"); got != tt.pushed {
 				t.Fatalf("the browser carries %v", parameters)

@@ -153,8 +153,8 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 			p.Run(ctx)
 			close(ended)
 		}()
-		await(t, failed)
-		await(t, keys) // the metadata and the keys are fetched before any sign-in
+		scriptedop.Await(t, failed)
+		scriptedop.Await(t, keys) // the metadata and the keys are fetched before any sign-in
 		if err := p.Ready(); err != nil {
 			t.Errorf("readiness is %v", err)
 		}
@@ -166,7 +166,7 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 			t.Errorf("the key set was fetched %d times", n)
 		}
 		stop()
-		await(t, ended)
+		scriptedop.Await(t, ended)
 	})
 	t.Run("FM-01 nobody has asked yet", func(t *testing.T) {
 		t.Parallel()
@@ -190,7 +190,7 @@ func TestDiscoveryInTheBackground(t *testing.T) {
 				}
 			})
 		}
-		await(t, asked)
+		scriptedop.Await(t, asked)
 		close(release)
 		wg.Wait()
 		if n := p.op.Calls(scriptedop.Discovery); n != 1 {

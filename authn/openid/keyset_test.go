@@ -309,7 +309,7 @@ func TestKeyRotation(t *testing.T) {
 		stranger.Key = scriptedop.NewKey("stranger", "ES256")
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = p.VerifyAccessToken(t.Context(), openid.Presented{Token: stranger.Compact()}) })
-		await(t, older.Reached)
+		scriptedop.Await(t, older.Reached)
 		p.op.SetKeys(second)
 		ctx := waitedFor{t.Context(), make(chan struct{}), new(sync.Once)}
 		wg.Go(func() {
@@ -317,7 +317,7 @@ func TestKeyRotation(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		await(t, ctx.waiting)
+		scriptedop.Await(t, ctx.waiting)
 		older.Open()
 		wg.Wait()
 	})
@@ -425,7 +425,7 @@ func TestKeySetHangs(t *testing.T) {
 			_, err := p.VerifyLogoutToken(t.Context(), token.Compact())
 			waiting <- err
 		}()
-		await(t, asked)
+		scriptedop.Await(t, asked)
 		p.wantSignedIn(p.signIn(), "alice")
 		select {
 		case err := <-waiting:

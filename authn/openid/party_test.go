@@ -1,7 +1,6 @@
 package openid_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,8 +24,8 @@ type party struct {
 	t      testing.TB
 	config openid.Config
 	op     *scriptedop.Provider
-	clock  *clock
-	log    *logBuffer
+	clock  *scriptedop.Clock
+	log    *scriptedop.Log
 }
 
 // options configure a party. The zero options make one whose provider signs with ES256,
@@ -39,7 +37,7 @@ type options struct {
 
 func newParty(t testing.TB, o options) *party {
 	t.Helper()
-	p := &party{t: t, clock: &clock{now: time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)}, log: new(logBuffer)}
+	p := &party{t: t, clock: scriptedop.NewClock(time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)), log: new(scriptedop.Log)}
 	if o.op.Keys == nil {
 		o.op.Keys = []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}
 	}
@@ -228,62 +226,6 @@ func (p *party) wantNoSecrets(err error) {
 			p.t.Errorf("%q is quoted in the error or the log:\n%s", secret, said)
 		}
 	}
-}
-
-// query returns the query of a URL.
-func query(t testing.TB, address string) url.Values {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Query()
-}
-
-// await waits for a channel to be closed, and fails the test if it takes too long.
-func await(t *testing.T, closed <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-closed:
-	case <-time.After(15 * time.Second):
-		t.Fatal("timed out waiting for the channel to be closed")
-	}
-}
-
-// clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // null marshals as null. A nil value means that a member is missing.

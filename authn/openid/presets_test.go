@@ -234,7 +234,7 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 				p.ActAs(tt.issuer)
 			}
 			a := p.begin(openid.AuthorizationRequest{Link: url.Values{"access_type": {"evil"}}})
-			asked := query(t, a.request)
+			asked := scriptedop.Query(t, a.request)
 			if asked.Get("scope") != tt.scope || asked.Get("access_type") != tt.access || len(asked["access_type"]) > 1 {
 				t.Errorf("the request is %v", asked)
 			}
@@ -262,11 +262,11 @@ func TestSwitchPromptOfKnownProviders(t *testing.T) {
 			p := newParty(t, options{})
 			p.ActAs(issuer)
 			switching := p.begin(openid.AuthorizationRequest{SwitchAccount: true, Link: url.Values{"prompt": {"none"}}})
-			if asked := query(t, switching.request); asked.Get("prompt") != want || len(asked["prompt"]) != 1 {
+			if asked := scriptedop.Query(t, switching.request); asked.Get("prompt") != want || len(asked["prompt"]) != 1 {
 				t.Errorf("the request is %v", asked)
 			}
 			plain := p.begin(openid.AuthorizationRequest{Link: url.Values{"prompt": {"select_account"}}})
-			if asked := query(t, plain.request); asked.Has("prompt") {
+			if asked := scriptedop.Query(t, plain.request); asked.Has("prompt") {
 				t.Errorf("AR-07: the request is %v", asked)
 			}
 		})
@@ -299,7 +299,7 @@ func TestHintsOfKnownProviders(t *testing.T) {
 			for name := range everybodys {
 				link.Set(name, everybodys.Get(name))
 			}
-			asked := query(t, p.begin(openid.AuthorizationRequest{Link: link}).request)
+			asked := scriptedop.Query(t, p.begin(openid.AuthorizationRequest{Link: link}).request)
 			for _, name := range own {
 				if want := map[bool]string{true: "acme & co"}[name == hint]; name != "" && asked.Get(name) != want {
 					t.Errorf("%s is %q, want %q", name, asked.Get(name), want)
@@ -313,7 +313,7 @@ func TestHintsOfKnownProviders(t *testing.T) {
 			if asked.Get("scope") == "admin" || asked.Has("prompt") || asked.Has("kc_action") {
 				t.Errorf("AR-07: the request is %v", asked)
 			}
-			if long := query(t, p.begin(openid.AuthorizationRequest{Link: url.Values{hint: {strings.Repeat("x", 513)}}}).request); long.Has(hint) && hint != "" {
+			if long := scriptedop.Query(t, p.begin(openid.AuthorizationRequest{Link: url.Values{hint: {strings.Repeat("x", 513)}}}).request); long.Has(hint) && hint != "" {
 				t.Errorf("a hint of 513 bytes is passed on")
 			}
 		})

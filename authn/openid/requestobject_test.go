@@ -37,7 +37,7 @@ func TestRequestObject(t *testing.T) {
 				p := newParty(t, signedRequests(key, func(c *openid.Config) { c.PushedAuthorizationRequests = pushed }))
 				demand := openid.Demand{MaxAge: time.Hour}
 				a := p.begin(openid.AuthorizationRequest{Demand: demand, Link: url.Values{"login_hint": {"ada@example.com"}}})
-				sent, want := query(t, a.request), []string{"client_id", "request", "response_type", "scope"}
+				sent, want := scriptedop.Query(t, a.request), []string{"client_id", "request", "response_type", "scope"}
 				if pushed == "always" {
 					sent, want = p.op.Last(scriptedop.PAR).Form, []string{"client_id", "request"}
 				}
@@ -68,7 +68,7 @@ func TestRequestObject(t *testing.T) {
 		apis := []string{"https://orders.example.com", "https://files.example.com"}
 		p := newParty(t, signedRequests(scriptedop.NewKey("request-key", "ES256"), func(c *openid.Config) { c.Resources = apis }))
 		a := p.begin(openid.AuthorizationRequest{})
-		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(query(t, a.request).Get("request"), ".")[1])
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(scriptedop.Query(t, a.request).Get("request"), ".")[1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestRequestObject(t *testing.T) {
 		t.Parallel()
 		p := newParty(t, signedRequests(scriptedop.NewKey("request-key", "ES256"), func(*openid.Config) {}))
 		p.op.Edit(scriptedop.Discovery, func(m map[string]any) { m["authorization_endpoint"] = p.op.URL(scriptedop.Authorize) + "?tenant=a" })
-		if got := query(t, p.begin(openid.AuthorizationRequest{}).request); got.Get("tenant") != "a" || !got.Has("request") {
+		if got := scriptedop.Query(t, p.begin(openid.AuthorizationRequest{}).request); got.Get("tenant") != "a" || !got.Has("request") {
 			t.Errorf("the request is %v", got)
 		}
 	})

@@ -84,7 +84,7 @@ func TestSignedResponse(t *testing.T) {
 				p.op.EditResponse(func(r *scriptedop.JWT) { tt.change(p, r) })
 			}
 			a := p.begin(openid.AuthorizationRequest{})
-			if got := query(t, a.request).Get("response_mode"); got != "jwt" {
+			if got := scriptedop.Query(t, a.request).Get("response_mode"); got != "jwt" {
 				t.Errorf("the response mode is %q", got)
 			}
 			p.authorize(a)

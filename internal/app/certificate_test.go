@@ -12,6 +12,7 @@ import (
 
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"
+	"latchkey/internal/scriptedop"
 )
 
 // handshake connects with an offer of versions and cipher suites.
@@ -90,7 +91,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 func TestCertificateIsGone(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := apptest.WriteCertificate(t)
-	log, now := apptest.NewLog(), apptest.NewClock(time.Now())
+	log, now := apptest.NewLog(), scriptedop.NewClock(time.Now())
 	c := app.NewCertificate(certFile, keyFile, now.Now, slog.New(slog.NewJSONHandler(log, nil)))
 	first, err := c.Get()
 	if err != nil {

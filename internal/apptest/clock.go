@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,27 +15,7 @@ import (
 )
 
 // Clock stands still until a test moves it.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// NewClock returns a clock that shows a time.
-func NewClock(now time.Time) *Clock { return &Clock{now: now} }
-
-// Now returns the time that the clock shows.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Move moves the clock forward.
-func (c *Clock) Move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+type Clock = scriptedop.Clock
 
 // Settings are the settings of packages openid and authn, which [AssembleWith] can change.
 type Settings = app.Settings
@@ -65,7 +44,7 @@ func AssembleHTTPS(t *testing.T, env ...string) (*Scripted, *Clock) {
 // AssembleNamedHTTPS does the same with a name for the provider, as where there are several.
 func AssembleNamedHTTPS(t *testing.T, name string, env ...string) (*Scripted, *Clock) {
 	t.Helper()
-	c := NewClock(assembledAt)
+	c := scriptedop.NewClock(assembledAt)
 	op := scriptedop.New(t, scriptedop.Config{Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now})
 	named := append([]string{"OIDC_ISSUER=", "AUTH0_CLIENT_ID=", "AUTH0_CLIENT_SECRET="}, EnvOf(map[string]*scriptedop.Provider{name: op})...)
 	return assembleBeside(t, op, c, (*httptest.Server).StartTLS, "https", func(*app.Settings) {}, append(named, env...)...), c
@@ -79,7 +58,7 @@ func AssembleNodesHTTPS(t *testing.T, env ...string) (nodes [2]*Scripted, clocks
 	share := func(settings *app.Settings) { settings.Authn.Store = store }
 	env = append(env, "APP_SECRET_KEY=0123456789abcdef0123456789abcdef")
 	nodes[0], clocks[0] = assemble(t, (*httptest.Server).StartTLS, "https", share, env...)
-	clocks[1] = NewClock(assembledAt)
+	clocks[1] = scriptedop.NewClock(assembledAt)
 	nodes[1] = assembleBeside(t, nodes[0].OP, clocks[1], (*httptest.Server).StartTLS, "https", share, env...)
 	return nodes, clocks
 }
@@ -89,7 +68,7 @@ var assembledAt = time.Date(2026, time.November, 2, 12, 0, 0, 0, time.UTC)
 
 func assemble(t *testing.T, start func(*httptest.Server), scheme string, change func(*app.Settings), env ...string) (*Scripted, *Clock) {
 	t.Helper()
-	c := NewClock(assembledAt)
+	c := scriptedop.NewClock(assembledAt)
 	op := scriptedop.New(t, scriptedop.Config{
 		Keys: []scriptedop.Key{scriptedop.NewKey("key-1", "ES256")}, Now: c.Now, DPoP: slices.Contains(env, "DPOP=on"),
 	})
