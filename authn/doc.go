@@ -20,9 +20,12 @@
 // Sessions.Load opens the session of a request, and TokenSource keeps the provider's tokens fresh.
 // With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine, and
 // Sessions.RenewDevice renews the proof of it, without which Load then opens nothing.
-// A session ends in one of three ways: at sign-out, by Sessions.End and RelyingParty.EndSessionURL
-// (OpenID Connect RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID
-// Connect Back-Channel Logout 1.0); or by its idle or absolute timeout.
+//
+// A session ends at sign-out, by Sessions.End and RelyingParty.EndSessionURL (OpenID Connect
+// RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID Connect Back-Channel
+// Logout 1.0); from another session of the person, by EndOwn and EndOthers; when an operator or the
+// product says so, by EndSelected and EndPerson; or by its idle or absolute timeout. Cause lists the
+// other reasons.
 //
 // # An API
 //

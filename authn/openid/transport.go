@@ -267,7 +267,7 @@ func (t *measuredTransport) done(ctx context.Context, outcome string, status int
 	t.metrics.GetOrCreatePrometheusHistogramExt(
 		t.metric("latchkey_provider_call_duration_seconds", "endpoint", endpoint, "outcome", outcome), DurationBuckets()).Update(took.Seconds())
 	t.log.LogAttrs(ctx, slog.LevelDebug, "provider asked", slog.String("endpoint", endpoint),
-		slog.String("outcome", outcome), slog.Int("status", status), slog.Float64("took_ms", took.Seconds()*1000))
+		slog.String("outcome", outcome), slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 }
 
 // DurationBuckets returns the upper bounds, in seconds, of every duration histogram.
