@@ -181,8 +181,9 @@ func (t APITokens) Renew(ctx context.Context, refused *AccessToken) (*AccessToke
 			return nil, err
 		}
 	}
-	if held := session.held(t.at(session)); held.tokens.Access == refused.tokens.Access {
-		if t.ts.now().Sub(held.tokens.Obtained) < refusedEarly {
+	held := session.held(t.at(session)).tokens
+	if refusedAgain := held.Access == refused.tokens.Access; refusedAgain || held.Access == "" {
+		if refusedAgain && t.ts.now().Sub(held.Obtained) < refusedEarly {
 			return nil, nil
 		}
 		renewed, err := t.ts.refresh(ctx, session, t.at(session))

@@ -92,6 +92,45 @@ func TestAPITokens(t *testing.T) {
 	b.wantNoSecrets(b.get(a.URL + "/me"))
 }
 
+// TestAPITokensInAnOutage uses tokens for an API while the provider answers nobody. Each attempt says that
+// the provider is down, not that it refuses the API, and only the first one calls it.
+func TestAPITokensInAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"for everything": scriptedop.Status(http.StatusServiceUnavailable),
+		"after a refusal of the API": func(w http.ResponseWriter, r *http.Request) {
+			if r.PostFormValue("resource") != "" {
+				scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"})(w, r)
+				return
+			}
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, appOptions{})
+			b := a.person(t)
+			b.wantSignedIn(b.signIn(), "alice")
+			a.op.Answer(scriptedop.Token, answer)
+			_, err := b.apiToken(orders)
+			if reason := openid.ReasonOf(err); reason != openid.ReasonProviderUnreachable && reason != authn.ReasonRefreshFailed {
+				t.Errorf("the first attempt: %v", err)
+			}
+			calls := a.op.Calls(scriptedop.Token)
+			for range 3 {
+				_, err := b.apiToken(orders)
+				wantReason(t, "the next attempt", err, openid.ReasonProviderUnreachable)
+			}
+			if got := a.op.Calls(scriptedop.Token); got != calls {
+				t.Errorf("%d more calls", got-calls)
+			}
+			a.op.Answer(scriptedop.Token, nil)
+			a.clock.Move(2 * time.Minute)
+			b.wantAPIToken(orders)
+		})
+	}
+}
+
 // TestAPITokensEndWithTheSession signs out. Nothing is left to call an API with.
 func TestAPITokensEndWithTheSession(t *testing.T) {
 	t.Parallel()

@@ -93,11 +93,15 @@ func (s *Sessions) arrive(r *http.Request, in *SignIn) (map[any]any, error) {
 // errHookPanicked says that the hook has panicked. The log has the stack.
 var errHookPanicked = errors.New("authn: the sign-in hook panicked")
 
-// replaced returns the session that a sign-in replaces, or nil.
+// replaced returns the session that a sign-in replaces, or nil. It leaves out a session whose key the
+// browser has not proven, neither now nor when the sign-in began: its cookie may be a copy.
 func (s *Sessions) replaced(ctx context.Context, r *http.Request, in *SignIn) (*Session, error) {
 	for _, p := range s.previous(r, in.previous) {
 		session, err := s.load(ctx, p.key, p.secret)
-		if _, ended := errors.AsType[*EndedError](err); !ended {
+		if err == nil && p.key != in.previous.key {
+			session, err = s.proven(r, session)
+		}
+		if _, ended := errors.AsType[*EndedError](err); !ended && !errors.Is(err, ErrRenewalNeeded) {
 			return session, err
 		}
 	}

@@ -160,6 +160,7 @@ func TestDPoPRefreshRefused(t *testing.T) {
 			a.clock.Move(10 * time.Minute)
 			_, err := a.tokens.Token(b.sessionOf())
 			wantReason(t, "the refresh", err, authn.ReasonRefreshFailed)
+			a.clock.Move(2 * time.Minute)
 			_, err = a.tokens.For(orders).Token(b.sessionOf())
 			if reason := openid.ReasonOf(err); reason != authn.ReasonRefreshFailed {
 				t.Errorf("the refresh for an API: %v", err)

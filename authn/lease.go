@@ -93,7 +93,7 @@ func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session, api open
 	for {
 		session, err = ts.sessions.Update(ctx, seen, func(s *Session) error {
 			now := ts.now()
-			wait := s.held(api).backoff.remaining(now)
+			refusedFor, wait := s.held(api).backoff.remaining(now), s.backoff.remaining(now)
 			switch {
 			case s.replaced(seen, api):
 				return errRefreshed
@@ -103,10 +103,10 @@ func (ts *TokenSource) acquireLease(ctx context.Context, seen *Session, api open
 				return &openid.Error{Reason: ReasonRefreshRefused, Err: errors.New("the access token has expired and there is no refresh token")}
 			case other.alive(s.lease, now):
 				return errLeased
-			case wait > 0 && api != signInAPI:
-				return &openid.Error{Reason: openid.ReasonAPIRefused, RetryAfter: wait, Err: errors.New("the last refresh for this API failed a moment ago")}
 			case wait > 0:
 				return &openid.Error{Reason: openid.ReasonProviderUnreachable, RetryAfter: wait, Err: errors.New("the last refresh failed a moment ago")}
+			case refusedFor > 0:
+				return &openid.Error{Reason: openid.ReasonAPIRefused, RetryAfter: refusedFor, Err: errors.New("the provider refused a token for this API a moment ago")}
 			}
 			s.lease = lease{holder, now.Add(leaseLifetime)}
 			return nil

@@ -38,28 +38,42 @@ func (s *Sessions) start(w http.ResponseWriter, r *http.Request, in *SignIn) (*S
 	session := s.newSession(NewKey(sessionPurpose, id), []byte(secret), in)
 	session.record.Device = DeviceOf(r.UserAgent()).String()
 	previous := s.previous(r, in.previous)
-	if err := s.inherit(ctx, session, previous); err != nil {
+	before, err := s.inherit(ctx, session, previous)
+	if err != nil {
 		return nil, err
 	}
 	if err := session.addValues(added); err != nil {
 		return nil, &openid.Error{Reason: ReasonHookFailed, Err: err}
 	}
-	record, err := s.seal(session)
-	if err != nil {
+	if session.saved, err = s.takeRequests(ctx, before); err != nil {
 		return nil, err
 	}
-	if err := s.store.Create(ctx, record); err != nil {
-		if errors.Is(err, ErrEnded) {
-			return nil, sessionEnded(err)
-		}
-		return nil, unavailable(err)
+	if err := s.create(ctx, session); err != nil {
+		s.returnRequests(ctx, before, session.saved)
+		return nil, err
 	}
-	record.Version, record.Sealed = 1, nil
-	session.record = record
 	s.endPrevious(ctx, previous)
 	s.endSurplus(ctx, session)
 	s.cookies.set(w, sessionCookie, id+"."+secret, s.absolute, http.SameSiteLaxMode)
 	return session, nil
+}
+
+// create stores a new session. The error is an *openid.Error with ReasonSessionEnded, if the sign-in was
+// revoked meanwhile, or ReasonStoreUnavailable.
+func (s *Sessions) create(ctx context.Context, session *Session) error {
+	record, err := s.seal(session)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Create(ctx, record); err != nil {
+		if errors.Is(err, ErrEnded) {
+			return sessionEnded(err)
+		}
+		return unavailable(err)
+	}
+	record.Version, record.Sealed = 1, nil
+	session.record = record
+	return nil
 }
 
 func (s *Sessions) newSession(key Key, secret []byte, in *SignIn) *Session {
@@ -114,27 +128,23 @@ func (s *Sessions) previous(r *http.Request, begun previousSession) []previousSe
 	return list
 }
 
-// inherit copies the application's values of the person's first previous session, and takes its saved
-// requests. It takes nothing of another person's.
-func (s *Sessions) inherit(ctx context.Context, session *Session, previous []previousSession) error {
-	inherited := false
+// inherit copies the application's values of the person's first previous session, and returns that
+// session, or nil. It takes nothing of another person's.
+func (s *Sessions) inherit(ctx context.Context, session *Session, previous []previousSession) (before *Session, err error) {
 	for i, p := range previous {
-		before, err := s.load(ctx, p.key, p.secret)
+		old, err := s.load(ctx, p.key, p.secret)
 		if _, ended := errors.AsType[*EndedError](err); ended {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		previous[i].lives, previous[i].owner = true, before.record.Owner
-		if !inherited && before.Identity.Issuer == session.Identity.Issuer && before.Identity.Subject == session.Identity.Subject {
-			session.values, inherited = before.values, true
-			if session.saved, err = s.takeRequests(ctx, before); err != nil {
-				return err
-			}
+		previous[i].lives, previous[i].owner = true, old.record.Owner
+		if before == nil && old.Identity.Issuer == session.Identity.Issuer && old.Identity.Subject == session.Identity.Subject {
+			session.values, before = old.values, old
 		}
 	}
-	return nil
+	return before, nil
 }
 
 // endPrevious ends the replaced sessions. If one cannot be ended, that is no reason to refuse

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"latchkey/authn/openid"
 )
 
 const (
@@ -21,7 +23,8 @@ const (
 // Selection says which sessions an operator means. The zero Selection means all of them.
 type Selection struct {
 	// Subject is the provider's identifier of the sessions' person. Issuer is that of the provider, ""
-	// for every configured one: the same subject at two of them is two people.
+	// for every configured one: the same subject at two of them is two people. An Issuer without a Subject
+	// selects nothing.
 	Issuer, Subject string
 	// Session is what Session.LogID returns.
 	Session string
@@ -93,19 +96,21 @@ func (s *Sessions) endSelected(ctx context.Context, which Selection, cause Cause
 	}
 	err := group.Wait()
 	if err == nil && which.Subject != "" && which.Session == "" {
-		for _, person := range s.people(which) {
-			err = errors.Join(err, s.refuseUnderWay(ctx, person, cause))
+		for person, provider := range s.people(which) {
+			err = errors.Join(err, s.refuseUnderWay(ctx, person, provider, cause))
 		}
 	}
 	return int(ended.Load()), err
 }
 
-// refuseUnderWay makes sure that a sign-in of a person that the provider has completed by now begins no
-// session.
-func (s *Sessions) refuseUnderWay(ctx context.Context, person names, cause Cause) error {
+// refuseUnderWay makes sure that an ID token that the provider has issued by now, by its own clock, begins
+// no session of a person.
+func (s *Sessions) refuseUnderWay(ctx context.Context, person names, provider *openid.Provider, cause Cause) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	ended, err := s.revoke(ctx, person, s.now(), s.now().Add(endingMemory))
+	ahead, _ := provider.ClockSkew()
+	ahead = min(max(ahead, -openid.Leeway), openid.Leeway) // beyond that, no token is accepted
+	ended, err := s.revoke(ctx, person, s.now().Add(ahead), s.now().Add(endingMemory))
 	s.noteEnded(ctx, cause, person.current(), ended...) // those that began a session just now
 	if err != nil {
 		return unavailable(err)
@@ -113,21 +118,24 @@ func (s *Sessions) refuseUnderWay(ctx context.Context, person names, cause Cause
 	return nil
 }
 
-// people returns the names of the people who have the selection's subject: one for each issuer.
-func (s *Sessions) people(which Selection) (list []names) {
-	for _, p := range s.providers {
-		for _, issuer := range p.Issuers() {
-			if which.Issuer == "" || which.Issuer == issuer {
-				list = append(list, s.keys.owner(issuer, which.Subject))
+// people returns the names of the people who have the selection's subject, one for each issuer, and their
+// provider. The configured issuer of many tenants stands for all of them.
+func (s *Sessions) people(which Selection) iter.Seq2[names, *openid.Provider] {
+	return func(yield func(names, *openid.Provider) bool) {
+		for _, p := range s.providers {
+			for _, issuer := range p.Issuers() {
+				wanted := which.Issuer == "" || which.Issuer == issuer || which.Issuer == p.Issuer()
+				if wanted && !yield(s.keys.owner(issuer, which.Subject), p) {
+					return
+				}
 			}
 		}
 	}
-	return list
 }
 
 // PeopleOf returns the names in the log of the people who have the selection's subject.
 func (s *Sessions) PeopleOf(which Selection) (ids []string) {
-	for _, person := range s.people(which) {
+	for person := range s.people(which) {
 		ids = append(ids, personID(person.current()))
 	}
 	return ids
@@ -137,8 +145,11 @@ func (s *Sessions) PeopleOf(which Selection) (ids []string) {
 func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		records := s.store.All(ctx)
-		if which.Subject != "" {
+		switch {
+		case which.Subject != "":
 			records = s.recordsOf(ctx, which)
+		case which.Issuer != "":
+			return
 		}
 		now := s.now()
 		for record, err := range records {
@@ -158,7 +169,7 @@ func (s *Sessions) selected(ctx context.Context, which Selection) iter.Seq2[Reco
 // returns an error last.
 func (s *Sessions) recordsOf(ctx context.Context, which Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		for _, person := range s.people(which) {
+		for person := range s.people(which) {
 			records, err := s.list(ctx, person)
 			if err != nil {
 				yield(Record{}, err)

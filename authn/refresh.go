@@ -161,6 +161,9 @@ func (ts *TokenSource) notRefreshed(ctx context.Context, session *Session, api o
 			ts.log.ErrorContext(ctx, "the provider refuses this client: no tokens can be refreshed", "code", e.Code)
 		}
 	}
+	if openid.ReasonOf(cause) != openid.ReasonAPIRefused {
+		api = signInAPI // the provider would not answer for another API either
+	}
 	if rotated != "" {
 		tokens := session.tokens
 		tokens.Refresh = rotated

@@ -91,7 +91,7 @@ func (s *ResourceServer) Accept(ctx context.Context, provider *openid.Provider, 
 func (s *ResourceServer) useProof(ctx context.Context, t *openid.AccessToken) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
-	first, err := s.store.Once(ctx, NewKey(proofKind, t.Confirmation.Key, t.Proof.ID), t.Proof.Expires.Add(time.Second))
+	first, err := s.store.Once(ctx, NewKey(proofKind, t.Confirmation.Key, t.Proof.ID), t.Proof.Expires.Add(openid.Leeway))
 	switch {
 	case err != nil:
 		return unavailable(fmt.Errorf("authn: DPoP proof: %w", err))

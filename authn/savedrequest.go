@@ -116,10 +116,10 @@ func (s *Sessions) TakeRequest(ctx context.Context, session *Session, id string)
 	return taken, true, nil
 }
 
-// takeRequests removes all requests from a session and returns them, for the session that replaces
-// it. A copy would let both continue them.
+// takeRequests removes all requests from a session, which may be nil, and returns them, for the session
+// that replaces it. A copy would let both continue them.
 func (s *Sessions) takeRequests(ctx context.Context, session *Session) (taken []SavedRequest, err error) {
-	if len(session.saved) == 0 {
+	if session == nil || len(session.saved) == 0 {
 		return nil, nil
 	}
 	_, err = s.Update(ctx, session, func(fresh *Session) error {
@@ -130,4 +130,20 @@ func (s *Sessions) takeRequests(ctx context.Context, session *Session) (taken []
 		return nil, nil
 	}
 	return taken, err
+}
+
+// returnRequests puts requests back that takeRequests took for a session that could not begin.
+func (s *Sessions) returnRequests(ctx context.Context, session *Session, taken []SavedRequest) {
+	if len(taken) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	_, err := s.Update(ctx, session, func(fresh *Session) error {
+		fresh.saved = append(slices.Clone(taken), fresh.saved...)
+		return nil
+	})
+	if err != nil {
+		s.log.WarnContext(ctx, "saved requests lost: no session could begin", "session", session.LogID(), "error", err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +129,43 @@ func TestSavedRequestHasOneSession(t *testing.T) {
 	_, second := alice.signIn(t, s, signInOf("alice"))
 	if before, now := savedForm(t, s, first, "alice", id), savedForm(t, s, second, "alice", id); before != "" || now != "amount=5" {
 		t.Errorf("the previous session has %q, and the new one %q", before, now)
+	}
+}
+
+// createlessStore accepts no new session while it is full.
+type createlessStore struct {
+	authn.Store
+	full *atomic.Bool
+}
+
+func (s createlessStore) Create(ctx context.Context, r authn.Record) error {
+	if s.full.Load() {
+		return errors.New("no space left")
+	}
+	return s.Store.Create(ctx, r)
+}
+
+// TestSavedRequestOutlivesAFailedSignIn signs in again while the store accepts no new session. The request
+// still waits in the previous one.
+func TestSavedRequestOutlivesAFailedSignIn(t *testing.T) {
+	t.Parallel()
+	full := new(atomic.Bool)
+	s := newSiteOn(t, createlessStore{authn.NewMemoryStore(), full})
+	alice := newVisitor(t)
+	session, first := alice.signIn(t, s, signInOf("alice"))
+	id := saveRequest(t, s, session, "amount=5")
+	full.Store(true)
+	alice.visit(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := s.Start(w, r, signInOf("alice")); openid.ReasonOf(err) != authn.ReasonStoreUnavailable {
+			t.Errorf("Start: %v", err)
+		}
+	})
+	if got := savedForm(t, s, first, "alice", id); got != "amount=5" {
+		t.Errorf("the session has %q", got)
+	}
+	full.Store(false)
+	if _, second := alice.signIn(t, s, signInOf("alice")); savedForm(t, s, second, "alice", id) != "amount=5" {
+		t.Error("the next session does not have the request")
 	}
 }
 

@@ -100,6 +100,10 @@ func (ts *TokenSource) fresh(ctx context.Context, session *Session, api openid.A
 		return session, nil
 	}
 	refreshed, err := ts.refresh(ctx, session, api)
+	if err == nil && !ts.usable(refreshed, api) {
+		// Another request has replaced the token of this snapshot, and the one that it obtained is over too.
+		refreshed, err = ts.refresh(ctx, refreshed, api)
+	}
 	switch {
 	case err == nil:
 		return refreshed, nil

@@ -89,6 +89,32 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// TestSourceOutlivesItsSnapshot uses one session for as long as two access tokens last, as a job does that
+// a form has started.
+func TestSourceOutlivesItsSnapshot(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, appOptions{})
+	a.lives(5 * time.Minute)
+	b := a.person(t)
+	b.wantSignedIn(b.signIn(), "alice")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Cookie", b.cookieHeader())
+	session, err := a.sessions.Load(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := a.tokens.Source(authn.NewContext(t.Context(), session))
+	for range 4 {
+		a.clock.Move(6 * time.Minute)
+		if token, err := source.Token(); err != nil || !token.Expiry.After(a.clock.Now()) {
+			t.Errorf("at %s: %+v, %v", a.clock.Now(), token, err)
+		}
+	}
+}
+
 // TestClientPresentsTheCertificate (CB-27) calls an API that accepts a token from the holder of a
 // certificate alone.
 func TestClientPresentsTheCertificate(t *testing.T) {

@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authn"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
 )
@@ -434,6 +436,32 @@ func TestSignInWithoutDeviceProof(t *testing.T) {
 		if !d.SignedIn() || d.Offer == (apptest.DeviceOffer{}) {
 			t.Errorf("%s: signed in %t, offered %+v\n%s", name, d.SignedIn(), d.Offer, s.Log)
 		}
+	}
+}
+
+// TestSignInHookWithoutDeviceProof signs in beside a copy of another person's cookie: the hook sees the
+// session only if the browser has proven its key.
+func TestSignInHookWithoutDeviceProof(t *testing.T) {
+	t.Parallel()
+	var previous *authn.Session
+	s, c := apptest.AssembleHTTPSWith(t, func(settings *apptest.Settings) {
+		settings.Authn.SignInHook = func(_ context.Context, arrival *authn.Arrival) error {
+			previous = arrival.Previous
+			return nil
+		}
+	}, deviceBound)
+	d := bound(t, s)
+	proofOver(c, d)
+	thief := d.Copy(t)
+	s.OP.SignInAs("mallory")
+	if s.SignIn(thief); previous != nil {
+		t.Errorf("the hook sees the session of %s", previous.Identity.Subject)
+	}
+	s.OP.SignInAs("alice")
+	d = bound(t, s)
+	s.OP.SignInAs("bob")
+	if d.SignIn(s); previous == nil || previous.Identity.Subject != "alice" {
+		t.Errorf("with the proof, the hook sees %v", previous)
 	}
 }
 

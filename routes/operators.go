@@ -3,6 +3,7 @@ package routes
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -55,7 +56,7 @@ func (a *App) operator(next echo.HandlerFunc) echo.HandlerFunc {
 // there are: without it, the list is not complete. The parameter subject names a person. If there are
 // several providers, issuer says at which one.
 func (a *App) listSessions(c echo.Context) error {
-	which, err := selection(c.QueryParams())
+	which, err := a.selection(c.QueryParams())
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (a *App) endSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	which, err := selection(form)
+	which, err := a.selection(form)
 	if err != nil {
 		return err
 	}
@@ -107,12 +108,20 @@ func (a *App) endSessions(c echo.Context) error {
 	return c.JSON(http.StatusOK, SessionCount{ended})
 }
 
-// selection returns the sessions that an operator names. An issuer alone names none: it would mean the
-// sessions of everyone.
-func selection(named url.Values) (authn.Selection, error) {
+// selection returns the sessions that an operator names. What names nobody for certain is an error: an
+// operator would take "0 sessions ended" for done.
+func (a *App) selection(named url.Values) (authn.Selection, error) {
+	for _, field := range []string{"issuer", "subject", "session"} {
+		if values, ok := named[field]; ok && (len(values) != 1 || values[0] == "") {
+			return authn.Selection{}, echo.ErrBadRequest.WithInternal(fmt.Errorf("%s must have one value", field))
+		}
+	}
 	which := authn.Selection{Issuer: named.Get("issuer"), Subject: named.Get("subject"), Session: named.Get("session")}
-	if which.Issuer != "" && which.Subject == "" {
+	switch {
+	case which.Issuer != "" && which.Subject == "":
 		return which, echo.ErrBadRequest.WithInternal(errors.New("issuer says whose subject it is, and there is no subject"))
+	case which.Subject != "" && len(a.Sessions.PeopleOf(which)) == 0:
+		return which, echo.ErrBadRequest.WithInternal(errors.New("no provider of this app has this issuer: write it exactly as in the log"))
 	}
 	return which, nil
 }

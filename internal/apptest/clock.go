@@ -38,7 +38,13 @@ func AssembleWith(t *testing.T, change func(*Settings), env ...string) (*Scripte
 // visitors and browsers trusts.
 func AssembleHTTPS(t *testing.T, env ...string) (*Scripted, *Clock) {
 	t.Helper()
-	return assemble(t, (*httptest.Server).StartTLS, "https", func(*app.Settings) {}, env...)
+	return AssembleHTTPSWith(t, func(*app.Settings) {}, env...)
+}
+
+// AssembleHTTPSWith does so with other settings.
+func AssembleHTTPSWith(t *testing.T, change func(*Settings), env ...string) (*Scripted, *Clock) {
+	t.Helper()
+	return assemble(t, (*httptest.Server).StartTLS, "https", change, env...)
 }
 
 // AssembleNamedHTTPS does the same with a name for the provider, as where there are several.

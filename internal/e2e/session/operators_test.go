@@ -187,6 +187,29 @@ func TestOperatorRefusesASignInUnderWay(t *testing.T) {
 	}
 }
 
+// TestOperatorsKnowTheProvidersClock does so where the provider's clock is half a minute ahead.
+func TestOperatorsKnowTheProvidersClock(t *testing.T) {
+	t.Parallel()
+	o := startOperated(t)
+	const ahead = 30 * time.Second
+	for _, e := range []scriptedop.Endpoint{scriptedop.Token, scriptedop.UserInfo} {
+		o.OP.Answer(e, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+			o.OP.Correct(e)(w, r)
+		})
+	}
+	o.signInAs("alice") // from the answers, the app learns of the clock
+	o.OP.SignInAs("mallory")
+	v := o.Visitor()
+	response := v.AuthorizationResponse("/login")
+	issued := time.Now().Add(ahead).Unix()
+	o.OP.EditIDToken(func(token *scriptedop.JWT) { token.Claims["iat"] = issued })
+	o.must("sessions", "end", "--subject", "mallory")
+	if got := v.Callback(response); got.StatusCode != http.StatusUnauthorized || v.SignedIn() {
+		t.Errorf("the sign-in answers %d, signed in %t", got.StatusCode, v.SignedIn())
+	}
+}
+
 // TestOperatorsAddress asks the operators' address for what it must refuse.
 func TestOperatorsAddress(t *testing.T) {
 	t.Parallel()
@@ -210,6 +233,10 @@ func TestOperatorsAddress(t *testing.T) {
 		"a subject and all":          {"POST", "/sessions/end", "subject=bob&all=yes", good, "Grace", 400, "bad_request"},
 		"an issuer and all":          {"POST", "/sessions/end", "issuer=x&all=yes", good, "Grace", 400, "bad_request"},
 		"an issuer and a session":    {"POST", "/sessions/end", "issuer=x&session=y", good, "Grace", 400, "bad_request"},
+		"an issuer of nobody":        {"POST", "/sessions/end", "subject=alice&issuer=" + url.QueryEscape(strings.TrimSuffix(o.Issuer, "/")), good, "Grace", 400, "bad_request"},
+		"a list of nobody":           {"GET", "/sessions?subject=alice&issuer=https%3A%2F%2Felsewhere.example", "", good, "Grace", 400, "bad_request"},
+		"an empty issuer":            {"POST", "/sessions/end", "subject=alice&issuer=", good, "Grace", 400, "bad_request"},
+		"two subjects":               {"POST", "/sessions/end", "subject=alice&subject=bob", good, "Grace", 400, "bad_request"},
 		"a list of an issuer":        {"GET", "/sessions?issuer=x", "", good, "Grace", 400, "bad_request"},
 		"the query of another form":  {"POST", "/sessions/end?all=yes", "", good, "Grace", 400, "bad_request"},
 		"to end with a link":         {"GET", "/sessions/end?all=yes", "", good, "Grace", 405, "method_not_allowed"},
@@ -263,6 +290,7 @@ func TestSessionsCommandsFail(t *testing.T) {
 	}{
 		"no selection":           {[]string{"sessions", "end"}, nil, "exactly one of"},
 		"two selections":         {[]string{"sessions", "end", "--all", "--subject", "alice"}, nil, "exactly one of"},
+		"an issuer of nobody":    {[]string{"sessions", "end", "--subject", "alice", "--issuer", "https://elsewhere.example"}, nil, "answers 400"},
 		"all of one issuer":      {[]string{"sessions", "end", "--all", "--issuer", o.Issuer}, nil, "write --subject SUB, too"},
 		"a list of one issuer":   {[]string{"sessions", "list", "--issuer", o.Issuer}, nil, "write --subject SUB, too"},
 		"three selections":       {[]string{"sessions", "end", "--session", "a", "--subject", "alice", "--issuer", o.Issuer}, nil, "exactly one of"},
