@@ -322,7 +322,7 @@ func (a *App) failureProps(c echo.Context, f failure, err error) views.FailurePr
 func (f failure) action(c echo.Context, err error) (views.Action, bool) {
 	r, t := c.Request(), texts(c)
 	switch {
-	case f.remedy == startOver:
+	case f.remedy == startOver, f.remedy == reload && is[*authn.SignInError](err):
 		return views.Action{Label: t.Action.TryAgain, URL: startOverURL(r, err), Primary: true}, true
 	case f.remedy == switchAccount:
 		return views.Action{Label: t.Action.TryAgain, URL: switchURL(failedSignIn(r, err)), Primary: true}, true

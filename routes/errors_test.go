@@ -3,6 +3,7 @@ package routes_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,21 @@ func TestPanic(t *testing.T) {
 	}
 	if strings.Contains(s.Log.String(), "MARK") {
 		t.Error("the log quotes the panic")
+	}
+}
+
+// TestTryAgainKeepsThePage shows what an outage of the store during a sign-in for a page answers.
+func TestTryAgainKeepsThePage(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	i := slices.IndexFunc(a.Gallery(), func(piece string) bool {
+		return strings.Contains(piece, "store_unavailable") || strings.Contains(piece, "store-unavailable")
+	})
+	if i < 0 {
+		t.Fatal("the gallery does not have the page")
+	}
+	if page := a.Visitor().Get(a.Gallery()[i]); !strings.Contains(page.Body, `href="/login?return_to=%2Fprofile"`) {
+		t.Errorf("Try again leads elsewhere:\n%s", page.Body)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestNoticesInGerman(t *testing.T) {
 		t.Errorf("the list in the stream is %s", html)
 	}
 	for path, want := range map[string]string{
-		"/sessions/unknown/end": "Dieses Gerät war bereits abgemeldet.",
+		"/sessions/unknown/end": "Das Gerät war bereits abgemeldet.",
 		"/sessions/end-others":  "1 anderes Gerät ist abgemeldet.",
 	} {
 		if got := p.Here.Post(path, nil, "Accept-Language", german); !strings.Contains(got.Body, want) || !strings.Contains(got.Body, "<h1>Ihre Geräte</h1>") {

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -58,16 +59,23 @@ func (a *App) signOut(c echo.Context) error {
 		// cookie could read it.
 		rp.SignedOutHere(w)
 	}
-	if location == "" {
+	if location == "" && !isHTMX(r) {
 		return c.Redirect(http.StatusSeeOther, rp.Provider().PostLogoutRedirectURL())
 	}
+	location = cmp.Or(location, rp.Provider().PostLogoutRedirectURL())
 	return a.moveOn(c, http.StatusOK, views.MovingOnProps{Heading: texts(c).SignOut.Moving, Text: texts(c).SignOut.MovingText, URL: location})
 }
 
 // moveOn answers a form with a page that moves on by itself to where the provider is next. A redirect
 // would not do: Chromium applies form-action to every redirect that follows a form, and the provider
 // may redirect on to a site that form-action cannot name, such as that of the provider behind it.
+//
+// htmx gets a header that makes it leave the page: it would put this one into a part of it.
 func (a *App) moveOn(c echo.Context, status int, props views.MovingOnProps) error {
+	if isHTMX(c.Request()) {
+		c.Response().Header().Set("HX-Redirect", props.URL)
+		return c.NoContent(status)
+	}
 	c.Response().Header().Set("Refresh", "0; url="+props.URL)
 	return a.render(c, status, views.MovingOn(a.frame(props.Heading), props)) // the session may have ended
 }
@@ -142,11 +150,12 @@ func (a *App) signedOut(c echo.Context) error {
 	if !c.QueryParams().Has("because") {
 		_, atProvider = a.RelyingParties.First().Returned(c.Response(), c.Request())
 	}
+	returnTo := parseReturnPath(c.QueryParam("return_to"))
 	if current(c) != nil {
-		return c.Redirect(http.StatusSeeOther, afterSignIn)
+		return c.Redirect(http.StatusSeeOther, destination(returnTo))
 	}
 	return a.render(c, http.StatusOK, views.SignedOut(a.shell(c, texts(c).Title.SignedOut), views.SignedOutProps{
 		AtProvider: atProvider, Reason: texts(c).Ended[c.QueryParam("because")],
-		LoginURL: loginURL(parseReturnPath(c.QueryParam("return_to"))),
+		LoginURL: loginURL(returnTo),
 	}))
 }

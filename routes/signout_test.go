@@ -44,6 +44,45 @@ func TestSignOutAtTheProvider(t *testing.T) {
 	}
 }
 
+// TestSignOutByHTMX sends a sign-out with htmx, as a product's own button may: it leaves the page for the
+// provider, or for the home page if the provider has no such endpoint.
+func TestSignOutByHTMX(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []bool{true, false} {
+		op := apptest.NewOP(t)
+		if !endpoint {
+			op.Edit(scriptedop.Discovery, func(document map[string]any) { delete(document, "end_session_endpoint") })
+		}
+		s := apptest.StartBeside(t, op)
+		s.Await("/readyz", http.StatusOK)
+		v := s.Visitor()
+		s.SignIn(v)
+		want := map[bool]string{true: op.URL(scriptedop.EndSession) + "?", false: s.URL}[endpoint]
+		got := v.Direct(v.Request(http.MethodPost, "/logout", url.Values{}, "Sec-Fetch-Site", "same-origin", "HX-Request", "true"))
+		if next := got.Header.Get("HX-Redirect"); got.StatusCode != http.StatusOK || !strings.HasPrefix(next, want) || got.Body != "" || v.SignedIn() {
+			t.Errorf("answered %d to %q, want %q\n%s", got.StatusCode, next, want, got.Body)
+		}
+	}
+}
+
+// TestEndedTabFindsItsPage opens the page that a tab shows after its session has ended, once the person has
+// signed in again in another tab.
+func TestEndedTabFindsItsPage(t *testing.T) {
+	t.Parallel()
+	s := apptest.StartScripted(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	for address, want := range map[string]string{
+		"/signed-out?because=expired&return_to=%2Fprofile%3Fpage%3D3":      "/profile?page=3",
+		"/signed-out?because=expired&return_to=https%3A%2F%2Fevil.example": "/dashboard",
+		"/signed-out": "/dashboard",
+	} {
+		if got := v.Direct(v.Request(http.MethodGet, address, nil)); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != want {
+			t.Errorf("%s: answered %d to %q, want %q", address, got.StatusCode, got.Header.Get("Location"), want)
+		}
+	}
+}
+
 // TestComingBackFromSignOut (LR-04) comes back with another state and with none, to the home page
 // and to a page that AUTH0_LOGOUT_URL names. The page is calm, and leads nowhere by itself.
 func TestComingBackFromSignOut(t *testing.T) {

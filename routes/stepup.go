@@ -89,6 +89,9 @@ func requestToSave(c echo.Context, d openid.Demand) (saved authn.SavedRequest, o
 	if r.ContentLength == 0 {
 		return saved, true, nil
 	}
+	if strings.HasPrefix(r.Header.Get(echo.HeaderContentType), echo.MIMEMultipartForm) {
+		return authn.SavedRequest{}, false, authn.ErrRequestTooLarge // files are not kept
+	}
 	form, err := formValues(c)
 	if err != nil {
 		return authn.SavedRequest{}, false, err

@@ -34,6 +34,21 @@ func wantBoth(p *apptest.TwoDevices) {
 	}
 }
 
+// TestFilesAreNotKept sends a form with a file when the sign-in is too old. No such form is kept, and the
+// page says what to do.
+func TestFilesAreNotKept(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	p.Clock.Move(11*time.Minute + time.Second)
+	r := p.Here.Raw(http.MethodPost, "/sessions/end-others", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x--\r\n")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	got := p.Here.Direct(r)
+	if lines := p.Logged("refused", got.Header.Get("X-Request-Id")); got.StatusCode != http.StatusForbidden || len(lines) != 1 || lines[0]["reason"] != "form_too_large" {
+		t.Errorf("answered %d, and the log says %v", got.StatusCode, lines)
+	}
+	wantBoth(p)
+}
+
 // TestRecentSignIn (AR-15) ends the other sessions after a recent sign-in, without another
 // sign-in.
 func TestRecentSignIn(t *testing.T) {

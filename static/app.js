@@ -204,13 +204,16 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   keepFocus();
 });
 
-// The request got no response. The card keeps its content and shows the notice in its template.
+// The request got no response. The card keeps its content and shows the notice in its template. A card
+// without one leaves that to the place above the page's content.
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   const card = ctx?.sourceElement?.closest(".card");
-  const template = card?.querySelector("template");
+  const place = card?.querySelector("[data-message]");
+  const own = place && card.querySelector("template");
+  const template = own ?? document.getElementById("lost-reply");
   if (!template) return;
   rememberFocus();
-  card.querySelector("[data-message]").replaceChildren(template.content.cloneNode(true));
+  (own ? place : document.getElementById("notices")).replaceChildren(template.content.cloneNode(true));
   keepFocus();
 });
 

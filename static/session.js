@@ -15,12 +15,15 @@
   let last = null; // the last message about the session
   let devices = document.getElementById("sessions-card") !== null; // whether a page lists the devices
   let wait = firstWait;
+  let cause = ""; // why a session has ended whose cookie is gone, as far as another tab has said
 
   // What a page does for each kind of message.
   const handlers = {
     alive(message) {
-      // Another person has signed in since, and must not see this page.
-      if (message.person !== person) return location.reload();
+      // Another person has signed in since, and must not see this page. A reload would send the form again
+      // that this page may be the answer to.
+      if (message.person !== person) return location.replace(returnTo);
+      cause = "";
       hideWarning();
       moveEnd(message.until);
     },
@@ -49,6 +52,7 @@
   }
 
   others?.addEventListener("message", ({ data }) => {
+    if (data.event === "signing-out") return void (cause = "tab");
     if (data.event !== "hello") return hear(data);
     if (source && last?.event === "expiring") others.postMessage(last);
     if (!data.devices || devices) return;
@@ -76,7 +80,7 @@
   // session is gone. After any other status, try again later.
   async function askWhy() {
     const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
-    if (answer?.status === 204) return tell({ event: "signed-out", because: "" });
+    if (answer?.status === 204) return tell({ event: "signed-out", because: cause });
     setTimeout(listen, wait * (0.5 + Math.random()));
     wait = Math.min(2 * wait, lastWait);
   }
@@ -98,6 +102,7 @@
   let leavingAlready = false;
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method === "dialog") return;
+    if (new URL(event.target.getAttribute("action") ?? "", location).pathname === "/logout") others?.postMessage({ event: "signing-out" });
     leavingAlready = true;
     setTimeout(() => (leavingAlready = false), 8000);
   });
@@ -122,13 +127,15 @@
 
   let warning = null;
   let until = 0;
+  let extendable = false;
   let countdown = 0;
   let before = null; // the element that had the focus before the warning
 
   function showWarning(message) {
-    if (warning && until === message.until) return;
+    // A stream that comes back says the same again, to about a second. What has the focus stays.
+    if (warning && Math.abs(until - message.until) < 3000 && extendable === message.extendable) return;
     hideWarning();
-    until = message.until;
+    ({ until, extendable } = message);
     document.body.append(template(message.extendable ? "extend" : "last").content.cloneNode(true));
     warning = document.getElementById("session-warning");
     warning.querySelector("form")?.addEventListener("submit", extend);

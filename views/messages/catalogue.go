@@ -155,8 +155,9 @@ type SignOut struct {
 // Footnote has what an error page says at the bottom: the status, and the label of the reference.
 type Footnote struct{ Error, Reference string }
 
-// LostReply has the heading of what a page says if the reply to a form is lost.
-type LostReply struct{ Heading string }
+// LostReply has the heading of what a page says if the reply to a form is lost, and the text for a card that
+// has none of its own.
+type LostReply struct{ Heading, Text string }
 
 // Forbidden has the texts of the page for a person who lacks access.
 type Forbidden struct {

@@ -81,6 +81,24 @@ func TestBrowserSignOutInAnotherTab(t *testing.T) {
 	}
 }
 
+// TestBrowserSignOutWithoutAStream does so in a tab whose stream is refused, so that nothing tells the other
+// tab before its cookie is gone.
+func TestBrowserSignOutWithoutAStream(t *testing.T) {
+	t.Parallel()
+	a := apptest.Start(t)
+	b := apptest.OpenBrowser(t, a)
+	b.AllowComplaint("ERR_BLOCKED_BY_CLIENT")
+	b.SignIn("/login", apptest.Ada)
+	apptest.Call(b, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: []*network.BlockPattern{{URLPattern: a.URL + "/events", Block: true}}})
+	b.Open("/dashboard")
+	b.Wait("#profile-card")
+	other := b.Tab()
+	other.Open("/profile")
+	other.Wait("#profile-card")
+	b.SignOut()
+	wantLeft(other, "tab", "/profile", "another tab or window")
+}
+
 // TestBrowserWarning (WCAG 2.2, 2.2.1) lets a session become idle in two tabs.
 func TestBrowserWarning(t *testing.T) {
 	t.Parallel()
@@ -111,6 +129,15 @@ func TestBrowserWarning(t *testing.T) {
 		t.Errorf("the warning moves the focus to %q", got)
 	}
 	apptest.Evaluate[bool](b, `document.querySelector("#session-warning button").focus(), true`)
+	for _, tab := range []*apptest.Browser{b, other} {
+		tab.AllowComplaint("ERR_INCOMPLETE_CHUNKED_ENCODING")
+	}
+	apptest.Evaluate[bool](other, `seen = 0, new BroadcastChannel("session").onmessage = ({ data }) => seen += data.event === "expiring", true`)
+	s.Server.CloseClientConnections()
+	other.Until(`seen === 1`)
+	if got := apptest.Evaluate[string](b, `document.activeElement.closest("#session-warning") && document.activeElement.localName`); got != "button" {
+		t.Errorf("a stream that comes back moves the focus to %q", got)
+	}
 	b.Click("#session-warning button")
 	for _, tab := range []*apptest.Browser{b, other} {
 		tab.Until(`!document.getElementById("session-warning")`)

@@ -67,6 +67,13 @@ func TestBrowserNoAnswer(t *testing.T) {
 	if apptest.Evaluate[bool](b, `document.querySelector("#profile-refresh").ariaBusy === "true"`) {
 		t.Error("the form is still busy")
 	}
+	// A card that has no message of its own, such as a product's, leaves it to the page.
+	apptest.Evaluate[bool](b, `document.querySelector("#profile-card [data-message]").remove(), true`)
+	b.Click("#profile-refresh-button")
+	b.Wait("#notices .notice")
+	if got := b.Text("#notices"); !strings.Contains(got, "We couldn't confirm that") || !strings.Contains(got, "Reload") {
+		t.Errorf("the page says: %s", got)
+	}
 }
 
 // TestBrowserReloadsAfterALostReply loses the reply to a refresh that has changed the profile. The page
