@@ -111,7 +111,7 @@ func TestOpenRefusesADirectoryOfSomebodyElse(t *testing.T) {
 	path := filepath.Join(dir, "sessions.db")
 	must(t, os.Mkdir(dir, 0o700), os.Chown(dir, 12345, 12345))
 	_, err := boltstore.Open(path)
-	wantText(t, err, dir, "belongs to user 12345", "chown 0")
+	wantText(t, err, dir, "belongs to user 12345", "run this as user 12345", "chown 0")
 
 	must(t, os.Chown(dir, 0, 0))
 	must(t, openStore(t, path).Close())

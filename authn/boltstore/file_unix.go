@@ -31,9 +31,12 @@ func checkOwner(path string, info fs.FileInfo) error {
 	if !ok || stat.Uid == 0 || int(stat.Uid) == os.Geteuid() {
 		return nil
 	}
+	remedy := fmt.Sprintf("run chown %d on it", os.Geteuid())
+	if os.Geteuid() == 0 {
+		remedy = fmt.Sprintf("run this as user %d, as the app does; only if the app itself runs as root, run chown 0 on it", stat.Uid)
+	}
 	return &Error{
-		Problem: fmt.Sprintf("%s belongs to user %d, and this process runs as user %d", path, stat.Uid, os.Geteuid()),
-		Remedy:  fmt.Sprintf("run chown %d on it", os.Geteuid()),
+		Problem: fmt.Sprintf("%s belongs to user %d, and this process runs as user %d", path, stat.Uid, os.Geteuid()), Remedy: remedy,
 	}
 }
 

@@ -53,12 +53,14 @@ func TestOpenRefusesMisconfiguration(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	must(t, srv.do(t, "ACL", "SETUSER", "ada", "on", ">right-marked", "~other:*", "+@all").Error())
+	must(t, srv.do(t, "ACL", "SETUSER", "eve", "on", ">right-marked", "~*", "+@all", "-@scripting").Error())
 	must(t, srv.do(t, "ACL", "SETUSER", "default", "resetpass", ">admin-marked").Error())
 	for _, c := range []struct{ name, login, want string }{
 		{"a wrong password", "ada:wrong-marked@", "WRONGPASS"},
 		{"a wrong password of the default user", ":wrong-marked@", "WRONGPASS"},
 		{"no password", "", "NOAUTH"},
 		{"a user without rights", "ada:right-marked@", "NOPERM"},
+		{"a user who may not run scripts", "eve:right-marked@", "NOPERM"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer

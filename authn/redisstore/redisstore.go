@@ -63,6 +63,9 @@ func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, erro
 	s.cache = recordcache.New(recordcache.Config{Bytes: cacheBytes, For: cacheFor, Now: func() time.Time { return s.now() }})
 	s.link = newLink(options, s.trackChanges, log)
 	err := s.Ping(ctx)
+	if err == nil { // a user may write and yet not run scripts
+		err = s.End(ctx, authn.NewKey("ping", ""), authn.CauseUnknown, s.now().Add(time.Second))
+	}
 	if err != nil && refused(err) {
 		return nil, errors.Join(err, s.Close())
 	}

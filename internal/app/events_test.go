@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -266,5 +267,37 @@ func TestEventsGoWhereTheyAreSent(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(fmt.Errorf("the file's mode: %w", err))
+	}
+}
+
+// fullDisk writes as many bytes as there is space for.
+type fullDisk struct {
+	bytes.Buffer
+	space int
+}
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	n, _ := d.Buffer.Write(p[:min(len(p), d.space)])
+	if d.space -= n; n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+// TestEventAfterAFullDisk writes events to a disk that is full in the middle of a line.
+func TestEventAfterAFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := &fullDisk{space: 8}
+	events := app.NewEventLines(disk)
+	for i, line := range []string{"one\n", "second\n", "third\n", "fourth\n", "fifth\n"} {
+		if i == 3 {
+			disk.space = 100
+		}
+		if _, err := io.WriteString(events, line); (err != nil) != (i == 1 || i == 2) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	if got := disk.String(); got != "one\nseco\nfourth\nfifth\n" {
+		t.Errorf("the file has %q", got)
 	}
 }

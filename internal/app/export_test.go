@@ -51,6 +51,9 @@ func NewCertificate(certFile, keyFile string, now func() time.Time, log *slog.Lo
 
 func (c *certificate) Get() (*tls.Certificate, error) { return c.get() }
 
+// NewEventLines returns the writer of security events.
+func NewEventLines(out io.Writer) io.Writer { return &eventLines{out: out} }
+
 func NewReport(out io.Writer, terminal bool) *report {
 	return &report{out: out, terminal: terminal}
 }

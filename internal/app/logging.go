@@ -42,7 +42,7 @@ func newLogger(cfg *Config, stdout io.Writer, events *os.File) *slog.Logger {
 	}
 	h := requestHandler{Handler: handler, out: stdout}
 	if events != nil {
-		h.events = slog.NewJSONHandler(events, &slog.HandlerOptions{ReplaceAttr: tidy})
+		h.events = slog.NewJSONHandler(&eventLines{out: events}, &slog.HandlerOptions{ReplaceAttr: tidy})
 	}
 	return slog.New(h)
 }
@@ -231,6 +231,23 @@ func flushLog(log *slog.Logger) {
 			_ = buffer.flush() // nobody is left to tell
 		}
 	}
+}
+
+// eventLines begins another line after one of which only a part could be written, as on a full disk, so
+// that the event after that is not lost with it. The handler calls Write for one line at a time.
+type eventLines struct {
+	out  io.Writer
+	torn bool
+}
+
+// Write implements io.Writer.
+func (e *eventLines) Write(line []byte) (int, error) {
+	if e.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := e.out.Write(line)
+	e.torn = err != nil && (e.torn || n > 0)
+	return n, err
 }
 
 const (

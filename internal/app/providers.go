@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -301,6 +302,9 @@ func (p *provider) validateValues(f *openid.Faults) {
 	if strings.Contains(p.Scopes, ",") {
 		f.Add(p.variable("AUTH0_SCOPES"), fmt.Sprintf("is %q, with commas", p.Scopes), "separate the scopes with spaces")
 	}
+	if strings.ContainsAny(p.Scopes, `"\`) { // no scope has one (RFC 6749 section 3.3)
+		f.Add(p.variable("AUTH0_SCOPES"), fmt.Sprintf("is %q, with quotation marks", p.Scopes), "remove them: whatever sets the variable has kept them")
+	}
 	f.OneOf(p.variable("LOGOUT_TOKEN_TYP"), p.LogoutTokenType, "compatible", "strict")
 	f.OneOf(p.variable("REQUEST_OBJECT"), p.RequestObject, "off", "on")
 	f.OneOf(p.variable("DPOP"), p.DPoP, "off", "on")
@@ -311,7 +315,8 @@ func (p *provider) validateValues(f *openid.Faults) {
 		f.Add(p.variable("LABEL"), "has more than 60 characters", "make it fit on a button")
 	}
 	for _, domain := range p.EmailDomains {
-		if strings.ContainsAny(domain, "@*/ ") || !strings.Contains(domain, ".") {
+		strange := func(r rune) bool { return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && r != '-' && r != '.' }
+		if strings.ContainsFunc(domain, strange) || !strings.Contains(domain, ".") {
 			f.Add(p.variable("EMAIL_DOMAINS"), fmt.Sprintf("has %q", domain), "write domains, such as example.com")
 		}
 	}

@@ -240,7 +240,7 @@ func (c *Config) validateMutualTLS(f *openid.Faults) {
 	if c.TLSCertFile == "" {
 		f.Add("TLS_CERT_FILE", "is missing, and MTLS_ADDR is set", "set TLS_CERT_FILE and TLS_KEY_FILE: only a connection that this app encrypts itself shows it the client's certificate")
 	}
-	if c.Audience == "" {
+	if !slices.ContainsFunc(c.providers, func(p *provider) bool { return p.Audience != "" }) {
 		f.Add("AUTH0_AUDIENCE", "is missing, and MTLS_ADDR is set", "set both, or remove MTLS_ADDR: without an audience the API accepts no access token")
 	}
 }
@@ -328,6 +328,12 @@ func (c *Config) validateSecrets(f *openid.Faults) {
 			f.Add(variable, fmt.Sprintf("%shas %d bytes, and needs %d or more", name, len(secret), authn.MinSecretBytes), remedy)
 		case weakSecret(secret):
 			f.Add(variable, name+"is not random", remedy)
+		}
+	}
+	for part := range strings.SplitSeq(string(c.AppSecretKey), ",") {
+		if c.AppSecretKey != "" && strings.TrimSpace(part) == "" {
+			f.Add("APP_SECRET_KEY", "has an empty key", "write the keys with one comma between them, the current one first")
+			break
 		}
 	}
 	for i, secret := range c.secrets() {

@@ -62,6 +62,9 @@ func rename(root, module, product string) (string, error) {
 	if !regexp.MustCompile(`^[\pL\pN]([\pL\pN .-]*[\pL\pN])?$`).MatchString(product) {
 		return "", fmt.Errorf("%q is not a product name: use letters, digits and spaces", product)
 	}
+	if dir, base := path.Split(module); word.MatchString(dir) || word.MatchString(base) && base != seedModule {
+		return "", fmt.Errorf("%q contains the word %s, which is what is renamed: choose a module path without it", module, seedModule)
+	}
 	goMod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		return "", err
@@ -69,6 +72,9 @@ func rename(root, module, product string) (string, error) {
 	switch line, _, _ := strings.Cut(string(goMod), "\n"); strings.TrimSpace(line) {
 	case "module " + seedModule:
 	case "module " + module:
+		if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(recordFile))); err != nil {
+			return "", fmt.Errorf("the clone has been renamed in part: undo that with git checkout . and git clean, and try again: %w", err)
+		}
 		return "The module is already " + module + ". Nothing has changed.", nil
 	default:
 		return "", fmt.Errorf("go.mod says %q: a clone can be renamed only once, because the new names may be ordinary words in other places", line)

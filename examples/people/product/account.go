@@ -26,8 +26,9 @@ func (p *Product) account(c echo.Context) error {
 
 func (p *Product) accountPage(c echo.Context, status int, user store.User, name views.Field) error {
 	props := accountProps{User: user, Name: name, SeesEveryone: maySeeEveryone(c, user)}
+	current := routes.Current(c).Identity
 	for _, i := range user.Identities {
-		props.SignIns = append(props.SignIns, signInProps{i.Name, i.Email, i.Subject == routes.Current(c).Identity.Subject})
+		props.SignIns = append(props.SignIns, signInProps{i.Name, i.Email, i.Issuer == current.Issuer && i.Subject == current.Subject})
 	}
 	return p.Render(c, status, accountView(p.Shell(c, "Account"), props))
 }

@@ -76,6 +76,8 @@ func (p *Product) routes(r routes.Router) {
 const (
 	userKey = "user"
 	linkKey = "link"
+	// linkedKey is that of the proof of a link that the account page has yet to report.
+	linkedKey = "linked"
 )
 
 // user returns the user of a request. The session has their ID from the sign-in. If they were deleted

@@ -99,13 +99,23 @@ func (p *Product) signInToLink(ctx context.Context, arrival *authn.Arrival, proo
 	case err != nil:
 		return err
 	}
-	arrival.Values[userKey], arrival.Values[linkKey] = id, ""
+	arrival.Values[userKey], arrival.Values[linkKey], arrival.Values[linkedKey] = id, "", proof
 	return nil
 }
 
 // linked is where a sign-in that has linked an identity returns to.
 func (p *Product) linked(c echo.Context) error {
-	p.Flash(c, "The sign-in is linked.")
+	values, err := p.Sessions.Get(c.Request(), "session")
+	if err != nil {
+		return err
+	}
+	if proof, ok := values.Values[linkedKey].(string); ok && proof == c.Param("proof") && c.Request().Method == http.MethodGet {
+		delete(values.Values, linkedKey)
+		if err := values.Save(c.Request(), c.Response()); err != nil {
+			return err
+		}
+		p.Flash(c, "The sign-in is linked.")
+	}
 	return c.Redirect(http.StatusSeeOther, "/account")
 }
 

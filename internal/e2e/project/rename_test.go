@@ -27,7 +27,7 @@ func TestRename(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "notes.txt")); err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range [][]string{{"Acme Works", "Acme"}, {"example.com/acme", `A"cme`}, {"example.com/acme/", "Acme"}, {"example.com/acme"}, {"-merge", "HEAD"}} {
+	for _, bad := range [][]string{{"Acme Works", "Acme"}, {"example.com/acme", `A"cme`}, {"example.com/acme/", "Acme"}, {"example.com/acme"}, {"-merge", "HEAD"}, {"example.com/acme-latchkey", "Acme"}, {"github.com/latchkey/acme", "Acme"}} {
 		if output, err := in(t, dir, append(rename[:5:5], bad...)...); err == nil {
 			t.Fatalf("it takes %q:\n%s", bad, output)
 		}

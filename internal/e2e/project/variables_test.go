@@ -17,7 +17,7 @@ import (
 var notOurs = []string{
 	"GOMEMLIMIT", "CGO_ENABLED", // Go's
 	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", "CADDY_DIGEST", "VALKEY_DIGEST", // from deploy/compose.yaml
-	"NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE", "AF_INET", "AF_INET6", "AF_UNIX", // Linux's
+	"NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX", // Linux's
 	"NO_COLOR",
 	"DATABASE_URL",                   // of examples/people
 	"ORDERS_API",                     // of a product, in docs/guide.md
