@@ -102,7 +102,7 @@
   let leavingAlready = false;
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method === "dialog") return;
-    if (new URL(event.target.getAttribute("action") ?? "", location).pathname === "/logout") others?.postMessage({ event: "signing-out" });
+    if (event.target.matches("[action='/logout']")) others?.postMessage({ event: "signing-out" });
     leavingAlready = true;
     setTimeout(() => (leavingAlready = false), 8000);
   });
