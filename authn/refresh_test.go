@@ -157,6 +157,36 @@ func TestLaterAuthTime(t *testing.T) {
 	}
 }
 
+// TestRefreshKeepsTheWayOfTheSignIn refreshes a sign-in with a second factor. The refreshed ID token does not
+// repeat how the person signed in, or says something else.
+func TestRefreshKeepsTheWayOfTheSignIn(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		refreshed, acr string
+	}{
+		"not repeated": {"", "mfa"}, "repeated": {"mfa", "mfa"}, "another": {"password", "password"},
+	} {
+		a := newApp(t, appOptions{})
+		a.lives(10 * time.Minute)
+		b := a.person(t)
+		a.op.EditIDToken(func(t *scriptedop.JWT) { t.Claims["acr"], t.Claims["amr"] = "mfa", []string{"otp"} })
+		b.wantSignedIn(b.signIn(), "alice")
+		a.op.EditIDToken(func(t *scriptedop.JWT) {
+			if t.Claims["name"] = "Alice the Second"; tt.refreshed != "" {
+				t.Claims["acr"] = tt.refreshed
+			}
+		})
+		for range 2 {
+			a.clock.Move(10 * time.Minute)
+			b.wantToken(b.token())
+		}
+		identity := authn.FromContext(b.sessionOf()).Identity
+		if who := b.who(); identity.ACR() != tt.acr || string(who.Claims["amr"]) != `["otp"]` || identity.Profile.Name != "Alice the Second" {
+			t.Errorf("%s: acr %q, the claims are %s", name, identity.ACR(), who.Claims)
+		}
+	}
+}
+
 // TestRotatedTokenIsKept refreshes at a provider that rotates refresh tokens and sends something odd
 // beside the new one. The next refresh works.
 func TestRotatedTokenIsKept(t *testing.T) {

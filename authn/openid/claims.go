@@ -64,6 +64,22 @@ func (c Claims) with(name string, value json.RawMessage) Claims {
 	return object(list)
 }
 
+// withMissing returns the claims with those of other that have one of the names and are missing.
+func (c Claims) withMissing(other Claims, names ...string) Claims {
+	list := c.List()
+	have := func(name string) bool { return slices.ContainsFunc(list, func(c Claim) bool { return c.Name == name }) }
+	added := false
+	for _, claim := range other.List() {
+		if slices.Contains(names, claim.Name) && !have(claim.Name) {
+			list, added = append(list, claim), true
+		}
+	}
+	if !added {
+		return c
+	}
+	return object(list)
+}
+
 // object returns the JSON object that has these members.
 func object(list []Claim) Claims {
 	object := []byte{'{'}

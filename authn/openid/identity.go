@@ -150,7 +150,8 @@ func (i *Identity) SetUserInfo(userInfo Claims) {
 // back what the person still has.
 //
 // Of two auth_times the older one stays. A provider that counts a refresh as a sign-in must not
-// make an old sign-in recent: the person has proved nothing.
+// make an old sign-in recent: the person has proved nothing. Nor have they lost anything, so acr and amr,
+// which say how they signed in, stay if they are not repeated.
 func (i *Identity) SetIDToken(t *IDToken) {
 	idToken := t.Claims
 	switch {
@@ -160,6 +161,7 @@ func (i *Identity) SetIDToken(t *IDToken) {
 	case t.AuthTime.After(i.AuthTime):
 		idToken = idToken.with("auth_time", strconv.AppendInt(nil, i.AuthTime.Unix(), 10))
 	}
+	idToken = idToken.withMissing(i.IDToken, "acr", "amr")
 	var overtaken []string
 	for _, change := range Changes(i.IDToken, idToken) {
 		if !SignedOnly(change.Name) {
