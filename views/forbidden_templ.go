@@ -81,7 +81,7 @@ func Forbidden(s Shell, p ForbiddenProps) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = message(s, markLock, p.Failure.Heading, p.Failure.Text).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = message(s, markDenied, p.Failure.Heading, p.Failure.Text).Render(templ.WithChildren(ctx, templ_7745c5c3_Var2), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
