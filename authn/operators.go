@@ -110,6 +110,7 @@ func (s *Sessions) refuseUnderWay(ctx context.Context, person names, provider *o
 	defer cancel()
 	ahead, _ := provider.ClockSkew()
 	ahead = min(max(ahead, -openid.Leeway), openid.Leeway) // beyond that, no token is accepted
+	ahead += time.Second                                   // it was measured with a clock of whole seconds
 	ended, err := s.revoke(ctx, person, s.now().Add(ahead), s.now().Add(endingMemory))
 	s.noteEnded(ctx, cause, person.current(), ended...) // those that began a session just now
 	if err != nil {
