@@ -259,6 +259,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"a logout URL with the port of its scheme", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "AUTH0_LOGOUT_URL=https://app.example.com:443/bye?from=app")},
 		{"another program's variables", tenant("SESSION_MANAGER=x", "OIDC=x", "AUTH0_MGMT_TOKEN=x")},
 		{"lists with spaces", tenant("TRUSTED_PROXIES=10.0.0.0/8, 192.168.0.0/16", "ID_TOKEN_ALG=RS256, ES256")},
+		{"callers with certificates at one of several providers", several("AUTH0_CALLBACK_URL=https://localhost:3000/callback", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "WORK_AUDIENCE=https://api.example", "MTLS_ADDR=:8443")},
 		{"bound access tokens", tenant("AUTH0_CALLBACK_URL=https://localhost:3000/callback", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "AUTH0_AUDIENCE=https://api.example", "MTLS_ADDR=:8443", "API_TOKENS=bound", "API_DPOP_NONCE=required")},
 		{"https behind a proxy on another port", tenant("AUTH0_CALLBACK_URL=https://app.example.com/callback", "PORT=4000")},
 	}

@@ -36,6 +36,7 @@ func TestFaultsOfSeveralProviders(t *testing.T) {
 	}{
 		"none":                            {several(), nil},
 		"settings for all":                {several("AUTH0_SCOPES=openid email", "ID_TOKEN_ALG=ES256", "USERINFO=required", "WORK_USERINFO=optional"), nil},
+		"a domain in quotation marks":     {several(`WORK_EMAIL_DOMAINS="example.com,example.org"`), []string{"WORK_EMAIL_DOMAINS", "WORK_EMAIL_DOMAINS"}},
 		"many tenants":                    {several("WORK_OIDC_ISSUER="+common, "WORK_OIDC_TENANTS="+acme), nil},
 		"many tenants, alone":             {other(common, "OIDC_TENANTS="+acme), nil},
 		"a name with a hyphen":            {several("PROVIDERS=work,google,at-home"), []string{"PROVIDERS"}},
