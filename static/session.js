@@ -132,10 +132,11 @@
   let before = null; // the element that had the focus before the warning
 
   function showWarning(message) {
-    // A stream that comes back says the same again, to about a second. What has the focus stays.
-    if (warning && Math.abs(until - message.until) < 3000 && extendable === message.extendable) return;
+    until = message.until;
+    // A stream that comes back repeats the warning. The one on the page stays, and so does the focus.
+    if (warning && extendable === message.extendable) return count();
     hideWarning();
-    ({ until, extendable } = message);
+    extendable = message.extendable;
     document.body.append(template(message.extendable ? "extend" : "last").content.cloneNode(true));
     warning = document.getElementById("session-warning");
     warning.querySelector("form")?.addEventListener("submit", extend);
