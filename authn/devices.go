@@ -20,8 +20,9 @@ type OwnSession struct {
 	Current, Bound bool
 }
 
-// Own lists the sessions of the session's person: the current one first, then by LastSeen. The
-// *openid.Error has ReasonStoreUnavailable.
+// Own lists the sessions of the session's person: the current one first, then the newest. The order does
+// not change while the others are used, so that a row stays where it is on a page that shows the list.
+// The *openid.Error has ReasonStoreUnavailable.
 func (s *Sessions) Own(ctx context.Context, session *Session) ([]OwnSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -48,7 +49,7 @@ func ownSessions(records []Record, current Key) []OwnSession {
 		case a.Current != b.Current:
 			return 1
 		default:
-			return b.LastSeen.Compare(a.LastSeen)
+			return b.SignedIn.Compare(a.SignedIn)
 		}
 	})
 	return list

@@ -63,7 +63,10 @@ func (a *App) events(c echo.Context) error {
 	case r.Method == http.MethodHead:
 		return c.NoContent(http.StatusOK)
 	case s == nil:
-		openStream(c, laterReturn()).part(a.Sessions.EndCause(r))
+		stream := openStream(c, laterReturn())
+		if cause := a.Sessions.EndCause(r); cause != authn.CauseReplaced { // else the new cookie is on its way
+			stream.part(cause)
+		}
 		return nil
 	}
 	watcher, err := a.Sessions.Watch(s)

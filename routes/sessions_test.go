@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,32 @@ func TestSessionList(t *testing.T) {
 	}
 	if list := here.Get("/sessions").Body; strings.Contains(list, `id="end-others"`) {
 		t.Error("the page has a button to end other sessions, but there are none")
+	}
+}
+
+// TestDevicesKeepTheirPlace uses another device than the one at the top of the list. No row moves, so nobody
+// presses the button of another row.
+func TestDevicesKeepTheirPlace(t *testing.T) {
+	t.Parallel()
+	s, clock := apptest.Assemble(t)
+	devices := []*apptest.Visitor{s.Visitor(), s.Visitor(), s.Visitor()}
+	for i, system := range []string{"X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 15_0"} {
+		devices[i].Get("/dashboard", "User-Agent", "Mozilla/5.0 ("+system+"; rv:140.0) Gecko/20100101 Firefox/140.0")
+		clock.Move(time.Hour)
+	}
+	order := func() string {
+		var systems []string
+		for system := range strings.SplitSeq(devices[2].Get("/sessions").Body, " on ") {
+			systems = append(systems, system[:min(5, len(system))])
+		}
+		return strings.Join(slices.Compact(systems[1:]), ", ")
+	}
+	if got := order(); got != "macOS, Windo, Linux" {
+		t.Fatalf("the list is %s", got)
+	}
+	devices[0].Get("/dashboard")
+	if got := order(); got != "macOS, Windo, Linux" {
+		t.Errorf("after the last one was used, the list is %s", got)
 	}
 }
 

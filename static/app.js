@@ -79,11 +79,11 @@ document.addEventListener("click", async ({ target }) => {
   const text = button.dataset[copied ? "done" : "failed"];
   announce(text);
   button.toggleAttribute("data-copied", copied);
-  const label = button.textContent;
+  const label = (button.dataset.label ??= button.textContent);
   if (label) button.textContent = text;
   setTimeout(() => {
     button.removeAttribute("data-copied");
-    if (label && label !== text) button.textContent = label;
+    if (label) button.textContent = label;
   }, 2000);
 });
 
@@ -158,9 +158,9 @@ document.addEventListener("click", (event) => {
   if (link && !(event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)) waitFor(link);
 });
 
-// Announces what the page says about what the person has just done, once.
+// Announces what the page says about what the person has just done, once. An alert announces itself.
 function announceNotices() {
-  const fresh = [...document.querySelectorAll("#notices > :not([data-said])")];
+  const fresh = [...document.querySelectorAll("#notices > :not([data-said], [role])")];
   for (const notice of fresh) notice.dataset.said = "";
   announce(fresh.map((notice) => notice.textContent).join(" "));
 }
@@ -171,7 +171,11 @@ document.addEventListener("htmx:before:request", ({ target }) => {
   setBusy("true", target, pressed?.form === target && pressed);
   if (target.matches("form")) document.getElementById("notices")?.replaceChildren();
 });
-document.addEventListener("htmx:finally:request", ({ target }) => setBusy(null, target, ...(target.elements ?? [])));
+// If the response leads to another page, the form waits until the browser gets there.
+document.addEventListener("htmx:finally:request", ({ target, detail: { ctx } }) => {
+  if (ctx.keepIndicators) return waitFor(target, pressed?.form === target && pressed);
+  setBusy(null, target, ...(target.elements ?? []));
+});
 
 // After a swap, htmx restores the focus to an element with the same id. If there is none, the focus goes
 // to the heading of the card that had it. It never goes to a button, which a second Enter would press.
@@ -204,6 +208,13 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   keepFocus();
 });
 
+// Some browsers abort requests as soon as the person follows a link.
+let leaving = false;
+addEventListener("beforeunload", () => {
+  leaving = true;
+  setTimeout(() => (leaving = false), 5000);
+});
+
 // The request got no response. The card keeps its content and shows the notice in its template. A card
 // without one leaves that to the place above the page's content.
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
@@ -211,7 +222,7 @@ document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   const place = card?.querySelector("[data-message]");
   const own = place && card.querySelector("template");
   const template = own ?? document.getElementById("lost-reply");
-  if (!template) return;
+  if (!template || leaving) return;
   rememberFocus();
   (own ? place : document.getElementById("notices")).replaceChildren(template.content.cloneNode(true));
   keepFocus();

@@ -25,10 +25,12 @@ document.addEventListener("htmx:after:swap", () => {
   place = -1;
 });
 
-// Replaces what has changed in the list. The focus, and what the card says about a failure, stay.
+// Replaces what has changed in the list. The focus, and what the card says about a failure, stay. While a
+// form waits for its answer, the list is not replaced.
+let missed = false;
 async function showDevices(html) {
   const card = document.getElementById("sessions-card");
-  if (card.querySelector("[aria-busy]")) return; // the answer to a form has the list
+  if (card.querySelector("[aria-busy]")) return void (missed = true);
   await htmx.swap({ text: html, target: card, swap: "outerMorph", sourceElement: card });
   const said = card.querySelector("[data-now]");
   if (!said) return;
@@ -39,10 +41,11 @@ async function showDevices(html) {
 // session.js passes on what the event stream tells.
 document.addEventListener("devices", ({ detail }) => showDevices(detail));
 
-// The request got no response, but the server may have done what it asked for. app.js has said so; the
-// list is loaded as it is now.
+// The list has changed meanwhile, or the request got no response, but the server may have done what it asked
+// for, and app.js has said so. The list is loaded as it is now.
 document.addEventListener("htmx:finally:request", async ({ detail: { ctx } }) => {
-  if (!ctx.status.startsWith("error")) return;
+  if (!missed && !ctx.status.startsWith("error")) return;
+  missed = false;
   const answer = await fetch("/sessions", { headers: { "HX-Request": "true" } }).catch(() => null);
   if (answer?.ok) showDevices(await answer.text());
 });

@@ -15,6 +15,8 @@
   let last = null; // the last message about the session
   let devices = document.getElementById("sessions-card") !== null; // whether a page lists the devices
   let wait = firstWait;
+  let retry = 0;
+  let gone = false; // whether the page is being left
   let cause = ""; // why a session has ended whose cookie is gone, as far as another tab has said
 
   // What a page does for each kind of message.
@@ -22,7 +24,7 @@
     alive(message) {
       // Another person has signed in since, and must not see this page. A reload would send the form again
       // that this page may be the answer to.
-      if (message.person !== person) return location.replace(returnTo);
+      if (message.person !== person) return go(returnTo);
       cause = "";
       hideWarning();
       moveEnd(message.until);
@@ -55,12 +57,15 @@
     if (data.event === "signing-out") return void (cause = "tab");
     if (data.event !== "hello") return hear(data);
     if (source && last?.event === "expiring") others.postMessage(last);
-    if (!data.devices || devices) return;
+    if (data.devices === devices) return;
+    if (devices) return others.postMessage({ event: "hello", devices });
     devices = true;
     if (source) listen();
   });
 
   function listen() {
+    if (gone) return;
+    clearTimeout(retry);
     source?.close();
     source = new EventSource(devices ? "/events?devices" : "/events");
     source.onopen = () => (wait = firstWait);
@@ -80,16 +85,49 @@
   // session is gone. After any other status, try again later.
   async function askWhy() {
     const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
-    if (answer?.status === 204) return tell({ event: "signed-out", because: cause });
-    setTimeout(listen, wait * (0.5 + Math.random()));
+    if (gone || !source) return; // another tab has taken over
+    if (answer?.status === 204) return tell({ event: "signed-out", because: last?.until <= Date.now() ? "expired" : cause });
+    retry = setTimeout(listen, wait * (0.5 + Math.random()));
     wait = Math.min(2 * wait, lastWait);
   }
 
-  // The tab that holds the lock has the stream. When the tab is closed or leaves, another tab gets
-  // the lock. A tab whose request for it fails has a stream of its own.
-  if (shared) {
-    navigator.locks.request("session", () => new Promise(listen)).catch(listen);
+  // The tab that holds the lock has the stream. A tab that is shown takes the lock over, because a browser may
+  // suspend the tab that had it. When that tab is closed or leaves, one that waits for the lock gets it.
+  let lock = null;
+  let waiting = false;
+
+  function hold(options) {
+    let mine = null;
+    const held = (granted) => {
+      lock = mine = granted;
+      if (!options.steal) waiting = false;
+      return new Promise(listen);
+    };
+    navigator.locks.request("session", options, held).catch(() => {
+      if (!mine) listen(); // without access to locks, this tab has a stream of its own
+      else if (lock === mine) giveUp();
+    });
+  }
+
+  function giveUp() {
+    clearTimeout(retry);
+    source?.close();
+    source = null;
+    if (!waiting) hold({});
+    waiting = true;
     others.postMessage({ event: "hello", devices });
+  }
+
+  function takeOver() {
+    if (document.visibilityState !== "visible") return;
+    if (!source) hold({ steal: true });
+    else if (source.readyState === EventSource.CLOSED) listen();
+  }
+
+  if (shared) {
+    if (document.visibilityState === "visible") takeOver();
+    else giveUp();
+    document.addEventListener("visibilitychange", takeOver);
   } else {
     // Without locks, every visible tab has a stream.
     const listenWhileVisible = () => (document.visibilityState === "visible" ? listen() : source?.close());
@@ -110,18 +148,28 @@
   function leave(because) {
     if (leavingAlready) return setTimeout(leave, 8000, because);
     const query = new URLSearchParams({ because, return_to: returnTo });
-    location.replace("/signed-out?" + query);
+    go("/signed-out?" + query);
+  }
+
+  // A page that is being left may get the stream, but must not choose another way.
+  function go(address) {
+    if (!gone) location.replace(address);
+    gone = true;
   }
 
   // Updates the idle timeout that the page shows, after another tab has extended it.
   function moveEnd(until) {
     const end = document.querySelector("[data-idle-end]");
-    const time = end?.querySelector("time");
-    if (!time || !until || Math.abs(until - new Date(time.dateTime)) < 60000) return;
-    time.dateTime = new Date(until).toISOString();
+    if (!end || !until) return;
+    const time = end.querySelector("time");
+    const left = end.querySelector("[data-seconds]").dataset;
+    const now = (until - arrived) / 1000;
+    const moved = now - left.seconds;
+    if (Math.abs(moved) < 90) return; // the page rounds up to minutes
+    time.dateTime = new Date(Date.parse(time.dateTime) + moved * 1000).toISOString();
     delete time.dataset.local;
     localiseTimes(end);
-    end.querySelector("[data-seconds]").dataset.seconds = (until - arrived) / 1000;
+    left.seconds = now;
     countDown();
   }
 
@@ -170,7 +218,7 @@
     const form = event.target;
     if (form.ariaBusy === "true") return;
     setBusy("true", form, event.submitter);
-    const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } }).catch(() => null);
+    const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, signal: AbortSignal.timeout(15000) }).catch(() => null);
     setBusy(null, form, event.submitter);
     if (answer?.ok) {
       tell({ event: "alive", person });

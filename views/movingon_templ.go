@@ -14,7 +14,7 @@ import "latchkey/views/messages"
 // MovingOnProps is what a page shows until the browser has moved on.
 type MovingOnProps struct {
 	Heading, Text string
-	// URL is where the browser goes next. The response's Refresh header names it too.
+	// URL is where the browser goes next. Shell.MovesTo takes it there.
 	URL string
 }
 

@@ -247,3 +247,29 @@ func TestBrowserLeavesWithoutJavaScript(t *testing.T) {
 		t.Error("a page without JavaScript holds a stream")
 	}
 }
+
+// TestBrowserSuspendedTab suspends the tab that has the stream, as browsers of phones do. The tab that is
+// shown then follows the session by itself.
+func TestBrowserSuspendedTab(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	suspended := apptest.OpenBrowser(t, s.App)
+	suspended.Open("/login")
+	suspended.Wait("#profile-card")
+	shown := suspended.Tab()
+	shown.Open("/dashboard")
+	shown.Wait("#profile-card")
+	const show = `document.dispatchEvent(new Event("visibilitychange"))`
+	apptest.Evaluate[bool](suspended, show)
+	s.WantStreams(1)
+	apptest.Call(suspended, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
+	apptest.Evaluate[bool](shown, show)
+
+	elsewhere := shown.Device()
+	elsewhere.Open("/login")
+	elsewhere.Wait("#profile-card")
+	elsewhere.Open("/sessions")
+	elsewhere.Click("#end-others")
+	elsewhere.Click("#end-others-confirm")
+	wantLeft(shown, "elsewhere", "/dashboard", "another device or browser")
+}
