@@ -70,6 +70,18 @@ func AnyOf(rules ...Rule) Rule {
 	return either
 }
 
+// From limits a rule to the people of some issuers. If there are several providers, each could otherwise give
+// its people any role, and call any address verified.
+func From(rule Rule, issuers ...string) Rule {
+	limited := rule
+	limited.met = func(claims []openid.SourcedClaim) bool {
+		var issuer string
+		iss, ok := find(claims, "iss")
+		return ok && json.Unmarshal(iss.Value, &issuer) == nil && slices.Contains(issuers, issuer) && rule.Met(claims)
+	}
+	return limited
+}
+
 // EmailDomain asks for an e-mail address at a domain, and none of its subdomains, that the
 // source of the address marks as verified. An address does not identify a person: it may be
 // another person's tomorrow.

@@ -69,6 +69,9 @@ func TestRules(t *testing.T) {
 		"an own check: missing":              {everything, `{}`, false},
 		"an own check: null":                 {everything, `{"` + roles + `":null}`, false},
 		"an own check: anything":             {everything, `{"` + roles + `":0}`, true},
+		"from: another issuer":               {authn.From(includes, "https://work.example"), `{"iss":"https://customer.example","` + roles + `":["auditor"]}`, false},
+		"from: no issuer":                    {authn.From(includes, "https://work.example"), `{"` + roles + `":["auditor"]}`, false},
+		"from: none at all":                  {authn.From(includes), `{"iss":"","` + roles + `":["auditor"]}`, false},
 		"the zero rule":                      {authn.Rule{}, `{"department":"audit"}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +96,9 @@ func TestRulesAndSources(t *testing.T) {
 	}{
 		"userinfo gives a role":         {authn.Includes(roles, "auditor"), `{"` + roles + `":[]}`, `{"` + roles + `":["auditor"]}`, true},
 		"userinfo takes a role":         {authn.Includes(roles, "auditor"), `{"` + roles + `":["auditor"]}`, `{"` + roles + `":[]}`, false},
+		"from: the issuer":              {authn.From(authn.Includes(roles, "auditor"), "https://home.example", "https://work.example"), `{"iss":"https://work.example"}`, `{"` + roles + `":["auditor"]}`, true},
+		"from: not met":                 {authn.From(authn.Includes(roles, "auditor"), "https://work.example"), `{"iss":"https://work.example"}`, `{}`, false},
+		"from: userinfo speaks of iss":  {authn.From(authn.Includes(roles, "auditor"), "https://work.example"), `{"` + roles + `":["auditor"]}`, `{"iss":"https://work.example"}`, false},
 		"userinfo speaks of acr":        {authn.Equals("acr", "mfa"), `{"acr":"pwd"}`, `{"acr":"mfa"}`, false},
 		"userinfo alone speaks of acr":  {authn.Equals("acr", "mfa"), `{}`, `{"acr":"mfa"}`, false},
 		"the ID token speaks of acr":    {authn.Equals("acr", "mfa"), `{"acr":"mfa"}`, `{"acr":"pwd"}`, true},

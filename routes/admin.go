@@ -13,6 +13,11 @@ import (
 // it. Your provider uses another name for the claim.
 func administrator() authn.Rule { return authn.Includes("https://latchkey.example/roles", "admin") }
 
+// administrators is that rule for the people of the first provider. Another one could be a customer's.
+func (a *App) administrators() authn.Rule {
+	return authn.From(administrator(), a.RelyingParties.First().Provider().Issuers()...)
+}
+
 // admin shows the state of the app to its administrators.
 func (a *App) admin(c echo.Context) error {
 	issuer := current(c).Identity.Issuer

@@ -100,7 +100,7 @@ func (a *App) shell(c echo.Context, title string) views.Shell {
 	person, page := a.person(s), c.Path()
 	shell.Person, shell.Notices = &person, a.takeFlashes(c)
 	shell.Header = fragment(s, "header "+page, person, func() component {
-		return views.Header(page, administrator().Met(s.Claims()), person, a.links(c.Request().Context(), s)...)
+		return views.Header(page, a.administrators().Met(s.Claims()), person, a.links(c.Request().Context(), s)...)
 	})
 	shell.EndsIn, shell.ReturnTo = s.IdleUntil.Sub(a.Now()), destination(returnPath(c.Request()))
 	return shell

@@ -65,7 +65,7 @@ type App struct {
 	policy      atomic.Pointer[contentPolicy]
 	languages   *messages.Matcher
 	people      *authn.Limits[authn.Key] // see limitPerson
-	proxied     map[string]bool          // patterns of routes that Proxy has added
+	proxied     map[string]bool          // methods and patterns of routes that Proxy has added
 	draining    atomic.Bool
 	stopping    chan struct{} // closed when draining is set
 	durations   requestDurations
@@ -109,8 +109,8 @@ func (a *App) route(e *echo.Echo) {
 	e.Match(reading, "/apple-touch-icon.png", echo.WrapHandler(a.Assets.Unhashed("touch-icon.png")))
 	e.Match(reading, "/robots.txt", echo.WrapHandler(a.Assets.Unhashed("robots.txt")))
 	// backchannelLogout verifies the logout token instead of the origin.
-	a.crossOrigin.AddInsecureBypassPattern("POST /backchannel-logout")
-	e.POST("/backchannel-logout", a.backchannelLogout)
+	a.crossOrigin.AddInsecureBypassPattern("POST " + backchannelLogoutPath)
+	e.POST(backchannelLogoutPath, a.backchannelLogout)
 
 	// A visitor may be signed in; a person must be. Some routes also require a recent sign-in or a
 	// claim. (An Echo group would answer 404, not 405, to another method.)
@@ -121,7 +121,7 @@ func (a *App) route(e *echo.Echo) {
 	recent := a.demand(openid.Demand{MaxAge: sensitiveAge})
 	recently := append(slices.Clone(person), recent)
 	a.router = clipped(e, visitor, person, recently, []echo.MiddlewareFunc{a.api})
-	admins := append(slices.Clone(person), a.requireClaim(administrator()))
+	admins := append(slices.Clone(person), a.requireClaim(a.administrators()))
 
 	e.Match(reading, "/", a.home, visitor...)
 	e.GET("/login", a.login, signingIn...)
