@@ -43,10 +43,9 @@ func (l *Limits[K]) Take(key K, now time.Time) time.Duration {
 
 // take takes a token from a limiter, or returns how long to wait for one.
 func take(limiter *rate.Limiter, now time.Time) time.Duration {
-	reservation := limiter.ReserveN(now, 1)
-	wait := reservation.DelayFrom(now)
-	if wait > 0 {
-		reservation.CancelAt(now)
+	if limiter.AllowN(now, 1) {
+		return 0
 	}
-	return wait
+	missing := 1 - limiter.TokensAt(now)
+	return max(time.Duration(missing/float64(limiter.Limit())*float64(time.Second)), time.Millisecond)
 }

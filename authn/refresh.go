@@ -240,10 +240,13 @@ func (ts *TokenSource) save(ctx context.Context, fresh newTokens) (*Session, err
 	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if _, waited := ts.unsaved[session.record.Key]; waited && err == nil {
-		ts.log.InfoContext(ctx, "refreshed tokens saved after all", "session", session.LogID())
+	// Another request may have used these tokens meanwhile, and keep newer ones.
+	if waiting, ok := ts.unsaved[session.record.Key]; ok && waiting.tokens.Same(fresh.tokens) {
+		delete(ts.unsaved, session.record.Key)
+		if err == nil {
+			ts.log.InfoContext(ctx, "refreshed tokens saved after all", "session", session.LogID())
+		}
 	}
-	delete(ts.unsaved, session.record.Key)
 	return saved, err
 }
 
@@ -252,10 +255,11 @@ func (ts *TokenSource) keepUnsaved(ctx context.Context, fresh newTokens, cause e
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	key := fresh.session.record.Key
-	if _, known := ts.unsaved[key]; known {
-		return
+	waiting, known := ts.unsaved[key]
+	if known && !waiting.tokens.Same(fresh.session.tokens) {
+		return // it is these tokens, or newer ones
 	}
-	if len(ts.unsaved) >= maxUnsaved {
+	if !known && len(ts.unsaved) >= maxUnsaved {
 		ts.log.ErrorContext(ctx, "refreshed tokens lost: the store does not accept them", "session", fresh.session.LogID(), "error", cause)
 		return
 	}

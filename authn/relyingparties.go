@@ -84,6 +84,14 @@ func (rps *RelyingParties) Of(issuer string) *RelyingParty {
 	return rps.find(func(rp *RelyingParty) bool { return rp.Provider().HasIssuer(issuer) })
 }
 
+// StartedBy returns the relying party of the provider that starts a sign-in with this iss, or nil.
+func (rps *RelyingParties) StartedBy(iss string) *RelyingParty {
+	if rp := rps.Of(iss); rp != nil {
+		return rp
+	}
+	return rps.find(func(rp *RelyingParty) bool { return rp.Provider().Starts(iss) })
+}
+
 // OfToken returns the relying party that can verify a token: the one of the issuer that the unverified
 // token names. If that issuer is not configured, it returns the first one, which refuses the token.
 func (rps *RelyingParties) OfToken(token string) *RelyingParty {

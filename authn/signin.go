@@ -60,6 +60,8 @@ type SignInRequest struct {
 	// SwitchAccount asks the provider to let the person choose who signs in, even if it
 	// knows who they are.
 	SwitchAccount bool
+	// Again says that the sign-in was started again after its response could not be used.
+	Again bool
 }
 
 // Begin starts a sign-in. It keeps the transaction in a cookie and returns the authorization
@@ -219,14 +221,23 @@ func (rp *RelyingParty) MayRestart(w http.ResponseWriter, r *http.Request, err e
 	if !rp.Stale(r, err, response) && openid.ReasonOf(err) != ReasonConfigurationChanged {
 		return false
 	}
-	if read := rp.response(r, response); !read.HasCode() && !read.StartsOver() || rp.Restarted(r) {
+	read := rp.response(r, response)
+	if !read.HasCode() && !read.StartsOver() || rp.Restarted(r) {
 		return false
+	}
+	if begun := rp.parseState(read.State); begun != nil && begun.again {
+		return false // a cookie does not say so where the response is another site's form
 	}
 	if openid.ReasonOf(err) == ReasonTransactionMissing && (rp.provider.Profile() != "" || rp.signingIn(r)) {
 		return false
 	}
-	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)
+	rp.MarkRestarted(w)
 	return true
+}
+
+// MarkRestarted sets the cookie of MayRestart.
+func (rp *RelyingParty) MarkRestarted(w http.ResponseWriter) {
+	rp.cookies.set(w, restartCookie, restartValue, restartLifetime, http.SameSiteLaxMode)
 }
 
 // Restarted reports whether the browser has kept the cookie of MayRestart. Without cookies a
@@ -240,8 +251,7 @@ func (rp *RelyingParty) Restarted(r *http.Request) bool {
 // to say what it is doing passes.
 func IsNavigation(r *http.Request) bool {
 	h := r.Header
-	purpose := strings.ToLower(h.Get("Sec-Purpose") + h.Get("Purpose") + h.Get("X-Moz"))
-	if strings.Contains(purpose, "prefetch") || h.Get("HX-Request") != "" {
+	if IsPrefetch(r) || h.Get("HX-Request") != "" {
 		return false
 	}
 	switch dest, mode := h.Get("Sec-Fetch-Dest"), h.Get("Sec-Fetch-Mode"); dest {
@@ -254,6 +264,13 @@ func IsNavigation(r *http.Request) bool {
 	default:
 		return false
 	}
+}
+
+// IsPrefetch reports whether a browser requests what the person may want next.
+func IsPrefetch(r *http.Request) bool {
+	h := r.Header
+	purpose := strings.ToLower(h.Get("Sec-Purpose") + h.Get("Purpose") + h.Get("X-Moz"))
+	return strings.Contains(purpose, "prefetch")
 }
 
 // failed returns the error that ended a sign-in.

@@ -25,6 +25,8 @@ const (
 	// stay below the 2,083 characters of an address that office programs pass on.
 	maxStatePath = 512
 
+	againMark = "again:" // before the path in a state, which begins with a slash
+
 	transactionCookie    = "txn_"
 	transactionNameBytes = 8 // of the state, in the cookie's name
 	transactionPurpose   = "transaction"
@@ -40,6 +42,7 @@ type transaction struct {
 	nonce    string // OpenID Connect Core 1.0 section 3.1.2.1
 	verifier string // RFC 7636 section 4.1
 	returnTo ReturnPath
+	again    bool          // in the state only
 	demand   openid.Demand // OpenID Connect Core 1.0 section 3.1.3.7 (12, 13): checked on return
 	// organization is the one that the link requested, "" for none.
 	organization string
@@ -58,6 +61,7 @@ func (rp *RelyingParty) newTransaction(request SignInRequest, session *Session) 
 		nonce:        openid.RandomToken(),
 		verifier:     oauth2.GenerateVerifier(),
 		returnTo:     request.ReturnTo,
+		again:        request.Again,
 		demand:       request.Demand,
 		organization: openid.Hint(request.Link, "organization"),
 		started:      rp.cfg.Now(),
@@ -75,19 +79,26 @@ func (t *transaction) logID() string { return logID(NewKey("sign-in", t.state)) 
 func (t *transaction) cookieName() string { return transactionCookie + t.state[:transactionNameBytes] }
 
 // stateOf returns the state of the transaction's authorization request (RFC 6749 section 10.12): 256
-// random bits, and the return path, sealed. The path is for a response without the transaction,
-// because its cookie has expired, or because a mail or office program opened the link first and
-// passed on only the provider's address. Such a response signs nobody in, but the sign-in that
-// starts over leads to the same page.
+// random bits and, sealed, whether this sign-in was started again and its return path. These are for a
+// response without the transaction, because its cookie has expired or was not sent, or because a mail
+// or office program opened the link first and passed on only the provider's address. Such a response
+// signs nobody in, but the sign-in that starts over leads to the same page.
 func (rp *RelyingParty) stateOf(t *transaction) (string, error) {
-	if t.returnTo.IsZero() || len(t.returnTo.path) > maxStatePath {
+	path := t.returnTo.path
+	if len(path) > maxStatePath {
+		path = ""
+	}
+	if path == "" && !t.again {
 		return t.state, nil
+	}
+	if t.again {
+		path = againMark + path
 	}
 	random, err := base64.RawURLEncoding.DecodeString(t.state)
 	if err != nil {
 		return "", err
 	}
-	sealed, err := rp.cfg.Keys.seal(statePurpose, nil, []byte(t.returnTo.path), random)
+	sealed, err := rp.cfg.Keys.seal(statePurpose, nil, []byte(path), random)
 	if err != nil {
 		return "", err
 	}
@@ -106,11 +117,13 @@ func (rp *RelyingParty) parseState(state string) *transaction {
 	if len(raw) == random {
 		return t
 	}
-	path, _, err := rp.cfg.Keys.open(statePurpose, nil, raw[random:], raw[:random])
+	plain, _, err := rp.cfg.Keys.open(statePurpose, nil, raw[random:], raw[:random])
 	if err != nil {
 		return nil
 	}
-	t.returnTo, _ = ParseReturnPath(string(path))
+	path, again := strings.CutPrefix(string(plain), againMark)
+	t.again = again
+	t.returnTo, _ = ParseReturnPath(path)
 	return t
 }
 

@@ -111,7 +111,7 @@ func (a *App) caller(c echo.Context) (*authn.Caller, error) {
 		c.Response().Header()["Dpop-Nonce"] = []string{nonce} // RFC 9449 sections 8.2 and 9
 	}
 	switch reason := openid.ReasonOf(err); reason {
-	case openid.ReasonAccessTokenInvalid:
+	case openid.ReasonAccessTokenInvalid, openid.ReasonOtherTenant:
 		return nil, &tokenError{code: "invalid_token", schemes: []scheme{used}, err: err}
 	case openid.ReasonProofInvalid, authn.ReasonNonceNeeded: // which are error codes
 		return nil, &tokenError{code: string(reason), schemes: []scheme{used}, err: err}

@@ -27,6 +27,8 @@ func writeLogoutRefused(c echo.Context, err error) error {
 	return c.JSON(http.StatusBadRequest, map[string]string{"error": "invalid_request", "reason": string(openid.ReasonOf(err))})
 }
 
+const backchannelLogoutPath = "/backchannel-logout"
+
 // backchannelLogout ends the sessions that the provider's logout token names (OpenID Connect
 // Back-Channel Logout 1.0 section 2.5). It reads no cookie and sets none.
 func (a *App) backchannelLogout(c echo.Context) error {

@@ -291,6 +291,38 @@ func TestStreamsAreNobodysDoing(t *testing.T) {
 	}
 }
 
+// TestOnlyPeopleAreActive (SE-06) requests a page without its person. Only what they do themselves restarts
+// the idle timeout.
+func TestOnlyPeopleAreActive(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		headers []string
+		active  bool
+	}{
+		"an image on a neighbouring host": {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, false},
+		"a frame on a neighbouring host":  {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, false},
+		"a prefetch":                      {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Purpose", "prefetch"}, false},
+		"a link on a neighbouring host":   {[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, true},
+		"a script of a page":              {[]string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"}, true},
+		"htmx":                            {[]string{"Sec-Fetch-Site", "same-origin", "HX-Request", "true"}, true},
+		"an old browser":                  {nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, clock := apptest.Assemble(t)
+			v := s.Visitor()
+			s.SignIn(v)
+			for range 2 {
+				clock.Move(13 * time.Hour)
+				v.Direct(v.Request(http.MethodGet, "/dashboard", nil, tt.headers...))
+			}
+			if got := v.SignedIn(); got != tt.active {
+				t.Errorf("after 26 hours they are signed in: %t, want %t", got, tt.active)
+			}
+		})
+	}
+}
+
 // TestDevicesAreLive (SS-09) keeps a list of devices open while another device signs in, is used, is not
 // used for hours, and is signed out. Listening restarts no idle timeout.
 func TestDevicesAreLive(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
@@ -84,6 +85,25 @@ func TestFormPost(t *testing.T) {
 	got := v.Send("/callback", apptest.FormType, form.Encode())
 	s.WantSignedIn(v, got, "alice", "/profile")
 	s.WantCalls(1, 1)
+}
+
+// TestFormPostStartsAgainOnce (CB-21) posts each form without cookies, as browsers do that do not know
+// SameSite=None. The sign-in starts again, but not for ever.
+func TestFormPostStartsAgainOnce(t *testing.T) {
+	t.Parallel()
+	s, v := startFormPost(t)
+	post := func(form url.Values) apptest.Answer {
+		without := s.Visitor()
+		without.Client.Transport = v.Client.Transport
+		got := without.Send("/callback", apptest.FormType, form.Encode())
+		v.Client.Jar.SetCookies(got.Request.URL, got.Cookies())
+		return got
+	}
+	const again = "/login?again=1&return_to=%2Fprofile"
+	if got := post(responseForm(v, "/profile")); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != again {
+		t.Fatalf("answered %d to %q, want the way to %s", got.StatusCode, got.Header.Get("Location"), again)
+	}
+	s.WantRefused(v, post(responseForm(v, again)), http.StatusBadRequest, authn.ReasonTransactionMissing, 0, 0)
 }
 
 // TestFormPostOfOneOfSeveral (CB-13, CB-24) has a provider with form_post beside one without: each

@@ -3,6 +3,7 @@ package routes_test
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 var inlineCode = regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|hx-on|\bjs:|hx-vals|<script>|<iframe|<base`)
 
 // TestGallery (HB-01, HB-05) opens every piece of the gallery, and finds one for every
-// reason that authn refuses for.
+// reason that packages authn and openid refuse for.
 func TestGallery(t *testing.T) {
 	t.Parallel()
 	a := apptest.Start(t)
@@ -34,16 +35,16 @@ func TestGallery(t *testing.T) {
 	if got := v.Get("/dev/gallery/home/nothing"); got.StatusCode != http.StatusNotFound {
 		t.Errorf("an unknown piece is %d", got.StatusCode)
 	}
-	source := apptest.ReadFile(t, "authn/errors.go")
+	source := slices.Concat(apptest.ReadFile(t, "authn/errors.go"), apptest.ReadFile(t, "authn/openid/errors.go"))
 	said := strings.Join(all, " ")
-	for _, m := range regexp.MustCompile(`Reason = "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
-		switch m[1] {
+	for _, m := range regexp.MustCompile(`Reason = "(\w+)"`).FindAllSubmatch(source, -1) {
+		switch string(m[1]) {
 		case "provider_declined": // by its codes
 			continue
-		case "logout_token_invalid", "access_token_invalid", "use_dpop_nonce", "too_many_calls": // to programs alone
+		case "logout_token_invalid", "access_token_invalid", "use_dpop_nonce", "invalid_dpop_proof", "too_many_calls": // to programs alone
 			continue
 		}
-		if !strings.Contains(said, "/failure/"+m[1]) {
+		if !strings.Contains(said, "/failure/"+string(m[1])) {
 			t.Errorf("the gallery has no page for %s", m[1])
 		}
 	}

@@ -267,7 +267,7 @@ type sampleError struct {
 	err  error
 }
 
-// sampleErrors returns an error for every page in failures.go.
+// sampleErrors returns an error for every page in failures.go that says something of its own.
 func (a *App) sampleErrors() []sampleError {
 	list := []sampleError{
 		{"sign in first", authn.ErrAnonymous},
@@ -279,6 +279,7 @@ func (a *App) sampleErrors() []sampleError {
 		{"nothing saved", errNoSavedRequest},
 		{"a form too large to keep", authn.ErrRequestTooLarge},
 		{"too many open pages", authn.ErrTooManyWatchers},
+		{"a part that is not data", errNotData},
 		{"too many sign-ins", tooManyRequests(time.Minute)},
 		{"too many sign-ins of a person", tooManySignIns(time.Minute)},
 		{"our fault", errPanic},
@@ -298,7 +299,7 @@ func (a *App) sampleErrors() []sampleError {
 		openid.ReasonTokenRequestFailed, openid.ReasonTokenInvalid, openid.ReasonIDTokenInvalid, openid.ReasonStepUpFailed,
 		openid.ReasonUserInfoFailed, openid.ReasonUserInfoMismatch, openid.ReasonUserInfoRequired, openid.ReasonTooLarge,
 		authn.ReasonSessionEnded, authn.ReasonRefreshRefused, authn.ReasonRefreshFailed, authn.ReasonStoreUnavailable, authn.ReasonNotNavigation,
-		authn.ReasonHookFailed,
+		authn.ReasonHookFailed, openid.ReasonOtherTenant, openid.ReasonAPIRefused,
 	} {
 		list = append(list, sampleError{string(reason), &authn.SignInError{ReturnTo: parseReturnPath("/profile"), Err: &openid.Error{Reason: reason}}})
 	}

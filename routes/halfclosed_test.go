@@ -233,7 +233,7 @@ func TestHalfClosedConnection(t *testing.T) {
 
 		// The sign-in.
 		"a sign-in in an image":       {get("/login", "Sec-Fetch-Dest", "image"), 400, "its own page", "not_a_navigation", "INFO", none},
-		"a sign-in without cookies":   {get("/login?again=1"), 400, "Cookies are blocked", "no_cookies", "WARN", none},
+		"a sign-in without cookies":   {get("/login?again=2"), 400, "Cookies are blocked", "no_cookies", "WARN", none},
 		"a sign-in of another issuer": {get("/login?iss=https://evil.example"), 400, "valid here", "foreign_link", "WARN", none},
 		"too many sign-ins": {after(func(h *halfClosed) {
 			for range 100 {
@@ -256,7 +256,7 @@ func TestHalfClosedConnection(t *testing.T) {
 			}
 		}, callback(func(*halfClosed, url.Values) {})), 429, "Too many sign-ins", "person_rate_limited", "WARN", none},
 		"a sign-in":            {get("/login"), 303, "/authorize?", none, none, none},
-		"a malformed response": {get("/callback"), 400, "could not be read", "response_malformed", "WARN", none},
+		"a malformed response": {get("/callback?state=a&state=b"), 400, "could not be read", "response_malformed", "WARN", none},
 		"a forged response":    {get("/callback?response=e30.e30.e30"), 502, "not be verified", "response_invalid", "ERROR", "RESPONSE_MODE=jwt"},
 		"a response to nobody": {get("/callback?error=access_denied&state=" + strings.Repeat("A", 43)), 400, "not started here", "transaction_missing", "WARN", none},
 		"a late response":      {callback(func(h *halfClosed, values url.Values) { declined(values); late(h) }), 400, "expired", "transaction_expired", "WARN", none},

@@ -65,7 +65,7 @@ func (a *App) login(c echo.Context) error {
 	query := c.QueryParams()
 	returnTo := parseReturnPath(query.Get("return_to"))
 	if query.Has("again") && !a.RelyingParties.First().Restarted(r) {
-		return errNoCookies
+		return a.checkCookies(c, query)
 	}
 	if query.Has("iss") {
 		target, err := a.thirdPartyTarget(query)
@@ -79,8 +79,20 @@ func (a *App) login(c echo.Context) error {
 		return a.chooseProvider(c)
 	}
 	return a.begin(c, rp, authn.SignInRequest{
-		ReturnTo: returnTo, Link: query, SwitchAccount: query.Get("switch") == "1",
+		ReturnTo: returnTo, Link: query, SwitchAccount: query.Get("switch") == "1", Again: query.Has("again"),
 	})
+}
+
+// checkCookies handles a sign-in that was started again without the cookie of that. Either the browser
+// keeps no cookies, or the person has loaded the address later. Another request shows which.
+func (a *App) checkCookies(c echo.Context, query url.Values) error {
+	const secondTime = "2"
+	if query.Get("again") == secondTime {
+		return errNoCookies
+	}
+	a.RelyingParties.First().MarkRestarted(c.Response())
+	query.Set("again", secondTime)
+	return c.Redirect(http.StatusSeeOther, "/login?"+query.Encode())
 }
 
 // begin sends the browser to the provider of a relying party.
@@ -99,7 +111,7 @@ func (a *App) begin(c echo.Context, rp *authn.RelyingParty, request authn.SignIn
 // thirdPartyTarget checks a sign-in that another site starts (OpenID Connect Core 1.0 section 4) and
 // returns its return path. The issuer must be a configured one, and the target a page of this app.
 func (a *App) thirdPartyTarget(query url.Values) (authn.ReturnPath, error) {
-	if rp := a.RelyingParties.Of(query.Get("iss")); rp == nil || len(query["iss"]) > 1 {
+	if rp := a.RelyingParties.StartedBy(query.Get("iss")); rp == nil || len(query["iss"]) > 1 {
 		return authn.ReturnPath{}, errOtherIssuer
 	}
 	target := query.Get("target_link_uri")

@@ -49,7 +49,7 @@ func limitAddress(next echo.HandlerFunc) echo.HandlerFunc {
 // limitBody bounds the bodies of requests. Those that Proxy passes on have a limit of their own.
 func (a *App) limitBody() echo.MiddlewareFunc {
 	return middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{
-		Limit: maxBody, Skipper: func(c echo.Context) bool { return a.proxied[c.Path()] },
+		Limit: maxBody, Skipper: func(c echo.Context) bool { return a.proxied[c.Request().Method+" "+c.Path()] },
 	})
 }
 
@@ -64,7 +64,8 @@ func (a *App) host(next echo.HandlerFunc) echo.HandlerFunc {
 			r.Host = strings.ToLower(host) // as browsers write it in Origin, with which crossOriginCheck compares it
 			return next(c)
 		}
-		if c.Path() == "/healthz" || c.Path() == "/readyz" {
+		// A provider may know this server by a name of its own network. The signature of its token is checked.
+		if slices.Contains([]string{"/healthz", "/readyz", backchannelLogoutPath}, c.Path()) {
 			return next(c)
 		}
 		// To people, "localhost" and "127.0.0.1" are the same.
@@ -117,17 +118,25 @@ func (a *App) session(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// requireSession refuses visitors who have not signed in. A request that passes shows that the
-// person is active, so it restarts the idle timeout.
+// requireSession refuses visitors who have not signed in. A request that shows that the person is active
+// restarts the idle timeout.
 func (a *App) requireSession(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s := current(c)
 		if s == nil {
 			return a.noSession(c)
 		}
-		a.Sessions.Touch(c.Request().Context(), s)
+		if showsActivity(c.Request()) {
+			a.Sessions.Touch(c.Request().Context(), s)
+		}
 		return next(c)
 	}
+}
+
+// showsActivity reports whether a person goes to a page, or a page of this app sends the request. A prefetch,
+// or an image in the page of a neighbouring host, comes without its person.
+func showsActivity(r *http.Request) bool {
+	return authn.IsNavigation(r) || fromOurOrigin(r) && !authn.IsPrefetch(r)
 }
 
 // noSession returns the error for a request without a session. If the session was ended in a way

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -154,7 +155,8 @@ func (a *App) SwitchAccount(c echo.Context, heading, text, page string) error {
 
 // refused returns the failure for a product's refusal.
 func (f failure) refused(e *authn.Refusal, signingIn bool) failure {
-	if f.heading, f.text = e.Heading, e.Text; e.Status >= 400 && e.Status <= 599 {
+	f.heading, f.text = cmp.Or(e.Heading, f.heading), cmp.Or(e.Text, f.text)
+	if e.Status >= 400 && e.Status <= 599 {
 		f.status = e.Status
 	}
 	if !signingIn {

@@ -52,7 +52,7 @@ func (a *App) pick(c echo.Context) *authn.RelyingParty {
 		return only
 	}
 	if query.Has("iss") {
-		return a.RelyingParties.Of(query.Get("iss"))
+		return a.RelyingParties.StartedBy(query.Get("iss"))
 	}
 	if rp := a.RelyingParties.Named(query.Get("provider")); rp != nil {
 		return rp

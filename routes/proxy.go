@@ -130,7 +130,9 @@ func (a *App) Proxy(path string, to Upstream) {
 		methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	}
 	for _, pattern := range []string{path, path + "/*"} {
-		a.proxied[pattern] = true
+		for _, method := range methods {
+			a.proxied[method+" "+pattern] = true
+		}
 		a.echo.Match(methods, pattern, p.serve, a.session)
 	}
 }

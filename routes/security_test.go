@@ -359,6 +359,11 @@ func TestHost(t *testing.T) {
 	if got := as("evil.example", "/healthz"); got.StatusCode != http.StatusOK {
 		t.Errorf("/healthz by another name is %d", got.StatusCode)
 	}
+	logout := v.Request(http.MethodPost, "/backchannel-logout", url.Values{"logout_token": {"e30.e30.e30"}})
+	logout.Host = "app.internal"
+	if got := v.Direct(logout); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Body, "logout_token_invalid") {
+		t.Errorf("a logout token for another name is answered %d %s", got.StatusCode, got.Body)
+	}
 	for name, headers := range map[string][]string{
 		"X-Forwarded-Host":  {"X-Forwarded-Host", "evil.example"},
 		"Forwarded":         {"Forwarded", "host=evil.example;proto=https"},

@@ -76,8 +76,11 @@ func (a *App) moveOn(c echo.Context, status int, props views.MovingOnProps) erro
 		c.Response().Header().Set("HX-Redirect", props.URL)
 		return c.NoContent(status)
 	}
-	c.Response().Header().Set("Refresh", "0; url="+props.URL)
-	return a.render(c, status, views.MovingOn(a.frame(props.Heading), props)) // the session may have ended
+	shell := a.frame(props.Heading) // of nobody, because the session may have ended
+	// The page says where, not a Refresh header: with an ID token in the address, the headers would be larger
+	// than many proxies accept.
+	shell.MovesTo = props.URL
+	return a.render(c, status, views.MovingOn(shell, props))
 }
 
 // sessionEnded says that the session of a request's cookie was ended, and why.

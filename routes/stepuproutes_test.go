@@ -2,6 +2,7 @@ package routes
 
 import (
 	"context"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -35,8 +36,9 @@ func startSession(t *testing.T, a *App, issuer string, at time.Time, cookie *htt
 
 // next returns where a response sends the browser, or "".
 func next(w *httptest.ResponseRecorder) string {
-	header := w.Header()
-	return header.Get("Location") + header.Get("HX-Redirect") + strings.TrimPrefix(header.Get("Refresh"), "0; url=")
+	_, rest, _ := strings.Cut(w.Body.String(), `http-equiv="refresh" content="0; url=`)
+	page, _, _ := strings.Cut(rest, `"`)
+	return w.Header().Get("Location") + w.Header().Get("HX-Redirect") + html.UnescapeString(page)
 }
 
 // TestSavedRequestIsSent sends requests of every kind to a product's route that demands a recent

@@ -220,6 +220,7 @@ func (p *Provider) pushRefused(resp *http.Response, request url.Values) error {
 // AuthorizationResponse is what the provider answers to an authorization request (OpenID
 // Connect Core 1.0 section 3.1.2.5).
 type AuthorizationResponse struct {
+	// State is "" in a response that no request of this client has caused.
 	State              string
 	code               string
 	error, description string // RFC 6749 section 4.1.2.1
@@ -242,8 +243,8 @@ func (r AuthorizationResponse) StartsOver() bool {
 
 // AuthorizationResponse reads the response to an authorization request. If responses are signed, it
 // verifies the signature first, and reads nothing else. It refuses a response in which a parameter
-// appears twice (RFC 6749 section 3.1) and one without a state: nothing in it can be trusted. The
-// error is an *Error with ReasonResponseMalformed, ReasonResponseInvalid, or a reason of Metadata.
+// appears twice (RFC 6749 section 3.1): nothing in it can be trusted. The error is an *Error with
+// ReasonResponseMalformed, ReasonResponseInvalid, or a reason of Metadata.
 func (p *Provider) AuthorizationResponse(ctx context.Context, parameters url.Values) (AuthorizationResponse, error) {
 	if p.SignedResponses() {
 		signed, err := p.openResponse(ctx, parameters)
@@ -257,15 +258,11 @@ func (p *Provider) AuthorizationResponse(ctx context.Context, parameters url.Val
 			return AuthorizationResponse{}, refuse(ReasonResponseMalformed, "%s appears more than once", name)
 		}
 	}
-	r := AuthorizationResponse{
+	return AuthorizationResponse{
 		State: parameters.Get("state"), code: parameters.Get("code"),
 		error: parameters.Get("error"), description: parameters.Get("error_description"),
 		issuer: parameters.Get("iss"), hasIssuer: parameters.Has("iss"),
-	}
-	if r.State == "" {
-		return AuthorizationResponse{}, refuse(ReasonResponseMalformed, "there is no state")
-	}
-	return r, nil
+	}, nil
 }
 
 // Code returns the authorization code of a response, once the response is known to belong to

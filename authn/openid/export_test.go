@@ -33,6 +33,12 @@ func (p *Provider) ActAs(issuer string) {
 	p.discovery.preset = p.preset
 }
 
+// Starts reports whether the provider of an issuer starts sign-ins with this iss.
+func Starts(issuer, iss string) bool {
+	p := &Provider{cfg: Config{Issuer: issuer}, issuers: []string{issuer}, preset: presetOf(issuer)}
+	return p.Starts(iss)
+}
+
 // PresetName returns the name of an issuer's provider, or "" if it has no preset.
 func PresetName(issuer string) string { return presetOf(issuer).Name }
 

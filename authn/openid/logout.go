@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// maxEndSessionURL bounds the URL that sign-out redirects to; a provider may refuse a longer
-// one. Without the hint it asks the person.
-const maxEndSessionURL = 8 << 10
+// maxEndSessionURL bounds the URL that sign-out redirects to: Keycloak refuses a request line of more than
+// 4096 bytes. Without the hint, a provider asks the person.
+const maxEndSessionURL = 4000
 
 // EndSessionRequest is a request to end the provider's session (OpenID Connect RP-Initiated
 // Logout 1.0 section 2).

@@ -29,6 +29,12 @@ type Preset struct {
 	// offline holds the parameters of an authorization request that ask for a refresh
 	// token if the scope offline_access does not.
 	offline url.Values
+	// online says that a refresh token comes without offline_access too, and that the scope ends the
+	// provider's single sign-on.
+	online bool
+	// organization says that the provider starts sign-ins in the name of its origin, whichever of its
+	// issuers the configuration has.
+	organization bool
 	// hints are further parameters that a link to the sign-in page may pass on: the
 	// provider's own, which name the identity provider or the directory to sign in with.
 	hints []string
@@ -135,20 +141,26 @@ var presets = []Preset{
 	},
 	// developer.okta.com/docs/concepts/auth-servers, Available authorization server
 	// types: the org has an issuer of its own, and each custom server another. OpenID Connect
-	// API reference, /authorize, idp: the id of the identity provider.
+	// API reference, /authorize, idp: the id of the identity provider. A sign-in that starts on Okta's
+	// dashboard has the org's issuer (discussion 510 of panva/openid-client).
 	{
 		Name: "Okta",
 		matches: func(host, _ string) bool {
 			return slices.ContainsFunc([]string{".okta.com", ".oktapreview.com", ".okta-emea.com"}, func(s string) bool { return strings.HasSuffix(host, s) })
 		},
-		misspelt:  withoutSlash,
-		hints:     []string{"idp"},
-		Hint:      "every authorization server of Okta's has an issuer of its own: https://ORG.okta.com, https://ORG.okta.com/oauth2/default, or that of a custom domain",
-		callbacks: "Sign-in redirect URIs", signOuts: "Sign-out redirect URIs",
+		misspelt: withoutSlash,
+		hints:    []string{"idp"},
+
+		organization: true,
+		Hint:         "every authorization server of Okta's has an issuer of its own: https://ORG.okta.com, https://ORG.okta.com/oauth2/default, or that of a custom domain",
+		callbacks:    "Sign-in redirect URIs", signOuts: "Sign-out redirect URIs",
 	},
 	// keycloak.org, "Configuring the hostname": the issuer is made of it. Upgrading Guide,
 	// Migrating to 17.0.0: /auth has gone from the path. Server Administration Guide,
-	// Client-suggested Identity Provider: kc_idp_hint, the alias of the identity provider.
+	// Client-suggested Identity Provider: kc_idp_hint, the alias of the identity provider. Offline
+	// access: its sessions outlive the person's sign-out, and since Keycloak 26.1 the first request for
+	// one removes the session that single sign-on and back-channel logout depend on (issue 36717 of
+	// keycloak/keycloak).
 	{
 		Name: "Keycloak",
 		matches: func(_, path string) bool {
@@ -156,6 +168,7 @@ var presets = []Preset{
 			realm = strings.TrimSuffix(realm, "/")
 			return ok && realm != "" && !strings.Contains(realm, "/")
 		},
+		online:    true,
 		hints:     []string{"kc_idp_hint"},
 		Hint:      "the issuer is made of Keycloak's hostname setting and the realm's name, without a slash at its end; before Keycloak 17 there was /auth before /realms",
 		callbacks: "Valid redirect URIs", signOuts: "Valid post logout redirect URIs",
@@ -201,6 +214,15 @@ func (p Preset) CallbackName() string { return cmp.Or(p.callbacks, "redirect_uri
 // SignOutName is the provider's name for its list of addresses that it returns to after
 // sign-out.
 func (p Preset) SignOutName() string { return cmp.Or(p.signOuts, "post_logout_redirect_uris") }
+
+// Scopes are the scopes to request unless the configuration has others.
+func (p Preset) Scopes() []string {
+	scopes := []string{"openid", "profile", "email"}
+	if !p.online {
+		scopes = append(scopes, "offline_access")
+	}
+	return scopes
+}
 
 // RegistersSignOut reports whether such an address has to be registered.
 func (p Preset) RegistersSignOut() bool { return p.Name == "" || p.signOuts != "" }

@@ -198,6 +198,42 @@ func wantSignOut(t *testing.T, p *party, location *url.URL, path string, paramet
 	}
 }
 
+// TestDefaultScopes (AR-09) asks Keycloak for no offline session, which would end single sign-on.
+func TestDefaultScopes(t *testing.T) {
+	t.Parallel()
+	for issuer, want := range map[string]string{
+		"https://id.example/realms/acme":         "openid profile email",
+		"https://tenant.eu.auth0.com/":           "openid profile email offline_access",
+		"https://id.example/application/o/acme/": "openid profile email offline_access",
+	} {
+		if got := strings.Join(openid.Config{Issuer: issuer}.Preset().Scopes(), " "); got != want {
+			t.Errorf("%s: %s, want %s", issuer, got, want)
+		}
+	}
+}
+
+// TestStarts (AR-17) has Okta start a sign-in in the name of the organization, whichever of its
+// authorization servers is configured.
+func TestStarts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		issuer, iss string
+		want        bool
+	}{
+		{"https://acme.okta.com/oauth2/default", "https://acme.okta.com/oauth2/default", true},
+		{"https://acme.okta.com/oauth2/default", "https://acme.okta.com", true},
+		{"https://acme.okta.com/oauth2/default", "https://evil.okta.com", false},
+		{"https://acme.okta.com/oauth2/default", "https://acme.okta.com.evil.example", false},
+		{"https://acme.okta.com/oauth2/default", "https:", false},
+		{"https://acme.okta.com/oauth2/default", "", false},
+		{"https://id.example/realms/acme", "https://id.example", false},
+	} {
+		if got := openid.Starts(tt.issuer, tt.iss); got != tt.want {
+			t.Errorf("%s and %q: %t", tt.issuer, tt.iss, got)
+		}
+	}
+}
+
 func TestOfflineAccessOfKnownProviders(t *testing.T) {
 	t.Parallel()
 	const google = "https://accounts.google.com"

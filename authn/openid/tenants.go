@@ -64,6 +64,13 @@ func (p *Provider) Issuers() []string { return p.issuers }
 // HasIssuer reports whether an issuer is one of Issuers.
 func (p *Provider) HasIssuer(issuer string) bool { return slices.Contains(p.issuers, issuer) }
 
+// Starts reports whether a sign-in that starts at the provider names this issuer (OpenID Connect Core 1.0
+// section 4). Such a request only starts a sign-in: the response must name one of Issuers.
+func (p *Provider) Starts(issuer string) bool {
+	u, err := url.Parse(p.cfg.Issuer)
+	return p.HasIssuer(issuer) || err == nil && p.preset.organization && strings.TrimSuffix(issuer, "/") == u.Scheme+"://"+u.Host
+}
+
 func (c Config) addTenantFaults(f *Faults) {
 	if len(c.Tenants) == 0 {
 		return

@@ -32,6 +32,9 @@ const (
 	maxRedirects     = 3
 )
 
+// userAgent names the app to the provider. Some firewalls refuse the default one of net/http.
+const userAgent = "Latchkey"
+
 var (
 	// errMediaType says that a response does not have the media type that it must have.
 	errMediaType = errors.New("unexpected media type")
@@ -237,10 +240,10 @@ func (t *measuredTransport) RoundTrip(req *http.Request) (*http.Response, error)
 	end := func(...slog.Attr) {}
 	if t.start != nil {
 		ctx, end = t.start(ctx, "provider "+endpointOf(ctx))
-		req = req.WithContext(ctx)
 	}
+	req = req.Clone(ctx) // a RoundTripper leaves the caller's alone
+	req.Header.Set("User-Agent", userAgent)
 	if trace := TraceFrom(ctx); trace.ID() != "" {
-		req = req.Clone(ctx) // a RoundTripper leaves the caller's alone
 		req.Header.Set("Traceparent", trace.Traceparent())
 	}
 	resp, err := t.next.RoundTrip(req)

@@ -32,7 +32,7 @@ func runDoctor(ctx context.Context, c invocation) error {
 		report.addFaults(faults)
 		return report.close()
 	}
-	report.add("variables", good("%d set, and none is misspelt or at odds with another", len(cfg.set)))
+	report.add("variables", good("%d set, and none contradicts another", len(cfg.setVariables())))
 	for _, check := range cfg.machineChecks() {
 		report.run(ctx, check)
 	}

@@ -33,7 +33,7 @@ type ProviderConfig struct {
 	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`
 	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of the API that access tokens are for; sent only if set. This app's own API accepts access tokens for it"`
 	Resources    []string      `env:"RESOURCES" desc:"further APIs that the app calls, as absolute URIs separated by commas; sent as resource at the sign-in, for providers that later issue tokens for no others (RFC 8707). Not for Auth0"`
-	Scopes       string        `env:"AUTH0_SCOPES, default=openid profile email offline_access" desc:"the scopes to request, separated by spaces; offline_access is not sent if the provider lists its scopes without it"`
+	Scopes       string        `env:"AUTH0_SCOPES" desc:"the scopes to request, separated by spaces (default openid profile email offline_access, and at Keycloak without offline_access); offline_access is not sent if the provider lists its scopes without it"`
 
 	Profile                     string   `env:"PROFILE" desc:"fapi2 to accept only what the FAPI 2.0 Security Profile allows, or fapi2-message-signing for FAPI 2.0 Message Signing too; variables that are not set follow from it"`
 	ClientAuth                  string   `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth"`
@@ -187,7 +187,7 @@ func (p *provider) variable(name string) string {
 }
 
 // ofProvider reports whether a variable is one of a provider.
-func (v Variable) ofProvider() bool { return len(v.field.Index) > 1 }
+func (v Variable) ofProvider() bool { return !v.OfProduct && len(v.field.Index) > 1 }
 
 // value returns the value of a variable of the provider.
 func (p *provider) value(v Variable) any {
@@ -241,7 +241,7 @@ func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) 
 	if certificate == nil {
 		certificate = p.clientCertificate(log)
 	}
-	return openid.Config{
+	cfg := openid.Config{
 		Name: p.name, Issuer: provider.issuer, Tenants: p.Tenants, BackchannelOrigin: p.BackchannelOrigin, Auth0: p.Auth0Domain != "",
 		ClientID: provider.clientID, ClientSecret: provider.clientSecret,
 		ClientAuth: p.ClientAuth, SigningKey: p.parsedSigningKey,
@@ -254,6 +254,10 @@ func (c *Config) openID(port int, provider *providerSettings, log *slog.Logger) 
 		FederatedLogout: p.FederatedLogout == "on", UserInfoRequired: p.UserInfo == "required",
 		Now: time.Now, Log: log, Metrics: metrics.NewSet(), StartSpan: c.program.StartSpan,
 	}
+	if len(cfg.Scopes) == 0 {
+		cfg.Scopes = cfg.Preset().Scopes()
+	}
+	return cfg
 }
 
 // logged returns what the log says of the configuration of a provider at the start.

@@ -63,7 +63,9 @@ const signingKeyRemedy = "name a PEM file with an RSA key of 2048 bits or more, 
 func (c *Config) validateSettings(f *openid.Faults) {
 	variables := make(map[string]string)
 	for _, v := range c.program.Variables() {
-		variables[v.field.Name] = v.Name
+		if !v.OfProduct {
+			variables[v.field.Name] = v.Name
+		}
 	}
 	development := c.development()
 	for _, p := range c.providers {

@@ -30,16 +30,15 @@ type Answer struct {
 	Body string
 }
 
-// movesOn is the Refresh header of a page that moves on by itself.
-const movesOn = "0; url="
-
-// Next returns where a browser goes on to by itself, by a redirect or by a Refresh header, or "" if
+// Next returns where a browser goes on to by itself, by a redirect or from a page that moves on, or "" if
 // it stays.
-func (a Answer) Next() string {
-	if target, ok := strings.CutPrefix(a.Header.Get("Refresh"), movesOn); ok {
-		return target
-	}
-	return a.Header.Get("Location")
+func (a Answer) Next() string { return cmp.Or(a.Header.Get("Location"), MovesTo(a.Body)) }
+
+// MovesTo returns where a page takes a browser by itself, or "".
+func MovesTo(page string) string {
+	_, rest, _ := strings.Cut(page, `<meta http-equiv="refresh" content="0; url=`)
+	target, _, _ := strings.Cut(rest, `"`)
+	return html.UnescapeString(target)
 }
 
 // Do sends a request, and follows redirects and pages that move on by themselves.
@@ -47,10 +46,11 @@ func (v *Visitor) Do(req *http.Request) Answer {
 	v.T.Helper()
 	got := v.send(req)
 	for range 10 {
-		if !strings.HasPrefix(got.Header.Get("Refresh"), movesOn) {
+		target := MovesTo(got.Body)
+		if target == "" {
 			return got
 		}
-		next, err := got.Request.URL.Parse(got.Next())
+		next, err := got.Request.URL.Parse(target)
 		if err != nil {
 			v.T.Fatal(err)
 		}

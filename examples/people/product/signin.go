@@ -6,11 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/authn"
+	"latchkey/authn/openid"
 	"latchkey/examples/people/product/store"
 )
 
@@ -49,6 +51,10 @@ func printable(r rune) rune {
 
 // linkedPath is the way back from a sign-in that links an identity. A proof follows.
 const linkedPath = "/account/linked/"
+
+// linkTime is how old the sign-in of the person may be when they come back: up to ten minutes when they began
+// to link, and then the time of a sign-in.
+const linkTime = 30 * time.Minute
 
 // link begins to link an identity: the person, who has signed in a moment ago, now signs in with the
 // other account. The session keeps a proof that this is what they want, and the sign-in brings it back in
@@ -89,6 +95,10 @@ func (p *Product) signInToLink(ctx context.Context, arrival *authn.Arrival, proo
 	}
 	if wanted, _ := values[linkKey].(string); wanted == "" || wanted != proof {
 		return notLinked(http.StatusForbidden, again, errors.New("another session began to link, or none"))
+	}
+	// If the person gives up, the proof stays in the session.
+	if recent := (openid.Demand{MaxAge: linkTime}); !recent.Met(arrival.Previous.Identity, p.Now()) {
+		return notLinked(http.StatusForbidden, again, errors.New("the session began to link too long ago"))
 	}
 	id, _ := values[userKey].(string)
 	switch err := p.people.Link(ctx, id, identity(arrival), p.Now()); {
