@@ -15,6 +15,9 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
+// patience is how long an answer may take on a busy machine while the provider hangs.
+const patience = 20 * time.Second
+
 // app is the smallest application that signs people in with this package. It has its own
 // port, and a provider that the test controls.
 type app struct {

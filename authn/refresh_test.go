@@ -573,20 +573,22 @@ func TestRefreshGoesOnAlone(t *testing.T) {
 	one, two, b := nodes(t, scriptedop.Config{})
 	one.clock.Move(10 * time.Minute)
 	barrier := one.hold(scriptedop.Token)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.URL+"/token", nil)
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, one.URL+"/token", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		impatient := &http.Client{Jar: b.client.Jar, Timeout: 200 * time.Millisecond}
-		if resp, err := impatient.Do(r); err == nil {
+		if resp, err := b.client.Do(r); err == nil {
 			resp.Body.Close()
 			t.Error("answered")
 		}
 	}()
 	scriptedop.Await(t, barrier.Reached)
+	leave()
 	scriptedop.Await(t, gone)
 	barrier.Open()
 	one.tokens.Wait()

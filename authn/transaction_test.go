@@ -114,7 +114,7 @@ func TestCallbackCountsOnce(t *testing.T) {
 					return
 				}
 				r.Header.Set("Cookie", cookie)
-				resp, err := http.DefaultTransport.RoundTrip(r)
+				resp, err := a.Client().Transport.RoundTrip(r)
 				if err != nil {
 					t.Error(err)
 					return

@@ -14,9 +14,6 @@ import (
 	"latchkey/internal/scriptedop"
 )
 
-// inTime is how long an open page may take to learn that its session has ended.
-const inTime = 2 * time.Second
-
 // TestEventsAreForOpenPages (SS-01) requests the stream as a page of the app does, and in
 // every way that it does not.
 func TestEventsAreForOpenPages(t *testing.T) {
@@ -58,7 +55,7 @@ func TestEventsAreForOpenPages(t *testing.T) {
 }
 
 // TestOpenPagesLeave (SS-02, LR-06) ends a session in every possible way while a page is
-// open, and checks what the page is told, and when.
+// open, and checks what the page is told.
 func TestOpenPagesLeave(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -97,7 +94,6 @@ func TestOpenPagesLeave(t *testing.T) {
 			bystander.Want("alive")
 			p.OP.SignInAs("alice")
 			tt.end(p, logoutToken)
-			ended := time.Now()
 			if tt.because == "-" {
 				open.WantEnd()
 				again := p.There.Listen()
@@ -108,9 +104,6 @@ func TestOpenPagesLeave(t *testing.T) {
 					t.Errorf("the page is told %v, want %q", got, tt.because)
 				}
 				open.WantEnd()
-			}
-			if took := time.Since(ended); took > inTime {
-				t.Errorf("it took %s", took)
 			}
 			if tt.because != "expired" && !other.SignedIn() {
 				t.Error("another person was signed out too")
@@ -165,12 +158,8 @@ func TestOpenPagesOnAnotherNode(t *testing.T) {
 			open := v.At(two).Listen()
 			open.Want("alive")
 			v.Post("/logout", nil)
-			ended := time.Now()
 			if got := open.Want("signed-out"); got["because"] != "tab" {
 				t.Errorf("the page is told %v", got)
-			}
-			if took := time.Since(ended); took > inTime {
-				t.Errorf("it took %s", took)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ import (
 // server's deadlines for pages.
 func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 	t.Parallel()
-	const deadline = time.Second // which a handshake on a busy machine must meet
+	const deadline = 3 * time.Second // which a handshake on a busy machine must meet
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +43,7 @@ func TestStreamsOutliveTheServersDeadlines(t *testing.T) {
 			select {
 			case e := <-open.Events:
 				t.Fatalf("the page is told %v", e)
-			case <-time.After(2 * deadline):
+			case <-time.After(deadline + time.Second):
 			}
 			p.EndOthers()
 			open.Want("signed-out")
@@ -193,12 +193,8 @@ func TestStreamsEndAtShutdown(t *testing.T) {
 	if len(slices.Compact(retries)) < 50 {
 		t.Error("too many browsers reconnect at the same time")
 	}
-	began := time.Now()
-	if err := a.Stop(); err != nil {
+	if err := a.Stop(); err != nil { // such as that a stream did not end in time
 		t.Errorf("the program ends with %v", err)
-	}
-	if took := time.Since(began); took > 4*time.Second { // half of what a stop may take
-		t.Errorf("stopping took %s", took)
 	}
 	for _, l := range open {
 		l.WantEnd()

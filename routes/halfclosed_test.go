@@ -433,6 +433,7 @@ func TestHalfClosedConnectionAndTheAPI(t *testing.T) {
 		headers []string
 		api     openid.API
 		after   time.Duration
+		timeout time.Duration
 		status  int
 		says    string
 		reason  string
@@ -440,7 +441,7 @@ func TestHalfClosedConnectionAndTheAPI(t *testing.T) {
 	}{
 		"an answer":              {answer: scriptedop.Body(200, "text/plain", "orders"), body: 10, status: 200, says: "orders"},
 		"no answer":              {answer: hangUp(no), status: 502, says: "not responding", reason: "upstream_unreachable", level: "WARN"},
-		"no answer in time":      {answer: stall(no), status: 504, says: "too slow", reason: "upstream_timeout", level: "WARN"},
+		"no answer in time":      {answer: stall(no), timeout: 3 * time.Second, status: 504, says: "too slow", reason: "upstream_timeout", level: "WARN"},
 		"a redirect":             {answer: scriptedop.Redirect(302, "/"), status: 502, says: "wrong answer", reason: "upstream_answer_refused", level: "ERROR"},
 		"a new token is refused": {answer: unauthorized, status: 502, says: "refused", reason: "upstream_token_refused", level: "ERROR"},
 		"an old token, and a long body": {
@@ -459,7 +460,7 @@ func TestHalfClosedConnectionAndTheAPI(t *testing.T) {
 				tt.answer(w, r)
 			}))
 			defer server.Close()
-			h.Assembled.Handler.Proxy("/api/orders", routes.Upstream{URL: server.URL, API: tt.api, Timeout: 2 * time.Second})
+			h.Assembled.Handler.Proxy("/api/orders", routes.Upstream{URL: server.URL, API: tt.api, Timeout: tt.timeout})
 			if tt.api != (openid.API{}) {
 				h.OP.Answer(scriptedop.Token, scriptedop.JSON(400, map[string]any{"error": "invalid_target"}))
 			}

@@ -73,14 +73,10 @@ func TestReloadStream(t *testing.T) {
 		if other, _ := reloadStream(a, "Sec-Fetch-Site", "cross-site"); other.StatusCode != http.StatusForbidden {
 			t.Errorf("another site's page gets %d", other.StatusCode)
 		}
-		stopped := time.Now()
-		if err := a.Stop(); err != nil {
+		if err := a.Stop(); err != nil { // such as that the stream did not end in time
 			t.Error(err)
 		}
 		heard(t, lines, "")
-		if took := time.Since(stopped); took > 5*time.Second {
-			t.Errorf("with an open stream the program took %s to stop", took)
-		}
 	}
 }
 

@@ -147,8 +147,11 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 	// A hot reload: the second Open waits until the first store is closed.
 	opened := make(chan error, 1)
 	go func() {
-		second, err := boltstore.Open(path)
-		opened <- errors.Join(err, second.Close())
+		second, err := boltstore.OpenWithin(path, time.Minute)
+		if err == nil {
+			err = second.Close()
+		}
+		opened <- err
 	}()
 	must(t, first.Close(), <-opened)
 }

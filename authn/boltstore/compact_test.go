@@ -100,7 +100,7 @@ func TestAWaitingProcessFindsTheNewFile(t *testing.T) {
 	crowd(t, first, 8_000)
 	opened := make(chan *boltstore.Store, 1)
 	go func() {
-		second, err := boltstore.Open(path)
+		second, err := boltstore.OpenWithin(path, time.Minute)
 		if err != nil {
 			t.Error(err)
 		}

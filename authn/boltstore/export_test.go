@@ -20,6 +20,9 @@ func (s *Store) CloseFile() error {
 	return s.db.Close()
 }
 
+// Flush writes the touches that wait.
+func (s *Store) Flush() error { return s.touches.flush() }
+
 // Edit changes the stored bytes of a record directly.
 func (s *Store) Edit(key authn.Key, edit func(value []byte) []byte) error {
 	defer s.loaded.Flush()

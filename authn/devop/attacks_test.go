@@ -39,7 +39,7 @@ func (p *idp) as(id, secret, path string, body url.Values) bool {
 	p.t.Helper()
 	req := p.request(http.MethodPost, path, body)
 	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	return p.do(http.DefaultClient, req).status == http.StatusOK
+	return p.do(p.program, req).status == http.StatusOK
 }
 
 // TestAttacks (DV-07) shows that the development provider is as strict as a real one: it
@@ -125,7 +125,7 @@ func TestAttacks(t *testing.T) {
 		"a client without a secret": func(p *idp, attack bool) bool {
 			body := exchange(p.code())
 			body["client_id"], body["client_secret"] = []string{"app"}, pick(attack, "", secret)
-			return p.do(http.DefaultClient, p.request(http.MethodPost, "/token", body)).status == http.StatusOK
+			return p.do(p.program, p.request(http.MethodPost, "/token", body)).status == http.StatusOK
 		},
 		"a secret in the URL": func(p *idp, attack bool) bool {
 			body, query := exchange(p.code()), url.Values{}
@@ -133,7 +133,7 @@ func TestAttacks(t *testing.T) {
 			if query.Set("client_secret", secret); !attack {
 				query, body["client_secret"] = nil, []string{secret}
 			}
-			return p.do(http.DefaultClient, p.request(http.MethodPost, "/token?"+query.Encode(), body)).status == http.StatusOK
+			return p.do(p.program, p.request(http.MethodPost, "/token?"+query.Encode(), body)).status == http.StatusOK
 		},
 		"a refresh token twice": func(p *idp, attack bool) bool {
 			first := p.tokens(nil)["refresh_token"].(string)

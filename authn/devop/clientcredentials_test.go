@@ -20,7 +20,7 @@ func TestClientCredentials(t *testing.T) {
 		maps.Copy(form, changes)
 		req := p.request(http.MethodPost, "/token", form)
 		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-		r := p.do(http.DefaultClient, req)
+		r := p.do(p.program, req)
 		return r, p.object(r.body)
 	}
 	r, tokens := ask("program", "s", nil)

@@ -72,7 +72,7 @@ func (k *prover) ask(form url.Values, proofs ...string) (reply, map[string]any) 
 	req := k.p.request(http.MethodPost, "/token", form)
 	req.SetBasicAuth("app", url.QueryEscape("app s:cret+%"))
 	req.Header["Dpop"] = proofs
-	r := k.p.do(http.DefaultClient, req)
+	r := k.p.do(k.p.program, req)
 	k.nonce = r.header.Get("DPoP-Nonce")
 	return r, k.p.object(r.body)
 }
@@ -98,7 +98,7 @@ func (k *prover) userinfo(scheme, access, proof string) reply {
 	if proof != "" {
 		req.Header.Set("DPoP", proof)
 	}
-	return k.p.do(http.DefaultClient, req)
+	return k.p.do(k.p.program, req)
 }
 
 // TestDPoP gets bound tokens, and uses them in right and in wrong ways.

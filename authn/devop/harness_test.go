@@ -34,6 +34,7 @@ type idp struct {
 	t       *testing.T
 	issuer  string // without a trailing slash
 	browser *http.Client
+	program *http.Client          // keeps no cookies
 	offset  *atomic.Int64         // seconds the clock is ahead
 	serve   func(*devop.Provider) // replaces the provider at the same address
 }
@@ -70,7 +71,7 @@ func start(t *testing.T, change func(*devop.Config)) *idp {
 			t.Error(err)
 		}
 	})
-	return &idp{Provider: p, t: t, issuer: strings.TrimSuffix(cfg.Issuer, "/"), browser: newBrowser(t), offset: offset, serve: served.Store}
+	return &idp{Provider: p, t: t, issuer: strings.TrimSuffix(cfg.Issuer, "/"), browser: newBrowser(t), program: &http.Client{Transport: newTransport(t)}, offset: offset, serve: served.Store}
 }
 
 // newBrowser returns a client that keeps cookies and does not follow redirects.
@@ -80,7 +81,15 @@ func newBrowser(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Jar: jar, Transport: newTransport(t), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// newTransport returns a transport that servers of other tests do not interrupt, as each does with the
+// default transport when it closes.
+func newTransport(t *testing.T) *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 // reply is a response whose body has been read.
@@ -183,7 +192,7 @@ func (p *idp) call(path string, body url.Values) (reply, map[string]any) {
 	p.t.Helper()
 	req := p.request("POST", path, body)
 	req.SetBasicAuth("app", url.QueryEscape("app s:cret+%"))
-	r := p.do(http.DefaultClient, req)
+	r := p.do(p.program, req)
 	return r, p.object(r.body)
 }
 
@@ -219,7 +228,7 @@ func (p *idp) refresh(token any) (reply, map[string]any) {
 func (p *idp) userinfo(token any) reply {
 	req := p.request("GET", "/userinfo", nil)
 	req.Header.Set("Authorization", "Bearer "+token.(string))
-	return p.do(http.DefaultClient, req)
+	return p.do(p.program, req)
 }
 
 func (p *idp) keySet() jose.JSONWebKeySet {

@@ -35,7 +35,7 @@ func (r *receiver) take(t *testing.T) string {
 	select {
 	case token := <-r.tokens:
 		return token
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("no logout token arrived")
 		return ""
 	}

@@ -97,11 +97,11 @@ func TestMutualTLS(t *testing.T) {
 		"the client's certificate":               {with(own), origin, app, ""},
 		"another's certificate":                  {with(other), origin, app, "invalid_client"},
 		"no certificate":                         {with(nil), origin, app, "invalid_client"},
-		"no TLS":                                 {http.DefaultClient, p.issuer, app, "invalid_client"},
+		"no TLS":                                 {p.program, p.issuer, app, "invalid_client"},
 		"a secret, and a certificate":            {with(own), origin, both, ""},
 		"a secret, and a certificate to bind to": {with(other), origin, both, ""},
 		"a secret, and no certificate":           {with(nil), origin, both, "invalid_request"},
-		"a secret, and no TLS":                   {http.DefaultClient, p.issuer, both, "invalid_request"},
+		"a secret, and no TLS":                   {p.program, p.issuer, both, "invalid_request"},
 		"an empty secret, and the certificate":   {with(own), origin, url.Values{"client_id": {"app"}, "client_secret": {""}}, "invalid_client"},
 	} {
 		r := call(tt.client, tt.origin, tt.form)
@@ -126,7 +126,7 @@ func TestMutualTLS(t *testing.T) {
 		"the client's certificate": {with(own), origin, http.StatusOK},
 		"another's certificate":    {with(other), origin, http.StatusUnauthorized},
 		"no certificate":           {with(nil), origin, http.StatusUnauthorized},
-		"no TLS":                   {http.DefaultClient, p.issuer, http.StatusUnauthorized},
+		"no TLS":                   {p.program, p.issuer, http.StatusUnauthorized},
 	} {
 		req := p.request("GET", "/userinfo", nil)
 		req.Host = ""

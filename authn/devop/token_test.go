@@ -98,7 +98,7 @@ func TestCodeOfAnotherClient(t *testing.T) {
 	body := exchange(p.signIn("dev|ada", nil).Get("code"))
 	req := p.request("POST", "/token", body)
 	req.SetBasicAuth("other", "other-secret")
-	wantError(t, p.do(http.DefaultClient, req), http.StatusBadRequest, "invalid_grant")
+	wantError(t, p.do(p.program, req), http.StatusBadRequest, "invalid_grant")
 	if r, _ := p.call("/token", body); r.status != http.StatusOK {
 		t.Errorf("the code's own client then got %d %s", r.status, r.body)
 	}
@@ -155,7 +155,7 @@ func TestClientAuthentication(t *testing.T) {
 			if c.basic != nil {
 				req.SetBasicAuth(c.basic[0], c.basic[1])
 			}
-			r := p.do(http.DefaultClient, req)
+			r := p.do(p.program, req)
 			if c.status == 200 {
 				if r.status != 200 {
 					t.Errorf("got %d %s", r.status, r.body)
@@ -243,7 +243,7 @@ func TestRevoke(t *testing.T) {
 	tokens := p.tokens(nil)
 	req := p.request("POST", "/revoke", url.Values{"token": {tokens["refresh_token"].(string)}})
 	req.SetBasicAuth("other", "other-secret")
-	wantError(t, p.do(http.DefaultClient, req), http.StatusBadRequest, "invalid_grant")
+	wantError(t, p.do(p.program, req), http.StatusBadRequest, "invalid_grant")
 
 	for _, token := range []string{tokens["access_token"].(string), "unknown", tokens["access_token"].(string)} {
 		if r, _ := p.call("/revoke", url.Values{"token": {token}}); r.status != http.StatusOK {
@@ -301,7 +301,7 @@ func TestUserinfo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			req := p.request(c.method, "/userinfo", nil)
 			req.Header.Set("Authorization", c.header)
-			r := p.do(http.DefaultClient, req)
+			r := p.do(p.program, req)
 			if r.status != c.status || !strings.Contains(r.header.Get("WWW-Authenticate"), c.challenge) {
 				t.Errorf("got %d, %q", r.status, r.header.Get("WWW-Authenticate"))
 			}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"latchkey/authn/redisstore"
+	"latchkey/internal/apptest"
 )
 
 func TestUserPasswordDatabaseAndPrefix(t *testing.T) {
@@ -78,7 +79,7 @@ func TestOpenRefusesMisconfiguration(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	dir, port := shortDir(t), freePort(t)
+	dir, port := shortDir(t), apptest.FreePort(t)
 	pool := certificate(t, dir)
 	startServer(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file", filepath.Join(dir, "key.pem"),
 		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no", "--bind", "127.0.0.1")
@@ -94,6 +95,8 @@ func TestTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			options, err := redisstore.ParseURL("rediss://" + c.host + ":" + port)
 			must(t, err)
+			options.AllowCalls(soon)
+			options.AllowSilence(soon)
 			options.Trust(c.pool)
 			s, err := redisstore.Open(t.Context(), options, slog.New(slog.DiscardHandler))
 			if c.want != "" {

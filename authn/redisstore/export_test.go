@@ -13,6 +13,12 @@ func (s *Store) SetNow(now func() time.Time) { s.now = now }
 // Trust makes connections trust only the certificates of pool.
 func (o *Options) Trust(pool *x509.CertPool) { o.client.TLSConfig.RootCAs = pool }
 
+// AllowCalls sets the limits of calls.
+func (o *Options) AllowCalls(d time.Duration) { o.limits.call, o.limits.load = d, d }
+
+// AllowSilence sets the limits after which a connection counts as lost.
+func (o *Options) AllowSilence(d time.Duration) { o.limits.dial, o.limits.ping = d, d }
+
 // Forget empties the cache.
 func (s *Store) Forget() { s.cache.Flush() }
 

@@ -13,13 +13,20 @@ import (
 	"github.com/redis/rueidis"
 )
 
-const (
-	// dialTimeout limits connecting, and then the handshake.
-	dialTimeout = time.Second
-	// pingInterval is how often an idle connection is checked, and pingTimeout how long the
-	// reply may take.
-	pingInterval, pingTimeout = 500 * time.Millisecond, time.Second
-)
+// pingInterval is how often an idle connection is checked.
+const pingInterval = 500 * time.Millisecond
+
+// limits are how long the server may take.
+type limits struct {
+	dial time.Duration // to accept a connection, and then for the handshake
+	ping time.Duration // to reply to the check of an idle connection
+	call time.Duration // for a call, even if its context allows more
+	load time.Duration // for Load, for which every request waits
+}
+
+func defaultLimits() limits {
+	return limits{dial: time.Second, ping: time.Second, call: 2 * time.Second, load: time.Second}
+}
 
 // errClosed means that the store is closed.
 var errClosed = errors.New("the store is closed")
@@ -45,8 +52,8 @@ type attempt struct {
 
 func newLink(options *Options, track func() rueidis.CacheStore, log *slog.Logger) *link {
 	option := options.client
-	option.Dialer.Timeout, option.Dialer.KeepAlive = dialTimeout, pingInterval
-	option.ConnWriteTimeout = pingTimeout
+	option.Dialer.Timeout, option.Dialer.KeepAlive = options.limits.dial, pingInterval
+	option.ConnWriteTimeout = options.limits.ping
 	option.DialCtxFn = options.dial
 	option.Sentinel.Dialer = option.Dialer
 	option.Sentinel.TopologyRefreshInterval = 5 * time.Second
@@ -107,7 +114,7 @@ func (l *link) make(a *attempt) {
 // warnOfEviction logs a warning if the server may evict keys before they expire. If it
 // evicted an index, a revocation would miss the sessions in it.
 func (l *link) warnOfEviction(client rueidis.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), l.option.Dialer.Timeout)
 	defer cancel()
 	info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
 	if err != nil {

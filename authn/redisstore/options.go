@@ -28,6 +28,7 @@ type Options struct {
 	prefix   string
 	socket   bool // the address is a path
 	insecure bool // allow plain text to other machines
+	limits   limits
 }
 
 // Format implements fmt.Formatter. It hides the options, which contain a password.
@@ -59,7 +60,7 @@ func ParseURL(raw string) (*Options, error) {
 	if err != nil {
 		return nil, errors.New("has invalid parameters")
 	}
-	o := &Options{prefix: defaultPrefix}
+	o := &Options{prefix: defaultPrefix, limits: defaultLimits()}
 	o.client.ClientName = "latchkey"
 	o.client.Username = u.User.Username()
 	o.client.Password, _ = u.User.Password()

@@ -47,7 +47,7 @@ func callEach(t *testing.T, s *redisstore.Store, r authn.Record, limit time.Dura
 			defer cancel()
 			start := time.Now()
 			err := call(ctx)
-			if took := time.Since(start); took > limit+2*time.Second {
+			if took := time.Since(start); took > limit+soon {
 				t.Errorf("%s took %v, its context lasted %v", name, took, limit)
 			}
 			mu.Lock()
@@ -63,10 +63,14 @@ func callEach(t *testing.T, s *redisstore.Store, r authn.Record, limit time.Dura
 func wantOutage(t *testing.T, s *redisstore.Store, r authn.Record) {
 	t.Helper()
 	for name, err := range callEach(t, s, r, requestTime) {
-		if err == nil || errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrConflict) || errors.Is(err, authn.ErrEnded) {
+		if isAnswer(err) {
 			t.Errorf("%s: got error %v, want one that is not an answer", name, err)
 		}
 	}
+}
+
+func isAnswer(err error) bool {
+	return err == nil || errors.Is(err, authn.ErrNotFound) || errors.Is(err, authn.ErrConflict) || errors.Is(err, authn.ErrEnded)
 }
 
 // wantHealed waits until every method answers again.
@@ -76,7 +80,7 @@ func wantHealed(t *testing.T, s *redisstore.Store) {
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	r.Version = 1
-	for name, err := range callEach(t, s, r, requestTime) {
+	for name, err := range callEach(t, s, r, soon) {
 		if err != nil {
 			t.Errorf("%s after the outage: %v", name, err)
 		}
@@ -87,7 +91,7 @@ func wantHealed(t *testing.T, s *redisstore.Store) {
 func TestPausedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	s := open(t, srv.url)
+	s := openImpatient(t, srv.url)
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	r.Version = 1
@@ -105,7 +109,7 @@ func TestPausedServer(t *testing.T) {
 func TestACachedSessionOutlivesASilentServerBriefly(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	s := open(t, srv.url)
+	s := openImpatient(t, srv.url)
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	_, err := s.Load(t.Context(), r.Key)
@@ -131,11 +135,11 @@ func TestACachedSessionOutlivesASilentServerBriefly(t *testing.T) {
 }
 
 // TestManyCallsWaitForAPausedServer (FM-12) makes more calls than fit into a pipeline. Each
-// returns when its own context ends.
+// returns when its own context ends, if the connection is not given up before.
 func TestManyCallsWaitForAPausedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	s := open(t, srv.url)
+	s := openImpatient(t, srv.url)
 	must(t, s.Ping(t.Context()))
 	before := runtime.NumGoroutine()
 	srv.pause(t)
@@ -145,11 +149,10 @@ func TestManyCallsWaitForAPausedServer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			start := time.Now()
-			if _, err := s.Load(ctx, newRecord(0).Key); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Load: got error %v, want %v", err, context.DeadlineExceeded)
+			if _, err := s.Load(ctx, newRecord(0).Key); isAnswer(err) {
+				t.Errorf("Load: got error %v, want one that is not an answer", err)
 			}
-			// On a busy machine this many calls are slower than one.
-			if took := time.Since(start); took > 5*requestTime {
+			if took := time.Since(start); took > soon {
 				t.Errorf("Load took %v", took)
 			}
 		})
@@ -164,11 +167,11 @@ func TestManyCallsWaitForAPausedServer(t *testing.T) {
 func TestClientPause(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	s := open(t, srv.url)
+	s := openImpatient(t, srv.url)
 	r := newRecord(10)
 	must(t, s.Create(t.Context(), r))
 	r.Version = 1
-	must(t, srv.do(t, "CLIENT", "PAUSE", "3000", "ALL").Error())
+	must(t, srv.do(t, "CLIENT", "PAUSE", "8000", "ALL").Error()) // much longer than requestTime
 	wantOutage(t, s, r)
 	wantHealed(t, s)
 }

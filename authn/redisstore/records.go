@@ -46,7 +46,7 @@ func (s *Store) Load(ctx context.Context, key authn.Key) (authn.Record, error) {
 		return authn.Record{}, err
 	}
 	return s.cache.Load(key, func() (authn.Record, error) {
-		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+		ctx, cancel := context.WithTimeout(ctx, s.limits.load)
 		defer cancel()
 		return ask(ctx, s, "loading a session", func(ctx context.Context, c rueidis.Client) (authn.Record, error) {
 			return s.fetch(ctx, c, key)

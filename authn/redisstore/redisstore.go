@@ -38,15 +38,10 @@ import (
 	"latchkey/authn/recordcache"
 )
 
-// callTimeout is the longest time that a call may take, even if its context allows more.
-const callTimeout = 2 * time.Second
-
-// loadTimeout bounds Load, for which every request waits.
-const loadTimeout = time.Second
-
 // Store is an authn.Store in Redis or Valkey.
 type Store struct {
 	prefix  string
+	limits  limits
 	link    *link
 	scripts scripts
 	cache   *recordcache.Cache
@@ -59,7 +54,7 @@ var _ authn.Store = (*Store)(nil)
 // the server does not answer yet, Open succeeds and calls fail until it does. If the server
 // refuses the user, the password or TLS, Open fails.
 func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, error) {
-	s := &Store{prefix: options.prefix, scripts: newScripts(), now: time.Now}
+	s := &Store{prefix: options.prefix, limits: options.limits, scripts: newScripts(), now: time.Now}
 	s.cache = recordcache.New(recordcache.Config{Bytes: cacheBytes, For: cacheFor, Now: func() time.Time { return s.now() }})
 	s.link = newLink(options, s.trackChanges, log)
 	err := s.Ping(ctx)
@@ -89,7 +84,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// ask runs fn with the client and waits for it until ctx ends, or for callTimeout at most. fn
+// ask runs fn with the client and waits for it until ctx ends, or for the limit of a call. fn
 // runs on its own goroutine, because rueidis ignores the context while it waits for a
 // connection or for space in a full pipeline. fn may still run after ask has returned, so
 // it shares nothing with the caller but its results.
@@ -102,7 +97,7 @@ func ask[T any](ctx context.Context, s *Store, doing string, fn func(context.Con
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.call)
 	defer cancel()
 	answers := make(chan answer, 1)
 	go func() {

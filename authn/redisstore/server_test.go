@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"latchkey/authn/redisstore"
+	"latchkey/internal/apptest"
 )
 
 // soon limits the wait for events in another process.
@@ -143,7 +144,7 @@ func connect(t testing.TB, url string) rueidis.Client {
 	return client
 }
 
-// open returns the store of one node.
+// open returns the store of one node, which waits for a busy machine.
 func open(t testing.TB, url string) *redisstore.Store {
 	t.Helper()
 	s, err := openLogged(t, url, slog.New(slog.DiscardHandler))
@@ -155,6 +156,23 @@ func openLogged(t testing.TB, url string, log *slog.Logger) (*redisstore.Store, 
 	t.Helper()
 	options, err := redisstore.ParseURL(url)
 	must(t, err)
+	options.AllowSilence(soon)
+	return openOptions(t, options, log)
+}
+
+// openImpatient returns a store that gives up a silent server as soon as in production.
+func openImpatient(t testing.TB, url string) *redisstore.Store {
+	t.Helper()
+	options, err := redisstore.ParseURL(url)
+	must(t, err)
+	s, err := openOptions(t, options, slog.New(slog.DiscardHandler))
+	must(t, err)
+	return s
+}
+
+func openOptions(t testing.TB, options *redisstore.Options, log *slog.Logger) (*redisstore.Store, error) {
+	t.Helper()
+	options.AllowCalls(soon) // tests limit calls by their contexts
 	s, err := redisstore.Open(t.Context(), options, log)
 	if err == nil {
 		t.Cleanup(func() { _ = s.Close() })
@@ -171,25 +189,20 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// freePort returns a loopback port where nothing listened a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
-	return port
-}
-
 // eventually waits for a condition that another process brings about.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
+	within(t, soon, what, condition)
+}
+
+// within is eventually with another limit.
+func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(soon); !condition(); <-ticker.C {
+	for deadline := time.Now().Add(limit); !condition(); <-ticker.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", soon, what)
+			t.Fatalf("not within %v: %s", limit, what)
 		}
 	}
 }
@@ -202,9 +215,9 @@ func must(t testing.TB, errs ...error) {
 }
 
 // startSentinel starts a sentinel, which rewrites its configuration file.
-func startSentinel(t testing.TB, config string) *server {
+func startSentinel(t *testing.T, config string) *server {
 	t.Helper()
-	port := freePort(t)
+	port := apptest.FreePort(t)
 	s := &server{dir: shortDir(t), url: "redis://127.0.0.1:" + port}
 	s.args = []string{config, "--sentinel", "--port", port, "--bind", "127.0.0.1"}
 	s.start(t)

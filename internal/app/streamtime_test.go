@@ -41,6 +41,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // streaming is an app without a provider, and a person who is signed in.
 type streaming struct {
 	*App
+	another func() *App // of the same store
 	servers *servers
 	store   *failingStore
 	cookie  string
@@ -50,11 +51,14 @@ func newStreaming(t testing.TB, cfg *Config, keys *authn.Keys) *streaming {
 	t.Helper()
 	log, providers := newLogger(cfg, io.Discard, nil), realProviders(cfg)
 	store := &failingStore{Store: authn.NewMemoryStore()}
-	p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, providers, keys, store, log), "")
-	if err != nil {
-		t.Fatal(err)
+	another := func() *App {
+		p, err := assemble(cfg, cfg.Port, cfg.settings(cfg.Port, providers, keys, store, log), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
-	s := &streaming{App: p, servers: newServers(log), store: store}
+	s := &streaming{App: another(), another: another, servers: newServers(log), store: store}
 	s.cookie = s.signIn(t, "alice")
 	return s
 }
@@ -146,43 +150,56 @@ func TestStreamBeats(t *testing.T) {
 	})
 }
 
-// TestStreamIsWoken (SS-02) ends a session in the process of its stream: the page is told
-// at once. A store that does not answer in the meantime ends nothing.
+// TestStreamIsWoken (SS-02, LR-06) ends a session in the process of its stream: the page is told
+// at once. If another process ends it, the page is told at the next look. A store that does not
+// answer in the meantime ends nothing.
 func TestStreamIsWoken(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-		r.Header.Set("Cookie", s.cookie)
-		session, err := s.Sessions.Load(r)
-		if err != nil || session == nil {
-			t.Fatalf("the session is not there: %v", err)
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var said []byte
-		read := make(chan error)
-		go func() {
-			var err error
-			said, err = io.ReadAll(resp.Body)
-			read <- err
-		}()
-		time.Sleep(500 * time.Millisecond) // between two looks
-		s.store.down.Store(true)
-		time.Sleep(5 * time.Second)
-		s.store.down.Store(false)
-		ended := time.Now()
-		if err := s.Sessions.End(t.Context(), session, authn.CauseElsewhere); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-read; err != nil || !strings.HasSuffix(string(said), "event: signed-out\ndata: {\"because\":\"elsewhere\"}\n\n") {
-			t.Errorf("the page is told %q, %v", said, err)
-		}
-		if took := time.Since(ended); took > 0 {
-			t.Errorf("it took %s", took)
-		}
-	})
+	for name, tt := range map[string]struct {
+		ended  func(s *streaming) *App
+		within time.Duration
+	}{
+		"by its process":     {func(s *streaming) *App { return s.App }, 0},
+		"by another process": {func(s *streaming) *App { return s.another() }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, s *streaming, open func() net.Conn) {
+				by := tt.ended(s)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+				r.Header.Set("Cookie", s.cookie)
+				session, err := by.Sessions.Load(r)
+				if err != nil || session == nil {
+					t.Fatalf("the session is not there: %v", err)
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(open()), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var said []byte
+				read := make(chan error)
+				go func() {
+					var err error
+					said, err = io.ReadAll(resp.Body)
+					read <- err
+				}()
+				time.Sleep(500 * time.Millisecond) // between two looks
+				s.store.down.Store(true)
+				time.Sleep(5 * time.Second)
+				s.store.down.Store(false)
+				ended := time.Now()
+				if err := by.Sessions.End(t.Context(), session, authn.CauseElsewhere); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-read; err != nil || !strings.HasSuffix(string(said), "event: signed-out\ndata: {\"because\":\"elsewhere\"}\n\n") {
+					t.Errorf("the page is told %q, %v", said, err)
+				}
+				if took := time.Since(ended); took > tt.within {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
 }
 
 // failingStore does not answer while it is down.

@@ -76,9 +76,11 @@ func openBrowser(t *testing.T, a *App, programs []string, more ...chromedp.ExecA
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		// While one page fades into the next, a press on it is lost.
-		chromedp.Flag("force-prefers-reduced-motion", true))
+		chromedp.Flag("force-prefers-reduced-motion", true),
+		// Without this, Chromium drops presses on a page that it has not painted yet.
+		chromedp.Flag("allow-pre-commit-input", true))
 	options = append(options, more...)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)

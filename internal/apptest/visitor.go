@@ -82,6 +82,17 @@ func (v *Visitor) Direct(req *http.Request) Answer {
 	return (&Visitor{T: v.T, App: v.App, Client: &still}).send(req)
 }
 
+// WhenAvailable sends a request that has no body, and follows nothing. It repeats the request while the
+// answer is 503: on a busy machine, the store may be too slow to tell whose session it is.
+func (v *Visitor) WhenAvailable(req *http.Request) (got Answer) {
+	v.T.Helper()
+	Eventually(v.T, req.URL.Path+" is available", func() bool {
+		got = v.Direct(req.Clone(req.Context())) // the client adds cookies to what it sends
+		return got.StatusCode != http.StatusServiceUnavailable
+	})
+	return got
+}
+
 // Request returns a request to a path of the app, or to an absolute address. headers are
 // pairs of a name and a value.
 func (v *Visitor) Request(method, address string, form url.Values, headers ...string) *http.Request {
@@ -272,10 +283,10 @@ func (v *Visitor) SignIn(from, subject string) Answer {
 	return v.Press(page, "person-"+subject)
 }
 
-// SignedIn reports whether the dashboard opens.
+// SignedIn reports whether the dashboard opens, once the app can tell.
 func (v *Visitor) SignedIn() bool {
 	v.T.Helper()
-	return v.Direct(v.Request(http.MethodGet, "/dashboard", nil)).StatusCode == http.StatusOK
+	return v.WhenAvailable(v.Request(http.MethodGet, "/dashboard", nil)).StatusCode == http.StatusOK
 }
 
 // RefreshProfile refreshes the profile as htmx does, and returns the card.

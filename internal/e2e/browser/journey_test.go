@@ -145,7 +145,7 @@ func TestBrowserPeople(t *testing.T) {
 			b.Do(chromedp.EmulateViewport(width, 900))
 			// The page needs a moment to adopt the new width.
 			fits := chromedp.Poll[bool](`innerWidth === `+strconv.FormatInt(width, 10)+` && document.documentElement.scrollWidth <= document.documentElement.clientWidth`,
-				chromedp.WithPollingTimeout(5*time.Second))
+				chromedp.WithPollingTimeout(apptest.Patience))
 			if _, err := chromedp.Run(b.Context, fits); err != nil {
 				over := apptest.Evaluate[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
 				t.Errorf("at %d px the dashboard of %s is %d px too wide", width, subject, over)

@@ -45,8 +45,10 @@ func TestBrowserKeyboard(t *testing.T) {
 	pressKey(b, enterKey)
 	b.Wait("#claims-json")
 	tabTo(b, "[data-copy]")
+	// The button gets its label back after two seconds.
+	apptest.Evaluate[bool](b, `(button => { said = [], new MutationObserver(() => said.push(button.textContent)).observe(button, {childList: true}); return true })(document.activeElement)`)
 	pressKey(b, enterKey)
-	b.Until(`/Copied|Copy failed/.test(document.querySelector("[data-copy]").textContent)`)
+	b.Until(`/Copied|Copy failed/.test(said)`)
 
 	b.Open("/sessions")
 	tabTo(b, `.navigation a[href="/dashboard"]`)

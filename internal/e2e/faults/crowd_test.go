@@ -337,7 +337,8 @@ func TestCrowd(t *testing.T) {
 	p99 := stopWandering()
 	stopChurning()
 	stopListening()
-	if share := float64(c.statuses[http.StatusServiceUnavailable]) / float64(len(c.took)); share > 0.05 || p99 > 5*time.Second {
+	// In the short form, one second without Redis is half of the time.
+	if share := float64(c.statuses[http.StatusServiceUnavailable]) / float64(len(c.took)); share > either(0.25, 0.05) || p99 > either(apptest.Patience, 5*time.Second) {
 		t.Errorf("%.0f %% of the pages are answered with 503, and p99 is %v", 100*share, p99)
 	}
 

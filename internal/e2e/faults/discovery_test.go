@@ -27,8 +27,12 @@ func wantNoLogin(s *apptest.Scripted, reason openid.Reason, retryAfter bool) {
 	if !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile"`) {
 		s.T.Errorf("the return path is lost:\n%s", got.Body)
 	}
-	ready := v.Get("/readyz")
-	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.Body, `"provider":"`+string(reason)+`"`) || !strings.Contains(ready.Body, `"store":"ok"`) {
+	var ready apptest.Answer
+	apptest.Eventually(s.T, "CF-06: the store is ready", func() bool {
+		ready = v.Get("/readyz")
+		return strings.Contains(ready.Body, `"store":"ok"`)
+	})
+	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.Body, `"provider":"`+string(reason)+`"`) {
 		s.T.Errorf("CF-06: /readyz is %d %s", ready.StatusCode, ready.Body)
 	}
 	if strings.Contains(ready.Body, s.OP.ClientID) || strings.Contains(ready.Body, s.OP.Issuer) {
@@ -165,7 +169,7 @@ func TestKnownProviderGoesAway(t *testing.T) {
 	other := s.Visitor()
 	got := other.Callback(other.AuthorizationResponse("/login"))
 	s.WantRefused(other, got, http.StatusServiceUnavailable, openid.ReasonProviderUnreachable, 2, s.OP.Calls(scriptedop.UserInfo))
-	if ready := other.Get("/readyz"); ready.StatusCode != http.StatusOK {
+	if ready := other.WhenAvailable(other.Request(http.MethodGet, "/readyz", nil)); ready.StatusCode != http.StatusOK {
 		t.Errorf("CF-06: /readyz is %d %s, although the provider was discovered", ready.StatusCode, ready.Body)
 	}
 }

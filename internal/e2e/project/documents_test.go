@@ -143,15 +143,16 @@ func TestDoctorReports(t *testing.T) {
 		"PORT=" + port, "OIDC_ISSUER=" + provider.Issuer, "AUTH0_CLIENT_ID=" + provider.ClientID, "AUTH0_CLIENT_SECRET=of-another-application",
 		"AUTH0_CALLBACK_URL=https://app.example.com/callback", "APP_SECRET_KEY=0123456789abcdef0123456789abcdef",
 	}
+	data := filepath.Join(t.TempDir(), "data") // the doctor creates a file beside it for a moment
 	for name, report := range map[string]struct {
 		env []string
 		set string // how many variables the reader sets
 	}{"fresh": {fresh, "0 set,"}, "misfit": {misfit, "5 set,"}} {
 		var out bytes.Buffer
-		if err := app.Run(t.Context(), []string{"doctor"}, report.env, &out); errors.Is(err, app.ErrConfiguration) {
+		if err := app.Run(t.Context(), []string{"doctor"}, append(report.env, "DATA_DIR="+data), &out); errors.Is(err, app.ErrConfiguration) {
 			t.Fatal(err)
 		}
-		text := strings.NewReplacer(provider.Issuer, "https://id.example.com", "port "+port, "port 3000", "localhost:"+port, "localhost:3000", "port "+providerPort, "port 3001").Replace(out.String())
+		text := strings.NewReplacer(data, "data", provider.Issuer, "https://id.example.com", "port "+port, "port 3000", "localhost:"+port, "localhost:3000", "port "+providerPort, "port 3001").Replace(out.String())
 		text = regexp.MustCompile(`\d+ set,`).ReplaceAllString(text, report.set)
 		text = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "127.0.0.1:44701")
 		wantGenerated(t, "docs/doctor.md", name, "```\n"+text+"```\n")

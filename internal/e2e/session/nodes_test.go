@@ -29,7 +29,7 @@ func TestNodesShareSessions(t *testing.T) {
 	t.Parallel()
 	one, two, _ := apptest.StartNodes(t)
 	v := one.Visitor()
-	v.Get("/login")
+	one.SignIn(v)
 	for _, node := range []*apptest.Scripted{two, one, two} {
 		if !v.At(node.App).SignedIn() {
 			t.Fatalf("the session does not open at %s\n%s", node.URL, node.Log)
@@ -50,7 +50,7 @@ func TestRedisStopsAnswering(t *testing.T) {
 	t.Parallel()
 	one, two, redis := apptest.StartNodes(t)
 	v := one.Visitor()
-	v.Get("/login")
+	one.SignIn(v)
 	redis.Pause(t)
 	for _, path := range []string{"/dashboard", "/"} { // node two has no cached session
 		start := time.Now()

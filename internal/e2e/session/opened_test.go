@@ -51,7 +51,7 @@ func TestOpenedSessionsAreCurrent(t *testing.T) {
 					}
 					dashboard := func(node *apptest.Scripted) apptest.Answer {
 						v := node.Visitor()
-						return v.Direct(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookies[node]))
+						return v.WhenAvailable(v.Request(http.MethodGet, "/dashboard", nil, "Cookie", cookies[node]))
 					}
 					for _, node := range []*apptest.Scripted{one, two, one, two} {
 						if got := dashboard(node); got.StatusCode != http.StatusOK || !strings.Contains(got.Body, "Ada Lovelace") {
