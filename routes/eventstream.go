@@ -86,5 +86,9 @@ func (s *eventStream) write(frame string) {
 	if _, s.err = s.w.Write([]byte(frame)); s.err != nil {
 		return
 	}
-	s.err = s.control.Flush()
+	if s.err = s.control.Flush(); s.err != nil {
+		return
+	}
+	// With HTTP/2, a deadline that passes later ends the stream, although nothing is being written.
+	s.err = s.control.SetWriteDeadline(time.Time{})
 }
