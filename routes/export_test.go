@@ -12,6 +12,9 @@ import (
 // Reasons returns the reason of every kind of refusal.
 func Reasons() []string { return slices.Sorted(maps.Keys(failures)) }
 
+// Echo returns the router, to which tests add routes.
+func (a *App) Echo() *echo.Echo { return a.echo }
+
 // AddProductRoutes adds what a product may add: an API route that requires a scope, and a page whose
 // handler fails.
 func AddProductRoutes(a *App) {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
@@ -690,6 +692,23 @@ func TestProxyStreams(t *testing.T) {
 		if i == 0 {
 			proceed <- struct{}{}
 		}
+	}
+}
+
+// TestProxyBesideAnOwnRoute has a route of the product's own at a path whose other methods are proxied. Its
+// bodies are bounded as anywhere else.
+func TestProxyBesideAnOwnRoute(t *testing.T) {
+	t.Parallel()
+	o := startOrders(t, func(to *routes.Upstream) { to.Methods = []string{http.MethodPut} })
+	o.Assembled.Handler.Echo().POST("/api/orders", func(c echo.Context) error {
+		_, err := io.Copy(io.Discard, c.Request().Body)
+		return err
+	})
+	v := o.signedIn()
+	body := strings.Repeat("x", 65<<10)
+	o.wantPassed(o.fetch(v, http.MethodPut, "/api/orders", body))
+	if got := o.fetch(v, http.MethodPost, "/api/orders", body); got.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a large body is answered %d", got.StatusCode)
 	}
 }
 

@@ -141,6 +141,9 @@ func TestSignInHookRefuses(t *testing.T) {
 		"a refusal with the status of a success": {
 			hook: func(context.Context, *authn.Arrival) error { return &authn.Refusal{Status: 200, Heading: "No"} }, status: 403, heading: "No", logged: `refused: "No"`,
 		},
+		"a refusal without texts": {
+			hook: func(context.Context, *authn.Arrival) error { return &authn.Refusal{Err: errors.New("plan 7 ended")} }, status: 403, heading: "You have no access here", logged: "plan 7 ended",
+		},
 		"an error": {
 			hook: func(context.Context, *authn.Arrival) error { return errors.New("the database is down") }, status: 503, heading: failed, logged: "the database is down",
 		},

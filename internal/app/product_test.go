@@ -108,6 +108,27 @@ func TestProductVariableTwice(t *testing.T) {
 	})}}.Variables()
 }
 
+// TestProductVariablesOfOurNames has fields in a product's configuration that are embedded, and that are called
+// as those of the app. Each fault names the variable that has it.
+func TestProductVariablesOfOurNames(t *testing.T) {
+	t.Parallel()
+	type limits struct {
+		Notes int `env:"NOTES_LIMIT, default=10" desc:"how many notes a person may have"`
+	}
+	program := app.Program{Product: routes.Product{Config: &struct {
+		limits
+		Scopes string `env:"NOTES_SCOPES" desc:"the scopes of notes"`
+	}{}}}
+	var out bytes.Buffer
+	if err := program.Run(t.Context(), []string{"check-config"}, nil, &out); err != nil || !strings.Contains(out.String(), "NOTES_LIMIT") {
+		t.Errorf("check-config prints %s, error %v", out.String(), err)
+	}
+	_, err := program.LoadConfig(tenant("AUTH0_SCOPES=profile"))
+	if err == nil || !strings.Contains(err.Error(), "AUTH0_SCOPES: lacks openid") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // TestProductOpens opens the product before the app answers, and closes it after it has stopped.
 func TestProductOpens(t *testing.T) {
 	t.Parallel()

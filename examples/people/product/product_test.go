@@ -258,6 +258,15 @@ func TestLinkAttacks(t *testing.T) {
 		"without a session": {func(p people, ada, _ *apptest.Visitor) apptest.Answer {
 			return p.Visitor().Get(linking(p, ada))
 		}, http.StatusForbidden},
+		"an old link, with the session of a sign-in an hour ago": {func(p people, ada, _ *apptest.Visitor) apptest.Answer {
+			address := linking(p, ada)
+			p.is("ada", "Ada", "ada@example.com")
+			p.signedInAnHourAgo(true)
+			ada.Get("/login")
+			p.signedInAnHourAgo(false)
+			p.is("third", "Third", "third@example.com")
+			return ada.Get(address)
+		}, http.StatusForbidden},
 		"a form of another site": {func(_ people, ada, _ *apptest.Visitor) apptest.Answer {
 			return ada.Post("/account/link", nil, "Sec-Fetch-Site", "cross-site")
 		}, http.StatusForbidden},
