@@ -1,6 +1,7 @@
 // Package authn signs people in with an OpenID Connect provider and keeps them signed in. It is a
-// relying party and its sessions, on net/http alone: it uses no framework and writes no HTML.
-// Package openid below it speaks the protocol.
+// relying party and its sessions, on net/http: it uses no framework and writes no HTML. For values of
+// the application's own it implements gorilla's sessions.Store. Package openid below it speaks the
+// protocol.
 //
 // # A sign-in
 //
@@ -40,5 +41,6 @@
 //
 // What the standards' profiles ask, and which test shows it, is in docs/conformance.md.
 //
-// A refusal is an *openid.Error with a Reason. Its text is for operators and holds no secret.
+// Most refusals are an *openid.Error with a Reason. The others have a type or a value of their own, such as
+// TooSoonError, ProofError and ErrAnonymous. The text of any is for operators and holds no secret.
 package authn

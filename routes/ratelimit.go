@@ -16,9 +16,9 @@ const (
 	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// In an hour, one person may sign in personSignIns times, or personSessions times for each session
-	// that they may have, whichever is more. Each sign-in adds to the session store, whatever address it
-	// comes from. A person needs only a few in an hour.
+	// One person may sign in personSignIns times at once, or personSessions times for each session that
+	// they may have, whichever is more, and as many times in each hour after that. Each sign-in adds to the
+	// session store, whatever address it comes from. A person needs only a few in an hour.
 	personSignIns, personSessions = 200, 4
 )
 

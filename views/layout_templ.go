@@ -6,7 +6,7 @@
 
 // A view makes no decisions: it escapes and shows what it is given. It works without
 
-// JavaScript, and uses no inline style and nothing from a third party.
+// JavaScript, uses no inline style, and loads nothing from a third party but people's pictures.
 
 package views
 

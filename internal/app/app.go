@@ -30,7 +30,8 @@ const sweepInterval = 5 * time.Minute
 // 60 KB each. Further pages learn of it at their next request.
 const openPages = 10_000
 
-// ErrConfiguration marks an error that only a change of the configuration can remove.
+// ErrConfiguration marks an error that somebody has to remove before the program can run: a fault of the
+// configuration or of the command line, or an address that is in use.
 var ErrConfiguration = errors.New("the configuration is invalid")
 
 // Program is the app with what its main function adds. The zero Program is the app alone.

@@ -20,8 +20,9 @@ import (
 // doctorTimeout bounds the whole examination. Each call has a shorter bound of its own.
 const doctorTimeout = 2 * time.Minute
 
-// runDoctor checks the set-up: the variables, this machine, the store and the provider. It
-// changes nothing, and needs no account at the provider.
+// runDoctor checks the set-up: the variables, this machine, the store and the provider. It needs no
+// account at the provider. It leaves nothing behind: to find out whether it can write, it makes a
+// temporary file, or keys in Redis that expire after a second.
 func runDoctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// drainTimeout is how long requests under way may take to finish. With the grace period
-// before it, a stop takes ten seconds at most, which supervisors tolerate.
+// drainTimeout is how long requests under way may take to finish, once SHUTDOWN_GRACE is over. With the
+// default of that, both take ten seconds at most; see [App.drain] for what follows.
 const drainTimeout = 8 * time.Second
 
 // servers are the listeners and the HTTP servers of the process.
