@@ -41,7 +41,7 @@ func (f *settingsForm) valid() bool {
 func (p *Product) settings(c echo.Context) error {
 	s, err := session.Get("session", c)
 	if err != nil {
-		return err // the session store does not answer
+		return err // the session store does not answer, or its values cannot be decoded
 	}
 	nickname, _ := s.Values["nickname"].(string)
 	theme, _ := s.Values["theme"].(string)
