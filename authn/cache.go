@@ -10,8 +10,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// cacheBytes bounds the opened sessions that a process keeps, with the fragments of pages that
-// were rendered from them. The cache holds twice as much at most.
+// cacheBytes bounds each of the cache's two generations, so the cache holds at most twice as much: opened
+// sessions, with the fragments of pages that were rendered from them.
 const cacheBytes = 8 << 20
 
 // cache keeps opened sessions, so that a request opens and decodes its session only after a

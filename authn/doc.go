@@ -19,8 +19,8 @@
 // # A session
 //
 // Sessions.Load opens the session of a request, and TokenSource keeps the provider's tokens fresh.
-// With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine, and
-// Sessions.RenewDevice renews the proof of it, without which Load then opens nothing.
+// With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine. From then
+// on Load needs a proof of that key, which Sessions.RenewDevice renews.
 //
 // A session ends at sign-out, by Sessions.End and RelyingParty.EndSessionURL (OpenID Connect
 // RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID Connect Back-Channel

@@ -361,8 +361,8 @@ func sealContext(format byte, r Record) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(r.SignedIn.UnixMicro())) // stores keep microseconds
 }
 
-// Ready returns nil if the store answers. All callers during an outage wait for one question, so that
-// none waits longer than readTimeout.
+// Ready returns nil if the store answers. During an outage all callers share one Ping, so that none waits
+// longer than readTimeout.
 func (s *Sessions) Ready(ctx context.Context) error {
 	r, now := &s.readiness, s.now()
 	r.mu.Lock()

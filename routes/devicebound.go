@@ -141,7 +141,7 @@ func withoutProof(c echo.Context) bool {
 // key, or could not renew the proof, and is answered as if there were no session.
 func (a *App) writeRenewalNeeded(c echo.Context, f failure, err error) error {
 	r := c.Request()
-	wrong := a.Sessions.ClearBound(c.Response(), r) // for the browser, there is nothing to renew until then
+	wrong := a.Sessions.ClearBound(c.Response(), r) // until the cookie is gone, the browser sees nothing to renew
 	site, skipped := r.Header.Get("Sec-Fetch-Site"), r.Header.Get(skippedHeader) != ""
 	fromElsewhere := site != "" && site != "same-origin" && !skipped
 	page, ok := authn.ParseReturnPath(r.URL.RequestURI())

@@ -15,7 +15,7 @@
   let last = null; // the last message about the session
   let devices = document.getElementById("sessions-card") !== null; // whether a page lists the devices
   let wait = firstWait;
-  let cause = ""; // why a session has ended whose cookie is gone, as far as another tab has said
+  let cause = ""; // why the session ended if its cookie is gone, as reported by another tab
 
   // What a page does for each kind of message.
   const handlers = {

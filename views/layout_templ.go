@@ -69,7 +69,7 @@ type Person struct {
 
 // htmxConfig switches off what the pages do not use: the history, the style sheet that htmx
 // would add, transitions, a second attribute prefix and every extension. A request fails
-// after 15 seconds without a response. A card that is brought up to date keeps its message.
+// after 15 seconds without a response. A card that htmx morphs keeps its message.
 const htmxConfig = `{"history":false,"includeIndicatorCSS":false,"transitions":false,"mode":"same-origin",` +
 	`"prefix":"","extensions":"none","defaultTimeout":15000,"morphSkipChildren":"[data-message]"}`
 

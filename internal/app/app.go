@@ -42,9 +42,9 @@ type Program struct {
 	StartSpan openid.StartSpan
 }
 
-// ballast is the size of a block that nobody uses. Go collects garbage when the heap has doubled, and
-// without the block, this app's small heap doubles forty times a second at full load. The system gives the
-// block no memory, because nobody writes to it.
+// ballast is the size of an unused allocation. Go collects garbage when the heap has doubled, and without
+// the allocation, this app's small heap doubles forty times a second at full load. It occupies no physical
+// memory, because nothing writes to it.
 const ballast = 8 << 20
 
 // Run runs the app alone; see [Program.Run].

@@ -87,7 +87,7 @@ func (c *Config) examine(ctx context.Context, r *report, provider *providerSetti
 	}
 	for _, check := range examination.Checks() {
 		if ctx.Err() != nil {
-			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault
+			return fmt.Errorf("not finished: %w", ctx.Err()) // checks that fail only because time ran out are not findings
 		}
 		r.run(ctx, check)
 	}

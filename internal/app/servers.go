@@ -133,7 +133,8 @@ func isAddressInUse(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE)
 }
 
-// isAccessDenied does so for an address that this user may not listen on, or that Windows reserves.
+// isAccessDenied reports whether an error says that this user may not listen on the address, or that Windows
+// reserves it.
 func isAccessDenied(err error) bool {
 	const wsaEACCES = syscall.Errno(10013)
 	return errors.Is(err, syscall.EACCES) || errors.Is(err, wsaEACCES)
@@ -147,8 +148,8 @@ func taken(err error, address string) string {
 	return address
 }
 
-// serve starts a server on listeners, with TLS unless certificate is nil. Its limits stop
-// clients that are slow, broken or hostile, and no browser meets them.
+// serve starts a server on listeners, with TLS unless certificate is nil. Its limits stop slow, broken or
+// hostile clients; browsers never reach them.
 func (s *servers) serve(listeners []net.Listener, handler http.Handler, certificate *tls.Config) {
 	server := &http.Server{
 		Handler:           handler,
