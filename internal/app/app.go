@@ -118,14 +118,14 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 }
 
 // serve answers on every port that is open.
-func (a *App) serve(servers *servers, open openPorts, certificate *tls.Config) {
+func (a *App) serve(servers *servers, open openPorts, tlsConfig *tls.Config) {
 	if open.operations != nil {
 		servers.serve(open.operations, a.Handler.Operations(), nil)
 	}
 	if open.mutualTLS != nil {
-		servers.serve(open.mutualTLS, a.Handler.MutualTLS(), askingForCertificates(certificate))
+		servers.serve(open.mutualTLS, a.Handler.MutualTLS(), askingForCertificates(tlsConfig))
 	}
-	servers.serve(open.app, a.Handler, certificate)
+	servers.serve(open.app, a.Handler, tlsConfig)
 }
 
 // runBackground starts the work that goes on between requests, until ctx ends.

@@ -148,12 +148,12 @@ func taken(err error, address string) string {
 	return address
 }
 
-// serve starts a server on listeners, with TLS unless certificate is nil. Its limits stop slow, broken or
+// serve starts a server on listeners, with TLS unless tlsConfig is nil. Its limits stop slow, broken or
 // hostile clients; browsers never reach them.
-func (s *servers) serve(listeners []net.Listener, handler http.Handler, certificate *tls.Config) {
+func (s *servers) serve(listeners []net.Listener, handler http.Handler, tlsConfig *tls.Config) {
 	server := &http.Server{
 		Handler:           handler,
-		TLSConfig:         certificate,
+		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -162,7 +162,7 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, certific
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	serve := server.Serve
-	if certificate != nil {
+	if tlsConfig != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	s.running = append(s.running, server)
