@@ -63,7 +63,7 @@ func (a *App) events(c echo.Context) error {
 	case r.Method == http.MethodHead:
 		return c.NoContent(http.StatusOK)
 	case s == nil:
-		openStream(c, laterReturn()).part(a.Sessions.EndCause(r))
+		openStream(c, laterReturn()).sendSignedOut(a.Sessions.EndCause(r))
 		return nil
 	}
 	watcher, err := a.Sessions.Watch(s)
@@ -97,7 +97,7 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, life time.Duration,
 			// If a new session in the same browser has replaced this one, the page says
 			// nothing: it reconnects with the new cookie.
 			if ended.Cause != authn.CauseReplaced {
-				stream.part(ended.Cause)
+				stream.sendSignedOut(ended.Cause)
 			}
 			return nil
 		}
