@@ -179,7 +179,7 @@ func (c *Config) checkCookies(context.Context) doctor.Finding {
 	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
 	}
-	if slices.ContainsFunc(c.providers, func(p *provider) bool { return p.ResponseMode == "form_post" }) {
+	if slices.ContainsFunc(c.providers, func(p *provider) bool { return strings.HasPrefix(p.ResponseMode, "form_post") }) {
 		return good("__Host-, Secure, HttpOnly, SameSite=Lax; during a sign-in SameSite=None, for form_post")
 	}
 	return good("__Host-, Secure, HttpOnly, SameSite=Lax")
