@@ -61,7 +61,7 @@ func (s *Sessions) arrive(r *http.Request, in *SignIn) (map[any]any, error) {
 	// As Complete does, it goes on if the browser goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), hookTimeout)
 	defer cancel()
-	previous, err := s.replaced(ctx, r, in)
+	previous, err := s.replacedSession(ctx, r, in)
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +93,9 @@ func (s *Sessions) arrive(r *http.Request, in *SignIn) (map[any]any, error) {
 // errHookPanicked says that the hook has panicked. The log has the stack.
 var errHookPanicked = errors.New("authn: the sign-in hook panicked")
 
-// replaced returns the session that a sign-in replaces, or nil. It leaves out a session whose key the
-// browser has not proven, neither now nor when the sign-in began: its cookie may be a copy.
-func (s *Sessions) replaced(ctx context.Context, r *http.Request, in *SignIn) (*Session, error) {
+// replacedSession returns the session that a sign-in replaces, or nil. It leaves out a session whose key
+// the browser has not proven, neither now nor when the sign-in began: its cookie may be a copy.
+func (s *Sessions) replacedSession(ctx context.Context, r *http.Request, in *SignIn) (*Session, error) {
 	for _, p := range s.previous(r, in.previous) {
 		session, err := s.load(ctx, p.key, p.secret)
 		if err == nil && p.key != in.previous.key {

@@ -10,8 +10,8 @@ import (
 	"latchkey/authn/openid"
 )
 
-// cacheBytes bounds the opened sessions that a process keeps, with the fragments of pages that
-// were rendered from them. The cache holds twice as much at most.
+// cacheBytes bounds each of the cache's two generations, so the cache holds at most twice as much: opened
+// sessions, with the fragments of pages that were rendered from them.
 const cacheBytes = 8 << 20
 
 // cache keeps opened sessions, so that a request opens and decodes its session only after a
@@ -29,12 +29,12 @@ type cache struct {
 }
 
 type cached struct {
-	cache     *cache
-	session   *Session // as it was opened
-	secret    [sha256.Size]byte
-	tag       [sealTag]byte
-	fragments map[string]rendered
-	size      int
+	cache      *cache
+	session    *Session // as it was opened
+	secretHash [sha256.Size]byte
+	tag        [sealTag]byte
+	fragments  map[string]rendered
+	size       int
 }
 
 // rendered is a fragment, and the state that it shows.
@@ -51,7 +51,7 @@ func (c *cache) get(record Record, secret []byte) *Session {
 	entry := c.find(record.Key)
 	hash := sha256.Sum256(secret)
 	if entry == nil || !entry.session.record.sealedAs(record) || entry.tag != tagOf(record.Sealed) ||
-		subtle.ConstantTimeCompare(entry.secret[:], hash[:]) != 1 {
+		subtle.ConstantTimeCompare(entry.secretHash[:], hash[:]) != 1 {
 		return nil
 	}
 	session := *entry.session
@@ -77,7 +77,7 @@ func (c *cache) find(key Key) *cached {
 // again.
 func (c *cache) put(session *Session) {
 	entry := &cached{
-		cache: c, session: session.withoutTokens(), secret: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
+		cache: c, session: session.withoutTokens(), secretHash: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
 		size: session.size(),
 	}
 	c.mu.Lock()

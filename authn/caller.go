@@ -52,7 +52,8 @@ func (c *Caller) Claims() []openid.SourcedClaim {
 	return list
 }
 
-// Expires returns when the caller must authenticate again.
+// Expires returns when the access token expires or, without one, when the session ends if the person does
+// nothing more.
 func (c *Caller) Expires() time.Time {
 	if c.Token != nil {
 		return c.Token.Expires

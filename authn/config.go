@@ -82,5 +82,5 @@ func (c Config) measured() Config {
 	return c
 }
 
-// cookies returns what writes the cookies.
+// cookies returns the cookie writer.
 func (c Config) cookies() cookies { return newCookies(c.Providers[0].RedirectURL()) }

@@ -17,8 +17,9 @@ import (
 // stores no Secure cookie there. Their names end in the app's port instead: all ports of a host share
 // its cookies (RFC 6265 section 8.5), and on localhost the other ports are other applications.
 //
-// Other applications of the host may use any name, so a cookie is only deleted if its value has the
-// form that this package writes.
+// Other applications of the host may use any name, so a cookie that a request sends is only deleted if its
+// value has the form that this package writes. The end of a session deletes its cookies whatever their
+// values are.
 type cookies struct {
 	secure         bool
 	prefix, suffix string // around the base of each name

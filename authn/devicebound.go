@@ -218,8 +218,8 @@ func (s *Sessions) RenewDevice(w http.ResponseWriter, r *http.Request, endpoint,
 	case err != nil:
 		return DeviceChallenge{}, err
 	case session == nil:
-		// The session has ended. A page deletes the session cookie, too: this response could arrive
-		// after a sign-in in another tab.
+		// The session has ended. Leave the session cookie to the next page: this response could arrive
+		// after a sign-in in another tab and delete its cookie.
 		s.cookies.clear(w, boundCookie, http.SameSiteLaxMode)
 		return DeviceChallenge{}, ErrNotBound
 	case !session.Bound() || id != deviceSession(session):

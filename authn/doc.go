@@ -1,6 +1,7 @@
 // Package authn signs people in with an OpenID Connect provider and keeps them signed in. It is a
-// relying party and its sessions, on net/http alone: it uses no framework and writes no HTML.
-// Package openid below it speaks the protocol.
+// relying party and its sessions, on net/http: it uses no framework and writes no HTML. For values of
+// the application's own it implements gorilla's sessions.Store. Package openid below it speaks the
+// protocol.
 //
 // # A sign-in
 //
@@ -18,8 +19,8 @@
 // # A session
 //
 // Sessions.Load opens the session of a request, and TokenSource keeps the provider's tokens fresh.
-// With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine, and
-// Sessions.RenewDevice renews the proof of it, without which Load then opens nothing.
+// With Config.DeviceBound, Sessions.BindDevice binds the session to a key of the browser's machine. From then
+// on Load needs a proof of that key, which Sessions.RenewDevice renews.
 //
 // A session ends at sign-out, by Sessions.End and RelyingParty.EndSessionURL (OpenID Connect
 // RP-Initiated Logout 1.0); when the provider says so, by Sessions.EndAll (OpenID Connect Back-Channel
@@ -40,5 +41,6 @@
 //
 // What the standards' profiles ask, and which test shows it, is in docs/conformance.md.
 //
-// A refusal is an *openid.Error with a Reason. Its text is for operators and holds no secret.
+// Most refusals are an *openid.Error with a Reason. The others have a type or a value of their own, such as
+// TooSoonError, ProofError and ErrAnonymous. The text of any is for operators and holds no secret.
 package authn

@@ -9,9 +9,9 @@ import (
 // errEncoding says that bytes are not what an encoder wrote.
 var errEncoding = errors.New("authn: malformed record")
 
-// encoder writes fields one after another, each byte string after its length. The order of the
-// calls is the format, and its first byte is the version. Every request decodes a session, and
-// this costs a tenth of what JSON does.
+// encoder writes fields one after another, each byte string after its length. The order of the calls is the
+// format; what is stored keeps the version of the format beside the fields. This costs a tenth of what JSON
+// does, which counts because a session is decoded after each change.
 type encoder struct{ buf []byte }
 
 func (e *encoder) byte(b byte) { e.buf = append(e.buf, b) }

@@ -19,8 +19,9 @@ func (s *Sessions) Get(r *http.Request, name string) (*sessions.Session, error) 
 	return sessions.GetRegistry(r).Get(s, name)
 }
 
-// New implements gorilla's sessions.Store. An error means that the store does not answer; the
-// session that comes with it is empty and must not be taken for a visitor's.
+// New implements gorilla's sessions.Store. An error means that the store does not answer, that the stored
+// values cannot be decoded, or that the name is not "session". The session that comes with it is empty and
+// must not be taken for a visitor's.
 func (s *Sessions) New(r *http.Request, name string) (*sessions.Session, error) {
 	values := sessions.NewSession(s, name)
 	values.IsNew = true

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// A lease outlives a holder that has died by this much. A holder at work renews it.
+	// leaseLifetime is how long a lease lasts after its holder dies. A live holder renews it.
 	leaseLifetime = 6 * time.Second
 	leaseRenewal  = 2 * time.Second
 	// leasePoll is how often another node checks whether the holder is done.
 	leasePoll = 50 * time.Millisecond
-	// A lease that expired this long ago is dead without being observed. Until then the two
-	// nodes' clocks may differ.
+	// A lease that expired this long ago is treated as dead at once. A more recent expiry may only mean
+	// that the nodes' clocks differ.
 	leaseForgotten = 5 * time.Minute
 )
 

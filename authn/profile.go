@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// A person can refresh their profile maxAsked times in askedWindow. Auth0 allows five
-	// userinfo calls a minute per user, and the sign-in makes one.
+	// A session may ask for the profile maxAsked times in askedWindow, and its sign-in counts as the
+	// first time. Auth0 allows five userinfo calls a minute per user.
 	maxAsked    = 4
 	askedWindow = time.Minute
 )
 
-// TooSoonError says that the provider has been asked about this person as often as allowed
+// TooSoonError says that the session has asked the provider about its person as often as allowed
 // within the last minute.
 type TooSoonError struct {
 	// Wait is the time until it may be asked again.

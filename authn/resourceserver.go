@@ -21,7 +21,7 @@ const (
 	// nonceStep is for how long a nonce is the current one. It is accepted for another step.
 	nonceStep = 2 * time.Minute
 	// proofRate and proofBurst limit how many DPoP proofs of one caller a process accepts, because the
-	// store remembers each of them for two minutes.
+	// store remembers each of them for three minutes at most.
 	proofRate  = rate.Limit(200) // a second
 	proofBurst = 2_000
 )

@@ -12,8 +12,7 @@ import (
 )
 
 const (
-	// A person has as long to sign in again as for any sign-in, and as long again to press the
-	// button after it.
+	// The person has one transaction lifetime to sign in again, and another to press the button.
 	savedRequestLifetime = 2 * transactionLifetime
 	// The session keeps this much; the oldest request is dropped first.
 	maxSavedRequests     = 4

@@ -72,7 +72,7 @@ func (Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[hidden]") }
 // seal encrypts plaintext with AES-256-GCM under the current secret. To open it needs the same
 // purpose, salt and additional data.
 func (k *Keys) seal(purpose string, salt, plaintext, additional []byte) ([]byte, error) {
-	aead, err := derive(k.secrets[0], salt, purpose)
+	aead, err := newAEAD(k.secrets[0], salt, purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (k *Keys) seal(purpose string, salt, plaintext, additional []byte) ([]byte,
 // errSealBroken if no secret opens it.
 func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext []byte, current bool, err error) {
 	for i, secret := range k.secrets {
-		aead, err := derive(secret, salt, purpose)
+		aead, err := newAEAD(secret, salt, purpose)
 		if err != nil {
 			return nil, false, err
 		}
@@ -94,8 +94,8 @@ func (k *Keys) open(purpose string, salt, sealed, additional []byte) (plaintext 
 	return nil, false, errSealBroken
 }
 
-// derive returns the cipher for a purpose. The nonce is random and precedes the ciphertext.
-func derive(secret, salt []byte, purpose string) (cipher.AEAD, error) {
+// newAEAD returns the cipher for a purpose. The nonce is random and precedes the ciphertext.
+func newAEAD(secret, salt []byte, purpose string) (cipher.AEAD, error) {
 	key, err := deriveKey(secret, salt, purpose)
 	if err != nil {
 		return nil, err

@@ -36,7 +36,8 @@ type Session struct {
 	partial, hasRefreshToken bool
 	// nonce is that of the sign-in; a refreshed ID token may repeat it.
 	nonce string
-	// asked holds the times of the last profile refreshes, the newest last.
+	// asked holds the times of the sign-in and of the profile refreshes in the last minute, the newest
+	// last; see askedWindow.
 	asked []time.Time
 	// values are the application's own, in gob.
 	values []byte
@@ -63,7 +64,8 @@ type Session struct {
 	cached *cached // the entry of this version; nil if there is none
 }
 
-// LogID names the session in logs: enough to follow it, too little to find it in the store.
+// LogID names the session in logs and for operators, who can end it by this name. It is the beginning of
+// the session's key in the store, and opens nothing.
 func (s *Session) LogID() string { return logID(s.record.Key) }
 
 func logID(key Key) string { return hex.EncodeToString(key[:4]) }

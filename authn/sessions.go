@@ -22,12 +22,12 @@ import (
 const (
 	sessionCookie  = "session"
 	sessionPurpose = "session"
-	// Bounds on the calls to the store; a request that waits longer is answered as an outage.
-	// Beginning, changing or ending a session is rare, so a slow disk may take its time: a sign-in
-	// that fails here has used up its code. A provider that signs a person out waits no longer
-	// than logoutTimeout.
-	readTimeout   = time.Second
-	writeTimeout  = 5 * time.Second
+	// readTimeout bounds a call that reads the store. A request that waits longer is answered as an outage.
+	readTimeout = time.Second
+	// writeTimeout does so for a call that begins, changes or ends a session. These are rare, so a slow
+	// disk may take its time: a sign-in that fails here has used up its code.
+	writeTimeout = 5 * time.Second
+	// logoutTimeout bounds the end of a session that the provider asks for in a frame of the browser.
 	logoutTimeout = 2 * time.Second
 	// readyFor is how long an answer of Ready stands: anyone can ask.
 	readyFor = time.Second
@@ -361,8 +361,8 @@ func sealContext(format byte, r Record) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(r.SignedIn.UnixMicro())) // stores keep microseconds
 }
 
-// Ready returns nil if the store answers. All callers during an outage wait for one question, so that
-// none waits longer than readTimeout.
+// Ready returns nil if the store answers. During an outage all callers share one Ping, so that none waits
+// longer than readTimeout.
 func (s *Sessions) Ready(ctx context.Context) error {
 	r, now := &s.readiness, s.now()
 	r.mu.Lock()

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Key names a record, or an index of records: it is the SHA-256 of a session's id, or an HMAC of an
-// issuer and subject or of an issuer and sid. The zero Key names nothing.
+// Key is a hash that names something without revealing it. In a Record it is the SHA-256 of a session's id,
+// or an HMAC of an issuer and subject or of an issuer and sid. Other keys name what Once remembers, and the
+// people and callers of [Limits]. The zero Key names nothing.
 type Key [sha256.Size]byte
 
 // NewKey hashes parts into a Key. Each part is preceded by its length, so that no two lists of
@@ -116,7 +117,8 @@ func (e *EndedError) Is(target error) bool { return target == ErrNotFound }
 //
 // The contract:
 //
-//   - Every method is atomic, safe for concurrent use, and bounded in time by its context. When a
+//   - Every method is safe for concurrent use and bounded in time by its context. Every method is
+//     atomic, except for Revoke, Sweep and All, which may take one record after the other. When a
 //     write returns nil it is durable in the sense of that store: later calls see it, from every
 //     process that shares the store. A store may cache what it has loaded, as long as it is notified
 //     of changes. Then another process's Load sees a change a moment later, and a Load in this

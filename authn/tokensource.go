@@ -24,9 +24,9 @@ const (
 	unknownLifetime = 5 * time.Minute
 )
 
-// TokenSource keeps a session's tokens fresh and uses them to ask the provider. For each
-// session it does one thing at a time, on any number of nodes: a provider that rotates refresh
-// tokens revokes the whole grant if one is used twice (RFC 9700 section 4.14).
+// TokenSource keeps a session's tokens fresh and uses them to ask the provider. Only one request at a time
+// uses the refresh token of a session, on any number of nodes: a provider that rotates refresh tokens
+// revokes the whole grant if one is used twice (RFC 9700 section 4.14).
 type TokenSource struct {
 	rps        *RelyingParties
 	sessions   *Sessions
@@ -71,9 +71,10 @@ func (ts *TokenSource) Run(ctx context.Context) {
 	}
 }
 
-// Wait waits for work that is under way, callbackTimeout at most, and tries once more to save
-// the tokens that the store did not accept: a token that the provider has issued must be saved
-// before the program ends.
+// Wait waits for work that is under way, and tries once more to save the tokens that the store did not
+// accept: a token that the provider has issued must be saved before the program ends. Each step has a
+// limit of its own: callbackTimeout for what the provider is asked, writeTimeout for a save, two seconds
+// for a revocation.
 func (ts *TokenSource) Wait() {
 	ts.underway.Wait()
 	ts.saveUnsaved(context.Background())

@@ -29,8 +29,8 @@ const (
 	dpop   scheme = "DPoP"   // RFC 9449 section 7.1
 )
 
-// tokenError is a refusal of an access token, with an error code from RFC 6750 section 3.1 or RFC 9449
-// section 7.1, or of a request that has none.
+// tokenError is a refusal of an access token or of the operators' token, with an error code from RFC 6750
+// section 3.1 or RFC 9449 section 7.1, or of a request that has none.
 type tokenError struct {
 	code  string // "" if there were no credentials
 	scope string // the scopes that the route requires, with insufficient_scope

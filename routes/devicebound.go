@@ -141,12 +141,12 @@ func withoutProof(c echo.Context) bool {
 // key, or could not renew the proof, and is answered as if there were no session.
 func (a *App) writeRenewalNeeded(c echo.Context, f failure, err error) error {
 	r := c.Request()
-	wrong := a.Sessions.ClearBound(c.Response(), r) // for the browser, there is nothing to renew until then
+	staleProof := a.Sessions.ClearBound(c.Response(), r) // until the cookie is gone, the browser sees nothing to renew
 	site, skipped := r.Header.Get("Sec-Fetch-Site"), r.Header.Get(skippedHeader) != ""
 	fromElsewhere := site != "" && site != "same-origin" && !skipped
 	page, ok := authn.ParseReturnPath(r.URL.RequestURI())
 	switch navigation := authn.IsNavigation(r) && slices.Contains(reading, r.Method); {
-	case navigation && ok && (fromElsewhere || wrong):
+	case navigation && ok && (fromElsewhere || staleProof):
 		return a.moveOn(c, f.status, views.MovingOnProps{Heading: f.heading, Text: f.text, URL: page.String()})
 	case authn.IsNavigation(r) || isHTMX(r) || wantsJSON(r):
 		return a.writeSignInNeeded(c, f, err)

@@ -65,7 +65,7 @@ func (a *App) events(c echo.Context) error {
 	case s == nil:
 		stream := openStream(c, laterReturn())
 		if cause := a.Sessions.EndCause(r); cause != authn.CauseReplaced { // else the new cookie is on its way
-			stream.part(cause)
+			stream.sendSignedOut(cause)
 		}
 		return nil
 	}
@@ -100,7 +100,7 @@ func (a *App) follow(c echo.Context, watcher *authn.Watcher, life time.Duration,
 			// If a new session in the same browser has replaced this one, the page says
 			// nothing: it reconnects with the new cookie.
 			if ended.Cause != authn.CauseReplaced {
-				stream.part(ended.Cause)
+				stream.sendSignedOut(ended.Cause)
 			}
 			return nil
 		}

@@ -60,8 +60,8 @@ func (s *eventStream) send(event string, data any) {
 	s.write("event: " + event + "\ndata: " + string(text) + "\n\n")
 }
 
-// part reports that the session has ended, and why.
-func (s *eventStream) part(cause authn.Cause) {
+// sendSignedOut reports that the session has ended, and why.
+func (s *eventStream) sendSignedOut(cause authn.Cause) {
 	s.send("signed-out", map[string]string{"because": endReason(cause)})
 }
 

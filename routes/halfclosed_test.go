@@ -314,7 +314,7 @@ func TestHalfClosedConnection(t *testing.T) {
 			r := raw("POST", "/sessions/end-others", apptest.FormType, "x="+strings.Repeat("!", 30<<10))(h) // three times as long when it is kept
 			r.Header.Set("Cookie", h.v.CookieHeader())
 			return r
-		}), 403, "too large to keep", "form_too_large", "WARN", none},
+		}), 403, "this form cannot be kept", "form_too_large", "WARN", none},
 		"a page of one's own":        {own("GET", "/dashboard", nil), 200, "alice", none, none, none},
 		"no credentials for the API": {get("/api/me"), 401, "Sign in first", "no_credentials", none, none},
 		"half a bearer token":        {get("/api/me", "Authorization", "Bearer a b"), 400, "malformed", "invalid_request", "INFO", none},

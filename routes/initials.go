@@ -6,7 +6,7 @@ import (
 )
 
 // Initials returns the letters that stand for a person where there is no picture: those of the first
-// and the last word of a name, in upper case. An e-mail address used as a name counts without its
+// and the last word of a name, in title case. An e-mail address used as a name counts without its
 // domain. A name has only one initial if its script does not use two: two letters might join into another
 // word, as in Arabic, or the family name might come first, as in Chinese.
 func Initials(name string) string {

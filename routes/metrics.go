@@ -29,7 +29,8 @@ type requestDurations struct {
 
 type requestLabels struct{ route, method, status string }
 
-// These are the values of the labels, except those of route.
+// These are the values of the labels, except those of route, and except other, which stands for any other
+// method.
 var (
 	statusClasses = []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 	methods       = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}

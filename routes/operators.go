@@ -108,8 +108,8 @@ func (a *App) endSessions(c echo.Context) error {
 	return c.JSON(http.StatusOK, SessionCount{ended})
 }
 
-// selection returns the sessions that an operator names. What names nobody for certain is an error: an
-// operator would take "0 sessions ended" for done.
+// selection returns the sessions that an operator names. A selection that cannot match anyone is an error: an
+// operator would read "0 sessions ended" as success.
 func (a *App) selection(named url.Values) (authn.Selection, error) {
 	for _, field := range []string{"issuer", "subject", "session"} {
 		if values, ok := named[field]; ok && (len(values) != 1 || values[0] == "") {

@@ -110,7 +110,7 @@ func (a *App) action(ctx context.Context, path string) string {
 	return a.Product.Action(ctx, path)
 }
 
-// The rest is for the product's handlers.
+// Current and what follows, up to SwitchAccount, is for the product's handlers.
 
 // Current returns the session of a request, or nil if the visitor has not signed in.
 func Current(c echo.Context) *authn.Session { return current(c) }

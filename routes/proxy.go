@@ -94,7 +94,7 @@ func (e *cutOffError) Error() string { return e.err.Error() }
 func (e *cutOffError) Unwrap() error { return e.err }
 
 var (
-	errTokenRefused = upstream("upstream_token_refused", errors.New("the API refuses the access token: is it the one that the token is for?"))
+	errTokenRefused = upstream("upstream_token_refused", errors.New("the API refuses the access token: is the token meant for this API?"))
 	errNotRepeated  = upstream("upstream_token_renewed", errors.New("the API refused an access token that has been renewed since, and the body is too long to repeat the request"))
 	errNewNonce     = upstream("upstream_token_renewed", errors.New("the API asked for a nonce in the DPoP proof, and the body is too long to repeat the request"))
 )
@@ -254,7 +254,7 @@ func (p *proxy) admit(r *http.Request) (*url.URL, error) {
 	case !slices.Contains([]string{"", "empty", "document"}, r.Header.Get("Sec-Fetch-Dest")):
 		return nil, errNotData
 	case !ok || err != nil:
-		return nil, badRequest("the path could mean another one to the API")
+		return nil, badRequest("the API could read the path differently")
 	case r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect:
 		return nil, badRequest("the client asks for another protocol")
 	case r.URL.Query().Has("access_token"): // RFC 6750 section 2.3: the API might prefer it
@@ -392,7 +392,7 @@ func (p *proxy) check(resp *http.Response) error {
 	}
 	switch status := resp.StatusCode; {
 	case status < 200, status >= 300 && status < 400 && status != http.StatusNotModified, status == http.StatusProxyAuthRequired:
-		return invalid("the API answers %d: it must answer itself", status) // a redirect could lead anywhere
+		return invalid("the API answers %d, which is not passed on", status) // a redirect could lead anywhere
 	case resp.ContentLength > maxProxied && resp.Request.Method != http.MethodHead:
 		return invalid("the API's answer has %d bytes", resp.ContentLength)
 	}

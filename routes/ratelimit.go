@@ -16,10 +16,10 @@ const (
 	// are high enough for an office behind one address on a Monday morning.
 	signInRate  = rate.Limit(5) // a second
 	signInBurst = 100
-	// In an hour, one person may sign in personSignIns times, or personSessions times for each session
-	// that they may have, whichever is more. Each sign-in adds to the session store, whatever address it
-	// comes from. A person needs only a few in an hour.
-	personSignIns, personSessions = 200, 4
+	// One person may sign in personSignIns times at once, or signInsPerSession times for each session
+	// that they may have, whichever is more, and as many times in each hour after that. Each sign-in adds
+	// to the session store, whatever address it comes from. A person needs only a few in an hour.
+	personSignIns, signInsPerSession = 200, 4
 )
 
 // tooManyRequests is the error of an address that has exceeded its rate.
@@ -53,7 +53,7 @@ func (a *App) limitSignIns() echo.MiddlewareFunc {
 
 // newPersonLimits returns the limits of people who may have this many sessions.
 func newPersonLimits(sessions int) *authn.Limits[authn.Key] {
-	n := max(personSignIns, personSessions*sessions)
+	n := max(personSignIns, signInsPerSession*sessions)
 	return authn.NewLimits[authn.Key](rate.Limit(n)/3600, n) // in a second
 }
 

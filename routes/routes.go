@@ -1,5 +1,6 @@
 // Package routes serves the app over HTTP: the route table, the middleware, the handlers, and how an
-// error becomes a response. It is the only package that uses Echo.
+// error becomes a response. It is the only package of the app that uses Echo; a product's handlers use it,
+// too.
 package routes
 
 import (

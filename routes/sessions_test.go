@@ -28,7 +28,7 @@ func TestSessionList(t *testing.T) {
 	if shown := apptest.Text(apptest.ByID(root, "sessions-card")); page.StatusCode != http.StatusOK || strings.Count(shown, "Signed in ") != 2 {
 		t.Fatalf("the list is %d: %s", page.StatusCode, shown)
 	}
-	if !strings.Contains(page.Body, "where the refresh token of its session also stays valid") {
+	if !strings.Contains(page.Body, "may stay signed in at the sign-in service") {
 		t.Error("the page does not say what stays at the provider")
 	}
 	end := apptest.Find(root, func(n *apptest.Node) bool { return strings.HasSuffix(apptest.Attribute(n, "action"), "/end") })

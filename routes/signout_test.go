@@ -241,7 +241,7 @@ func TestWhySignedOut(t *testing.T) {
 			p.OP.Answer(scriptedop.Token, scriptedop.JSON(http.StatusBadRequest, map[string]any{"error": "invalid_grant"}))
 			p.Clock.Move(2 * time.Hour)
 			p.There.Direct(p.There.Request(http.MethodPost, "/profile/refresh", nil, "Sec-Fetch-Site", "same-origin"))
-		}, "refresh", "Your provider ended this session."},
+		}, "refresh", "The sign-in service ended this session."},
 		"by signing in too often": {func(p *apptest.TwoDevices) {
 			p.Clock.Move(2 * time.Minute)
 			p.Here.Get("/dashboard") // seen later than there

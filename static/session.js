@@ -17,7 +17,7 @@
   let wait = firstWait;
   let retry = 0;
   let gone = false; // whether the page is being left
-  let cause = ""; // why a session has ended whose cookie is gone, as far as another tab has said
+  let cause = ""; // why the session ended if its cookie is gone, as reported by another tab
 
   // What a page does for each kind of message.
   const handlers = {

@@ -3,8 +3,8 @@ package static
 import "bytes"
 
 // trimmed removes what browsers do not need from a style sheet or a script. It does not parse: the
-// sources must have no string that spans lines or has space next to punctuation, and comments of
-// scripts must be on lines of their own.
+// sources must have no string that spans lines or has space next to punctuation. It keeps a comment of a
+// script that follows code on its line.
 func trimmed(ext string, body []byte) []byte {
 	switch ext {
 	case ".css":

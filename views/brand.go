@@ -1,7 +1,8 @@
 package views
 
 // Your product: this file and the two pictures in static are the brand, and nothing else depends on
-// it. Every colour of the pages, the icon and the manifest follow from Colour, in light and dark.
+// it. Every colour of the pages, the icon and the manifest follows from Colour, in light and dark, except
+// for those of success, warnings and errors, which static/app.css has.
 //
 // static/icon.svg is the logo: var(--brand) in it stands for the colour, and var(--brand-text) for
 // what is drawn on the colour. static/touch-icon.png is the same for the home screen of a phone: in a

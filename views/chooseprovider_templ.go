@@ -22,7 +22,7 @@ type ProviderChoice struct {
 	Label, URL string
 	// Down reports that it cannot be reached at the moment. It can be chosen all the same.
 	Down bool
-	// Last reports that the person has signed in with it last on this device.
+	// Last reports that it was the last provider used on this device.
 	Last bool
 }
 

@@ -51,7 +51,7 @@ const (
 type ClaimSource int
 
 const (
-	// FromNowhere is the source of claims that are all removed.
+	// FromNowhere is the source of a group whose claims were all removed.
 	FromNowhere ClaimSource = 0
 	// FromIDToken and FromUserInfo are the sources that a sign-in has. A group can have both.
 	FromIDToken, FromUserInfo ClaimSource = 1, 2

@@ -6,7 +6,7 @@
 
 // A view makes no decisions: it escapes and shows what it is given. It works without
 
-// JavaScript, and uses no inline style and nothing from a third party.
+// JavaScript, uses no inline style, and loads nothing from a third party but people's pictures.
 
 package views
 
@@ -71,7 +71,7 @@ type Person struct {
 
 // htmxConfig switches off what the pages do not use: the history, the style sheet that htmx
 // would add, transitions, a second attribute prefix and every extension. A request fails
-// after 15 seconds without a response. A card that is brought up to date keeps its message.
+// after 15 seconds without a response. A card that htmx morphs keeps its message.
 const htmxConfig = `{"history":false,"includeIndicatorCSS":false,"transitions":false,"mode":"same-origin",` +
 	`"prefix":"","extensions":"none","defaultTimeout":15000,"morphSkipChildren":"[data-message]"}`
 

@@ -108,7 +108,7 @@ func Notices(sentences []string, swap bool) templ.Component {
 }
 
 // lostReply is what a card says if the reply to its form is lost, so that nobody knows whether the server
-// has done what the form asked for. Once a script has brought the card up to date, it replaces text by now.
+// has done what the form asked for. After a script updates the card, it replaces text with now.
 // The link leads to url, which shows the current card.
 func lostReply(text, now, url string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {

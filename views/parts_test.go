@@ -245,7 +245,7 @@ func TestRefreshedClaimShowsItsOldValue(t *testing.T) {
 	for change, want := range map[views.ClaimChange]string{
 		views.ClaimUnchanged: "",
 		views.ClaimNew:       `<strong class="claim-new">New</strong> at the last refresh`,
-		views.ClaimChanged:   `<strong class="claim-changed">Changed</strong> at the last refresh from <del><bdi>old</bdi></del>`,
+		views.ClaimChanged:   `<strong class="claim-changed">Changed</strong> at the last refresh, previously <del><bdi>old</bdi></del>`,
 		views.ClaimRemoved:   `<dd><span class="muted">none</span></dd><dd class="claim-change"><strong class="claim-removed">Removed</strong> at the last refresh: <del><bdi>old</bdi></del>`,
 	} {
 		page := render(t, views.RefreshedProfile(views.ProfileProps{}, claims(views.Claim{Name: "name", Change: change, Before: "old"}), views.ReceivedProps{}))

@@ -22,7 +22,7 @@ type ResumeProps struct {
 	Pending string
 	// Path is where the form goes to.
 	Path string
-	// URL sends the form, once, when it is sent a POST request.
+	// A POST to URL sends the form, once.
 	URL string
 }
 

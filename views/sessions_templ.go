@@ -33,7 +33,7 @@ type OwnSession struct {
 	// Current marks the session that the page is shown in, and Bound one that is bound to a key of its
 	// device.
 	Current, Bound bool
-	// EndURL ends the session when it is sent a POST request.
+	// A POST to EndURL ends the session.
 	EndURL string
 }
 

@@ -34,7 +34,7 @@ func (p SignedOutProps) text(t *messages.Catalogue) string {
 	}
 }
 
-// mark tells an end that the person did not ask for from a sign-out.
+// mark returns a lock if something else ended the session, and a tick if the person signed out.
 func (p SignedOutProps) mark() markKind {
 	if p.Reason != "" {
 		return markLock

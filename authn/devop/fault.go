@@ -108,7 +108,7 @@ func whileSignedIn() []fault {
 		},
 		{
 			id: faultRefresh, label: "Refresh refused", what: "All access tokens are revoked, and the next token refresh is refused.",
-			effect: "“Refresh” ends the session, and the application says “Your provider ended this session”.",
+			effect: "“Refresh” ends the session, and the application says “The sign-in service ended this session”.",
 			act:    func(p *Provider) error { p.records.withdrawAccess(); return nil },
 		},
 	}

@@ -90,7 +90,7 @@ func indexPage(props indexProps) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "\"><ul class=\"troubles\"><li><button type=\"submit\" id=\"sign-out\" aria-describedby=\"sign-out-effect\">End the session now</button><p id=\"sign-out-effect\">The application is not notified. Its next “Refresh” says “Your provider ended this session”.</p></li><li><button type=\"submit\" id=\"sign-out-tell\" name=\"tell\" value=\"1\" aria-describedby=\"sign-out-tell-effect\">End it and tell the application</button><p id=\"sign-out-tell-effect\">Sends a back-channel logout. Every open tab of the application signs out within two seconds and says “You signed out at the sign-in service, or its operator signed you out”.</p></li></ul></form>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "\"><ul class=\"troubles\"><li><button type=\"submit\" id=\"sign-out\" aria-describedby=\"sign-out-effect\">End the session now</button><p id=\"sign-out-effect\">The application is not notified. Its next “Refresh” says “The sign-in service ended this session”.</p></li><li><button type=\"submit\" id=\"sign-out-tell\" name=\"tell\" value=\"1\" aria-describedby=\"sign-out-tell-effect\">End it and tell the application</button><p id=\"sign-out-tell-effect\">Sends a back-channel logout. Every open tab of the application signs out within two seconds and says “You signed out at the sign-in service, or its operator signed you out”.</p></li></ul></form>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

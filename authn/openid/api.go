@@ -19,8 +19,8 @@ type API struct {
 	Scope string
 }
 
-// maxAPIToken bounds the access token for another API, in bytes: a session keeps several. Servers accept
-// no larger header.
+// maxAPIToken bounds the access token for another API, in bytes: a session keeps several, and many servers
+// accept no larger header.
 const maxAPIToken = 16 << 10
 
 // parameters returns what a refresh for the API sends in addition.

@@ -129,7 +129,7 @@ func (d *discovery) update() {
 		close(d.discovered)
 		d.preset.logRegistration(d.cfg)
 		if slices.Contains(d.cfg.Scopes, "offline_access") && d.preset.mayOfferOffline(m) {
-			d.cfg.Log.Info("the provider does not list its scopes: asking for offline_access all the same")
+			d.cfg.Log.Info("the provider does not list its scopes: requesting offline_access anyway")
 		}
 	}
 	if d.metadata == nil || before != nil {

@@ -39,8 +39,8 @@ const (
 )
 
 // ProofAlgorithms returns the algorithms that proofs can be signed with, those of this client and those of
-// the callers of its API, the preferred first: those of the FAPI 2.0 Security Profile, section 5.4.1. To
-// make an RSA key takes longer than everything else in a sign-in.
+// the callers of its API, the preferred first: those of the FAPI 2.0 Security Profile, section 5.4.1. PS256
+// is last because generating an RSA key takes longer than the rest of a sign-in.
 func ProofAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256"} }
 
 // proofAlgorithm returns the algorithm of proofs for a provider. One that does not say what it accepts is
@@ -95,8 +95,8 @@ func (p *Provider) newProofKey(m *Metadata) (Secret, error) {
 	return Secret(encoded), nil
 }
 
-// proofSigner returns what signs proofs with a key. The key alone says the algorithm: the provider may
-// have changed its list since it was made.
+// proofSigner returns a signer for proofs. The key determines the algorithm: the provider may have changed
+// its list since the key was made.
 func proofSigner(key Secret) (jose.Signer, error) {
 	private, err := x509.ParsePKCS8PrivateKey([]byte(key))
 	if err != nil {

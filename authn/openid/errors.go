@@ -45,8 +45,9 @@ const (
 )
 
 // Error is a refusal with its reason. Its text is for operators. It holds no secret: no token, code,
-// state or nonce. Text that the provider sent appears only in Code and Description, and as short, quoted
-// names of issuers, algorithms and keys, or of the address that the discovery document has moved to.
+// state or nonce. Text that the provider or a caller sent appears only in Code and Description, as short
+// names of issuers, tenants, algorithms, keys, media types and members of a token, and as the address that
+// the discovery document has moved to.
 type Error struct {
 	Reason Reason
 	// Code is the provider's OAuth error code, and Description what it says about it (RFC

@@ -86,9 +86,8 @@ func (k *keySet) verify(ctx context.Context, jws *jose.JSONWebSignature, by issu
 	}
 }
 
-// verifyWith tries the keys that fit the token, and reports whether there are any: those of its
-// kid. If the token or the key lacks one there must be exactly one key: trying several would let
-// a weak one stand in for another.
+// verifyWith tries the keys with the token's kid, and reports whether there are any. If either side has no
+// kid, exactly one key must fit: trying several would let a weak one stand in for another.
 func verifyWith(keys []publishedKey, jws *jose.JSONWebSignature, by issued) (payload []byte, known, ok bool) {
 	header := jws.Signatures[0].Header
 	var candidates, nameless []publishedKey

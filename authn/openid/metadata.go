@@ -40,8 +40,8 @@ type Metadata struct {
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses a document in which a member is not of its
-// type if a sign-in depends on it: an address, or what the provider requires or promises to do. A
-// member that only informs counts as absent then.
+// type if a sign-in depends on it: an address, or what the provider requires or promises to do. An
+// informative member of the wrong type counts as absent.
 func (m *Metadata) UnmarshalJSON(document []byte) error {
 	var members strictClaims // names are case-sensitive, unlike in a struct
 	if err := json.Unmarshal(document, &members); err != nil {

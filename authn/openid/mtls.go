@@ -110,7 +110,8 @@ func (t *certifiedTransport) transport() (*http.Transport, error) {
 			t.current.CloseIdleConnections()
 		}
 		t.presented, t.current = certificate, t.base.Clone()
-		// tls.Config.Certificates would leave it out if the server names authorities, and not this one's.
+		// tls.Config.Certificates would omit the certificate if the server lists authorities and its issuer is
+		// not among them.
 		t.current.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
 	return t.current, nil

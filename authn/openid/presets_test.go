@@ -239,7 +239,7 @@ func TestOfflineAccessOfKnownProviders(t *testing.T) {
 	const google = "https://accounts.google.com"
 	unlisted := func(m map[string]any) { m["scopes_supported"] = []string{"openid", "email", "profile"} }
 	none := func(m map[string]any) { delete(m, "scopes_supported") }
-	const asking = "asking for offline_access all the same"
+	const asking = "requesting offline_access anyway"
 	for name, tt := range map[string]struct {
 		issuer   string
 		metadata func(map[string]any)

@@ -105,8 +105,8 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// Get fetches an address of the provider as a browser that has never been there, and follows
-// nothing. The caller closes the body.
+// Get fetches an address of the provider like a browser without cookies, and follows no redirects.
+// The caller closes the body.
 func (p *Provider) Get(ctx context.Context, address string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -30,7 +30,8 @@ const sweepInterval = 5 * time.Minute
 // 60 KB each. Further pages learn of it at their next request.
 const openPages = 10_000
 
-// ErrConfiguration marks an error that only a change of the configuration can remove.
+// ErrConfiguration marks an error that somebody has to remove before the program can run: a fault of the
+// configuration or of the command line, or an address that is in use.
 var ErrConfiguration = errors.New("the configuration is invalid")
 
 // Program is the app with what its main function adds. The zero Program is the app alone.
@@ -41,9 +42,9 @@ type Program struct {
 	StartSpan openid.StartSpan
 }
 
-// ballast is the size of a block that nobody uses. Go collects garbage when the heap has doubled, and
-// without the block, this app's small heap doubles forty times a second at full load. The system gives the
-// block no memory, because nobody writes to it.
+// ballast is the size of an unused allocation. Go collects garbage when the heap has doubled, and without
+// the allocation, this app's small heap doubles forty times a second at full load. It occupies no physical
+// memory, because nothing writes to it.
 const ballast = 8 << 20
 
 // Run runs the app alone; see [Program.Run].
@@ -117,14 +118,14 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 }
 
 // serve answers on every port that is open.
-func (a *App) serve(servers *servers, open openPorts, certificate *tls.Config) {
+func (a *App) serve(servers *servers, open openPorts, tlsConfig *tls.Config) {
 	if open.operations != nil {
 		servers.serve(open.operations, a.Handler.Operations(), nil)
 	}
 	if open.mutualTLS != nil {
-		servers.serve(open.mutualTLS, a.Handler.MutualTLS(), askingForCertificates(certificate))
+		servers.serve(open.mutualTLS, a.Handler.MutualTLS(), askingForCertificates(tlsConfig))
 	}
-	servers.serve(open.app, a.Handler, certificate)
+	servers.serve(open.app, a.Handler, tlsConfig)
 }
 
 // runBackground starts the work that goes on between requests, until ctx ends.

@@ -52,8 +52,8 @@ func (c *Config) tlsConfig(log *slog.Logger) *tls.Config {
 	}
 }
 
-// clientCertificate returns what reads the certificate that the app presents as a client, or nil if
-// there is none.
+// clientCertificate returns a function that reads the certificate that the app presents as a client, or nil
+// if there is none.
 func (p *provider) clientCertificate(log *slog.Logger) func() (*tls.Certificate, error) {
 	if p.ClientCertFile == "" {
 		return nil

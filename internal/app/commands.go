@@ -47,8 +47,8 @@ func commands() []command {
 	}
 }
 
-// runCommand runs the command that the arguments name. By custom, help, version and
-// check-config may begin with two dashes.
+// runCommand runs the command that the arguments name. Every command may begin with two dashes, because
+// people expect --help and --version.
 func (p Program) runCommand(ctx context.Context, args, env []string, stdout io.Writer) error {
 	name := args[0]
 	if name == "-h" {
@@ -119,6 +119,7 @@ The exit status is 0 on success, 1 on failure, and 2 if the configuration is inv
 Environment variables configure the program. A .env file in the working directory
 supplies those that the environment does not set. If neither AUTH0_DOMAIN nor
 OIDC_ISSUER is set, the program starts its own development provider, on loopback only.
+A release build has none, and does not start then.
 
 `)
 	for _, v := range c.program.Variables() {
@@ -152,7 +153,8 @@ func checkConfig(_ context.Context, c invocation) error {
 	return cfg.show(c.stdout)
 }
 
-// show prints every variable with the value in effect, or [hidden] for a secret.
+// show prints every variable with the value in effect. It prints [hidden] for a secret, "-" if there is no
+// value, and the rule if the value depends on where the program runs.
 func (c *Config) show(w io.Writer) error {
 	derived := map[string]string{
 		"AUTH0_CALLBACK_URL": c.callbackURL(c.Port), "AUTH0_LOGOUT_URL": c.logoutURL(c.Port), "LISTEN_ADDR": cmp.Or(c.listenHost(), "all interfaces"),

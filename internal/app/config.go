@@ -36,14 +36,14 @@ type Config struct {
 	TLSKeyFile      string `env:"TLS_KEY_FILE" desc:"PEM file with the private key of the certificate"`
 	MutualTLSAddr   string `env:"MTLS_ADDR" desc:"host and port of another HTTPS listener, such as :8443, for callers of this app's API whose access token is bound to a certificate; unlike the main listener, it asks clients for a certificate"`
 	DevProviderAddr string `env:"DEV_PROVIDER_ADDR" desc:"where the development provider listens; with several, the others have the next ports (default 127.0.0.1:PORT+1)"`
-	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz"`
+	OpsAddr         string `env:"OPS_ADDR" desc:"host and port of a second listener for operators, such as 127.0.0.1:9090; it serves /metrics, /healthz and /readyz, and with OPS_TOKEN it also lists and ends sessions"`
 
 	OpsToken openid.Secret `env:"OPS_TOKEN" desc:"32 bytes or more, such as from openssl rand -hex 32, with which operators list and end sessions at OPS_ADDR; without it nobody can"`
 
 	ShutdownGrace *time.Duration `env:"SHUTDOWN_GRACE, noinit" desc:"how long the app keeps serving after SIGTERM while /readyz answers 503, so that load balancers take it out first (default 0s if the base URL is on loopback, else 2s)"`
 
 	SessionStore       openid.Secret `env:"SESSION_STORE, default=file" desc:"file, memory, or the URL of a Redis or Valkey server that several nodes share, such as rediss://user:password@host:6379"`
-	DataDir            string        `env:"DATA_DIR, default=data" desc:"the directory of the session file and of the development keys"`
+	DataDir            string        `env:"DATA_DIR, default=data" desc:"the directory of the session file, of the secret key that the app makes if APP_SECRET_KEY is not set, and of the development provider's keys"`
 	Idle               time.Duration `env:"SESSION_IDLE, default=24h" desc:"idle timeout: a session that is not used for this long ends"`
 	Absolute           time.Duration `env:"SESSION_ABSOLUTE, default=168h" desc:"absolute timeout: a session ends after this long in any case"`
 	SessionsPerPerson  int           `env:"SESSION_LIMIT, default=50" desc:"how many sessions a person may have; one more ends the session that was unused for the longest time"`

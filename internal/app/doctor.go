@@ -20,8 +20,9 @@ import (
 // doctorTimeout bounds the whole examination. Each call has a shorter bound of its own.
 const doctorTimeout = 2 * time.Minute
 
-// runDoctor checks the set-up: the variables, this machine, the store and the provider. It
-// changes nothing, and needs no account at the provider.
+// runDoctor checks the set-up: the variables, this machine, the store and the provider. It needs no
+// account at the provider. It leaves nothing behind: to find out whether it can write, it makes a
+// temporary file, or keys in Redis that expire after a second.
 func runDoctor(ctx context.Context, c invocation) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
@@ -86,7 +87,7 @@ func (c *Config) examine(ctx context.Context, r *report, provider *providerSetti
 	}
 	for _, check := range examination.Checks() {
 		if ctx.Err() != nil {
-			return fmt.Errorf("not finished: %w", ctx.Err()) // what failed by that is nobody's fault
+			return fmt.Errorf("not finished: %w", ctx.Err()) // checks that fail only because time ran out are not findings
 		}
 		r.run(ctx, check)
 	}

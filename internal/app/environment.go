@@ -119,7 +119,7 @@ func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Fa
 // of the kind of settings that the variable belongs to.
 func decodeOne(name string, v Variable, value string, blank any, readable map[string]string, f *openid.Faults) {
 	if problem, inner := surroundings(value); problem != "" && v.isText() {
-		f.Add(name, problem, "remove it; the value is used as it is")
+		f.Add(name, problem, "remove it: the program does not trim values")
 		value = inner // further faults are its own
 	}
 	one := map[string]string{v.Name: value}

@@ -19,7 +19,7 @@ import (
 const healthTimeout = 3 * time.Second
 
 // health asks the running app of this configuration whether it is alive, or with --ready
-// whether people can sign in. In a container without a shell there is no other way to ask.
+// whether people can sign in. A container without a shell can run it as its health check.
 func health(ctx context.Context, c invocation) error {
 	cfg, err := c.program.LoadConfig(c.env)
 	if err != nil {

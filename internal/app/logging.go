@@ -113,7 +113,7 @@ func tidy(_ []string, a slog.Attr) slog.Attr {
 	case slog.KindAny:
 		switch value := a.Value.Any().(type) {
 		case slog.Level:
-			return slog.String(a.Key, value.String()) // by itself, each handler marshals it
+			return slog.String(a.Key, value.String()) // otherwise the handlers would marshal it
 		case time.Time, *slog.Source:
 		case error:
 			return slog.String(a.Key, harmless(value.Error()))

@@ -66,8 +66,8 @@ func (c *Config) checkSecretKey(context.Context) doctor.Finding {
 
 // listenAddress is an address that the program listens on, with the variables that set it.
 type listenAddress struct {
-	address, host, port string
-	free                []string // further hosts, as in bind
+	address, hostVariable, portVariable string
+	free                                []string // further hosts, as in bind
 }
 
 func (c *Config) listenAddresses() []listenAddress {
@@ -104,11 +104,11 @@ func (c *Config) checkPort(ctx context.Context) doctor.Finding {
 			if answer, err := c.askApp(ctx, "/healthz"); err == nil && strings.Contains(answer, `"status":"ok"`) {
 				return good("this app already listens on %s", address)
 			}
-			return bad(doctor.Failed, doctor.Machine, "another program has "+taken(err, listen.address), "stop it, or choose another "+listen.port)
+			return bad(doctor.Failed, doctor.Machine, "another program has "+taken(err, listen.address), "stop it, or choose another "+listen.portVariable)
 		case isAccessDenied(err):
-			return bad(doctor.Failed, doctor.Machine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.port+", or give the program the right to")
+			return bad(doctor.Failed, doctor.Machine, "this user may not listen on "+address, "choose a port of 1024 or more for "+listen.portVariable+", or give the program the right to")
 		default:
-			return bad(doctor.Failed, doctor.Configuration, "cannot listen on "+address, listen.host+" has to be an address of this machine")
+			return bad(doctor.Failed, doctor.Configuration, "cannot listen on "+address, listen.hostVariable+" has to be an address of this machine")
 		}
 	}
 	return good("%s", cmp.Or(strings.Join(free, ", "), "any that is free"))
@@ -179,7 +179,7 @@ func (c *Config) checkCookies(context.Context) doctor.Finding {
 	if c.BaseURL(c.Port).Scheme != "https" {
 		return good("HttpOnly, SameSite=Lax, without Secure: for plain http on this machine")
 	}
-	if slices.ContainsFunc(c.providers, func(p *provider) bool { return p.ResponseMode == "form_post" }) {
+	if slices.ContainsFunc(c.providers, func(p *provider) bool { return strings.HasPrefix(p.ResponseMode, "form_post") }) {
 		return good("__Host-, Secure, HttpOnly, SameSite=Lax; during a sign-in SameSite=None, for form_post")
 	}
 	return good("__Host-, Secure, HttpOnly, SameSite=Lax")

@@ -102,6 +102,7 @@ func TestDoctorOnThisMachine(t *testing.T) {
 		"cookies on loopback":      {nil, "cookies", "ok: without Secure"},
 		"cookies in public":        {public, "cookies", "ok: __Host-, Secure, HttpOnly"},
 		"cookies and form_post":    {append(public[:2:2], "RESPONSE_MODE=form_post"), "cookies", "ok: SameSite=None"},
+		"cookies and a JWT":        {append(public[:2:2], "RESPONSE_MODE=form_post.jwt"), "cookies", "ok: SameSite=None"},
 		"a configured key":         {public, "secret_key", "ok: APP_SECRET_KEY"},
 		"a kept key that is none":  {[]string{"DATA_DIR=" + badKey}, "secret_key", "failed machine: holds no key"},
 		"no store yet":             {nil, "store", "ok: can be created"},

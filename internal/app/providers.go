@@ -25,7 +25,7 @@ import (
 type ProviderConfig struct {
 	Auth0Domain string `env:"AUTH0_DOMAIN" desc:"Auth0 tenant or custom domain, such as tenant.eu.auth0.com"`
 	OIDCIssuer  string `env:"OIDC_ISSUER" desc:"any other OpenID provider, as its full issuer URL; not together with AUTH0_DOMAIN"`
-	// An Auth0 tenant has one address for everyone.
+	// Only for OIDC_ISSUER: the app and browsers reach an Auth0 tenant at the same address.
 	BackchannelOrigin string   `env:"OIDC_BACKCHANNEL_ORIGIN" desc:"the origin at which the app itself reaches the provider of OIDC_ISSUER, if browsers reach it at another, such as http://keycloak:8080; the issuer stays the same"`
 	Tenants           []string `env:"OIDC_TENANTS" desc:"the ids of the directories whose people may sign in, separated by commas, if OIDC_ISSUER is the Microsoft Entra ID issuer for many directories: https://login.microsoftonline.com/organizations/v2.0, or the same with common instead of organizations"`
 
@@ -277,7 +277,8 @@ func (c *Config) setVariables() []string {
 	return list
 }
 
-// validateProviders adds the faults of all providers. That of a default which several have is one fault.
+// validateProviders adds the faults of all providers. A fault in a default that several providers share is
+// reported once.
 func (c *Config) validateProviders(f *openid.Faults) {
 	development := c.development()
 	owner := make(map[string]string) // of issuers and domains

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// drainTimeout is how long requests under way may take to finish. With the grace period
-// before it, a stop takes ten seconds at most, which supervisors tolerate.
+// drainTimeout is how long requests under way may take to finish, once SHUTDOWN_GRACE is over. With the
+// default of that, both take ten seconds at most; see [App.drain] for what follows.
 const drainTimeout = 8 * time.Second
 
 // servers are the listeners and the HTTP servers of the process.
@@ -133,7 +133,8 @@ func isAddressInUse(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE)
 }
 
-// isAccessDenied does so for an address that this user may not listen on, or that Windows reserves.
+// isAccessDenied reports whether an error says that this user may not listen on the address, or that Windows
+// reserves it.
 func isAccessDenied(err error) bool {
 	const wsaEACCES = syscall.Errno(10013)
 	return errors.Is(err, syscall.EACCES) || errors.Is(err, wsaEACCES)
@@ -147,12 +148,12 @@ func taken(err error, address string) string {
 	return address
 }
 
-// serve starts a server on listeners, with TLS unless certificate is nil. Its limits stop
-// clients that are slow, broken or hostile, and no browser meets them.
-func (s *servers) serve(listeners []net.Listener, handler http.Handler, certificate *tls.Config) {
+// serve starts a server on listeners, with TLS unless tlsConfig is nil. Its limits stop slow, broken or
+// hostile clients; browsers never reach them.
+func (s *servers) serve(listeners []net.Listener, handler http.Handler, tlsConfig *tls.Config) {
 	server := &http.Server{
 		Handler:           handler,
-		TLSConfig:         certificate,
+		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -161,7 +162,7 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, certific
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	serve := server.Serve
-	if certificate != nil {
+	if tlsConfig != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	s.running = append(s.running, server)

@@ -22,8 +22,8 @@ import (
 // maxShutdownGrace is longer than any load balancer takes to notice.
 const maxShutdownGrace = 5 * time.Minute
 
-// validate adds every fault of the configuration, and parses what one variable alone cannot
-// tell. Each fault names its variable, and quotes no secret.
+// validate adds every fault of the configuration, and keeps the parsed form of values such as URLs and
+// certificates. Each fault names its variable, and quotes no secret.
 func (c *Config) validate(f *openid.Faults) {
 	for _, p := range c.providers {
 		p.readSigningKey(f)
@@ -156,9 +156,8 @@ func placeholder(value string) bool {
 	return slices.Contains(words, plain) || slices.Contains(words, strings.TrimSuffix(plain, "here")) || (value != "" && strings.Trim(value, ".…") == "")
 }
 
-// standIn recognizes what else stands in the place of a client ID or secret: a variable that nothing
-// has expanded, brackets around a description, a word for nothing, or one character again and again,
-// as in a page that hides the value.
+// standIn recognizes other placeholders, such as an unexpanded variable, brackets around a description, a
+// word like "none", or one character repeated, as in a page that hides the value.
 func standIn(value string) bool {
 	words := []string{"changeme", "replaceme", "fixme", "todo", "tbd", "null", "nil", "none", "undefined", "placeholder", "redacted", "hidden"}
 	if slices.Contains(words, plainWord(value)) {
@@ -231,7 +230,7 @@ func (c *Config) validateListeners(f *openid.Faults) {
 	}
 }
 
-// validateMutualTLS accepts a listener that can serve what it is for.
+// validateMutualTLS adds a fault if the listener could never accept a token.
 func (c *Config) validateMutualTLS(f *openid.Faults) {
 	if c.MutualTLSAddr == "" {
 		return
@@ -370,7 +369,7 @@ func weakSecret(s openid.Secret) bool {
 	return len(seen) < 10
 }
 
-// validateStore quotes nothing of a value that may hold a password.
+// validateStore checks SESSION_STORE. Its faults do not quote the value, which may hold a password.
 func (c *Config) validateStore(f *openid.Faults) {
 	if c.SessionStore == "file" || c.SessionStore == "memory" {
 		return

@@ -26,7 +26,7 @@ func newSettingsForm(nickname, theme, news string) settingsForm {
 // themes are the themes to choose from.
 var themes = []string{"Light", "Dark"}
 
-// valid says in the form what is wrong with it, and reports whether nothing is.
+// valid records the form's errors in its fields and reports whether there are none.
 func (f *settingsForm) valid() bool {
 	if n := utf8.RuneCountInString(f.Nickname.Value); n == 0 || n > 30 {
 		f.Nickname.Error = "Enter a nickname of 1 to 30 characters."
@@ -41,7 +41,7 @@ func (f *settingsForm) valid() bool {
 func (p *Product) settings(c echo.Context) error {
 	s, err := session.Get("session", c)
 	if err != nil {
-		return err // the session store does not answer
+		return err // the session store does not answer, or its values cannot be decoded
 	}
 	nickname, _ := s.Values["nickname"].(string)
 	theme, _ := s.Values["theme"].(string)

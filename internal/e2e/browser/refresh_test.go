@@ -26,7 +26,7 @@ func TestBrowserRefreshChanges(t *testing.T) {
 	apptest.Evaluate[bool](b, `(button => { button.click(); button.click(); return true })(document.getElementById("profile-refresh-button"))`)
 	b.Wait("#claims-card .claim-change")
 	claims := b.Text("#claims-card")
-	for _, want := range []string{"Changed at the last refresh from Ada Lovelace", "Changed at the last refresh from en-GB", "Removed at the last refresh", "Ada King"} {
+	for _, want := range []string{"Changed at the last refresh, previously Ada Lovelace", "Changed at the last refresh, previously en-GB", "Removed at the last refresh", "Ada King"} {
 		if !strings.Contains(claims, want) {
 			t.Errorf("the claims do not say %q:\n%s", want, claims)
 		}

@@ -221,7 +221,7 @@ func TestMetadataOfTheWorld(t *testing.T) {
 		"moved elsewhere":              {redirect("https://id.example.com/.well-known/openid-configuration"), false, "provider not usable, trying again"},
 		"PKCE methods in one string":   {edit("code_challenge_methods_supported", "S256"), true, ""},
 		"an address that is no string": {edit("token_endpoint", 5), false, "provider not usable, trying again"},
-		"no scopes":                    {edit("scopes_supported", nil), true, "the provider does not list its scopes: asking for offline_access all the same"},
+		"no scopes":                    {edit("scopes_supported", nil), true, "the provider does not list its scopes: requesting offline_access anyway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -21,7 +21,7 @@ func TestTrouble(t *testing.T) {
 	const (
 		unverified    = "The sign-in could not be verified"
 		unreachable   = "The sign-in service cannot be reached"
-		notVouched    = "Your provider ended this session"
+		notVouched    = "The sign-in service ended this session"
 		misconfigured = "Sign-in isn't configured correctly"
 	)
 	signedRequests := []string{"REQUEST_OBJECT=on", "PUSHED_AUTHORIZATION_REQUESTS=always", "CLIENT_SIGNING_KEY=" + apptest.WritePKCS8(t, apptest.NewKey(t, "P-256"))}

@@ -67,7 +67,7 @@ func binaries(t *testing.T) string {
 	return filepath.Dir(found[len(found)-1])
 }
 
-// ownerOf returns as whom the server runs in a folder, which it gives to them: PostgreSQL refuses to run
+// ownerOf returns the user that the server runs as, and gives dir to that user: PostgreSQL refuses to run
 // as root.
 func ownerOf(t *testing.T, dir string) *syscall.SysProcAttr {
 	t.Helper()

@@ -148,7 +148,7 @@ type User struct {
 	ID, Name string
 	// Role is the product's own: Member or Manager.
 	Role string
-	// Identities are what the person can sign in with, the first one first.
+	// Identities are what the person can sign in with, in the order of their issuers and subjects.
 	Identities []Identity
 }
 
