@@ -314,6 +314,7 @@ func TestCallbackHeals(t *testing.T) {
 func TestUnknownStateStartsNothing(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(state, other string) string{
+		"none":                                   func(string, string) string { return "" },
 		"a longer one":                           func(state, _ string) string { return state + "AAAA" },
 		"a made-up one":                          func(string, string) string { return strings.Repeat("x", 43) },
 		"one that shares the cookie's name":      func(state, _ string) string { return state[:8] + strings.Repeat("x", 35) },

@@ -49,9 +49,10 @@ func (a *App) dashboardState(s *authn.Session) dashboardState {
 
 func (a *App) dashboardProps(t *messages.Catalogue, s *authn.Session, state dashboardState) views.DashboardProps {
 	return views.DashboardProps{
-		Name:    displayName(s),
-		Profile: a.profileCard(s),
-		Claims:  fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(t, s), false) }),
+		Name:       displayName(s),
+		Profile:    a.profileCard(s),
+		ManyClaims: len(s.Claims()) > manyClaims,
+		Claims:     fragment(s, "claims", nil, func() component { return views.ClaimsCard(claimsProps(t, s), false) }),
 		Session: views.SessionProps{
 			SignedIn: s.Started, Expires: s.Expires, IdleUntil: s.IdleUntil, Issuer: s.Identity.Issuer,
 			IdleLeft: state.idleLeft, Left: state.left,

@@ -188,7 +188,7 @@ func TestDashboardInGerman(t *testing.T) {
 		t.Errorf("%d\n%s", got.StatusCode, got.Body)
 	}
 	read("/dashboard?refreshed", "E-Mail nicht bestätigt", "Die letzte Aktualisierung hat ", "E-Mail bestätigt email_verified Nein Geändert bei der letzten Aktualisierung, vorher true")
-	read("/profile", "Ihr Profil Profil Aktualisieren", "Was der Anmeldedienst gesendet hat ID-Token Kopieren Vom Anmeldedienst signiert", "Userinfo Kopieren Bei jeder Aktualisierung",
+	read("/profile", "Ihr Profil Profil Aktualisieren", "Was der Anmeldedienst gesendet hat ID-Token Kopieren Vom Anmeldedienst signiert", "Userinfo Kopieren Bei der Anmeldung und bei jeder Aktualisierung",
 		"Bei der letzten Aktualisierung geändert", "Name war Ada Lovelace , ist jetzt Ada King")
 }
 

@@ -87,20 +87,6 @@ document.addEventListener("click", async ({ target }) => {
   }, 2000);
 });
 
-// Hides the claims that do not contain the text in the filter.
-function filterClaims() {
-  const filter = document.getElementById("claims-filter");
-  const wanted = filter?.value.trim().toLowerCase() ?? "";
-  const rows = [...document.querySelectorAll(".claims > div")];
-  for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-  if (wanted) document.getElementById("protocol-claims")?.setAttribute("open", "");
-  return filter?.dataset.found.replace("{shown}", rows.filter((row) => !row.hidden).length).replace("{total}", rows.length);
-}
-
-document.addEventListener("input", ({ target }) => {
-  if (target.id === "claims-filter") announce(filterClaims());
-});
-
 // Sections that the person has opened stay open when htmx replaces them.
 const opened = new Set();
 document.addEventListener("toggle", ({ target }) => opened[target.open ? "add" : "delete"](target.id), true);
@@ -201,7 +187,6 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   localiseTimes(document);
   offerCopies();
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
-  filterClaims();
   dropBrokenPictures(content);
   announce(content.dataset.announce);
   announceNotices();

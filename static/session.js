@@ -93,18 +93,19 @@
 
   // The tab that holds the lock has the stream. A tab that is shown takes the lock over, because a browser may
   // suspend the tab that had it. When that tab is closed or leaves, one that waits for the lock gets it.
+  // A tab that cannot use locks has a stream of its own.
   let lock = null;
   let waiting = false;
 
-  function hold(options) {
+  function hold(steal) {
     let mine = null;
     const held = (granted) => {
       lock = mine = granted;
-      if (!options.steal) waiting = false;
+      waiting &&= steal;
       return new Promise(listen);
     };
-    navigator.locks.request("session", options, held).catch(() => {
-      if (!mine) listen(); // without access to locks, this tab has a stream of its own
+    navigator.locks.request("session", { steal }, held).catch(() => {
+      if (!mine) listen();
       else if (lock === mine) giveUp();
     });
   }
@@ -113,26 +114,23 @@
     clearTimeout(retry);
     source?.close();
     source = null;
-    if (!waiting) hold({});
+    if (!waiting) hold(false);
     waiting = true;
     others.postMessage({ event: "hello", devices });
   }
 
   function takeOver() {
     if (document.visibilityState !== "visible") return;
-    if (!source) hold({ steal: true });
+    if (!source) hold(true);
     else if (source.readyState === EventSource.CLOSED) listen();
   }
 
-  if (shared) {
+  if (!shared) {
+    listen();
+  } else {
     if (document.visibilityState === "visible") takeOver();
     else giveUp();
     document.addEventListener("visibilitychange", takeOver);
-  } else {
-    // Without locks, every visible tab has a stream.
-    const listenWhileVisible = () => (document.visibilityState === "visible" ? listen() : source?.close());
-    document.addEventListener("visibilitychange", listenWhileVisible);
-    listenWhileVisible();
   }
 
   // A submitted form is about to replace this page, and may be what ended the session. Do not

@@ -28,7 +28,7 @@ const Prefix = "/static/"
 // brotliExt is the extension of a file that holds another embedded file, compressed with Brotli.
 const brotliExt = ".br"
 
-//go:embed app.css devices.css forms.css front.css gallery.css profile.css app.js devices.js reload.js session.js htmx.min.js htmx.min.js.br icon.svg touch-icon.png robots.txt
+//go:embed app.css devices.css forms.css front.css gallery.css profile.css app.js claims.js devices.js reload.js session.js htmx.min.js htmx.min.js.br icon.svg touch-icon.png robots.txt
 var files embed.FS
 
 // contentTypes maps file extensions to media types. New refuses any other extension.

@@ -284,7 +284,7 @@ func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
 	elsewhere := regexp.MustCompile(`(?i)https?://|url\(|@import|\beval\(|innerHTML|document\.write|localStorage|sessionStorage`)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "devices.js", "session.js", "reload.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "claims.js", "devices.js", "session.js", "reload.js"} {
 		if found := elsewhere.FindString(body(t, ask(a, "GET", a.URL(name)))); found != "" {
 			t.Errorf("%s has %q", name, found)
 		}
@@ -294,7 +294,7 @@ func TestAssetsCallNoThirdParty_HB06(t *testing.T) {
 func TestAssetsAreServedWithoutComments(t *testing.T) {
 	t.Parallel()
 	a := newAssets(t)
-	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "devices.js", "reload.js", "session.js"} {
+	for _, name := range []string{"app.css", "front.css", "devices.css", "profile.css", "app.js", "claims.js", "devices.js", "reload.js", "session.js"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -53,7 +53,6 @@ func TestSignedResponse(t *testing.T) {
 		"for another client":                    {change: claim("aud", constant("another")), want: openid.ReasonResponseInvalid},
 		"for no client":                         {change: claim("aud", constant(nil)), want: openid.ReasonResponseInvalid},
 		"a code that is no text":                {change: claim("code", constant(1)), want: openid.ReasonResponseInvalid},
-		"without a state":                       {change: claim("state", constant(nil)), want: openid.ReasonResponseMalformed},
 		"without a code":                        {change: claim("code", constant(nil)), want: openid.ReasonResponseMalformed},
 		"with a nonce, as an ID token":          {change: claim("nonce", constant("x")), want: openid.ReasonResponseInvalid},
 		"with a sub, as an access token":        {change: claim("sub", constant("alice")), want: openid.ReasonResponseInvalid},

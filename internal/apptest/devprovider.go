@@ -29,7 +29,7 @@ type DevProvider struct {
 func StartDevProvider(t *testing.T, down bool, env ...string) *DevProvider {
 	t.Helper()
 	port, providerPort := FreePort(t), FreePort(t)
-	issuer := "http://127.0.0.1:" + providerPort + "/realms/test/"
+	issuer := "http://127.0.0.1:" + providerPort + "/directories/test/"
 	env = append([]string{
 		"PORT=" + port, "OIDC_ISSUER=" + issuer, "AUTH0_CLIENT_ID=app", "AUTH0_CLIENT_SECRET=" + ClientSecret,
 	}, env...)
