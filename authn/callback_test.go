@@ -125,7 +125,7 @@ func TestErrorResponse(t *testing.T) {
 		b := a.person(t)
 		request := b.begin("")
 		other := scriptedop.Query(t, a.person(t).begin("")).Get("state")
-		b.wantRefused(b.get(a.URL+"/callback?error=access_denied"), openid.ReasonResponseMalformed, 0, 0)
+		b.wantRefused(b.get(a.URL+"/callback?error=access_denied"), authn.ReasonTransactionMissing, 0, 0)
 		got := b.get(a.URL + "/callback?error=access_denied&state=" + other)
 		b.wantRefused(got, authn.ReasonTransactionMissing, 0, 0)
 		if strings.Contains(got.text, "access_denied") {

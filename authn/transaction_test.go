@@ -21,7 +21,7 @@ func TestForeignState(t *testing.T) {
 		state  func(own, other string) string
 		reason openid.Reason
 	}{
-		"CB-01 none":                {func(string, string) string { return "" }, openid.ReasonResponseMalformed},
+		"CB-01 none":                {func(string, string) string { return "" }, authn.ReasonTransactionMissing},
 		"CB-01 short":               {func(string, string) string { return "x" }, authn.ReasonTransactionMissing},
 		"CB-01 random":              {func(string, string) string { return strings.Repeat("x", 43) }, authn.ReasonTransactionMissing},
 		"CB-01 another browser's":   {func(_, other string) string { return other }, authn.ReasonTransactionMissing},
@@ -45,7 +45,7 @@ func TestForeignState(t *testing.T) {
 		t.Parallel()
 		a := newApp(t, appOptions{})
 		b := a.person(t)
-		b.wantRefused(b.get(a.URL+"/callback?state=&code=x"), openid.ReasonResponseMalformed, 0, 0)
+		b.wantRefused(b.get(a.URL+"/callback?state=&code=x"), authn.ReasonTransactionMissing, 0, 0)
 	})
 }
 

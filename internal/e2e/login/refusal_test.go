@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/authn"
 	"latchkey/authn/openid"
 	"latchkey/internal/apptest"
 	"latchkey/internal/scriptedop"
@@ -69,7 +70,7 @@ func TestResponseRefused(t *testing.T) {
 	const malformed = http.StatusBadRequest
 	runSignInCases(t, map[string]signInCase{
 		"the usual one":                     {},
-		"CB-01 no state":                    {response: func(v url.Values) { v.Del("state") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},
+		"CB-01 no state":                    {response: func(v url.Values) { v.Del("state") }, status: malformed, reason: authn.ReasonTransactionMissing, calls: []int{0, 0}},
 		"CB-07 another issuer":              {response: set("iss", "https://evil.example"), status: 502, reason: openid.ReasonIssuerMismatch, calls: []int{0, 0}},
 		"CB-07 no issuer":                   {response: func(v url.Values) { v.Del("iss") }, status: 502, reason: openid.ReasonIssuerMismatch, calls: []int{0, 0}},
 		"CB-10 two states":                  {response: func(v url.Values) { v.Add("state", "bad") }, status: malformed, reason: openid.ReasonResponseMalformed, calls: []int{0, 0}},

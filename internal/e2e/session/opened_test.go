@@ -66,7 +66,7 @@ func TestOpenedSessionsAreCurrent(t *testing.T) {
 							return got.StatusCode == http.StatusSeeOther
 						}
 						return strings.Count(got.Body, c.says) >= 3 &&
-							strings.Contains(got.Body, "from <del><bdi>Ada Lovelace") && strings.Contains(got.Body, "refresh: <del><bdi>ada<")
+							strings.Contains(got.Body, "previously <del><bdi>Ada Lovelace") && strings.Contains(got.Body, "refresh: <del><bdi>ada<")
 					}
 					if !current(one) {
 						t.Error("the node that made the change answers from before it")
