@@ -36,7 +36,8 @@ const (
 // Returned has to expect there.
 func (rp *RelyingParty) EndSessionURL(w http.ResponseWriter, session *Session) string {
 	address, state := rp.provider.EndSessionURL(openid.EndSessionRequest{
-		ReturnTo: rp.provider.PostLogoutRedirectURL(), Federated: true, IDTokenHint: session.tokens.IDToken,
+		ReturnTo: rp.provider.PostLogoutRedirectURL(), Federated: true,
+		IDTokenHint: session.tokens.IDToken, LoginHint: session.Identity.IDToken.String("login_hint"),
 	})
 	if address == "" {
 		rp.SignedOutHere(w)

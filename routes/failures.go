@@ -151,7 +151,7 @@ var failures = map[string]failure{
 	"too_many_calls":     {status: 429, level: slog.LevelWarn},
 
 	// Back-channel logout.
-	"logout_request_malformed": {status: 400, level: slog.LevelWarn},
+	"logout_request_malformed": {name: "refused", status: 400, level: slog.LevelWarn},
 
 	// The request.
 	"wrong_host":               {status: 421, level: slog.LevelWarn},

@@ -19,6 +19,9 @@ const maxEndSessionURL = 4000
 type EndSessionRequest struct {
 	// IDTokenHint is the session's ID token, or "".
 	IDTokenHint Secret
+	// LoginHint is the claim login_hint of the ID token, or "". Microsoft Entra ID, which makes that claim,
+	// would otherwise ask which account to sign out.
+	LoginHint string
 	// ReturnTo is where the browser comes back to; "" if it does not.
 	ReturnTo string
 	// Federated also ends the session at the identity provider that the provider asked, if
@@ -54,6 +57,9 @@ func (p *Provider) standardEndSessionURL(m *Metadata, request EndSessionRequest)
 		state = RandomToken()
 		query.Set("post_logout_redirect_uri", request.ReturnTo)
 		query.Set("state", state)
+	}
+	if request.LoginHint != "" {
+		query.Set("logout_hint", request.LoginHint)
 	}
 	if request.IDTokenHint != "" {
 		query.Set("id_token_hint", string(request.IDTokenHint))

@@ -1,7 +1,9 @@
 package openid_test
 
 import (
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,6 +140,35 @@ func (p *party) signOutOf(t *testing.T, issuer string) *url.URL {
 // without removes a field of metadata.
 func without(field string) func(map[string]any) {
 	return func(m map[string]any) { delete(m, field) }
+}
+
+// TestLogoutHint (LR-03) names the account to a provider that has given it a hint, and to no other.
+func TestLogoutHint(t *testing.T) {
+	t.Parallel()
+	p := newParty(t, options{})
+	p.signIn()
+	for hint, want := range map[string][]string{"": nil, "opaque": {"opaque"}} {
+		address, _ := p.EndSessionURL(openid.EndSessionRequest{LoginHint: hint})
+		if got := scriptedop.Query(t, address)["logout_hint"]; !slices.Equal(got, want) {
+			t.Errorf("%q: the hint is %q", hint, got)
+		}
+	}
+}
+
+// TestUserAgent names the app in all calls. Firewalls refuse the default name of net/http.
+func TestUserAgent(t *testing.T) {
+	t.Parallel()
+	p := newParty(t, options{})
+	for _, endpoint := range []scriptedop.Endpoint{scriptedop.Discovery, scriptedop.Token, scriptedop.JWKS} {
+		correct := p.op.Correct(endpoint)
+		p.op.Answer(endpoint, func(w http.ResponseWriter, r *http.Request) {
+			if got := r.UserAgent(); got != "Latchkey" {
+				t.Errorf("%s is asked by %q", endpoint, got)
+			}
+			correct(w, r)
+		})
+	}
+	p.wantSignedIn(p.signIn(), "alice")
 }
 
 func TestSignOutOfKnownProviders(t *testing.T) {

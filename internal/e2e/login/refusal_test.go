@@ -48,7 +48,8 @@ func runSignInCases(t *testing.T, cases map[string]signInCase) {
 				return
 			}
 			s.WantRefused(v, got, tt.status, tt.reason, tt.calls...)
-			if tt.reason != openid.ReasonResponseMalformed && !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
+			readable := tt.reason != openid.ReasonResponseMalformed && tt.reason != authn.ReasonTransactionMissing
+			if readable && !strings.Contains(got.Body, `href="/login?return_to=%2Fprofile%3Ftab%3D1"`) {
 				t.Errorf("the return path is lost:\n%s", got.Body)
 			}
 		})
