@@ -33,7 +33,7 @@ type ProviderConfig struct {
 	ClientSecret openid.Secret `env:"AUTH0_CLIENT_SECRET" desc:"the client secret of the application at the provider"`
 	Audience     string        `env:"AUTH0_AUDIENCE" desc:"the identifier of the API that access tokens are for; sent only if set. This app's own API accepts access tokens for it"`
 	Resources    []string      `env:"RESOURCES" desc:"further APIs that the app calls, as absolute URIs separated by commas; sent as resource at the sign-in, for providers that later issue tokens for no others (RFC 8707). Not for Auth0"`
-	Scopes       string        `env:"AUTH0_SCOPES" desc:"the scopes to request, separated by spaces (default openid profile email offline_access, and at Keycloak without offline_access); offline_access is not sent if the provider lists its scopes without it"`
+	Scopes       string        `env:"AUTH0_SCOPES" desc:"the scopes to request, separated by spaces; offline_access is not sent if the provider lists its scopes without it (default openid profile email offline_access, without offline_access at Keycloak)"`
 
 	Profile                     string   `env:"PROFILE" desc:"fapi2 to accept only what the FAPI 2.0 Security Profile allows, or fapi2-message-signing for FAPI 2.0 Message Signing too; variables that are not set follow from it"`
 	ClientAuth                  string   `env:"CLIENT_AUTH, default=client_secret_basic" desc:"client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth"`
