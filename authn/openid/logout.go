@@ -2,6 +2,7 @@ package openid
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,9 @@ import (
 	"time"
 )
 
-// maxEndSessionURL bounds the URL that sign-out redirects to: Keycloak refuses a request line of more than
-// 4096 bytes. Without the hint, a provider asks the person.
-const maxEndSessionURL = 4000
+// maxEndSessionURL bounds the URL that sign-out redirects to; a provider may refuse a longer
+// one. Without the hint it asks the person.
+const maxEndSessionURL = 8 << 10
 
 // EndSessionRequest is a request to end the provider's session (OpenID Connect RP-Initiated
 // Logout 1.0 section 2).
@@ -65,7 +66,7 @@ func (p *Provider) standardEndSessionURL(m *Metadata, request EndSessionRequest)
 		query.Set("id_token_hint", string(request.IDTokenHint))
 	}
 	endpoint.RawQuery = query.Encode()
-	if len(endpoint.String()) > maxEndSessionURL {
+	if len(endpoint.String()) > cmp.Or(p.preset.maxEndSessionURL, maxEndSessionURL) {
 		query.Del("id_token_hint")
 		endpoint.RawQuery = query.Encode()
 	}

@@ -23,6 +23,9 @@ type Preset struct {
 	Hint string
 	// signOut is how the provider's session ends; nil if it follows the standard.
 	signOut *signOut
+	// maxEndSessionURL is the length, in bytes, above which the provider refuses a sign-out; 0 if it has no
+	// limit of its own.
+	maxEndSessionURL int
 	// federated is the sign-out parameter that also ends the session at the identity
 	// provider that the provider itself asked; "" if it has none.
 	federated string
@@ -160,7 +163,7 @@ var presets = []Preset{
 	// Client-suggested Identity Provider: kc_idp_hint, the alias of the identity provider. Offline
 	// access: its sessions outlive the person's sign-out, and since Keycloak 26.1 the first request for
 	// one removes the session that single sign-on and back-channel logout depend on (issue 36717 of
-	// keycloak/keycloak).
+	// keycloak/keycloak). A request line may have 4096 bytes (issue 21399).
 	{
 		Name: "Keycloak",
 		matches: func(_, path string) bool {
@@ -168,10 +171,12 @@ var presets = []Preset{
 			realm = strings.TrimSuffix(realm, "/")
 			return ok && realm != "" && !strings.Contains(realm, "/")
 		},
-		online:    true,
-		hints:     []string{"kc_idp_hint"},
-		Hint:      "the issuer is made of Keycloak's hostname setting and the realm's name, without a slash at its end; before Keycloak 17 there was /auth before /realms",
-		callbacks: "Valid redirect URIs", signOuts: "Valid post logout redirect URIs",
+		online: true,
+
+		maxEndSessionURL: 4000,
+		hints:            []string{"kc_idp_hint"},
+		Hint:             "the issuer is made of Keycloak's hostname setting and the realm's name, without a slash at its end; before Keycloak 17 there was /auth before /realms",
+		callbacks:        "Valid redirect URIs", signOuts: "Valid post logout redirect URIs",
 	},
 }
 

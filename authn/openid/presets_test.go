@@ -155,6 +155,27 @@ func TestLogoutHint(t *testing.T) {
 	}
 }
 
+// TestLongHint (LR-03) leaves out an ID token with which the address would be longer than the provider accepts.
+func TestLongHint(t *testing.T) {
+	t.Parallel()
+	for issuer, limit := range map[string]int{"": 8 << 10, "https://id.example/realms/acme": 4000} {
+		p := newParty(t, options{})
+		p.signIn()
+		p.ActAs(issuer)
+		address := func(bytes int) string {
+			address, _ := p.EndSessionURL(openid.EndSessionRequest{IDTokenHint: openid.Secret(strings.Repeat("x", bytes))})
+			return address
+		}
+		rest := len(address(1)) - 1
+		if got := address(limit - rest); len(got) != limit {
+			t.Errorf("%q: an address of %d bytes becomes one of %d", issuer, limit, len(got))
+		}
+		if got := address(limit - rest + 1); strings.Contains(got, "id_token_hint") {
+			t.Errorf("%q: an address of %d bytes has the hint", issuer, len(got))
+		}
+	}
+}
+
 // TestUserAgent names the app in all calls. Firewalls refuse the default name of net/http.
 func TestUserAgent(t *testing.T) {
 	t.Parallel()
