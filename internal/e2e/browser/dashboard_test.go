@@ -92,10 +92,10 @@ func TestBrowserFiltersClaims(t *testing.T) {
 		text, announced string
 		rows, groups    int
 	}{
-		{"Setting-07", "1 of ", 1, 1},
-		{"value 1", "11 of ", 11, 1},
-		{"subject", "1 of ", 1, 0}, // which the filter unfolds
-		{"nothing like it", "0 of ", 0, 0},
+		{"Setting-07", "Showing 1 of ", 1, 1},
+		{"value 1", "Showing 11 of ", 11, 1},
+		{"subject", "Showing 1 of ", 1, 0}, // which the filter unfolds
+		{"nothing like it", "Showing 0 of ", 0, 0},
 	} {
 		apptest.Evaluate[bool](b, `(filter => { filter.value = "`+c.text+`"; return filter.dispatchEvent(new Event("input", {bubbles: true})) })(document.getElementById("claims-filter"))`)
 		b.Until(`document.getElementById("announcer").textContent.startsWith("` + c.announced + `")`)

@@ -31,7 +31,7 @@ func startBehind(t *testing.T, change func(*scriptedop.Provider), env ...string)
 	})
 	front.Start()
 	t.Cleanup(front.Close)
-	s := apptest.StartBeside(t, op, append([]string{"OIDC_BACKCHANNEL_ORIGIN=" + op.Server.URL}, env...)...)
+	s := apptest.StartBeside(t, op, append([]string{"OIDC_BACKCHANNEL_ORIGIN=" + op.Server.URL, "AUTH0_SCOPES=openid profile email offline_access"}, env...)...)
 	apptest.Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
 	return s, func() []string {
 		mu.Lock()
