@@ -96,6 +96,7 @@
   // A tab that cannot use locks has a stream of its own.
   let lock = null;
   let waiting = false;
+  let unsure = false; // whether another tab may have taken the lock while this one was suspended
 
   function hold(steal) {
     let mine = null;
@@ -116,11 +117,13 @@
     source = null;
     if (!waiting) hold(false);
     waiting = true;
+    if (unsure) takeOver();
     others.postMessage({ event: "hello", devices });
   }
 
   function takeOver() {
     if (document.visibilityState !== "visible") return;
+    unsure = source !== null;
     if (!source) hold(true);
     else if (source.readyState === EventSource.CLOSED) listen();
   }

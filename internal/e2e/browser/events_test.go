@@ -252,28 +252,53 @@ func TestBrowserLeavesWithoutJavaScript(t *testing.T) {
 	}
 }
 
-// TestBrowserSuspendedTab suspends the tab that has the stream, as browsers of phones do. The tab that is
-// shown then follows the session by itself.
+// TestBrowserSuspendedTab suspends tabs that have the stream, as browsers of phones do. The tab that is shown
+// then follows the session by itself.
 func TestBrowserSuspendedTab(t *testing.T) {
 	t.Parallel()
-	s, _ := apptest.Assemble(t)
-	suspended := apptest.OpenBrowser(t, s.App)
-	suspended.Open("/login")
-	suspended.Wait("#profile-card")
-	shown := suspended.Tab()
-	shown.Open("/dashboard")
-	shown.Wait("#profile-card")
-	const show = `document.dispatchEvent(new Event("visibilitychange"))`
-	apptest.Evaluate[bool](suspended, show)
+	s, _ := apptest.Assemble(t, "LOG_LEVEL=debug")
+	suspend := func(b *apptest.Browser) {
+		apptest.Call(b, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
+	}
+	resume := func(b *apptest.Browser) {
+		apptest.Call(b, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
+	}
+	show := func(b *apptest.Browser) {
+		apptest.Evaluate[bool](b, `Object.defineProperty(document, "visibilityState", { value: "visible" }).dispatchEvent(new Event("visibilitychange"))`)
+	}
+	ended := func(n int) {
+		apptest.Eventually(t, "a tab has given up its stream", func() bool { return s.Log.Count(`"path":"/events"`) == n })
+	}
+	first := apptest.OpenBrowser(t, s.App)
+	first.Open("/login")
+	first.Wait("#profile-card")
 	s.WantStreams(1)
-	apptest.Call(suspended, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
-	apptest.Evaluate[bool](shown, show)
+	suspend(first)
+	second := first.Tab()
+	second.Open("/dashboard")
+	second.Wait("#profile-card")
+	s.WantStreams(2)
 
-	elsewhere := shown.Device()
+	// The first tab is shown before it learns that it has lost the stream.
+	suspend(second)
+	show(first)
+	resume(first)
+	ended(1)
+	s.WantStreams(2)
+	resume(second)
+	ended(2)
+	s.WantStreams(1)
+
+	// The second tab knows that it has lost the stream.
+	suspend(first)
+	show(second)
+	s.WantStreams(2)
+
+	elsewhere := second.Device()
 	elsewhere.Open("/login")
 	elsewhere.Wait("#profile-card")
 	elsewhere.Open("/sessions")
 	elsewhere.Click("#end-others")
 	elsewhere.Click("#end-others-confirm")
-	wantLeft(shown, "elsewhere", "/dashboard", "another device or browser")
+	wantLeft(second, "elsewhere", "/dashboard", "another device or browser")
 }
