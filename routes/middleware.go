@@ -17,6 +17,23 @@ import (
 	"latchkey/authn/openid"
 )
 
+// chain joins middleware. The first one sees a request first.
+func chain(middleware ...echo.MiddlewareFunc) echo.MiddlewareFunc {
+	return func(handler echo.HandlerFunc) echo.HandlerFunc {
+		for _, m := range slices.Backward(middleware) {
+			handler = m(handler)
+		}
+		return handler
+	}
+}
+
+// once applies middleware once, to a handler that calls the one of the route. Echo applies middleware to
+// the handler of the route, again for each request.
+func once(middleware echo.MiddlewareFunc) echo.MiddlewareFunc {
+	handle := middleware(func(c echo.Context) error { return c.Handler()(c) })
+	return func(echo.HandlerFunc) echo.HandlerFunc { return handle }
+}
+
 // recover turns a panic in a handler into an error, so that the process survives.
 func (a *App) recover() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{

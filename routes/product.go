@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -57,17 +56,17 @@ type Sample struct {
 	Page func(views.Shell) component
 }
 
-// Router adds a product's routes to the route table. Its lists say who may see a page: everyone, people
-// who are signed in, or people whose sign-in is at most ten minutes old; API routes accept a session or
-// an access token. More middleware can be appended to each.
+// Router adds a product's routes to the route table. Its middleware says who may see a page: everyone,
+// people who are signed in, or people whose sign-in is at most ten minutes old; API routes accept a session
+// or an access token. More middleware can follow it.
 type Router struct {
 	*echo.Echo
-	Visitor, Person, Recently, API []echo.MiddlewareFunc
+	Visitor, Person, Recently, API echo.MiddlewareFunc
 }
 
 // Page adds a route for the methods that request a page, GET and HEAD.
 func (r Router) Page(path string, handler echo.HandlerFunc, who ...echo.MiddlewareFunc) {
-	r.Match(reading, path, handler, who...)
+	r.Match(reading, path, chain(who...)(handler))
 }
 
 // OpenProduct opens the product and adds its routes. It comes before the first request.
@@ -163,9 +162,4 @@ func (f failure) refused(e *authn.Refusal, signingIn bool) failure {
 		f.remedy = 0
 	}
 	return f
-}
-
-// clipped returns a Router whose lists have no spare capacity, so that appending to one copies it.
-func clipped(e *echo.Echo, visitor, person, recently, api []echo.MiddlewareFunc) Router {
-	return Router{e, slices.Clip(visitor), slices.Clip(person), slices.Clip(recently), slices.Clip(api)}
 }

@@ -44,15 +44,15 @@ func newShop() routes.Product {
 }
 
 func (p *shop) routes(r routes.Router) {
-	r.Page("/offers", p.say("offers"), r.Visitor...)
-	r.Page("/orders", p.orders, r.Person...)
-	r.POST("/orders/cancel", p.say("cancelled"), r.Recently...)
-	r.Page("/orders/all", p.say("all orders"), append(r.Person, p.RequireClaim(authn.Includes(rolesClaim, "clerk")))...)
-	r.GET("/api/orders", p.say("[]"), append(r.API, p.RequireScope("orders:read"))...)
-	r.POST("/forget", p.forget, r.Person...)
+	r.Page("/offers", p.say("offers"), r.Visitor)
+	r.Page("/orders", p.orders, r.Person)
+	r.POST("/orders/cancel", p.say("cancelled"), r.Recently)
+	r.Page("/orders/all", p.say("all orders"), r.Person, p.RequireClaim(authn.Includes(rolesClaim, "clerk")))
+	r.GET("/api/orders", p.say("[]"), r.API, p.RequireScope("orders:read"))
+	r.POST("/forget", p.forget, r.Person)
 	r.POST("/orders", func(echo.Context) error {
 		return &authn.Refusal{Status: http.StatusConflict, Heading: "That is sold out", Text: "Choose another.", Err: errors.New("stock is 0")}
-	}, r.Person...)
+	}, r.Person)
 }
 
 // forget ends the sessions of the person that the form names.

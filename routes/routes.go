@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -101,7 +100,7 @@ func New(cfg Config) *App {
 
 // route sets up the middleware, in order, and the whole route table.
 func (a *App) route(e *echo.Echo) {
-	e.Use(a.identify, a.observe, a.recover(), a.headers(), limitAddress, a.host, a.crossOriginCheck, a.limitBody())
+	e.Use(once(chain(a.identify, a.observe, a.recover(), a.headers(), limitAddress, a.host, a.crossOriginCheck, a.limitBody())))
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
@@ -115,47 +114,47 @@ func (a *App) route(e *echo.Echo) {
 
 	// A visitor may be signed in; a person must be. Some routes also require a recent sign-in or a
 	// claim. (An Echo group would answer 404, not 405, to another method.)
-	visitor := []echo.MiddlewareFunc{session.Middleware(a.Sessions), a.session}
-	limited := []echo.MiddlewareFunc{a.limitSignIns()}
-	signingIn := append(limited, visitor...)
-	person := append(slices.Clone(visitor), a.requireSession)
+	visitor := chain(session.Middleware(a.Sessions), a.session)
+	limited := a.limitSignIns()
+	signingIn := chain(limited, visitor)
+	person := chain(visitor, a.requireSession)
 	recent := a.demand(openid.Demand{MaxAge: sensitiveAge})
-	recently := append(slices.Clone(person), recent)
-	a.router = clipped(e, visitor, person, recently, []echo.MiddlewareFunc{a.api})
-	admins := append(slices.Clone(person), a.requireClaim(a.administrators()))
+	recently := chain(person, recent)
+	admins := chain(person, a.requireClaim(a.administrators()))
+	a.router = Router{e, visitor, person, recently, a.api}
 
-	e.Match(reading, "/", a.home, visitor...)
-	e.GET("/login", a.login, signingIn...)
+	e.Match(reading, "/", visitor(a.home))
+	e.GET("/login", signingIn(a.login))
 	for _, rp := range a.RelyingParties.All() {
 		a.routeCallback(e, rp, signingIn)
 	}
-	e.Match(reading, "/logout", a.confirmSignOut, visitor...)
-	e.POST("/logout", a.signOut, visitor...)
-	e.GET("/signed-out", a.signedOut, visitor...)
+	e.Match(reading, "/logout", visitor(a.confirmSignOut))
+	e.POST("/logout", visitor(a.signOut))
+	e.GET("/signed-out", visitor(a.signedOut))
 	e.Match(reading, "/events", a.events) // loads the session itself, and does not restart its idle timeout
-	e.GET("/session/ended", a.sessionEndedByNow, visitor...)
-	e.POST("/session/extend", a.extend, person...)
+	e.GET("/session/ended", visitor(a.sessionEndedByNow))
+	e.POST("/session/extend", person(a.extend))
 	if a.Sessions.BindsDevices() {
 		e.POST(bindPath, a.bindDevice)
 		e.POST(renewPath, a.renewDevice)
 	}
 
-	e.Match(reading, "/dashboard", a.dashboard, person...)
-	e.Match(reading, "/profile", a.profile, person...)
-	e.POST("/profile/refresh", a.refreshProfile, person...)
-	e.Match(reading, "/sessions", a.sessions, person...)
-	e.POST("/sessions/:id/end", a.endSession, append(slices.Clone(person), a.unlessCurrent(recent))...)
-	e.Match(reading, "/sessions/end-others", a.confirmEndOthers, person...)
-	e.POST("/sessions/end-others", a.endOtherSessions, recently...)
-	e.GET("/resume/:id", a.resume, append(limited, person...)...)
-	e.POST("/resume/:id", a.sendSaved, person...)
-	e.Match(reading, "/admin", a.admin, admins...)
+	e.Match(reading, "/dashboard", person(a.dashboard))
+	e.Match(reading, "/profile", person(a.profile))
+	e.POST("/profile/refresh", person(a.refreshProfile))
+	e.Match(reading, "/sessions", person(a.sessions))
+	e.POST("/sessions/:id/end", person(a.unlessCurrent(recent)(a.endSession)))
+	e.Match(reading, "/sessions/end-others", person(a.confirmEndOthers))
+	e.POST("/sessions/end-others", recently(a.endOtherSessions))
+	e.GET("/resume/:id", limited(person(a.resume)))
+	e.POST("/resume/:id", person(a.sendSaved))
+	e.Match(reading, "/admin", admins(a.admin))
 
 	a.gallery()
 	a.reload()
 
 	// API routes accept a session or an access token.
-	e.Match(reading, "/api/me", a.me, a.api)
+	e.Match(reading, "/api/me", a.api(a.me))
 
 	if a.FrontchannelLogout {
 		e.GET("/frontchannel-logout", a.frontchannelLogout)
@@ -165,17 +164,17 @@ func (a *App) route(e *echo.Echo) {
 // routeCallback routes the authorization responses of a provider: /callback, or /callback/NAME if it has
 // a name. With an address for each provider, a response of one cannot be taken for one of another (RFC
 // 9700 section 4.4.2.2).
-func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, middleware []echo.MiddlewareFunc) {
+func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, signingIn echo.MiddlewareFunc) {
 	path := callbackPath
 	if name := rp.Provider().Name(); name != "" {
 		path += "/" + name
 	}
-	e.GET(path, a.callback(rp), middleware...)
+	e.GET(path, signingIn(a.callback(rp)))
 	if rp.Provider().FormPost() {
 		// The provider's page posts from its own origin. authn.RelyingParty.Complete checks the
 		// state instead.
 		a.crossOrigin.AddInsecureBypassPattern("POST " + path)
-		e.POST(path, a.callback(rp), middleware...)
+		e.POST(path, signingIn(a.callback(rp)))
 	}
 }
 

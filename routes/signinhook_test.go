@@ -31,9 +31,9 @@ func (d *doorman) product() routes.Product {
 	return routes.Product{
 		Open: func(_ context.Context, a *routes.App) error { d.App = a; return nil },
 		Routes: func(r routes.Router) {
-			r.GET("/values", d.values, r.Person...)
-			r.POST("/values", d.setValue, r.Person...)
-			r.POST("/recent", func(c echo.Context) error { return c.String(http.StatusOK, "done") }, r.Recently...)
+			r.GET("/values", d.values, r.Person)
+			r.POST("/values", d.setValue, r.Person)
+			r.POST("/recent", func(c echo.Context) error { return c.String(http.StatusOK, "done") }, r.Recently)
 		},
 		SignIn: func(ctx context.Context, arrival *authn.Arrival) error {
 			d.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -160,16 +161,27 @@ func (s *Store) atLeast(length int64) error {
 	return broken
 }
 
-// setUp creates the buckets and makes the file's name durable.
+// buckets are the names of all buckets.
+func buckets() []string { return []string{records, byIndex, ended, revoked, once} }
+
+// setUp creates the buckets that are missing and makes the file's name durable. A start with an existing
+// file does not wait for the disk to write.
 func setUp(db *bbolt.DB, path string) error {
-	err := db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range []string{records, byIndex, ended, revoked, once} {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
-		}
+	complete := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		complete = !slices.ContainsFunc(buckets(), func(name string) bool { return tx.Bucket([]byte(name)) == nil })
 		return nil
 	})
+	if err == nil && !complete {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range buckets() {
+				if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	if err == nil {
 		err = syncDirectory(path)
 	}

@@ -47,17 +47,17 @@ func (p *Product) open(_ context.Context, a *routes.App) error {
 
 // routes adds the product's routes. The lists of r say who gets in.
 func (p *Product) routes(r routes.Router) {
-	r.Page("/notes", p.notes, r.Person...)
-	r.Page("/settings", p.settings, r.Person...)
-	r.POST("/settings", p.saveSettings, r.Person...)
-	r.Page("/audit", p.audit, append(r.Person, p.RequireClaim(auditor()))...)
-	r.Page("/account", p.account, r.Person...)
-	r.POST("/account/delete", p.deleteAccount, r.Recently...)
-	r.GET("/api/orders", p.listOrders, append(r.API, p.RequireScope("orders:read"))...)
-	r.Page("/orders", p.orders, r.Person...)
+	r.Page("/notes", p.notes, r.Person)
+	r.Page("/settings", p.settings, r.Person)
+	r.POST("/settings", p.saveSettings, r.Person)
+	r.Page("/audit", p.audit, r.Person, p.RequireClaim(auditor()))
+	r.Page("/account", p.account, r.Person)
+	r.POST("/account/delete", p.deleteAccount, r.Recently)
+	r.GET("/api/orders", p.listOrders, r.API, p.RequireScope("orders:read"))
+	r.Page("/orders", p.orders, r.Person)
 	p.Proxy("/proxy/orders", routes.Upstream{URL: p.config.OrdersAPI})
 	p.Proxy("/proxy/stock", stock())
-	r.Page("/greeting", p.greeting, r.Visitor...)
+	r.Page("/greeting", p.greeting, r.Visitor)
 }
 
 // links returns the product's links in the navigation of a person's pages.

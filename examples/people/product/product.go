@@ -61,14 +61,14 @@ func (p *Product) open(ctx context.Context, a *routes.App) (err error) {
 func (p *Product) close() error { return p.people.Close() }
 
 func (p *Product) routes(r routes.Router) {
-	r.Page("/account", p.account, r.Person...)
-	r.POST("/account", p.rename, r.Person...)
-	r.POST("/account/link", p.link, r.Recently...)
-	r.Page(linkedPath+":proof", p.linked, r.Person...)
-	r.POST("/account/delete", p.delete, r.Recently...)
+	r.Page("/account", p.account, r.Person)
+	r.POST("/account", p.rename, r.Person)
+	r.POST("/account/link", p.link, r.Recently)
+	r.Page(linkedPath+":proof", p.linked, r.Person)
+	r.POST("/account/delete", p.delete, r.Recently)
 
-	r.Page("/people", p.everyone, r.Person...)
-	r.POST("/people/role", p.setRole, append(r.Person, p.RequireClaim(administrator()))...)
+	r.Page("/people", p.everyone, r.Person)
+	r.POST("/people/role", p.setRole, r.Person, p.RequireClaim(administrator()))
 }
 
 // userKey is the key of the user's ID among the session's values, and linkKey that of the proof that the

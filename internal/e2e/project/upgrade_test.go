@@ -57,7 +57,7 @@ func (p *Product) open(_ context.Context, a *routes.App) error {
 	return nil
 }
 
-func (p *Product) routes(r routes.Router) { r.Page("/notes", p.page, r.Person...) }
+func (p *Product) routes(r routes.Router) { r.Page("/notes", p.page, r.Person) }
 
 func (p *Product) signIn(_ context.Context, arrival *authn.Arrival) error {
 	p.notes.Add(arrival.Identity.Subject, "Buy milk.")
