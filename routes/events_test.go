@@ -184,6 +184,17 @@ func TestDeadCookieIsTold(t *testing.T) {
 	late.WantEnd()
 }
 
+// TestReplacedCookieIsToldNothing opens a page's stream with the cookie of a session that a sign-in in the same
+// browser has just replaced. The page does not leave: its next stream has the new cookie.
+func TestReplacedCookieIsToldNothing(t *testing.T) {
+	t.Parallel()
+	p := apptest.NewTwoDevices(t)
+	before := p.There.CookieHeader()
+	p.SignIn(p.There)
+	p.Visitor().Listen("Cookie", before).WantEnd()
+	p.There.Listen().Want("alive")
+}
+
 // TestWarning lets a session become idle under an open page, and then stays signed in.
 func TestWarning(t *testing.T) {
 	t.Parallel()

@@ -96,3 +96,22 @@ func TestTenantsAreDistinct(t *testing.T) {
 		t.Errorf("the second person's session has ended: %d\n%s", card.StatusCode, s.Log)
 	}
 }
+
+// TestTokensOfTenants calls the API with access tokens of listed directories and of others.
+func TestTokensOfTenants(t *testing.T) {
+	t.Parallel()
+	const audience = "https://api.example"
+	e := apptest.NewEntra(t)
+	s := apptest.StartBeside(t, e.Provider, "OIDC_TENANTS="+apptest.Acme+","+apptest.Globex, "AUTH0_AUDIENCE="+audience, "SESSION_STORE=memory")
+	apptest.Eventually(t, "the provider is discovered", func() bool { return s.Log.Count("provider discovered") > 0 })
+	s.SignIn(s.Visitor()) // names the person of the tokens
+	for tenant, status := range map[string]int{apptest.Acme: http.StatusOK, apptest.Globex: http.StatusOK, apptest.Elsewhere: http.StatusUnauthorized} {
+		token := e.AccessToken(audience)
+		token.Claims["iss"], token.Claims["tid"] = e.IssuerOf(tenant), tenant
+		v := s.Visitor()
+		got := v.Direct(v.Request(http.MethodGet, "/api/me", nil, "Authorization", "Bearer "+token.Compact()))
+		if got.StatusCode != status || status != http.StatusOK && !strings.Contains(got.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+			t.Errorf("a token of %s is answered %d, %v\n%s\n%s", tenant, got.StatusCode, got.Header, got.Body, s.Log)
+		}
+	}
+}
