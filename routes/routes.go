@@ -80,6 +80,10 @@ const (
 	maxAddress, maxParameters = 8 << 10, 100
 )
 
+// ReadTexts reads the texts of the pages, in all languages. [New] needs them, and waits for a call in
+// progress.
+func ReadTexts() { messages.English() }
+
 // New returns the app.
 func New(cfg Config) *App {
 	a := &App{

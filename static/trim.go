@@ -17,7 +17,8 @@ func trimmed(ext string, body []byte) []byte {
 }
 
 // trimmedCSS removes comments, and the space after punctuation and around braces.
-func trimmedCSS(body []byte) (out []byte) {
+func trimmedCSS(body []byte) []byte {
+	out := make([]byte, 0, len(body))
 	for len(body) > 0 {
 		if bytes.HasPrefix(body, []byte("/*")) {
 			_, body, _ = bytes.Cut(body, []byte("*/"))
@@ -40,7 +41,8 @@ func trimmedCSS(body []byte) (out []byte) {
 }
 
 // trimmedJS removes indentation and comments.
-func trimmedJS(body []byte) (out []byte) {
+func trimmedJS(body []byte) []byte {
+	out := make([]byte, 0, len(body))
 	for line := range bytes.Lines(body) {
 		code, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" // "))
 		if len(code) > 0 && !bytes.HasPrefix(code, []byte("//")) {

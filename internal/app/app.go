@@ -59,6 +59,8 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	if len(args) > 0 {
 		return p.runCommand(ctx, args, env, stdout)
 	}
+	defer runtime.KeepAlive(make([]byte, ballast))
+	go routes.ReadTexts() // takes a third of the start, and waits for nothing
 	cfg, err := p.LoadConfig(env)
 	if err != nil {
 		return refused(err)
@@ -107,7 +109,6 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	defer cancel()
 	app.runBackground(background)
 	app.serve(servers, open, cfg.tlsConfig(log))
-	defer runtime.KeepAlive(make([]byte, ballast))
 	announce(stdout, log, cfg, port, providers, open.operations)
 	select {
 	case <-ctx.Done():

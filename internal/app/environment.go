@@ -102,7 +102,7 @@ func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Fa
 			continue
 		}
 		cfg.set[v.Name] = true
-		decodeOne(v.Name, v, value, cfg.blank(v), readable, &faults)
+		decodeOne(v.Name, v, value, readable, &faults)
 	}
 	for _, settings := range []any{cfg, p.Product.Config} {
 		if settings == nil {
@@ -115,15 +115,16 @@ func (p Program) decode(values map[string]string) (cfg *Config, faults openid.Fa
 	return cfg, faults
 }
 
-// decodeOne adds the value of a variable to those that can be read, or its fault under a name. blank is
-// of the kind of settings that the variable belongs to.
-func decodeOne(name string, v Variable, value string, blank any, readable map[string]string, f *openid.Faults) {
+// decodeOne adds the value of a variable to those that can be read, or its fault under a name.
+func decodeOne(name string, v Variable, value string, readable map[string]string, f *openid.Faults) {
 	if problem, inner := surroundings(value); problem != "" && v.isText() {
 		f.Add(name, problem, "remove it: the program does not trim values")
 		value = inner // further faults are its own
 	}
 	one := map[string]string{v.Name: value}
-	if err := process(blank, one); err != nil {
+	field := reflect.StructField{Name: v.field.Name, Type: v.field.Type, Tag: v.field.Tag}
+	alone := reflect.New(reflect.StructOf([]reflect.StructField{field})).Interface()
+	if err := process(alone, one); err != nil {
 		f.Add(name, fmt.Sprintf("is %q", value), "write "+form(v.field.Type))
 		return
 	}
@@ -143,14 +144,6 @@ func (c *Config) variables() []Variable {
 		}
 	}
 	return list
-}
-
-// blank returns new settings of the kind that a variable belongs to.
-func (c *Config) blank(v Variable) any {
-	if v.OfProduct {
-		return reflect.New(reflect.TypeOf(c.program.Product.Config).Elem()).Interface()
-	}
-	return new(Config)
 }
 
 func process(settings any, values map[string]string) error {
@@ -210,12 +203,20 @@ func form(t reflect.Type) string {
 // have AUTH0_ variables of its own, so the prefix alone is no fault.
 func addUnknown(f *openid.Faults, values map[string]string, known []Variable) {
 	plain := func(name string) string { return strings.ReplaceAll(strings.ToUpper(name), "_", "") }
+	spellings := make([]string, len(known))
+	for i, v := range known {
+		spellings[i] = plain(v.Name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if slices.ContainsFunc(known, func(v Variable) bool { return v.Name == name }) {
 			continue
 		}
-		if i := slices.IndexFunc(known, func(v Variable) bool { return len(v.Name) > 8 && closeTo(plain(name), plain(v.Name)) }); i >= 0 {
-			f.Add(name, "there is no such variable", "did you mean "+known[i].Name+"?")
+		spelling := plain(name)
+		for i, v := range known {
+			if len(v.Name) > 8 && closeTo(spelling, spellings[i]) {
+				f.Add(name, "there is no such variable", "did you mean "+v.Name+"?")
+				break
+			}
 		}
 	}
 }

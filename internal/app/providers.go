@@ -165,7 +165,7 @@ func (c *Config) readProvider(name string, values map[string]string, f *openid.F
 			continue
 		}
 		p.set[v.Name] = true
-		decodeOne(v.Named(name), v, value, new(namedConfig), readable, f)
+		decodeOne(v.Named(name), v, value, readable, f)
 	}
 	if err := process(&p.namedConfig, readable); err != nil {
 		panic("app: the tags of the settings: " + err.Error())
@@ -176,12 +176,13 @@ func (c *Config) readProvider(name string, values map[string]string, f *openid.F
 // variable returns the full name of a variable, as the configuration sets it: with the provider's name,
 // unless its value is the default of all providers.
 func (p *provider) variable(name string) string {
-	i := slices.IndexFunc(NamedVariables(), func(v Variable) bool { return v.Name == name })
-	if p.name == "" || i < 0 {
+	if p.name == "" {
 		return name
 	}
-	if v := NamedVariables()[i]; p.set[name] || !v.HasDefault() {
-		return v.Named(p.name)
+	list := NamedVariables()
+	i := slices.IndexFunc(list, func(v Variable) bool { return v.Name == name })
+	if i >= 0 && (p.set[name] || !list[i].HasDefault()) {
+		return list[i].Named(p.name)
 	}
 	return name
 }

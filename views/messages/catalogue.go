@@ -268,7 +268,7 @@ var all = sync.OnceValue(func() []*Catalogue {
 // language lacks is English.
 func read(name string) (*Catalogue, error) {
 	c := new(Catalogue)
-	for _, name := range []string{"en.json", name} {
+	for _, name := range slices.Compact([]string{"en.json", name}) {
 		text, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
