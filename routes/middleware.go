@@ -27,11 +27,15 @@ func chain(middleware ...echo.MiddlewareFunc) echo.MiddlewareFunc {
 	}
 }
 
-// once applies middleware once, to a handler that calls the one of the route. Echo applies middleware to
-// the handler of the route, again for each request.
+// once applies middleware once. Echo applies it to the handler of the route, again for each request.
 func once(middleware echo.MiddlewareFunc) echo.MiddlewareFunc {
 	handle := middleware(func(c echo.Context) error { return c.Handler()(c) })
-	return func(echo.HandlerFunc) echo.HandlerFunc { return handle }
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.SetHandler(next) // with the middleware that a product adds by Use
+			return handle(c)
+		}
+	}
 }
 
 // recover turns a panic in a handler into an error, so that the process survives.

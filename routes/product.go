@@ -66,7 +66,7 @@ type Router struct {
 
 // Page adds a route for the methods that request a page, GET and HEAD.
 func (r Router) Page(path string, handler echo.HandlerFunc, who ...echo.MiddlewareFunc) {
-	r.Match(reading, path, chain(who...)(handler))
+	r.Match(reading, path, handler, who...)
 }
 
 // OpenProduct opens the product and adds its routes. It comes before the first request.

@@ -126,6 +126,40 @@ func TestProductRoutes(t *testing.T) {
 	}
 }
 
+// TestProductMiddleware adds middleware to all routes. It sees every request that the app's own middleware
+// lets pass, and can refuse it.
+func TestProductMiddleware(t *testing.T) {
+	t.Parallel()
+	p := newShop()
+	routesOfShop := p.Routes
+	p.Routes = func(r routes.Router) {
+		r.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error {
+				if c.Path() == "/offers" {
+					return &authn.Refusal{Status: http.StatusGone, Heading: "The shop is closed"}
+				}
+				c.Response().Header().Set("X-Shop", c.Path())
+				return next(c)
+			}
+		})
+		routesOfShop(r)
+	}
+	s := startShop(t, p)
+	v := s.Visitor()
+	s.SignIn(v)
+	for _, path := range []string{"/orders", "/dashboard", "/healthz"} {
+		if got := v.Get(path); got.StatusCode != http.StatusOK || got.Header.Get("X-Shop") != path {
+			t.Errorf("%s is answered %s, and the middleware has set %q", path, got.Status, got.Header.Get("X-Shop"))
+		}
+	}
+	if got := v.Get("/offers"); got.StatusCode != http.StatusGone || !strings.Contains(got.Body, "The shop is closed") {
+		t.Errorf("/offers is answered %s\n%s", got.Status, got.Body)
+	}
+	if got := v.Post("/orders", nil, "Sec-Fetch-Site", "cross-site"); got.StatusCode != http.StatusForbidden || got.Header.Get("X-Shop") != "" {
+		t.Errorf("another site's form is answered %s, and the middleware has seen it", got.Status)
+	}
+}
+
 // TestProductAction asks whether to continue with a product's form, after the sign-in that it demands.
 func TestProductAction(t *testing.T) {
 	t.Parallel()

@@ -55,6 +55,7 @@
 
   others?.addEventListener("message", ({ data }) => {
     if (data.event === "signing-out") return void (cause = "tab");
+    if (data.event === "hidden") return void (source ?? takeOver());
     if (data.event !== "hello") return hear(data);
     if (source && last?.event === "expiring") others.postMessage(last);
     if (data.devices === devices) return;
@@ -84,16 +85,18 @@
   // An EventSource does not expose why it was refused, so ask again with fetch. 204 means that the
   // session is gone. After any other status, try again later.
   async function askWhy() {
+    const refused = source;
     const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
-    if (gone || !source) return; // another tab has taken over
+    if (gone || source !== refused) return; // another tab has taken over, or this one has tried again
     if (answer?.status === 204) return tell({ event: "signed-out", because: last?.until <= Date.now() ? "expired" : cause });
     retry = setTimeout(listen, wait * (0.5 + Math.random()));
     wait = Math.min(2 * wait, lastWait);
   }
 
-  // The tab that holds the lock has the stream. A tab that is shown takes the lock over, because a browser may
-  // suspend the tab that had it. When that tab is closed or leaves, one that waits for the lock gets it.
-  // A tab that cannot use locks has a stream of its own.
+  // The tab that holds the lock has the stream. A tab takes the lock over when it is shown, because a browser
+  // may suspend the tab that had it. A tab that is shown in another window does so when a tab is hidden. When
+  // the tab that has the lock is closed or leaves, one that waits gets it. A tab that cannot use locks has a
+  // stream of its own.
   let lock = null;
   let waiting = false;
   let unsure = false; // whether another tab may have taken the lock while this one was suspended
@@ -122,7 +125,7 @@
   }
 
   function takeOver() {
-    if (document.visibilityState !== "visible") return;
+    if (document.hidden) return;
     unsure = source !== null;
     if (!source) hold(true);
     else if (source.readyState === EventSource.CLOSED) listen();
@@ -131,9 +134,12 @@
   if (!shared) {
     listen();
   } else {
-    if (document.visibilityState === "visible") takeOver();
-    else giveUp();
-    document.addEventListener("visibilitychange", takeOver);
+    if (document.hidden) giveUp();
+    else takeOver();
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) others.postMessage({ event: "hidden" });
+      else takeOver();
+    });
   }
 
   // A submitted form is about to replace this page, and may be what ended the session. Do not

@@ -45,7 +45,7 @@ func (p *Product) open(_ context.Context, a *routes.App) error {
 	return nil
 }
 
-// routes adds the product's routes. The lists of r say who gets in.
+// routes adds the product's routes. The fields of r say who gets in.
 func (p *Product) routes(r routes.Router) {
 	r.Page("/notes", p.notes, r.Person)
 	r.Page("/settings", p.settings, r.Person)

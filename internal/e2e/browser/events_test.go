@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -263,9 +264,10 @@ func TestBrowserSuspendedTab(t *testing.T) {
 	resume := func(b *apptest.Browser) {
 		apptest.Call(b, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
 	}
-	show := func(b *apptest.Browser) {
-		apptest.Evaluate[bool](b, `Object.defineProperty(document, "visibilityState", { value: "visible" }).dispatchEvent(new Event("visibilitychange"))`)
+	hide := func(b *apptest.Browser, hidden bool) {
+		apptest.Evaluate[bool](b, fmt.Sprintf(`Object.defineProperty(document, "hidden", { value: %v, configurable: true }).dispatchEvent(new Event("visibilitychange"))`, hidden))
 	}
+	show := func(b *apptest.Browser) { hide(b, false) }
 	ended := func(n int) {
 		apptest.Eventually(t, "a tab has given up its stream", func() bool { return s.Log.Count(`"path":"/events"`) == n })
 	}
@@ -294,11 +296,23 @@ func TestBrowserSuspendedTab(t *testing.T) {
 	show(second)
 	s.WantStreams(2)
 
-	elsewhere := second.Device()
+	// Both are shown, in two windows, and the one that has the stream is hidden.
+	resume(first)
+	ended(3)
+	show(first)
+	ended(4)
+	show(second)
+	ended(5)
+	hide(second, true)
+	ended(6)
+	s.WantStreams(1)
+	suspend(second)
+
+	elsewhere := first.Device()
 	elsewhere.Open("/login")
 	elsewhere.Wait("#profile-card")
 	elsewhere.Open("/sessions")
 	elsewhere.Click("#end-others")
 	elsewhere.Click("#end-others-confirm")
-	wantLeft(second, "elsewhere", "/dashboard", "another device or browser")
+	wantLeft(first, "elsewhere", "/dashboard", "another device or browser")
 }
