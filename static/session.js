@@ -6,8 +6,7 @@
 {
   const template = (name) => document.getElementById("session-warning-" + name);
   const { person, returnTo } = template("extend").dataset;
-  const others = "BroadcastChannel" in window ? new BroadcastChannel("session") : null;
-  const shared = others !== null && "locks" in navigator;
+  const others = new BroadcastChannel("session");
   const firstWait = 1000;
   const lastWait = 300000;
 
@@ -49,11 +48,11 @@
   }
 
   function tell(message) {
-    others?.postMessage(message);
+    others.postMessage(message);
     hear(message);
   }
 
-  others?.addEventListener("message", ({ data }) => {
+  others.addEventListener("message", ({ data }) => {
     if (data.event === "signing-out") return void (cause = "tab");
     if (data.event === "hidden") return void (source ?? takeOver());
     if (data.event !== "hello") return hear(data);
@@ -131,7 +130,7 @@
     else if (source.readyState === EventSource.CLOSED) listen();
   }
 
-  if (!shared) {
+  if (!navigator.locks) {
     listen();
   } else {
     if (document.hidden) giveUp();
@@ -147,7 +146,7 @@
   let leavingAlready = false;
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented || event.target.method === "dialog") return;
-    if (event.target.matches("[action='/logout']")) others?.postMessage({ event: "signing-out" });
+    if (event.target.matches("[action='/logout']")) others.postMessage({ event: "signing-out" });
     leavingAlready = true;
     setTimeout(() => (leavingAlready = false), 8000);
   });

@@ -40,13 +40,17 @@ func trimmedCSS(body []byte) []byte {
 	return out
 }
 
-// trimmedJS removes indentation and comments.
+// trimmedJS removes indentation, comments, and line breaks that end nothing.
 func trimmedJS(body []byte) []byte {
 	out := make([]byte, 0, len(body))
 	for line := range bytes.Lines(body) {
 		code, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" // "))
-		if len(code) > 0 && !bytes.HasPrefix(code, []byte("//")) {
-			out = append(append(out, code...), '\n')
+		if len(code) == 0 || bytes.HasPrefix(code, []byte("//")) {
+			continue
+		}
+		out = append(out, code...)
+		if bytes.IndexByte([]byte("{;,"), code[len(code)-1]) < 0 {
+			out = append(out, '\n')
 		}
 	}
 	return out
