@@ -12,5 +12,5 @@ check:    ## run the checks that take less than a minute; .ci/run alone runs all
 	.ci/run quick
 generate: ## generate Go from the .templ files
 	go tool -modfile=tools/go.mod templ generate
-release:  ## make what is published, in tmp/release
-	.ci/release tmp/release
+release:  ## make what is published, in dist
+	.ci/release dist

@@ -84,9 +84,9 @@ func TestDeviceName(t *testing.T) {
 	for device, want := range map[authn.Device][2]string{
 		{Browser: "Firefox", System: "Linux"}:            {"Firefox on Linux", "Firefox auf Linux"},
 		{Browser: "Chrome", System: authn.AndroidTablet}: {"Chrome on Android tablet", "Chrome auf Android-Tablet"},
-		{Browser: "curl"}:   {"curl", "curl"},
-		{System: "Windows"}: {"Unknown browser on Windows", "Unbekannter Browser auf Windows"},
-		{}:                  {"Unknown device", "Unbekanntes Gerät"},
+		{Browser: "curl"}:                                {"curl", "curl"},
+		{System: "Windows"}:                              {"Unknown browser on Windows", "Unbekannter Browser auf Windows"},
+		{}:                                               {"Unknown device", "Unbekanntes Gerät"},
 	} {
 		if got := [2]string{deviceName(messages.English(), device), deviceName(german, device)}; got != want {
 			t.Errorf("%v is %q, want %q", device, got, want)

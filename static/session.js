@@ -98,13 +98,16 @@
   // stream of its own.
   let lock = null;
   let waiting = false;
+  let stealing = false;
   let unsure = false; // whether another tab may have taken the lock while this one was suspended
 
   function hold(steal) {
     let mine = null;
+    stealing ||= steal;
     const held = (granted) => {
       lock = mine = granted;
       waiting &&= steal;
+      stealing &&= !steal;
       return new Promise(listen);
     };
     navigator.locks.request("session", { steal }, held).catch(() => {
@@ -126,8 +129,8 @@
   function takeOver() {
     if (document.hidden) return;
     unsure = source !== null;
-    if (!source) hold(true);
-    else if (source.readyState === EventSource.CLOSED) listen();
+    if (source?.readyState === EventSource.CLOSED) listen();
+    if (!source && !stealing) hold(true);
   }
 
   if (!navigator.locks) {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"latchkey/examples/people/internal/pgtest"
 	"latchkey/examples/people/product"
+	"latchkey/examples/people/product/pgtest"
 	"latchkey/examples/people/product/store"
 	"latchkey/internal/app"
 	"latchkey/internal/apptest"

@@ -36,7 +36,7 @@ const productRoom = "internal/product"
 // arrows draws the house. A new package gets a line here, unless it is the product's.
 func arrows() []arrow {
 	return []arrow{
-		{"latchkey/internal/app", "main", down},
+		{"latchkey/internal/app", "main tests", down},
 		{"latchkey/internal/product", "main", "the app works without it, so that a product changes nothing of ours"},
 		{"latchkey/routes", "internal/app internal/product tests", down},
 		{"latchkey/views", "routes internal/product tests", down},

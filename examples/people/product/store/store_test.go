@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/examples/people/internal/pgtest"
+	"latchkey/examples/people/product/pgtest"
 	"latchkey/examples/people/product/store"
 )
 
