@@ -206,6 +206,7 @@ var (
 	needsPerson     = failure{name: "needs_person", status: 400, level: slog.LevelInfo, remedy: startOver}
 	providerTrouble = failure{name: "provider_trouble", status: 503, level: slog.LevelWarn, remedy: startOver, after: 10 * time.Second}
 	notRefreshed    = failure{name: "not_refreshed", status: 502, level: slog.LevelWarn, remedy: startOver}
+	operatorToken   = failure{name: "operator_token", status: 401, level: slog.LevelInfo}
 	ourFault        = failure{name: "our_fault", status: 500, level: slog.LevelError, remedy: reload}
 )
 
@@ -214,6 +215,8 @@ func lookup(reason string, err error) (f failure, ok bool) {
 	e, _ := errors.AsType[*openid.Error](err)
 	refused, isToken := errors.AsType[*tokenError](err)
 	switch {
+	case errors.Is(err, errOperatorToken):
+		return operatorToken, true
 	case is[*logoutRefused](err):
 		reason = "logout_request_malformed"
 	case isToken:

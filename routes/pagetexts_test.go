@@ -16,7 +16,7 @@ import (
 // same holds for the words that say why a session ended, and for the claims that have a label.
 func TestWordsHaveTexts(t *testing.T) {
 	t.Parallel()
-	want := map[string]bool{cancelled.name: true, "refused": true}
+	want := map[string]bool{cancelled.name: true, operatorToken.name: true, "refused": true}
 	for reason, f := range failures {
 		want[cmp.Or(f.name, reason)] = true
 	}

@@ -278,10 +278,14 @@ func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, 
 		return store, nil
 	}
 	store, err := boltstore.Open(filepath.Join(c.DataDir, "sessions.db"))
-	if err != nil {
+	_, explained := errors.AsType[*boltstore.Error](err)
+	switch {
+	case err == nil:
+		return store, nil
+	case explained || errors.Is(err, boltstore.ErrHeld):
 		return nil, fmt.Errorf("%w: DATA_DIR: %w", ErrConfiguration, err)
 	}
-	return store, nil
+	return nil, fmt.Errorf("%w: DATA_DIR: %w; name a directory that this user may write to", ErrConfiguration, err)
 }
 
 // providerSettings is what the app needs to know about a provider.

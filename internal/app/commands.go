@@ -60,6 +60,9 @@ func (p Program) runCommand(ctx context.Context, args, env []string, stdout io.W
 		n := len(strings.Fields(c.name))
 		return len(args) >= n && c.name == strings.Join(args[:n], " ")
 	})
+	if i < 0 && args[0] == "sessions" {
+		return fmt.Errorf("%w: write sessions list or sessions end; `latchkey help` explains", ErrConfiguration)
+	}
 	if i < 0 {
 		return fmt.Errorf("%w: there is no command %q; `latchkey` without arguments serves; `latchkey help` lists the commands", ErrConfiguration, strings.Join(args[:min(len(args), 2)], " "))
 	}
@@ -163,6 +166,7 @@ func (c *Config) show(w io.Writer) error {
 	var pictures []string
 	for n, p := range c.providers {
 		pictures = append(pictures, p.preset().PictureOrigins()...)
+		derived[p.variable("AUTH0_SCOPES")] = strings.Join(p.preset().Scopes(), " ")
 		if p.name != "" {
 			derived[p.variable("LABEL")] = p.label()
 		}

@@ -68,7 +68,7 @@ func (c *Config) openEvents() (file *os.File, err error) {
 		file, err = os.OpenFile(c.LogEvents, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: LOG_EVENTS: %w", ErrConfiguration, err)
+		return nil, fmt.Errorf("%w: LOG_EVENTS: %w; name a file that this user may write, or a descriptor that is open", ErrConfiguration, err)
 	}
 	return file, nil
 }

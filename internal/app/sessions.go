@@ -124,6 +124,10 @@ func askOperations(ctx context.Context, c invocation, method, path string, form 
 	if err != nil {
 		return nil, fmt.Errorf("nothing answers at %s: %w", address, err)
 	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		defer resp.Body.Close()
+		return nil, fmt.Errorf("%w: OPS_TOKEN: the app at %s has another one; set the same one here", ErrConfiguration, address)
+	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // it only explains

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,8 +49,12 @@ func (c *Config) validate(f *openid.Faults) {
 	if c.LogFormat != "" {
 		f.OneOf("LOG_FORMAT", c.LogFormat, "text", "json")
 	}
-	if _, isDescriptor, err := c.eventsDescriptor(); isDescriptor && err != nil {
+	_, isDescriptor, err := c.eventsDescriptor()
+	if isDescriptor && err != nil {
 		f.Add("LOG_EVENTS", fmt.Sprintf("is %q", c.LogEvents), "write the path of a file, or fd: and the number of a descriptor, such as fd:3")
+	}
+	if dir := filepath.Dir(c.LogEvents); c.LogEvents != "" && !isDescriptor && !isDirectory(dir) {
+		f.Add("LOG_EVENTS", fmt.Sprintf("is %q, and there is no directory %s", c.LogEvents, dir), "make the directory, or name a file in another")
 	}
 	c.validateSettings(f)
 	if validate := c.program.Product.Validate; validate != nil {
@@ -197,7 +203,7 @@ func (c *Config) validateDevelopment(p *provider, f *openid.Faults) {
 		return
 	}
 	if !developmentProviderIncluded {
-		f.Add(domain, "is missing, and so is "+issuer, "set one of them: this is a release build, which has no development provider")
+		f.Add(domain, "is missing, and so is "+issuer, "set one of them, "+p.variable("AUTH0_CLIENT_ID")+" and "+p.variable("AUTH0_CLIENT_SECRET")+": this is a release build, which has no development provider")
 		return
 	}
 	if !c.onLoopback() {
@@ -214,6 +220,39 @@ func (c *Config) validateDevelopment(p *provider, f *openid.Faults) {
 	}
 }
 
+// validateAddresses adds a fault for each listener that has the address of another one.
+func (c *Config) validateAddresses(f *openid.Faults) {
+	list := c.listenAddresses()
+	for i, listen := range list {
+		for _, other := range list[:i] {
+			if sameAddress(listen.address, other.address) {
+				f.Add(listen.portVariable, fmt.Sprintf("is %s, and the listener of %s has this port already", listen.address, other.portVariable), "choose another port for one of them")
+			}
+		}
+	}
+}
+
+// sameAddress reports whether nobody could listen on two addresses at the same time. Names other than
+// localhost are not looked up.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	includes := func(all, host string) bool {
+		ip, other := net.ParseIP(all), net.ParseIP(host)
+		return all == "" || ip.IsUnspecified() && (ip.To4() == nil || other == nil || other.To4() != nil)
+	}
+	return hostA == hostB || includes(hostA, hostB) || includes(hostB, hostA) ||
+		slices.ContainsFunc(addresses(hostA), func(host string) bool { return slices.Contains(addresses(hostB), host) })
+}
+
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 func (c *Config) validateListeners(f *openid.Faults) {
 	if c.Port < 0 || c.Port > 65535 {
 		f.Add("PORT", fmt.Sprintf("is %d", c.Port), "use 0 (any free port) to 65535")
@@ -225,6 +264,7 @@ func (c *Config) validateListeners(f *openid.Faults) {
 		f.Add("OPS_ADDR", fmt.Sprintf("is %q", c.OpsAddr), "write a host and a port, such as 127.0.0.1:9090, or :9090 for all interfaces")
 	}
 	c.validateMutualTLS(f)
+	c.validateAddresses(f)
 	if grace := c.shutdownGrace(); grace < 0 || grace > maxShutdownGrace {
 		f.Add("SHUTDOWN_GRACE", fmt.Sprintf("is %s", grace), fmt.Sprintf("use 0s to %s", maxShutdownGrace))
 	}
@@ -374,7 +414,8 @@ func (c *Config) validateStore(f *openid.Faults) {
 	if c.SessionStore == "file" || c.SessionStore == "memory" {
 		return
 	}
-	if !strings.Contains(string(c.SessionStore), "://") {
+	scheme, _, isURL := strings.Cut(string(c.SessionStore), "://")
+	if !isURL || !slices.Contains([]string{"redis", "rediss", "unix"}, scheme) {
 		f.Add("SESSION_STORE", "is not a known store", "use file, memory, or a URL that begins with rediss://, redis:// or unix://")
 		return
 	}

@@ -298,9 +298,9 @@ func TestSessionsCommandsFail(t *testing.T) {
 		"a subject is missing":   {[]string{"sessions", "end", "--subject"}, nil, "write --subject SUB"},
 		"a value for all":        {[]string{"sessions", "end", "--all=no"}, nil, "write --all"},
 		"another's flag":         {[]string{"sessions", "list", "--all"}, nil, "does not take"},
-		"half a command":         {[]string{"sessions"}, nil, `no command "sessions"`},
+		"half a command":         {[]string{"sessions"}, nil, "sessions list or sessions end"},
 		"no token":               {[]string{"sessions", "list"}, append(o.env[:len(o.env):len(o.env)], "OPS_TOKEN="), "OPS_TOKEN is not set"},
-		"another token":          {[]string{"sessions", "list"}, append(o.env[:len(o.env):len(o.env)], "OPS_TOKEN=b1946ac92492d2347c6235b4d2611184"), "answers 401"},
+		"another token":          {[]string{"sessions", "list"}, append(o.env[:len(o.env):len(o.env)], "OPS_TOKEN=b1946ac92492d2347c6235b4d2611184"), "has another one"},
 		"an app that is another": {[]string{"sessions", "list"}, elsewhere, "another program answers"},
 		"nobody there":           {[]string{"sessions", "end", "--all"}, append(o.env[:len(o.env):len(o.env)], "OPS_ADDR=127.0.0.1:"+apptest.FreePort(t)), "nothing answers"},
 	} {
