@@ -78,7 +78,7 @@ func (c *Config) listenAddresses() []listenAddress {
 	if c.MutualTLSAddr != "" {
 		list = append(list, listenAddress{c.MutualTLSAddr, "MTLS_ADDR", "MTLS_ADDR", nil})
 	}
-	if c.development() {
+	if c.development() && developmentProviderIncluded {
 		for n := range c.providers {
 			list = append(list, listenAddress{c.devProviderAddr(n), "DEV_PROVIDER_ADDR", "DEV_PROVIDER_ADDR", nil})
 		}
