@@ -81,18 +81,21 @@ func TestPendingAction(t *testing.T) {
 func TestDeviceName(t *testing.T) {
 	t.Parallel()
 	german := messages.NewMatcher().Match([]string{"de"})
-	for device, want := range map[authn.Device][2]string{
-		{Browser: "Firefox", System: "Linux"}:            {"Firefox on Linux", "Firefox auf Linux"},
-		{Browser: "Chrome", System: authn.AndroidTablet}: {"Chrome on Android tablet", "Chrome auf Android-Tablet"},
-		{Browser: "curl"}:                                {"curl", "curl"},
-		{System: "Windows"}:                              {"Unknown browser on Windows", "Unbekannter Browser auf Windows"},
-		{}:                                               {"Unknown device", "Unbekanntes Gerät"},
+	for _, tt := range []struct {
+		device          authn.Device
+		english, german string
+	}{
+		{authn.Device{Browser: "Firefox", System: "Linux"}, "Firefox on Linux", "Firefox auf Linux"},
+		{authn.Device{Browser: "Chrome", System: authn.AndroidTablet}, "Chrome on Android tablet", "Chrome auf Android-Tablet"},
+		{authn.Device{Browser: "curl"}, "curl", "curl"},
+		{authn.Device{System: "Windows"}, "Unknown browser on Windows", "Unbekannter Browser auf Windows"},
+		{authn.Device{}, "Unknown device", "Unbekanntes Gerät"},
 	} {
-		if got := [2]string{deviceName(messages.English(), device), deviceName(german, device)}; got != want {
-			t.Errorf("%v is %q, want %q", device, got, want)
+		if got, want := [2]string{deviceName(messages.English(), tt.device), deviceName(german, tt.device)}, [2]string{tt.english, tt.german}; got != want {
+			t.Errorf("%v is %q, want %q", tt.device, got, want)
 		}
-		if got := device.String(); got != want[0] {
-			t.Errorf("%v is %q to operators, want %q", device, got, want[0])
+		if got := tt.device.String(); got != tt.english {
+			t.Errorf("%v is %q to operators, want %q", tt.device, got, tt.english)
 		}
 	}
 }
