@@ -96,11 +96,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	err = app.Handler.OpenProduct(ctx)
-	if faults, ok := errors.AsType[openid.Faults](err); ok {
-		return refused(faults)
-	}
-	if err != nil {
+	if err := app.openProduct(ctx); err != nil {
 		return err
 	}
 	defer app.Handler.CloseProduct()
@@ -116,6 +112,15 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	case err := <-servers.failed:
 		return errors.Join(err, app.drain(servers))
 	}
+}
+
+// openProduct opens the product. Its faults are faults of the configuration.
+func (a *App) openProduct(ctx context.Context) error {
+	err := a.Handler.OpenProduct(ctx)
+	if faults, ok := errors.AsType[openid.Faults](err); ok {
+		return refused(faults)
+	}
+	return err
 }
 
 // serve answers on every port that is open.

@@ -166,10 +166,12 @@ func (c *Config) show(w io.Writer) error {
 	var pictures []string
 	for n, p := range c.providers {
 		pictures = append(pictures, p.preset().PictureOrigins()...)
-		derived[p.variable("AUTH0_SCOPES")] = strings.Join(p.preset().Scopes(), " ")
+		scopes := Variable{Name: "AUTH0_SCOPES"}
 		if p.name != "" {
+			scopes.Name = scopes.Named(p.name)
 			derived[p.variable("LABEL")] = p.label()
 		}
+		derived[scopes.Name] = strings.Join(p.preset().Scopes(), " ")
 		if c.development() {
 			derived[p.variable("OIDC_ISSUER")] = "http://" + c.devProviderAddr(n)
 			derived["DEV_PROVIDER_ADDR"] = cmp.Or(derived["DEV_PROVIDER_ADDR"], c.devProviderAddr(n))

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"errors"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -137,6 +138,17 @@ func TestCheckConfig(t *testing.T) {
 	} {
 		if !slices.ContainsFunc(strings.Split(got, "\n"), func(line string) bool { return strings.Join(strings.Fields(line), " ") == want }) {
 			t.Errorf("CF-16: no line %q in\n%s", want, got)
+		}
+	}
+	several := []string{
+		"PROVIDERS=work,home", "WORK_OIDC_ISSUER=https://id.example/realms/work", "WORK_CLIENT_ID=w", "WORK_CLIENT_SECRET=s",
+		"HOME_OIDC_ISSUER=https://id.example", "HOME_CLIENT_ID=h", "HOME_CLIENT_SECRET=s",
+	}
+	// Each provider has scopes of its own.
+	for name, want := range map[string]string{"WORK_SCOPES": "email", "HOME_SCOPES": "offline_access"} {
+		got, err := say(t, []string{"check-config"}, several...)
+		if line := regexp.MustCompile(`(?m)^` + name + ` .*$`).FindString(got); err != nil || !strings.HasSuffix(line, want) {
+			t.Errorf("%s is shown as %q, %v, want scopes up to %s", name, line, err, want)
 		}
 	}
 	if got, err := say(t, []string{"check-config"}, "PORT=4000"); err != nil || !strings.Contains(got, "http://127.0.0.1:4001") {

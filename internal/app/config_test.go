@@ -229,6 +229,7 @@ func TestConfigurationAccepted(t *testing.T) {
 		{"CF-02 a client whose name begins as placeholders do", tenant("AUTH0_CLIENT_ID=yourcompany-web", "AUTH0_CLIENT_SECRET=xxx-is-how-it-begins")},
 		{"nothing at all", nil},
 		{"an operators' token", tenant("OPS_ADDR=:9090", "OPS_TOKEN=5d8e0c1f9b7a42638e1d0c5b4a392817", "LOG_EVENTS=fd:3")},
+		{"a store whose scheme is in capitals", tenant("SESSION_STORE=REDISS://db.example:6379")},
 		{"one port on two addresses", tenant("PORT=3000", "LISTEN_ADDR=127.0.0.1", "OPS_ADDR=127.0.0.2:3000")},
 		{"one port for each version of IP", tenant("PORT=3000", "LISTEN_ADDR=0.0.0.0", "OPS_ADDR=[::1]:3000")},
 		{"any free ports", []string{"PORT=0", "OPS_ADDR=127.0.0.1:0", "DEV_PROVIDER_ADDR=127.0.0.1:0"}},

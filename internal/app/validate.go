@@ -415,7 +415,7 @@ func (c *Config) validateStore(f *openid.Faults) {
 		return
 	}
 	scheme, _, isURL := strings.Cut(string(c.SessionStore), "://")
-	if !isURL || !slices.Contains([]string{"redis", "rediss", "unix"}, scheme) {
+	if !isURL || !slices.Contains([]string{"redis", "rediss", "unix"}, strings.ToLower(scheme)) {
 		f.Add("SESSION_STORE", "is not a known store", "use file, memory, or a URL that begins with rediss://, redis:// or unix://")
 		return
 	}
