@@ -39,9 +39,12 @@ func (c Claims) List() []Claim {
 
 // String returns a claim that is a string, or "".
 func (c Claims) String(name string) string {
-	var s string
-	c.decode(name, &s)
-	return s
+	for _, claim := range c.List() {
+		if claim.Name == name && claim.Value[0] == '"' {
+			return unquote(claim.Value)
+		}
+	}
+	return ""
 }
 
 // without returns the claims except those with one of the names.
@@ -91,16 +94,6 @@ func object(list []Claim) Claims {
 		object = append(append(append(object, name...), ':'), claim.Value...)
 	}
 	return append(object, '}')
-}
-
-func (c Claims) decode(name string, into any) {
-	for _, claim := range c.List() {
-		if claim.Name == name {
-			if json.Unmarshal(claim.Value, into) == nil {
-				return
-			}
-		}
-	}
 }
 
 // identifyingClaims say whom a token is about, for whom it is, and when it is valid. A token must not
@@ -226,11 +219,14 @@ func absent(raw json.RawMessage) bool {
 }
 
 // string returns a claim that must be a string if it is there; "" if it is not.
-func (c strictClaims) string(name string) (s string, err error) {
-	if c.has(name) && json.Unmarshal(c[name], &s) != nil {
+func (c strictClaims) string(name string) (string, error) {
+	switch {
+	case !c.has(name):
+		return "", nil
+	case c[name][0] != '"':
 		return "", fmt.Errorf("%s is not a string", name)
 	}
-	return s, nil
+	return unquote(c[name]), nil
 }
 
 // bool returns a member that must be a boolean, which some providers send as a string; false if it
