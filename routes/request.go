@@ -120,7 +120,8 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			a.handleError(err, c)
 		}
-		took, status := time.Since(began), c.Response().Status
+		now, status := time.Now(), c.Response().Status
+		took := now.Sub(began)
 		a.durations.add(c.Path(), c.Request().Method, status, took)
 		if endSpan != nil {
 			endSpan(slog.Int("status", status))
@@ -131,7 +132,7 @@ func (a *App) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		if log := a.Log.Handler(); log.Enabled(r.Context(), level) {
 			// A Logger would look up the caller of each line, which nothing shows.
-			record := slog.NewRecord(time.Now(), level, "request answered", 0)
+			record := slog.NewRecord(now, level, "request answered", 0)
 			record.AddAttrs(slog.String("method", r.Method), slog.String("path", r.URL.Path),
 				slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
 			if s := current(c); s != nil {
