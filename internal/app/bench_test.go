@@ -46,21 +46,28 @@ func newBenched(b *testing.B, store string, env ...string) *benched {
 		b.Fatal(err)
 	}
 	s := &benched{App: a, op: op}
-	claims := openid.Claims(`{"iss":"` + op.Issuer + `","sub":"dev|ada","aud":"app","exp":1800000000,"iat":1790000000,"auth_time":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x","nonce":"nnn"}`)
-	info := openid.Claims(`{"sub":"dev|ada","name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"given_name":"Ada","family_name":"Lovelace","locale":"en-GB","updated_at":1790000000}`)
-	s.cookie = s.signIn(b, openid.Identity{
-		Subject: "dev|ada", IDToken: claims, UserInfo: info, Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test"},
-	})
+	s.cookie = s.signIn(b, "auth0|ada")
 	return s
 }
 
-// signIn begins a session of a person, and returns its cookie.
-func (s *benched) signIn(b *testing.B, person openid.Identity) string {
+// signIn begins a session of a person, and returns its cookie. The person has as many claims and tokens as
+// Auth0 issues.
+func (s *benched) signIn(b *testing.B, subject string) string {
 	b.Helper()
+	idToken := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"` + s.op.ClientID + `","exp":1800000000,"iat":1790000000,` +
+		`"auth_time":1790000000,"nonce":"3PE7KAKIGIMU6ANUIHBAQQMCTU","sid":"GsJ5kYkLr2n3SbeuV-MAdzcsk0bYgBXM",` + profileClaims + `}`)
+	userInfo := openid.Claims(`{"sub":"` + subject + `",` + profileClaims + `}`)
 	w := httptest.NewRecorder()
-	person.Issuer = s.op.Issuer
 	if _, err := s.Sessions.Start(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil), &authn.SignIn{SignIn: openid.SignIn{
-		Identity: person, IDToken: openid.IDToken{IssuedAt: time.Now()},
+		Identity: openid.Identity{
+			Issuer: s.op.Issuer, Subject: subject, IDToken: idToken, UserInfo: userInfo,
+			Profile: openid.Profile{Name: "Ada Lovelace", Email: "ada@example.test", EmailVerified: true},
+		},
+		IDToken: openid.IDToken{IssuedAt: time.Now()},
+		Tokens: openid.Tokens{
+			Access: openid.Secret(strings.Repeat("a", 900)), Refresh: openid.Secret(strings.Repeat("r", 60)), IDToken: openid.Secret(strings.Repeat("i", 1200)),
+			Obtained: time.Now(), Expires: time.Now().Add(24 * time.Hour), Scope: "openid profile email offline_access",
+		},
 	}}); err != nil {
 		b.Error(err)
 		return ""
@@ -68,6 +75,12 @@ func (s *benched) signIn(b *testing.B, person openid.Identity) string {
 	cookie, _, _ := strings.Cut(w.Result().Cookies()[0].String(), ";")
 	return cookie
 }
+
+// profileClaims are the claims of a person, which the provider sends in the ID token and as userinfo.
+const profileClaims = `"name":"Ada Lovelace","nickname":"ada","picture":"https://pictures.example/ada.png?size=480&default=initials","email":"ada@example.test",` +
+	`"email_verified":true,"profile":"https://people.example/staff/ada","website":"https://ada.example/notes?edition=1843","zoneinfo":"Europe/London","updated_at":1790000000,` +
+	`"address":{"formatted":"12 St James's Square\nLondon SW1Y 4JH\nUnited Kingdom","street_address":"12 St James's Square","locality":"London","postal_code":"SW1Y 4JH","country":"United Kingdom"},` +
+	`"https://example.test/roles":["member","editor","reviewer","auditor"]`
 
 // request returns a request of the person who is signed in, as a browser sends it.
 func (s *benched) request(path string, headers ...string) *http.Request {
@@ -221,9 +234,7 @@ func (s *benched) signInMany(b *testing.B, n int) []string {
 	for worker := range workers {
 		begun.Go(func() {
 			for i := worker; i < n; i += workers {
-				subject := "person" + strconv.Itoa(i)
-				claims := openid.Claims(`{"iss":"` + s.op.Issuer + `","sub":"` + subject + `","aud":"app","exp":1800000000,"iat":1790000000,"name":"Ada Lovelace","email":"ada@example.test","email_verified":true,"amr":["pwd","otp"],"sid":"x"}`)
-				cookies[i] = s.signIn(b, openid.Identity{Subject: subject, IDToken: claims, Profile: openid.Profile{Name: "Ada Lovelace"}})
+				cookies[i] = s.signIn(b, "person"+strconv.Itoa(i))
 			}
 		})
 	}
@@ -247,7 +258,7 @@ func BenchmarkSignIn(b *testing.B) {
 		for i := range people {
 			begun.Go(func() {
 				for range sessions {
-					s.signIn(b, openid.Identity{Subject: subject(i)})
+					s.signIn(b, subject(i))
 				}
 			})
 		}
