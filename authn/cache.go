@@ -72,17 +72,21 @@ func (c *cache) find(key Key) *cached {
 	return entry
 }
 
-// put keeps a session that was just opened. Its fragments are kept from the next request on: where
-// there are more people than the cache holds, most sessions are gone from it before they are used
-// again.
-func (c *cache) put(session *Session) {
+// put keeps a session that was just opened, and returns it without its tokens. Its fragments are kept from
+// the next request on: where there are more people than the cache holds, most sessions are gone from it
+// before they are used again.
+func (c *cache) put(session *Session) *Session {
+	kept := session.withoutTokens()
 	entry := &cached{
-		cache: c, session: session.withoutTokens(), secretHash: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
+		cache: c, session: kept, secretHash: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
 		size: session.size(),
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.add(session.record.Key, entry)
+	now := *kept
+	now.secret = session.secret
+	return &now
 }
 
 // add puts an entry into the recent generation. The caller holds the lock.

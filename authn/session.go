@@ -221,6 +221,7 @@ func (s *Session) decodeOptional(d *decoder) {
 // maxChanges bounds how many changes of a refresh are kept.
 const maxChanges = 100
 
+// decodeSession returns a session whose ID token may lack its payload; see withPayload.
 func decodeSession(format byte, b []byte) (*Session, error) {
 	if format < oldestSessionFormat || format > sessionFormat {
 		return nil, errEncoding
@@ -253,7 +254,6 @@ func decodeSession(format byte, b []byte) (*Session, error) {
 		s.decodeSince4(&d)
 		s.decodeOptional(&d)
 	}
-	s.tokens.IDToken = openid.Secret(withPayload(string(s.tokens.IDToken), s.Identity.IDToken))
 	return s, d.err()
 }
 

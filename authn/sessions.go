@@ -102,7 +102,7 @@ func (s *Sessions) PerPerson() int { return s.perPerson }
 // ReasonStoreUnavailable if the store cannot tell, and ErrRenewalNeeded if the session is alive but the
 // browser has to prove its key first. Neither error means that the request comes from a visitor.
 //
-// The session of a GET or HEAD request may lack its tokens; TokenSource.Token fetches them.
+// The session of a GET or HEAD request lacks its tokens; TokenSource.Token fetches them.
 //
 // Load does not depend on whether the request is cancelled: the store answers in time in any case, and
 // a client that has closed only its sending side still reads.
@@ -125,8 +125,8 @@ func (s *Sessions) Load(r *http.Request) (*Session, error) {
 	return s.proven(r, session)
 }
 
-// loadCached returns a session as load does, but perhaps without its tokens. The store decides
-// whether the session is alive; the cache saves opening a version that was opened before.
+// loadCached returns a session as load does, but without its tokens. The store decides whether the
+// session is alive; the cache saves opening a version that was opened before.
 func (s *Sessions) loadCached(ctx context.Context, key Key, secret []byte) (*Session, error) {
 	record, err := s.store.Load(ctx, key)
 	if err != nil {
@@ -137,10 +137,11 @@ func (s *Sessions) loadCached(ctx context.Context, key Key, secret []byte) (*Ses
 	}
 	session := s.cache.get(record, secret)
 	if session == nil {
-		if session, err = s.open(ctx, record, secret); err != nil {
+		opened, err := s.open(ctx, record, secret)
+		if err != nil {
 			return nil, err
 		}
-		s.cache.put(session)
+		session = s.cache.put(opened)
 	}
 	return s.timed(session, record)
 }
@@ -156,6 +157,7 @@ func (s *Sessions) load(ctx context.Context, key Key, secret []byte) (*Session, 
 	if err != nil {
 		return nil, err
 	}
+	session.tokens.IDToken = openid.Secret(withPayload(string(session.tokens.IDToken), session.Identity.IDToken))
 	return s.timed(session, record)
 }
 
