@@ -60,25 +60,35 @@ func withheld(name string) bool {
 // manyClaims is how many claims the dashboard shows without an offer to filter them.
 const manyClaims = 30
 
+// rankedClaim is a claim with its place among the others.
+type rankedClaim struct {
+	openid.SourcedClaim
+	rank int
+}
+
 // claimsProps returns all that the app knows about the person, in the order that pages show.
 func claimsProps(t *messages.Catalogue, s *authn.Session) views.ClaimsProps {
-	list := slices.DeleteFunc(slices.Clone(s.Claims()), func(c openid.SourcedClaim) bool { return withheld(c.Name) })
-	slices.SortStableFunc(list, func(a, b openid.SourcedClaim) int {
-		return cmp.Compare(claimRanks[a.Name], claimRanks[b.Name])
-	})
-	claims := make([]openid.Claim, len(list))
-	for i, c := range list {
+	all := s.Claims()
+	ranked := make([]rankedClaim, 0, len(all))
+	for _, c := range all {
+		if !withheld(c.Name) {
+			ranked = append(ranked, rankedClaim{c, claimRanks[c.Name]})
+		}
+	}
+	slices.SortStableFunc(ranked, func(a, b rankedClaim) int { return cmp.Compare(a.rank, b.rank) })
+	claims := make([]openid.Claim, len(ranked))
+	for i, c := range ranked {
 		claims[i] = c.Claim
 	}
-	return views.ClaimsProps{Groups: claimGroups(t, list, s.Changes), Filter: len(list) > manyClaims, JSON: claimsJSON(claims)}
+	return views.ClaimsProps{Groups: claimGroups(t, ranked, s.Changes), Filter: len(ranked) > manyClaims, JSON: claimsJSON(claims)}
 }
 
 // claimGroups makes the claims readable, and adds what the last refresh changed.
-func claimGroups(t *messages.Catalogue, list []openid.SourcedClaim, changes []openid.Change) []views.ClaimGroup {
+func claimGroups(t *messages.Catalogue, ranked []rankedClaim, changes []openid.Change) []views.ClaimGroup {
 	groups := []views.ClaimGroup{{Kind: views.ClaimsOfProfile}, {Kind: views.ClaimsOfProvider}, {Kind: views.ClaimsOfProtocol}}
-	add := func(row views.Claim, source openid.Source) {
+	add := func(row views.Claim, rank int, source openid.Source) {
 		row.Label = t.Claims.Labels[row.Name]
-		g := &groups[cmp.Compare(claimRanks[row.Name], 0)+1]
+		g := &groups[cmp.Compare(rank, 0)+1]
 		g.Claims = append(g.Claims, row)
 		g.Changed = g.Changed || row.Change != views.ClaimUnchanged
 		switch source {
@@ -92,7 +102,7 @@ func claimGroups(t *messages.Catalogue, list []openid.SourcedClaim, changes []op
 	for _, change := range changes {
 		changed[change.Name] = change
 	}
-	for _, claim := range list {
+	for _, claim := range ranked {
 		row := views.Claim{Name: claim.Name, Value: claimValue(claim.Claim)}
 		change, ok := changed[claim.Name]
 		delete(changed, claim.Name) // what is left was removed
@@ -104,11 +114,11 @@ func claimGroups(t *messages.Catalogue, list []openid.SourcedClaim, changes []op
 		default:
 			row.Change, row.Before = views.ClaimChanged, plainValue(change.Before)
 		}
-		add(row, claim.Source)
+		add(row, claim.rank, claim.Source)
 	}
 	for _, change := range changes {
 		if _, left := changed[change.Name]; left && change.After == nil {
-			add(views.Claim{Name: change.Name, Change: views.ClaimRemoved, Before: plainValue(change.Before)}, "")
+			add(views.Claim{Name: change.Name, Change: views.ClaimRemoved, Before: plainValue(change.Before)}, claimRanks[change.Name], "")
 		}
 	}
 	return slices.DeleteFunc(groups, func(g views.ClaimGroup) bool { return len(g.Claims) == 0 })
@@ -193,7 +203,12 @@ func address(claim openid.Claim) (string, bool) {
 // claimsJSON returns the claims as one indented JSON object, in their order. Most values are not
 // composed, and need no indentation.
 func claimsJSON(list []openid.Claim) string {
+	size := 2
+	for _, claim := range list {
+		size += len(claim.Name) + len(claim.Value) + len("\n  \"\": ,")
+	}
 	var object bytes.Buffer
+	object.Grow(size)
 	object.WriteByte('{')
 	for i, claim := range list {
 		if i > 0 {

@@ -12,11 +12,11 @@ import (
 // The time for each claim must not grow with their number.
 func BenchmarkClaimRows(b *testing.B) {
 	for _, n := range []int{22, 220, 2200} {
-		var claims []openid.SourcedClaim
+		var claims []rankedClaim
 		var changes []openid.Change
 		for i := range n {
 			name, value := fmt.Sprintf("https://example.com/claim-%d", i), []byte(`"after"`)
-			claims = append(claims, openid.SourcedClaim{Claim: openid.Claim{Name: name, Value: value}, Source: openid.SourceUserInfo})
+			claims = append(claims, rankedClaim{SourcedClaim: openid.SourcedClaim{Claim: openid.Claim{Name: name, Value: value}, Source: openid.SourceUserInfo}})
 			changes = append(changes,
 				openid.Change{Name: name, Before: []byte(`"before"`), After: value},
 				openid.Change{Name: name + "-removed", Before: value})
