@@ -387,3 +387,29 @@ func TestMemoryStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(*testing.T) authn.Store { return authn.NewMemoryStore() })
 }
+
+// TestPagesLoadNoTokens loads a session for pages, where the first one opens the record and the second one
+// finds it open, and for a form, whose handler may need the tokens.
+func TestPagesLoadNoTokens(t *testing.T) {
+	t.Parallel()
+	s, b := newSite(t), newVisitor(t)
+	in := signInOf("alice")
+	in.Tokens.IDToken = "header." + openid.Secret(base64.RawURLEncoding.EncodeToString(in.Identity.IDToken)) + ".signature"
+	b.signIn(t, s, in)
+	for i, tt := range []struct {
+		method string
+		want   openid.Secret
+	}{{http.MethodGet, ""}, {http.MethodGet, ""}, {http.MethodHead, ""}, {http.MethodPost, in.Tokens.IDToken}, {http.MethodGet, ""}} {
+		r := b.request(t)
+		r.Method = tt.method
+		session, err := s.Load(r)
+		switch {
+		case err != nil || session == nil:
+			t.Errorf("request %d: no session (%v)", i, err)
+		case session.IDToken() != tt.want:
+			t.Errorf("request %d, a %s, gets the ID token %q, want %q", i, tt.method, string(session.IDToken()), string(tt.want))
+		case !session.Renewable():
+			t.Errorf("request %d, a %s: the session seems to have no refresh token", i, tt.method)
+		}
+	}
+}
