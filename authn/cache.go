@@ -84,9 +84,9 @@ func (c *cache) put(session *Session) *Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.add(session.record.Key, entry)
-	now := *kept
-	now.secret = session.secret
-	return &now
+	returned := *kept
+	returned.secret = session.secret
+	return &returned
 }
 
 // add puts an entry into the recent generation. The caller holds the lock.

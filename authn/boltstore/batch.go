@@ -11,8 +11,9 @@ import (
 	"latchkey/authn"
 )
 
-// gather is how long a transaction waits for writes that could share it. Each transaction waits for the disk
-// twice. With several sign-ins at a time, fewer transactions save CPU time, and nobody waits longer.
+// gather is how long a transaction waits for writes that could share it, because each transaction waits for
+// the disk twice. With several sign-ins at a time, fewer transactions save CPU time, and nobody waits longer.
+// A write that is alone takes this much longer.
 const gather = time.Millisecond
 
 // writes are the writes that wait for the transaction before theirs. The first one whose turn it is

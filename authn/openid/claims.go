@@ -114,7 +114,7 @@ func members(document []byte) ([]Claim, error) {
 		return nil, errors.New("not a JSON object")
 	}
 	rest = rest[1:]
-	const usual = 24 // members, for which nothing has to grow
+	const usual = 16 // members, for which nothing has to grow
 	list, seen := make([]Claim, 0, usual), make(map[string]bool, usual)
 	for {
 		rest = bytes.TrimLeft(rest, jsonSpace+",")
