@@ -71,23 +71,19 @@ func newIdentity(issuer string, t *IDToken, userInfo Claims) Identity {
 // counts, except for claims that count only in the signed token.
 func (i Identity) Claims() []SourcedClaim {
 	idToken, userInfo := i.IDToken.List(), i.UserInfo.List()
-	newer := make(map[string]Claim, len(userInfo))
-	for _, claim := range userInfo {
-		if !SignedOnly(claim.Name) {
-			newer[claim.Name] = claim
-		}
-	}
-	list := make([]SourcedClaim, 0, len(idToken)+len(newer))
-	for _, claim := range idToken {
-		source := SourceIDToken
-		if update, ok := newer[claim.Name]; ok {
-			claim, source = update, SourceUserInfo
-			delete(newer, claim.Name)
-		}
-		list = append(list, SourcedClaim{claim, source})
+	place := make(map[string]int, len(idToken))
+	list := make([]SourcedClaim, 0, len(idToken)+len(userInfo))
+	for at, claim := range idToken {
+		place[claim.Name] = at
+		list = append(list, SourcedClaim{claim, SourceIDToken})
 	}
 	for _, claim := range userInfo {
-		if _, left := newer[claim.Name]; left {
+		at, both := place[claim.Name]
+		switch {
+		case SignedOnly(claim.Name):
+		case both:
+			list[at] = SourcedClaim{claim, SourceUserInfo}
+		default:
 			list = append(list, SourcedClaim{claim, SourceUserInfo})
 		}
 	}
