@@ -25,18 +25,26 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxPooled is the largest buffer to reuse, so that one huge page does not occupy memory for ever.
 const maxPooled = 256 << 10
 
+// takeBuffer returns an empty buffer, to be given back.
+func takeBuffer() *bytes.Buffer {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	return buf
+}
+
+func giveBack(buf *bytes.Buffer) {
+	if buf.Cap() <= maxPooled {
+		buffers.Put(buf)
+	}
+}
+
 // component is a page or part of a page.
 type component = templ.Component
 
 // render answers with a component: a whole page, or a fragment that htmx swaps in.
 func (a *App) render(c echo.Context, status int, page component) error {
-	buf := buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if buf.Cap() <= maxPooled {
-			buffers.Put(buf)
-		}
-	}()
-	buf.Reset()
+	buf := takeBuffer()
+	defer giveBack(buf)
 	// A component refuses to render once its context has ended, but the client may still read.
 	if err := page.Render(context.WithoutCancel(c.Request().Context()), buf); err != nil {
 		return err
@@ -50,6 +58,7 @@ func (a *App) render(c echo.Context, status int, page component) error {
 	if c.Request().Method == http.MethodHead {
 		return nil
 	}
+	connectionOf(c.Request()).collect()
 	_, err := w.Write(buf.Bytes())
 	return err
 }

@@ -185,8 +185,13 @@ func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, signingIn echo
 // reading lists the methods that request a page.
 var reading = []string{http.MethodGet, http.MethodHead}
 
-// ServeHTTP implements http.Handler.
-func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. A page is sent when everything else is done, the log line included.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := connectionOf(r)
+	defer conn.forget()
+	a.echo.ServeHTTP(w, r)
+	conn.send(w)
+}
 
 // Drain makes the app report that it is not ready, so that load balancers stop sending requests while
 // it answers the last ones. It also ends the event streams, because http.Server.Shutdown would wait

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"latchkey/routes"
 )
 
 // drainTimeout is how long requests under way may take to finish, once SHUTDOWN_GRACE is over. With the
@@ -159,9 +161,10 @@ func (s *servers) serve(listeners []net.Listener, handler http.Handler, tlsConfi
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       idleTimeout(tlsConfig),
 		MaxHeaderBytes:    32 << 10,
+		ConnContext:       routes.ConnContext,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	serve := server.Serve
+	serve := func(l net.Listener) error { return server.Serve(routes.Listener(l)) }
 	if tlsConfig != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}

@@ -1,0 +1,159 @@
+package routes_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/internal/apptest"
+	"latchkey/routes"
+)
+
+// largePage is a page of so many bytes. Those of the tests are longer than the buffers of both sides of a
+// connection.
+type largePage int
+
+func (p largePage) Render(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, strings.Repeat("x", int(p)))
+	return err
+}
+
+// connected is a client's connection to an app with two pages: /large, and /aborted, whose handler gives up
+// after it has rendered the page.
+type connected struct {
+	net.Conn
+	t   *testing.T
+	app string // its origin
+}
+
+func connect(t *testing.T) connected {
+	t.Helper()
+	var product routes.Product
+	var app *routes.App
+	product.Open = func(_ context.Context, a *routes.App) error {
+		app = a
+		return nil
+	}
+	product.Routes = func(r routes.Router) {
+		r.Page("/large", func(c echo.Context) error { return app.Render(c, http.StatusOK, largePage(16<<20)) }, r.Visitor)
+		r.Page("/aborted", func(c echo.Context) error {
+			_ = app.Render(c, http.StatusOK, largePage(16<<20))
+			panic(http.ErrAbortHandler)
+		}, r.Visitor)
+	}
+	a := apptest.StartProduct(t, product)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(apptest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	return connected{conn, t, a.URL}
+}
+
+// ask sends a request.
+func (c connected) ask(method, path string) *http.Request {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.app+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := r.Write(c); err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+// countedWrites counts what the connections of a listener write.
+type countedWrites struct {
+	net.Listener
+	writes atomic.Int64
+}
+
+type countedConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (l *countedWrites) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return countedConn{conn, &l.writes}, err
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestPageInOneWrite counts the writes of a page that is longer than the buffer of net/http, from a server
+// that can collect them and from one that cannot.
+func TestPageInOneWrite(t *testing.T) {
+	t.Parallel()
+	s, _ := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	for name, tt := range map[string]struct {
+		listener func(net.Listener) net.Listener
+		writes   int64
+	}{
+		"a listener of ours": {routes.Listener, 1},
+		"any other":          {func(l net.Listener) net.Listener { return l }, 2},
+	} {
+		server := httptest.NewUnstartedServer(s.Assembled.Handler)
+		counted := &countedWrites{Listener: server.Listener}
+		server.Listener, server.Config.ConnContext = tt.listener(counted), routes.ConnContext
+		server.Start()
+		for range 2 { // on the same connection
+			r := v.Request(http.MethodGet, "/dashboard", nil, "Cookie", v.CookieHeader())
+			r.URL.Host = server.Listener.Addr().String()
+			resp, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if n := counted.writes.Swap(0); n != tt.writes || err != nil || resp.StatusCode != http.StatusOK || !strings.HasSuffix(string(body), "</html>") {
+				t.Errorf("%s: %s, %d bytes in %d writes, want %d; %v", name, resp.Status, len(body), n, tt.writes, err)
+			}
+		}
+		server.Close()
+	}
+}
+
+// TestLargePage checks that a page arrives that is longer than the buffers of a connection.
+func TestLargePage(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	received := bufio.NewReader(c)
+	for range 2 {
+		resp, err := http.ReadResponse(received, c.ask(http.MethodGet, "/large"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, resp.Body); n != resp.ContentLength || n < 16<<20 || err != nil {
+			t.Fatalf("%d bytes of %d, %v", n, resp.ContentLength, err)
+		}
+	}
+}
+
+// TestAbortedPage checks that a client gets nothing of a page whose handler gave up, and that the
+// connection is closed.
+func TestAbortedPage(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	c.ask(http.MethodGet, "/aborted")
+	if received, err := io.ReadAll(c); len(received) > 0 || err != nil {
+		t.Errorf("%d bytes, %v", len(received), err)
+	}
+}
