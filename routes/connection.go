@@ -3,6 +3,7 @@ package routes
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 )
@@ -13,6 +14,7 @@ import (
 func Listener(l net.Listener) net.Listener { return listener{l} }
 
 // ConnContext is the ConnContext of an [http.Server], through which the app finds the connection of a request.
+// Other handlers of such a server must not render pages: only [App.ServeHTTP] sends one.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*connection); ok {
 		return context.WithValue(ctx, connectionKey{}, c)
@@ -58,7 +60,7 @@ func (c *connection) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return c.Close()
+	return errors.ErrUnsupported
 }
 
 // collect makes the connection keep what the server writes until the end of the request.
@@ -77,12 +79,21 @@ func (c *connection) send(w http.ResponseWriter) {
 	if _, err := c.Conn.Write(c.collected.Bytes()); err != nil {
 		_ = c.Close() // the server does not know that the response is incomplete
 	}
+	c.forget()
+}
+
+// abandon closes a connection that has collected what it cannot send after a panic. Otherwise the server
+// would send the rest of the page, which is in its own buffer.
+func (c *connection) abandon() {
+	if c == nil || c.collected == nil {
+		return
+	}
+	_ = c.Close()
+	c.forget()
 }
 
 // forget drops what the connection has collected.
 func (c *connection) forget() {
-	if c != nil && c.collected != nil {
-		giveBack(c.collected)
-		c.collected = nil
-	}
+	giveBack(c.collected)
+	c.collected = nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,17 +19,19 @@ import (
 	"latchkey/routes"
 )
 
-// largePage is a page of so many bytes. Those of the tests are longer than the buffers of both sides of a
-// connection.
-type largePage int
+// large is longer than the buffers of both sides of a connection.
+const large = 16 << 20
 
-func (p largePage) Render(_ context.Context, w io.Writer) error {
+// filledPage is a page of so many bytes.
+type filledPage int
+
+func (p filledPage) Render(_ context.Context, w io.Writer) error {
 	_, err := io.WriteString(w, strings.Repeat("x", int(p)))
 	return err
 }
 
-// connected is a client's connection to an app with two pages: /large, and /aborted, whose handler gives up
-// after it has rendered the page.
+// connected is a client's connection to an app with two kinds of pages: /large, and /aborted/, whose handler
+// gives up after it has rendered as many bytes as the path says.
 type connected struct {
 	net.Conn
 	t   *testing.T
@@ -44,9 +47,13 @@ func connect(t *testing.T) connected {
 		return nil
 	}
 	product.Routes = func(r routes.Router) {
-		r.Page("/large", func(c echo.Context) error { return app.Render(c, http.StatusOK, largePage(16<<20)) }, r.Visitor)
-		r.Page("/aborted", func(c echo.Context) error {
-			_ = app.Render(c, http.StatusOK, largePage(16<<20))
+		r.Page("/large", func(c echo.Context) error { return app.Render(c, http.StatusOK, filledPage(large)) }, r.Visitor)
+		r.Page("/aborted/:bytes", func(c echo.Context) error {
+			n, err := strconv.Atoi(c.Param("bytes"))
+			if err != nil {
+				return err
+			}
+			_ = app.Render(c, http.StatusOK, filledPage(n))
 			panic(http.ErrAbortHandler)
 		}, r.Visitor)
 	}
@@ -141,19 +148,21 @@ func TestLargePage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := io.Copy(io.Discard, resp.Body); n != resp.ContentLength || n < 16<<20 || err != nil {
+		if n, err := io.Copy(io.Discard, resp.Body); n != resp.ContentLength || n != large || err != nil {
 			t.Fatalf("%d bytes of %d, %v", n, resp.ContentLength, err)
 		}
 	}
 }
 
-// TestAbortedPage checks that a client gets nothing of a page whose handler gave up, and that the
-// connection is closed.
+// TestAbortedPage checks that a client gets nothing of a page whose handler gave up, no matter how much of
+// it the server still has in its own buffers, and that the connection is closed.
 func TestAbortedPage(t *testing.T) {
 	t.Parallel()
-	c := connect(t)
-	c.ask(http.MethodGet, "/aborted")
-	if received, err := io.ReadAll(c); len(received) > 0 || err != nil {
-		t.Errorf("%d bytes, %v", len(received), err)
+	for _, length := range []int{100, 2_500, 5_000, 7_000, large} {
+		c := connect(t)
+		c.ask(http.MethodGet, "/aborted/"+strconv.Itoa(length))
+		if received, err := io.ReadAll(c); len(received) > 0 || err != nil {
+			t.Errorf("%d bytes of a page with %d, %v", len(received), length, err)
+		}
 	}
 }

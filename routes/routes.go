@@ -188,7 +188,7 @@ var reading = []string{http.MethodGet, http.MethodHead}
 // ServeHTTP implements http.Handler. A page is sent when everything else is done, the log line included.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := connectionOf(r)
-	defer conn.forget()
+	defer conn.abandon()
 	a.echo.ServeHTTP(w, r)
 	conn.send(w)
 }
