@@ -25,10 +25,11 @@ import (
 // certifiedProviders is a process that starts certified OpenID providers:
 // testdata/oidcprovider/provider.mjs.
 type certifiedProviders struct {
-	mu    sync.Mutex
-	in    io.Writer
-	out   *bufio.Scanner
-	notes *apptest.Log
+	mu      sync.Mutex
+	in      io.Writer
+	out     *bufio.Scanner
+	notes   *apptest.Log
+	process *os.Process
 }
 
 // wantedProvider is the configuration of a provider.
@@ -75,6 +76,7 @@ func startCertifiedProviders(t *testing.T) *certifiedProviders {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.process = cmd.Process
 	t.Cleanup(func() {
 		// The process exits at the end of its input. Kill it if it hangs.
 		killer := time.AfterFunc(apptest.Patience, func() { _ = cmd.Process.Kill() })
@@ -118,11 +120,14 @@ func (p *certifiedProviders) start(t *testing.T, wanted wantedProvider) (issuer 
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Node.js itself can hang while it starts, and Scan would wait for ever.
+	killer := time.AfterFunc(apptest.Patience, func() { _ = p.process.Kill() })
+	defer killer.Stop()
 	if err := json.NewEncoder(p.in).Encode(wanted); err != nil {
 		t.Fatal(err)
 	}
 	if !p.out.Scan() {
-		t.Fatalf("the provider's process has ended:\n%s", p.notes)
+		t.Fatalf("the provider's process has ended, or was killed because it hung:\n%s", p.notes)
 	}
 	var answer struct{ Issuer string }
 	if err := json.Unmarshal(p.out.Bytes(), &answer); err != nil {
