@@ -22,7 +22,7 @@ import (
 // large is longer than the buffers of both sides of a connection.
 const large = 16 << 20
 
-// filledPage is a page of so many bytes.
+// filledPage is a page of the given number of bytes.
 type filledPage int
 
 func (p filledPage) Render(_ context.Context, w io.Writer) error {
