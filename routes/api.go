@@ -2,7 +2,9 @@ package routes
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -261,9 +263,8 @@ type me struct {
 	Expires         time.Time `json:"expires_at"`
 }
 
-// me answers with the caller's identity.
-func (a *App) me(c echo.Context) error {
-	caller := authn.CallerFrom(c.Request().Context())
+// newMe returns the identity of a caller.
+func newMe(caller *authn.Caller) me {
 	answer := me{
 		Issuer: caller.Issuer(), Subject: caller.Subject(), AuthenticatedBy: "session",
 		Scopes: append([]string{}, caller.Scopes()...), Expires: caller.Expires().UTC(),
@@ -276,5 +277,16 @@ func (a *App) me(c echo.Context) error {
 	if answer.Email != "" {
 		answer.EmailVerified = &profile.EmailVerified
 	}
-	return c.JSON(http.StatusOK, answer)
+	return answer
+}
+
+// me answers with the caller's identity.
+func (a *App) me(c echo.Context) error {
+	caller := authn.CallerFrom(c.Request().Context())
+	encode := func(w io.Writer) error { return json.NewEncoder(w).Encode(newMe(caller)) }
+	c.Response().Header()[echo.HeaderContentType] = []string{echo.MIMEApplicationJSON}
+	if caller.Session != nil {
+		return caller.Session.Fragment(c.Response(), "me", caller.Expires(), encode)
+	}
+	return encode(c.Response())
 }
