@@ -184,8 +184,8 @@ func (s *Session) size() int {
 	return n
 }
 
-// Fragment writes a part of a page that depends on the session's version and on state, and on nothing
-// else: not on the request. If the session is cached, it calls render once until one of the two
+// Fragment writes a part of a page, or another response, that depends on the session's version and on state,
+// and on nothing else: not on the request. If the session is cached, it calls render once until one of the two
 // changes; requests at the same time may each call it. state is a comparable value, or nil.
 func (s *Session) Fragment(w io.Writer, name string, state any, render func(io.Writer) error) error {
 	if s.cached == nil {

@@ -286,7 +286,7 @@ func (a *App) me(c echo.Context) error {
 	encode := func(w io.Writer) error { return json.NewEncoder(w).Encode(newMe(caller)) }
 	c.Response().Header()[echo.HeaderContentType] = []string{echo.MIMEApplicationJSON}
 	if caller.Session != nil {
-		return caller.Session.Fragment(c.Response(), "me", caller.Expires(), encode)
+		return caller.Session.Fragment(c.Response(), "/api/me", caller.Expires(), encode)
 	}
 	return encode(c.Response())
 }

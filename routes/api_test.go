@@ -124,6 +124,44 @@ func TestMe(t *testing.T) {
 	}
 }
 
+// TestMeFollowsTheSession calls the API again and again while the session changes.
+func TestMeFollowsTheSession(t *testing.T) {
+	t.Parallel()
+	s, c := apptest.Assemble(t)
+	v := s.Visitor()
+	s.SignIn(v)
+	const times = 3 // from the second call on, the answer may have been kept
+	check := func(name string, expires time.Time) {
+		t.Helper()
+		for range times {
+			me := wantMe(s, callAPI(v), "session", "alice")
+			if me["name"] != name || me["expires_at"] != expires.Format(time.RFC3339) {
+				t.Errorf("it is %v, not %s until %v", me, name, expires)
+			}
+		}
+	}
+	expires := c.Now().Add(24 * time.Hour)
+	check("Alice Example", expires)
+
+	s.OP.Edit(scriptedop.UserInfo, func(claims map[string]any) { claims["name"] = "Alice Married" })
+	v.RefreshProfile()
+	check("Alice Married", expires)
+
+	c.Move(time.Hour)
+	check("Alice Married", expires) // a call shows no activity
+	v.Get("/dashboard")
+	check("Alice Married", expires.Add(time.Hour))
+
+	other := s.Visitor()
+	s.OP.SignInAs("bob")
+	s.SignIn(other)
+	wantMe(s, callAPI(other), "session", "bob")
+	check("Alice Married", expires.Add(time.Hour))
+
+	v.Post("/logout", nil)
+	wantProblem(s, callAPI(v), http.StatusUnauthorized, "")
+}
+
 // TestBearerCredentials sends credentials in every way that a client may.
 func TestBearerCredentials(t *testing.T) {
 	t.Parallel()
