@@ -109,10 +109,10 @@ func (a *App) route(e *echo.Echo) {
 
 	e.Match(reading, "/healthz", a.healthz)
 	e.Match(reading, "/readyz", a.readyz)
-	e.Match(reading, static.Prefix+"*", echo.WrapHandler(a.Assets))
-	e.Match(reading, "/favicon.ico", echo.WrapHandler(a.Assets.Unhashed("icon.svg")))
-	e.Match(reading, "/apple-touch-icon.png", echo.WrapHandler(a.Assets.Unhashed("touch-icon.png")))
-	e.Match(reading, "/robots.txt", echo.WrapHandler(a.Assets.Unhashed("robots.txt")))
+	e.Match(reading, static.Prefix+"*", inOneWrite(a.Assets))
+	e.Match(reading, "/favicon.ico", inOneWrite(a.Assets.Unhashed("icon.svg")))
+	e.Match(reading, "/apple-touch-icon.png", inOneWrite(a.Assets.Unhashed("touch-icon.png")))
+	e.Match(reading, "/robots.txt", inOneWrite(a.Assets.Unhashed("robots.txt")))
 	// backchannelLogout verifies the logout token instead of the origin.
 	a.crossOrigin.AddInsecureBypassPattern("POST " + backchannelLogoutPath)
 	e.POST(backchannelLogoutPath, a.backchannelLogout)
@@ -186,9 +186,10 @@ func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, signingIn echo
 // reading lists the methods that request a page.
 var reading = []string{http.MethodGet, http.MethodHead}
 
-// ServeHTTP implements http.Handler. A page is sent when everything else is done, the log line included. The
-// other requests that are ready run first, so that under load the responses leave together: a client or a
-// proxy that waits on the same machine is woken once for all of them, which is what costs most of a write.
+// ServeHTTP implements http.Handler. A page or a file is sent when everything else is done, the log line
+// included. The other requests that are ready run first, so that under load the responses leave together: a
+// client or a proxy that waits on the same machine is woken once for all of them, which is what costs most of
+// a write.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := connectionOf(r)
 	defer conn.abandon()
