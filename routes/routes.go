@@ -187,9 +187,9 @@ func (a *App) routeCallback(e *echo.Echo, rp *authn.RelyingParty, signingIn echo
 var reading = []string{http.MethodGet, http.MethodHead}
 
 // ServeHTTP implements http.Handler. A page or a file is sent when everything else is done, the log line
-// included. The other requests that are ready run first, so that under load the responses leave together: a
-// client or a proxy that waits on the same machine is woken once for all of them, which is what costs most of
-// a write.
+// included. The other requests that are ready run first, so that under load the responses leave together and
+// a client or a proxy on the same machine is woken once for all of them. Waking it costs more than the rest
+// of a write.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := connectionOf(r)
 	defer conn.abandon()
