@@ -58,7 +58,7 @@ func Mismatch(provider, configured string) string {
 // VerifyIDToken returns the subject of an accepted ID token. It lets the fuzz target reach
 // the verifier without a network.
 func (p *Provider) VerifyIDToken(ctx context.Context, raw, nonce string) (string, error) {
-	t, err := p.verifyIDToken(ctx, Tokens{IDToken: Secret(raw), Access: "access"}, Expected{Nonce: nonce})
+	t, _, err := p.verifyIDToken(ctx, Tokens{IDToken: Secret(raw), Access: "access"}, Expected{Nonce: nonce})
 	if err != nil {
 		return "", err
 	}

@@ -53,18 +53,17 @@ type SourcedClaim struct {
 // them.
 var signedOnly = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time", "acr", "amr", "sid", "session_expiry", "org_id", "org_name"}
 
-// newIdentity combines an accepted ID token and an accepted userinfo response.
-func newIdentity(issuer string, t *IDToken, userInfo Claims) Identity {
-	i := Identity{
-		Issuer:   issuer,
+// newIdentity combines an accepted ID token, with its claims, and an accepted userinfo response.
+func newIdentity(t *IDToken, claims strictClaims, userInfo received) Identity {
+	return Identity{
+		Issuer:   t.Issuer,
 		Subject:  t.Subject,
 		SID:      t.SID,
 		AuthTime: t.AuthTime,
 		IDToken:  t.Claims,
-		UserInfo: userInfo,
+		UserInfo: userInfo.document,
+		Profile:  newProfile(claims, userInfo.claims),
 	}
-	i.Profile = i.profile()
-	return i
 }
 
 // Claims lists every claim once. If both sources have one, that of userinfo is newer and
@@ -95,10 +94,15 @@ func (i Identity) Claims() []SourcedClaim {
 func (i Identity) ACR() string { return i.IDToken.String("acr") }
 
 func (i Identity) profile() Profile {
-	// A claim of the wrong type is left out; it is no reason to refuse a sign-in. What does not
-	// parse was refused, or is empty.
+	// What does not parse was refused, or is empty.
 	userInfo, _ := parseStrict(i.UserInfo)
 	idToken, _ := parseStrict(i.IDToken)
+	return newProfile(idToken, userInfo)
+}
+
+// newProfile returns the profile of a person from the claims of both sources. It leaves out a claim of the
+// wrong type, which is no reason to refuse a sign-in.
+func newProfile(idToken, userInfo strictClaims) Profile {
 	text := func(name string) string {
 		if s, _ := userInfo.string(name); s != "" {
 			return s

@@ -61,14 +61,14 @@ func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*Sig
 	if err != nil {
 		return nil, err
 	}
-	idToken, err := p.verifyIDToken(ctx, tokens, want)
+	idToken, claims, err := p.verifyIDToken(ctx, tokens, want)
 	if err != nil {
 		return nil, err
 	}
 	if m.BackchannelLogoutSessionSupported && idToken.SID == "" {
 		p.cfg.Log.WarnContext(ctx, "the ID token has no sid: a sign-out at the provider ends either all of a person's sessions or none")
 	}
-	userInfo, err := p.UserInfo(ctx, tokens, idToken.Subject)
+	info, err := p.userInfo(ctx, tokens, idToken.Subject)
 	switch {
 	case ReasonOf(err) == ReasonUserInfoMismatch:
 		return nil, err
@@ -79,29 +79,29 @@ func (p *Provider) Redeem(ctx context.Context, code string, want Expected) (*Sig
 		// down would lock everyone out, and a refresh of the profile asks again.
 		p.cfg.Log.WarnContext(ctx, "signed in without userinfo", "reason", ReasonOf(err), "error", err)
 	}
-	if n := len(idToken.Claims) + len(userInfo); n > MaxClaimsBytes {
+	if n := len(idToken.Claims) + len(info.document); n > MaxClaimsBytes {
 		return nil, refuse(ReasonTooLarge, "%d bytes of claims, more than %d", n, MaxClaimsBytes)
 	}
-	return &SignIn{Identity: newIdentity(idToken.Issuer, idToken, userInfo), Tokens: tokens, IDToken: *idToken}, nil
+	return &SignIn{Identity: newIdentity(idToken, claims, info), Tokens: tokens, IDToken: *idToken}, nil
 }
 
 // verifyIDToken does the checks of OpenID Connect Core 1.0 section 3.1.3.7.
-func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expected) (*IDToken, error) {
+func (p *Provider) verifyIDToken(ctx context.Context, tokens Tokens, want Expected) (*IDToken, strictClaims, error) {
 	t, c, err := p.readIDToken(ctx, tokens)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	nonce, err := c.string("nonce") // section 3.1.3.7 (11)
 	if err != nil || !EqualSecret(nonce, want.Nonce) {
-		return nil, refuse(ReasonIDTokenInvalid, "the nonce is missing or belongs to another sign-in")
+		return nil, nil, refuse(ReasonIDTokenInvalid, "the nonce is missing or belongs to another sign-in")
 	}
 	if err := checkOrganization(c, want.Organization); err != nil {
-		return nil, withReason(ReasonIDTokenInvalid, err)
+		return nil, nil, withReason(ReasonIDTokenInvalid, err)
 	}
 	if err := p.checkDemand(c, t, want.Demand); err != nil {
-		return nil, withReason(ReasonIDTokenInvalid, err)
+		return nil, nil, withReason(ReasonIDTokenInvalid, err)
 	}
-	return t, nil
+	return t, c, nil
 }
 
 // ErrIDTokenUnusable says that a refreshed ID token cannot be used, although nothing suggests that it
