@@ -16,7 +16,8 @@ import (
 func Listener(l net.Listener) net.Listener { return listener{l} }
 
 // ConnContext is the ConnContext of an [http.Server], through which the app finds the connection of a request.
-// Other handlers of such a server must not render pages: only [App.ServeHTTP] sends one.
+// Only [App.ServeHTTP] sends what is rendered: other handlers of such a server must not render pages, and one
+// that calls it must not recover from its panics.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*connection); ok {
 		return context.WithValue(ctx, connectionKey{}, c)
@@ -74,7 +75,8 @@ func inOneWrite(file http.Handler) echo.HandlerFunc {
 	}
 }
 
-// collect makes the connection keep what the server writes until the end of the request.
+// collect makes the connection keep what the server writes until send. After a panic there is no send: the
+// server closes the connection, and the client gets nothing of the response.
 func (c *connection) collect() {
 	if c != nil && c.collected == nil {
 		c.collected = takeBuffer()
@@ -87,28 +89,12 @@ func (c *connection) send(w http.ResponseWriter) {
 	if c == nil || c.collected == nil {
 		return
 	}
-	defer c.forget()
-	if c.collected.Len() == 0 {
-		return
+	if c.collected.Len() > 0 {
+		_ = http.NewResponseController(w).Flush() // into collected
+		if _, err := c.Conn.Write(c.collected.Bytes()); err != nil {
+			_ = c.Close() // the server does not know that the response is incomplete
+		}
 	}
-	_ = http.NewResponseController(w).Flush() // into collected
-	if _, err := c.Conn.Write(c.collected.Bytes()); err != nil {
-		_ = c.Close() // the server does not know that the response is incomplete
-	}
-}
-
-// abandon closes a connection that has collected what it cannot send after a panic. Otherwise the server
-// would send the rest of the page, which is in its own buffer.
-func (c *connection) abandon() {
-	if c == nil || c.collected == nil {
-		return
-	}
-	_ = c.Close()
-	c.forget()
-}
-
-// forget drops what the connection has collected.
-func (c *connection) forget() {
 	giveBack(c.collected)
 	c.collected = nil
 }

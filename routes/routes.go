@@ -191,11 +191,9 @@ var reading = []string{http.MethodGet, http.MethodHead}
 // a client or a proxy on the same machine is woken once for all of them. Waking it is a third of the cost of
 // a write.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	conn := connectionOf(r)
-	defer conn.abandon()
 	a.echo.ServeHTTP(w, r)
 	runtime.Gosched()
-	conn.send(w)
+	connectionOf(r).send(w)
 }
 
 // Drain makes the app report that it is not ready, so that load balancers stop sending requests while
