@@ -2,6 +2,7 @@ package authn
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"io"
@@ -10,27 +11,36 @@ import (
 	"latchkey/authn/openid"
 )
 
-// cacheBytes bounds each of the cache's two generations, so the cache holds at most twice as much: opened
-// sessions, with the fragments of pages that were rendered from them.
-const cacheBytes = 8 << 20
+const (
+	// defaultCacheBytes is the size limit of the cache if Config.CacheBytes is zero.
+	defaultCacheBytes = 16 << 20
+	// seenBytes is the approximate size of an entry without a session.
+	seenBytes = 200
+)
 
-// cache keeps opened sessions, so that a request opens and decodes its session only after a
-// change. It never decides whether a session is alive: the store is asked first, and an entry
-// counts only for the sealed record that it was opened from.
+// cache keeps opened sessions and the fragments that were rendered from them, so that a request
+// opens and decodes its session only after a change. It never decides whether a session is alive: the
+// store is asked first, and an entry counts only for the sealed record that it was opened from.
+//
+// A session is kept when it is opened for the second time, because many are opened only once. The first
+// time, the cache only remembers the key.
 //
 // An entry holds neither tokens nor the cookie's secret: a copy of this process's memory shows the
 // cached sessions, but opens nothing in the store.
 type cache struct {
+	limit int // of each generation, in bytes
+
 	mu sync.Mutex // guards the entries, too
 	// recent holds the entries that were used since the generation began, and older those of
 	// the generation before, which are dropped unless they are used.
-	recent, older map[Key]*cached
-	bytes         int // of recent
+	recent, older           map[Key]*cached
+	recentBytes, olderBytes int
 }
 
 type cached struct {
 	cache      *cache
-	session    *Session // as it was opened
+	session    *Session // as it was opened; nil if that has happened only once
+	claims     func() []openid.SourcedClaim
 	secretHash [sha256.Size]byte
 	tag        [sealTag]byte
 	fragments  map[string]rendered
@@ -43,14 +53,18 @@ type rendered struct {
 	html  []byte
 }
 
-func newCache() *cache { return &cache{recent: make(map[Key]*cached)} }
+// newCache returns an empty cache that holds about this many bytes at most; zero stands for
+// defaultCacheBytes.
+func newCache(size int) *cache {
+	return &cache{limit: cmp.Or(size, defaultCacheBytes) / 2, recent: make(map[Key]*cached)}
+}
 
 // get returns a copy of the session of a record that a cookie's secret opens, or nil. The tag is
 // compared because a store that has lost writes may give a version number twice.
 func (c *cache) get(record Record, secret []byte) *Session {
 	entry := c.find(record.Key)
 	hash := sha256.Sum256(secret)
-	if entry == nil || !entry.session.record.sealedAs(record) || entry.tag != tagOf(record.Sealed) ||
+	if entry == nil || entry.session == nil || !entry.session.record.sealedAs(record) || entry.tag != tagOf(record.Sealed) ||
 		subtle.ConstantTimeCompare(entry.secretHash[:], hash[:]) != 1 {
 		return nil
 	}
@@ -72,20 +86,24 @@ func (c *cache) find(key Key) *cached {
 	return entry
 }
 
-// put keeps a session that was just opened, and returns it without its tokens. Its fragments are kept from
-// the next request on: where there are more people than the cache holds, most sessions are gone from it
-// before they are used again.
+// put keeps a session that was just opened, if it had been opened before, and returns it without its
+// tokens.
 func (c *cache) put(session *Session) *Session {
 	kept := session.withoutTokens()
-	entry := &cached{
-		cache: c, session: kept, secretHash: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed),
-		size: session.size(),
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.add(session.record.Key, entry)
 	returned := *kept
 	returned.secret = session.secret
+	key := session.record.Key
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.recent[key] == nil && c.older[key] == nil {
+		c.add(key, &cached{size: seenBytes})
+		return &returned
+	}
+	returned.cached = &cached{
+		cache: c, session: kept, claims: sync.OnceValue(kept.Identity.Claims),
+		secretHash: sha256.Sum256(session.secret), tag: tagOf(session.record.Sealed), size: session.size(),
+	}
+	c.add(key, returned.cached)
 	return &returned
 }
 
@@ -93,20 +111,35 @@ func (c *cache) put(session *Session) *Session {
 func (c *cache) add(key Key, entry *cached) {
 	c.remove(key)
 	c.recent[key] = entry
-	c.bytes += entry.size
-	if c.bytes > cacheBytes {
+	c.grow(entry.size)
+}
+
+// grow counts more bytes in the recent generation, and begins another one if it is full. The caller
+// holds the lock.
+func (c *cache) grow(bytes int) {
+	if c.recentBytes += bytes; c.recentBytes > c.limit {
 		c.turn()
 	}
 }
 
 // turn begins another generation. The caller holds the lock.
-func (c *cache) turn() { c.older, c.recent, c.bytes = c.recent, make(map[Key]*cached), 0 }
+func (c *cache) turn() {
+	c.older, c.olderBytes = c.recent, c.recentBytes
+	c.recent, c.recentBytes = make(map[Key]*cached), 0
+}
 
 // age drops what has not been used since it was called last.
 func (c *cache) age() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn()
+}
+
+// size returns the approximate size of the cache in bytes.
+func (c *cache) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.recentBytes + c.olderBytes
 }
 
 // drop forgets sessions that have ended.
@@ -120,10 +153,13 @@ func (c *cache) drop(keys ...Key) {
 
 func (c *cache) remove(key Key) {
 	if entry, ok := c.recent[key]; ok {
-		c.bytes -= entry.size
+		c.recentBytes -= entry.size
+		delete(c.recent, key)
 	}
-	delete(c.recent, key)
-	delete(c.older, key)
+	if entry, ok := c.older[key]; ok {
+		c.olderBytes -= entry.size
+		delete(c.older, key)
+	}
 }
 
 // fragment returns a fragment of an entry, if it shows this state.
@@ -134,21 +170,24 @@ func (c *cached) fragment(name string, state any) ([]byte, bool) {
 	return part.html, ok && part.state == state
 }
 
-// keep keeps a fragment of an entry in the place of the one that showed another state.
-func (c *cached) keep(name string, part rendered) {
+// keep keeps a copy of a fragment, in the place of one for another state.
+func (c *cached) keep(name string, state any, html []byte) {
 	c.cache.mu.Lock()
 	defer c.cache.mu.Unlock()
-	grown := len(part.html) - len(c.fragments[name].html)
+	grown := len(html) - len(c.fragments[name].html)
+	if c.size+grown > c.cache.limit/4 {
+		return // it would take the room of too many people
+	}
 	if c.fragments == nil {
 		c.fragments = make(map[string]rendered)
 	}
-	c.fragments[name] = part
+	c.fragments[name] = rendered{state, bytes.Clone(html)}
 	c.size += grown
-	if key := c.session.record.Key; c.cache.recent[key] == c {
-		c.cache.bytes += grown
-		if c.cache.bytes > cacheBytes {
-			c.cache.turn()
-		}
+	switch key := c.session.record.Key; c {
+	case c.cache.recent[key]:
+		c.cache.grow(grown)
+	case c.cache.older[key]:
+		c.cache.olderBytes += grown
 	}
 }
 
@@ -172,14 +211,18 @@ func (s *Session) withoutTokens() *Session {
 	return &kept
 }
 
-// size estimates the memory of a session in the cache. The profile repeats some of the claims.
+// size estimates the memory that a session takes in the cache. A claim is there up to three times: as JSON,
+// in the list of claims and in the profile.
 func (s *Session) size() int {
-	n := 2048 + 2*(len(s.Identity.IDToken)+len(s.Identity.UserInfo)) + len(s.tokens.Scope) + len(s.values) + savedBytes(s.saved)
+	n := 2048 + len(s.tokens.Scope) + len(s.values) + savedBytes(s.saved)
+	for _, claims := range []openid.Claims{s.Identity.IDToken, s.Identity.UserInfo} {
+		n += 3*len(claims) + 64*bytes.Count(claims, []byte(":"))
+	}
 	for _, held := range s.apis {
 		n += 256 + len(held.api.Audience) + len(held.api.Scope) + len(held.tokens.Scope)
 	}
 	for _, change := range s.Changes {
-		n += len(change.Name) + len(change.Before) + len(change.After)
+		n += 80 + len(change.Name) + len(change.Before) + len(change.After)
 	}
 	return n
 }
@@ -197,8 +240,8 @@ func (s *Session) Fragment(w io.Writer, name string, state any, render func(io.W
 		if err := render(&buf); err != nil {
 			return err
 		}
-		html = bytes.Clone(buf.Bytes()) // without spare capacity
-		s.cached.keep(name, rendered{state, html})
+		html = buf.Bytes()
+		s.cached.keep(name, state, html)
 	}
 	_, err := w.Write(html)
 	return err

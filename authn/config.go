@@ -30,6 +30,9 @@ type Config struct {
 	DeviceBound bool
 	// Watchers is how many pages may watch their sessions at a time.
 	Watchers int
+	// CacheBytes is the approximate size limit of the cache of opened sessions and of the fragments rendered
+	// from them. Zero means 16 MB, which is enough for about 250 people at a time.
+	CacheBytes int
 	// BoundTokens has the application's API refuse access tokens that are bound to no key.
 	BoundTokens bool
 	// ProofNonces demands a nonce of this application in each DPoP proof that its API accepts.

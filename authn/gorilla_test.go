@@ -229,7 +229,7 @@ func TestFragmentsFollowASave(t *testing.T) {
 	t.Parallel()
 	s, alice := newSite(t), newVisitor(t)
 	alice.signIn(t, s, signInOf("alice"))
-	loadValues(t, s, alice) // from the next request on, fragments are kept
+	loadValues(t, s, alice) // a session is cached from its second use on
 	var got strings.Builder
 	alice.visit(t, func(w http.ResponseWriter, r *http.Request) {
 		values, err := s.Get(r, "session")

@@ -13,7 +13,7 @@ import (
 	"latchkey/authn/openid"
 )
 
-// The counters of this package without labels. docs/operations.md explains each metric.
+// The metrics of this package without labels. docs/operations.md explains each metric.
 const (
 	signInsBegun     = "latchkey_sign_ins_begun_total"
 	signInsCompleted = "latchkey_sign_ins_completed_total"
@@ -21,6 +21,9 @@ const (
 	sessionsBound    = "latchkey_sessions_bound_total"
 	sessionsRenewed  = "latchkey_sessions_renewed_total"
 	proofsRefused    = "latchkey_device_proofs_refused_total"
+
+	sessionCacheBytes = "latchkey_session_cache_bytes"
+	sessionCacheLimit = "latchkey_session_cache_limit_bytes"
 )
 
 // The outcomes of a refresh of tokens.

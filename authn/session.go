@@ -79,6 +79,9 @@ func (s *Session) TokenExpires() time.Time { return s.tokens.Expires }
 // Claims lists every claim of the session's person once; see openid.Identity.Claims. Requests share
 // the values: they must not be changed.
 func (s *Session) Claims() []openid.SourcedClaim {
+	if s.cached != nil {
+		return slices.Clone(s.cached.claims())
+	}
 	if s.claims == nil {
 		s.claims = s.Identity.Claims()
 	}

@@ -75,12 +75,14 @@ func NewSessions(cfg Config) (*Sessions, error) {
 	}
 	cfg = cfg.measured()
 	countSessions(cfg.Metrics)
-	cookies := cfg.cookies()
+	cookies, cache := cfg.cookies(), newCache(cfg.CacheBytes)
+	cfg.Metrics.GetOrCreateGauge(sessionCacheBytes, func() float64 { return float64(cache.size()) })
+	cfg.Metrics.GetOrCreateGauge(sessionCacheLimit, func() float64 { return float64(2 * cache.limit) })
 	return &Sessions{
 		store: cfg.Store, keys: cfg.Keys, cookies: cookies, providers: cfg.Providers,
 		idle: cfg.Idle, absolute: cfg.Absolute, perPerson: cfg.SessionsPerPerson, hook: cfg.SignInHook,
 		bindsDevices: cfg.DeviceBound && cookies.secure,
-		now:          cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: newCache(),
+		now:          cfg.Now, log: cfg.Log, metrics: cfg.Metrics, watchers: newWatchers(cfg.Watchers), cache: cache,
 	}, nil
 }
 

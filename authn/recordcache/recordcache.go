@@ -16,21 +16,22 @@ const entryBytes = 400
 type Config struct {
 	// Bytes is the approximate size limit.
 	Bytes int
-	// For is how long a record stays in the cache, where a change may go unreported. Zero means until
-	// it changes, or others take its room.
+	// For is how long a record is used after it was loaded, in case a change goes unreported. Zero means
+	// until it changes or has to make room.
 	For time.Duration
 	// Now is the clock.
 	Now func() time.Time
 }
 
 // Cache keeps records in two generations. A record that is used moves to the young generation. When
-// that is full, it becomes the old one, and the previous old one is dropped.
+// that is full, or older than Config.For, it becomes the old one, and the previous old one is dropped.
 type Cache struct {
 	cfg Config
 
 	mu         sync.RWMutex
 	young, old map[authn.Key]cached
-	size       int // of young, in bytes
+	size       int       // of young, in bytes
+	began      time.Time // when young began; zero without Config.For
 	fetches    map[authn.Key]*fetch
 }
 
@@ -130,8 +131,28 @@ func (c *Cache) put(key authn.Key, entry cached) {
 		c.size += entryBytes + len(entry.record.Sealed)
 	}
 	c.young[key] = entry
-	if c.size > c.cfg.Bytes/2 {
-		c.old, c.young, c.size = c.young, make(map[authn.Key]cached), 0
+	if c.size > c.cfg.Bytes/2 || c.expired() {
+		c.turn()
+	}
+}
+
+// Sweep drops records that are no longer used. Without it, they go when others are loaded.
+func (c *Cache) Sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expired() {
+		c.turn()
+	}
+}
+
+// expired reports whether the young generation is older than Config.For.
+func (c *Cache) expired() bool { return c.cfg.For > 0 && c.cfg.Now().Sub(c.began) >= c.cfg.For }
+
+// turn begins another young generation.
+func (c *Cache) turn() {
+	c.old, c.young, c.size = c.young, make(map[authn.Key]cached), 0
+	if c.cfg.For > 0 {
+		c.began = c.cfg.Now()
 	}
 }
 
@@ -165,5 +186,6 @@ func (c *Cache) Flush() {
 }
 
 func (c *Cache) empty() {
-	c.young, c.old, c.size = make(map[authn.Key]cached), nil, 0
+	c.turn()
+	c.old = nil
 }

@@ -108,6 +108,13 @@ func TestLimits(t *testing.T) {
 	if n := c.Sealed(); n > limit || n < limit/4 {
 		t.Errorf("the cache holds %d bytes, want at most %d", n, limit)
 	}
+	for range 2 {
+		now = now.Add(time.Minute)
+		c.Sweep()
+	}
+	if n := c.Sealed(); n > 0 {
+		t.Errorf("the cache still holds %d bytes of expired records", n)
+	}
 }
 
 // TestOneSlice loads a record twice: the cache copies no bytes.

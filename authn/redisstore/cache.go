@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// cacheBytes is the approximate size limit of the cache.
-	cacheBytes = 64 << 20
-	// cacheFor is how long a record stays in the cache, in case the server fails to report
-	// a change.
+	// defaultCacheBytes is the approximate size limit of the cache if Options.CacheBytes is zero.
+	defaultCacheBytes = 64 << 20
+	// cacheFor is how long a record of the cache is used, in case the server fails to report a
+	// change.
 	cacheFor = time.Minute
 )
 

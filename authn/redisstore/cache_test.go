@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,32 @@ func TestASignedInRequestCostsNoRoundTrip(t *testing.T) {
 	}
 	if n := srv.calls(t, "hgetall"); n != 1 {
 		t.Errorf("1,000 loads read %d times, want once", n)
+	}
+}
+
+// TestCacheIsBounded loads more records than the cache may hold.
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	options, err := redisstore.ParseURL(srv.url)
+	must(t, err)
+	options.CacheBytes = 20_000
+	s, err := openOptions(t, options, slog.New(slog.DiscardHandler))
+	must(t, err)
+	var records []authn.Record
+	for range 50 {
+		r := newRecord(2000)
+		must(t, s.Create(t.Context(), r))
+		records = append(records, r)
+	}
+	for range 2 {
+		for _, r := range records {
+			_, err := s.Load(t.Context(), r.Key)
+			must(t, err)
+		}
+	}
+	if n := srv.calls(t, "hgetall"); n < 90 {
+		t.Errorf("100 loads read %d times", n)
 	}
 }
 

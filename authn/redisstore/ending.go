@@ -87,5 +87,8 @@ func (s *Store) Once(ctx context.Context, key authn.Key, until time.Time) (bool,
 	})
 }
 
-// Sweep implements authn.Store. It does nothing, because the server drops expired keys.
-func (s *Store) Sweep(ctx context.Context, _ time.Time) (int, error) { return 0, ctx.Err() }
+// Sweep implements authn.Store. It sweeps only the cache, because the server drops expired keys.
+func (s *Store) Sweep(ctx context.Context, _ time.Time) (int, error) {
+	s.cache.Sweep()
+	return 0, ctx.Err()
+}

@@ -24,6 +24,9 @@ var errPlain = errors.New("redis:// to another machine would expose every sessio
 
 // Options describe the server and how to connect to it.
 type Options struct {
+	// CacheBytes is the approximate size limit of the cache of records. Zero means 64 MB.
+	CacheBytes int
+
 	client   rueidis.ClientOption
 	prefix   string
 	socket   bool // the address is a path

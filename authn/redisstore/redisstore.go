@@ -23,6 +23,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/base64"
@@ -55,7 +56,9 @@ var _ authn.Store = (*Store)(nil)
 // refuses the user, the password or TLS, Open fails.
 func Open(ctx context.Context, options *Options, log *slog.Logger) (*Store, error) {
 	s := &Store{prefix: options.prefix, limits: options.limits, scripts: newScripts(), now: time.Now}
-	s.cache = recordcache.New(recordcache.Config{Bytes: cacheBytes, For: cacheFor, Now: func() time.Time { return s.now() }})
+	s.cache = recordcache.New(recordcache.Config{
+		Bytes: cmp.Or(options.CacheBytes, defaultCacheBytes), For: cacheFor, Now: func() time.Time { return s.now() },
+	})
 	s.link = newLink(options, s.trackChanges, log)
 	err := s.Ping(ctx)
 	if err == nil { // a user may write and yet not run scripts

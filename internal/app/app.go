@@ -72,6 +72,7 @@ func (p Program) Run(ctx context.Context, args, env []string, stdout io.Writer) 
 	log := newLogger(cfg, stdout, events)
 	defer flushLog(log)
 	cfg.warnOfOpenFiles(log)
+	cfg.cacheBytes = limitMemory(log)
 
 	// Everything that can fail does so before the app answers anyone: another process may
 	// hold the store, and a port may be taken.
@@ -251,6 +252,7 @@ func (c *Config) settings(port int, providers []*providerSettings, keys *authn.K
 func (c *Config) sessionSettings(keys *authn.Keys, store authn.Store) authn.Config {
 	return authn.Config{
 		Keys: keys, Store: store, Idle: c.Idle, Absolute: c.Absolute, SessionsPerPerson: c.SessionsPerPerson, Watchers: openPages,
+		CacheBytes: c.cacheBytes,
 		SignInHook: c.program.Product.SignIn, DeviceBound: c.DeviceBound == "auto",
 		BoundTokens: c.AccessTokens == "bound", ProofNonces: c.ProofNonces == "required",
 	}
@@ -276,6 +278,7 @@ func (c *Config) openStore(ctx context.Context, log *slog.Logger) (authn.Store, 
 	case c.SessionStore == "memory":
 		return authn.NewMemoryStore(), nil
 	case c.parsedRedis != nil:
+		c.parsedRedis.CacheBytes = c.cacheBytes
 		store, err := redisstore.Open(ctx, c.parsedRedis, log)
 		if err != nil {
 			return nil, fmt.Errorf("%w: SESSION_STORE: %w", ErrConfiguration, err)

@@ -65,6 +65,7 @@ type Config struct {
 	parsedTrustProxies []netip.Prefix
 	parsedRedis        *redisstore.Options
 	parsedCertificate  *x509.Certificate // nil without TLS_CERT_FILE
+	cacheBytes         int               // of each cache, from limitMemory; zero stands for the defaults
 }
 
 // Variable is an environment variable of the program.

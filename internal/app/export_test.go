@@ -14,9 +14,10 @@ import (
 // Most tests are outside of this package, because their harness imports it. They need these
 // internals.
 var (
-	Commit    = commit
-	Good      = good
-	NewLogger = newLogger
+	Commit     = commit
+	Good       = good
+	NewLogger  = newLogger
+	CacheBytes = cacheBytes
 
 	IsAddressInUse = isAddressInUse
 	IsAccessDenied = isAccessDenied

@@ -118,12 +118,3 @@ func TestSocketErrors(t *testing.T) {
 		}
 	}
 }
-
-// TestMemoryLimit (CF-15) sets the memory limit of the Go runtime.
-func TestMemoryLimit(t *testing.T) {
-	t.Parallel()
-	p := apptest.StartProcess(t, t.TempDir(), "GOMEMLIMIT=64MiB", "OPS_ADDR=127.0.0.1:0", "DEV_PROVIDER_ADDR=127.0.0.1:0")
-	if got := p.Operators().Metrics()["go_memlimit_bytes"]; got != 64<<20 {
-		t.Errorf("the limit is %v", got)
-	}
-}

@@ -64,6 +64,7 @@ func arrows() []arrow {
 		{"github.com/go-jose", "authn/openid authn/devop", oneRoom},
 		{"github.com/sethvargo/go-envconfig", "internal/app", oneRoom},
 		{"github.com/joho/godotenv", "internal/app", oneRoom},
+		{"github.com/KimMachineGun/automemlimit", "internal/app", oneRoom},
 		{"go.etcd.io/bbolt", "authn/boltstore", oneRoom},
 		{"github.com/redis/rueidis", "authn/redisstore", oneRoom},
 		{"github.com/chromedp", "tests", testsOnly},

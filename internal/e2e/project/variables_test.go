@@ -15,7 +15,7 @@ import (
 // notOurs are names in capitals in documents and deployments that are not variables of this
 // program.
 var notOurs = []string{
-	"GOMEMLIMIT", "CGO_ENABLED", // Go's
+	"GOMEMLIMIT", "AUTOMEMLIMIT", "CGO_ENABLED", // Go's, and a library's
 	"APP_HOST", "VALKEY_PASSWORD", "REDISCLI_AUTH", "CADDY_DIGEST", "VALKEY_DIGEST", // from deploy/compose.yaml
 	"NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX", // Linux's
 	"NO_COLOR",
