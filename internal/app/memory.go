@@ -21,7 +21,7 @@ const (
 func limitMemory(log *slog.Logger) int {
 	limit, err := memlimit.Set()
 	if err != nil && !errors.Is(err, memlimit.ErrCgroupsNotSupported) && !errors.Is(err, memlimit.ErrNoCgroup) {
-		log.Warn("memory limit of the container unknown; set GOMEMLIMIT", "error", err)
+		log.Warn("memory limit of the container not applied; set GOMEMLIMIT", "error", err)
 	}
 	return cacheBytes(limit, memlimit.FromCgroup, memlimit.FromSystem)
 }
