@@ -203,7 +203,8 @@ func address(claim openid.Claim) (string, bool) {
 // claimsJSON returns the claims as one indented JSON object, in their order. Most values are not
 // composed, and need no indentation.
 func claimsJSON(list []openid.Claim) string {
-	size := len("{\n}") // if the buffer grew step by step, a page of someone not in the cache would take 3 to 7 % longer
+	// Growing the buffer step by step takes 3 to 7 % of the time of a page that is not cached.
+	size := len("{\n}")
 	for _, claim := range list {
 		size += len(claim.Name) + len(claim.Value) + len(",\n  \"\": ")
 	}

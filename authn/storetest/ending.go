@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,6 +10,11 @@ import (
 )
 
 func endCases() []testCase {
+	return append(endReach(), endMemory()...)
+}
+
+// endReach returns cases about which session an End ends.
+func endReach() []testCase {
 	return []testCase{
 		{"ends one session and no other", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")
@@ -24,6 +30,18 @@ func endCases() []testCase {
 			end(t, s, a)
 			end(t, s, a)
 		}},
+		{"removes the session from its indexes", func(t *testing.T, s authn.Store) {
+			a, b := record("a"), record("b")
+			create(t, s, a, b)
+			end(t, s, a)
+			wantIndexed(t, s, a, b)
+		}},
+	}
+}
+
+// endMemory returns cases about how an ended session stays ended.
+func endMemory() []testCase {
+	return []testCase{
 		{"SE-07 no Save, Touch or Create brings an ended session back", func(t *testing.T, s authn.Store) {
 			a, b := record("a"), record("b")
 			create(t, s, a, b)
@@ -67,20 +85,14 @@ func endCases() []testCase {
 				t.Errorf("Load of a session that never existed returned %v", err)
 			}
 		}},
-		{"removes the session from its indexes", func(t *testing.T, s authn.Store) {
-			a, b := record("a"), record("b")
-			create(t, s, a, b)
-			end(t, s, a)
-			wantIndexed(t, s, a, b)
-		}},
 	}
 }
 
 func revokeCases() []testCase {
-	return append(revokeReach(), revokeMemory()...)
+	return slices.Concat(revokeReach(), revokeTimes(), revokeMemory())
 }
 
-// revokeReach returns cases about which sessions a Revoke ends.
+// revokeReach returns cases about which sessions of an index a Revoke ends.
 func revokeReach() []testCase {
 	return []testCase{
 		{"ends every session of an owner and no other", func(t *testing.T, s authn.Store) {
@@ -115,6 +127,18 @@ func revokeReach() []testCase {
 			wantKeys(t, "Revoke", revoke(t, s, a.Owner, at(0)), a.Key)
 			wantKeys(t, "second Revoke", revoke(t, s, a.Owner, at(0)))
 		}},
+		{"removes the sessions from their indexes", func(t *testing.T, s authn.Store) {
+			a, b := signedIn("a", 0), signedIn("b", time.Hour)
+			create(t, s, a, b)
+			revoke(t, s, a.Owner, at(0))
+			wantIndexed(t, s, a, b)
+		}},
+	}
+}
+
+// revokeTimes returns cases about which sign-ins are too late for a Revoke.
+func revokeTimes() []testCase {
+	return []testCase{
 		{"LB-10 never ends a later sign-in, whether Create runs before or after", func(t *testing.T, s authn.Store) {
 			for _, index := range []authn.Key{record("new").Owner, record("new").ProviderSession, record("newer").ProviderSession} {
 				revoke(t, s, index, at(0))
@@ -136,12 +160,6 @@ func revokeReach() []testCase {
 			revoke(t, s, record("within").Owner, at(time.Millisecond))
 			wantErr(t, "Create within the second", s.Create(t.Context(), signedIn("within", 999*time.Millisecond)), authn.ErrEnded)
 			create(t, s, signedIn("after", time.Second))
-		}},
-		{"removes the sessions from their indexes", func(t *testing.T, s authn.Store) {
-			a, b := signedIn("a", 0), signedIn("b", time.Hour)
-			create(t, s, a, b)
-			revoke(t, s, a.Owner, at(0))
-			wantIndexed(t, s, a, b)
 		}},
 	}
 }
